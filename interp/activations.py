@@ -1,0 +1,172 @@
+"""Activations at sites and named positions, pulled with TransformerLens hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from interp.sites import Kind, Site, last_layer
+from interp.tasks import Examples
+
+if TYPE_CHECKING:
+    from interp.models import Model
+
+#: Sweeps that are expected to last longer than this many seconds show a progress bar.
+QUIET_SECONDS = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Activations:
+    """What one site held for each example.
+
+    Attributes:
+        site: where it was read.
+        values: [example, d] for one position per example; [example, position, d] for "all", with
+            NaN at padding, so that nothing padded can pass for data.
+        groups: the entity of each example.
+        labels: a number per example, where the task has labels.
+        position: the name of the position.
+        model: the name or role of the model.
+
+    Raises:
+        ValueError: if the parts disagree in length.
+    """
+
+    site: Site
+    values: Float[Tensor, "example *d"]
+    groups: tuple[str, ...]
+    labels: Shaped[Tensor, " example"] | None = None
+    position: str = "last"
+    model: str = "model"
+
+    def __post_init__(self) -> None:
+        """Check the lengths."""
+        n = len(self.values)
+        if len(self.groups) != n or (self.labels is not None and len(self.labels) != n):
+            raise ValueError(
+                f"activations of {n} examples need {n} groups and labels; got {len(self.groups)} "
+                f"and {None if self.labels is None else len(self.labels)}"
+            )
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self.values)
+
+
+@torch.no_grad()
+def collect(
+    model: Model,
+    examples: Examples,
+    sites: Sequence[Site],
+    *,
+    positions: str | Int[Tensor, " example"] = "last",
+    batch_size: int = 64,
+) -> dict[Site, Activations]:
+    """Activations of many sites in one pass over the examples.
+
+    Only the wanted positions are kept, the pass stops after the last layer needed, and examples are
+    batched by length, so that no padding is computed. Every kept tensor is a copy.
+
+    Args:
+        model: whose activations.
+        examples: the prompts.
+        sites: any residual, attention, head or MLP sites; a head's own slice where it names one.
+        positions: "last", "subject_last", … or one index per example for [example, d];
+            "all" for [example, position, d] with NaN at padding.
+        batch_size: prompts per forward.
+
+    Raises:
+        ValueError: if a site is not in this model, or `positions` has another length.
+    """
+    sites = list(dict.fromkeys(sites))
+    check_sites(model, sites)
+    if isinstance(positions, Tensor) and len(positions) != len(examples):
+        raise ValueError(
+            f"positions must hold one index per example, shape ({len(examples)},); "
+            f"got {tuple(positions.shape)}"
+        )
+    everywhere = isinstance(positions, str) and positions == "all"
+    if isinstance(positions, Tensor):
+        at = positions
+    else:
+        at = None if everywhere else examples.position(positions)
+    kept: dict[Site, Tensor] = {}
+    stop = last_layer(sites) + 1
+    batches = [part for same in examples.by_length() for part in same.split(batch_size)]
+    for rows in tqdm(batches, desc="activations", unit="batch", delay=QUIET_SECONDS, leave=False):
+        start = examples.mask[rows].int().argmax(1)
+        width = int(examples.lengths[rows[0]])
+        columns = start[:, None] + torch.arange(width, device=start.device)
+        tokens = examples.tokens[rows].gather(1, columns)
+        picked = None if at is None else at[rows] - start
+        with capture(model, sites) as seen:
+            model.bridge(
+                tokens,
+                use_cache=False,
+                stop_at_layer=stop if stop < model.n_layers else None,
+                **({} if stop < model.n_layers else {"logits_to_keep": 1}),
+            )
+        for site, value in seen.items():
+            if site not in kept:
+                places = (examples.tokens.shape[1],) if picked is None else ()
+                shape = (len(examples), *places, *value.shape[2:])
+                kept[site] = value.new_full(shape, float("nan"))
+            if picked is not None:
+                kept[site][rows] = value[torch.arange(len(rows)), picked]
+            else:
+                kept[site][rows[:, None], columns] = value
+    name = positions if isinstance(positions, str) else "given"
+    return {
+        site: Activations(site, kept[site], examples.groups, examples.labels, name, model.name)
+        for site in sites
+    }
+
+
+@contextmanager
+def capture(model: Model, sites: Sequence[Site]) -> Iterator[dict[Site, Tensor]]:
+    """Record copies of the sites' activations during forwards inside the `with`.
+
+    A head site keeps only its head. Hooks are removed on leaving, however it is left.
+    """
+    seen: dict[Site, Tensor] = {}
+
+    def keep(site: Site):
+        def hook(value: Tensor, hook: object) -> None:
+            value = value if site.head is None else value[:, :, site.head]
+            seen[site] = value.detach().clone()
+
+        return hook
+
+    with model.bridge.hooks(fwd_hooks=[(site.hook_name, keep(site)) for site in sites]):
+        yield seen
+
+
+def check_sites(model: Model, sites: Sequence[Site]) -> None:
+    """Refuse sites this model does not have.
+
+    Raises:
+        ValueError: naming the site and what exists.
+    """
+    if not sites:
+        raise ValueError("no sites given; expected at least one, such as Site(Kind.RESID_PRE, 0)")
+    for site in sites:
+        if site.layer >= model.n_layers:
+            raise ValueError(
+                f"{site} does not exist: {model.name} has blocks 0..{model.n_layers - 1}; "
+                "the residual after the last block is Site(Kind.RESID_POST, last)"
+            )
+        if site.hook_name not in model.bridge.hook_dict:
+            raise ValueError(f"{model.name} has no {site.kind} at layer {site.layer}; try another")
+        if site.head is not None:
+            keyed = site.kind in (Kind.K, Kind.V)
+            fewer = getattr(model.bridge.cfg, "n_key_value_heads", None) if keyed else None
+            heads = fewer or model.bridge.cfg.n_heads
+            if not 0 <= site.head < heads:
+                raise ValueError(f"{site} does not exist: {model.name} has heads 0..{heads - 1}")

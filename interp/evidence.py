@@ -1,0 +1,163 @@
+"""Evidence: one tidy table, with units and provenance, that every measurement returns.
+
+Rows are examples, never averages: only `interp.stats` averages. Columns that do not apply are null,
+so ragged sweeps need no padding and nothing that was not measured looks like a number.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+TEXT = ("model", "donor", "method", "condition", "metric", "kind", "span", "group", "template", "unit")
+INTEGER = ("layer", "head", "position", "example", "seed")
+COLUMNS = (
+    "model", "donor", "method", "condition", "metric", "kind", "layer", "head", "position", "span",
+    "example", "group", "template", "strength", "seed", "unit", "value",
+)  # fmt: skip
+
+#: Above this many rows only the parquet file is complete and the CSV holds group means.
+CSV_ROWS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A tidy table of measurements and where they came from.
+
+    `table` has the columns in `COLUMNS`; `value` is one raw number for one example, in `unit`.
+
+    Raises:
+        ValueError: if a column is missing or unknown.
+    """
+
+    table: pd.DataFrame
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Hold the table to its columns and types."""
+        missing = [c for c in COLUMNS if c not in self.table.columns]
+        unknown = [c for c in self.table.columns if c not in COLUMNS]
+        if missing or unknown:
+            raise ValueError(
+                f"an Evidence table has exactly the columns {list(COLUMNS)}; "
+                f"missing {missing}, unknown {unknown}; use Evidence.build"
+            )
+        object.__setattr__(self, "table", _typed(self.table))
+
+    @classmethod
+    def build(
+        cls, value: Any, *, provenance: Mapping[str, Any] | None = None, **columns: Any
+    ) -> Evidence:
+        """Evidence from a flat array of values and columns given as arrays or constants.
+
+        Raises:
+            ValueError: if a column is unknown or its length differs from the values'.
+        """
+        values = np.asarray(value, dtype=np.float32).reshape(-1)
+        unknown = set(columns) - set(COLUMNS)
+        if unknown:
+            raise ValueError(f"unknown Evidence columns {sorted(unknown)}; known: {list(COLUMNS)}")
+        data: dict[str, Any] = {}
+        for name in COLUMNS[:-1]:
+            given = columns.get(name)
+            if given is None or np.isscalar(given):
+                data[name] = [given] * len(values)
+            elif len(given) != len(values):
+                raise ValueError(
+                    f"column {name!r} must have one entry per value, {len(values)}; got {len(given)}"
+                )
+            else:
+                data[name] = given
+        return cls(pd.DataFrame({**data, "value": values}), dict(provenance or {}))
+
+    @classmethod
+    def concat(cls, parts: Iterable[Evidence]) -> Evidence:
+        """One table of several; provenance is merged, later parts winning."""
+        parts = list(parts)
+        provenance: dict[str, Any] = {}
+        for part in parts:
+            provenance.update(part.provenance)
+        tables = [part.table.astype(object) for part in parts if len(part.table)]
+        empty = pd.DataFrame({c: [] for c in COLUMNS})
+        return cls(pd.concat(tables, ignore_index=True) if tables else empty, provenance)
+
+    def where(self, **conditions: Any) -> pd.DataFrame:
+        """Rows whose columns equal the given values (a list or set means any of them)."""
+        keep = np.ones(len(self.table), dtype=bool)
+        for name, wanted in conditions.items():
+            column = self.table[name]
+            if isinstance(wanted, list | tuple | set | frozenset):
+                match = column.isin([str(w) if name in TEXT else w for w in wanted])
+            elif wanted is None:
+                match = column.isna()
+            else:
+                match = column == (str(wanted) if name in TEXT else wanted)
+            keep &= match.fillna(False).to_numpy(dtype=bool)
+        return self.table[keep]
+
+    def with_provenance(self, **facts: Any) -> Evidence:
+        """The same table with more said about where it came from."""
+        return Evidence(self.table, {**self.provenance, **facts})
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.table)
+
+    def save(self, folder: Path, name: str = "evidence") -> list[Path]:
+        """Write NAME.parquet (complete) and NAME.csv (complete up to 10⁶ rows, else means).
+
+        Files are written under a temporary name and renamed, so a failure leaves none half-written.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        parquet, csv = folder / f"{name}.parquet", folder / f"{name}.csv"
+        table = self.table
+        if len(table) > CSV_ROWS:
+            keys = [c for c in COLUMNS if c not in ("example", "group", "value")]
+            table = table.groupby(keys, dropna=False, observed=True)["value"].agg(["mean", "count"])
+            table = table.reset_index()
+        write_atomically(parquet, lambda p: self.table.to_parquet(p, index=False))
+        write_atomically(csv, lambda p: table.to_csv(p, index=False))
+        notes = json.dumps(self.provenance, indent=1, default=str, sort_keys=True)
+        sidecar = folder / f"{name}.provenance.json"
+        write_atomically(sidecar, lambda p: p.write_text(notes, encoding="utf-8"))
+        return [parquet, csv, sidecar]
+
+    @classmethod
+    def load(cls, parquet: Path) -> Evidence:
+        """Read back what `save` wrote."""
+        sidecar = parquet.with_suffix(".provenance.json")
+        notes = json.loads(sidecar.read_text(encoding="utf-8")) if sidecar.exists() else {}
+        return cls(pd.read_parquet(parquet), notes)
+
+
+def write_atomically(path: Path, write: Any) -> Path:
+    """Call `write(temporary_path)`, then rename to `path`; the old file survives a failure."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    typed = {}
+    for name in COLUMNS:
+        column = table[name]
+        if name in TEXT:
+            typed[name] = column.astype("string").astype("category")
+        elif name in INTEGER:
+            typed[name] = pd.array(column, dtype="Int64")
+        elif name == "strength":
+            typed[name] = pd.array(column, dtype="Float64")
+        else:
+            typed[name] = np.asarray(column, dtype=np.float32)
+    return pd.DataFrame(typed)

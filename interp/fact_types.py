@@ -1,0 +1,190 @@
+"""Fact, FactSet and Statements: what a source of facts returns; no tokens, no models."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+SLOT = "{subject}"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One thing that may be known: `subject` -> `answer`.
+
+    `group` is the entity: never split between train and test, and the unit that is resampled.
+    `attributes` are further properties of the subject (e.g. continent); a missing one is absent.
+    """
+
+    subject: str
+    answer: str
+    group: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FactSet:
+    """Facts of one relation with the sentences that ask for them.
+
+    `templates[0]` is form A (tokens are chosen on it), `templates[1]` form B (effects are
+    estimated on it); with one template only, results are marked `selected`. Every template holds
+    "{subject}" once and stops right before the answer. `statement` also holds "{answer}".
+    `placebos` names attributes that no answer depends on (negative controls).
+
+    Raises:
+        ValueError: a template without exactly one "{subject}", no facts, a repeated subject.
+    """
+
+    name: str
+    templates: tuple[str, ...]
+    facts: tuple[Fact, ...]
+    statement: str
+    source: str
+    placebos: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_templates(self.templates, self.statement)
+        if not self.facts:
+            raise ValueError(
+                f"fact set {self.name!r} must hold at least one fact; got 0: add rows with a "
+                "subject and an answer"
+            )
+        subjects = [fact.subject for fact in self.facts]
+        if len(set(subjects)) < len(subjects):
+            repeated = sorted({s for s in subjects if subjects.count(s) > 1})
+            raise ValueError(
+                f"every subject of {self.name!r} must appear once; got repeats of {repeated}: "
+                "keep one row for each"
+            )
+
+    def __len__(self) -> int:
+        return len(self.facts)
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Subject of every fact, in order."""
+        return tuple(fact.subject for fact in self.facts)
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Answer of every fact, in order."""
+        return tuple(fact.answer for fact in self.facts)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Entity of every fact, in order."""
+        return tuple(fact.group for fact in self.facts)
+
+    @property
+    def attribute_names(self) -> tuple[str, ...]:
+        """Attributes carried by at least one fact, sorted, placebos last."""
+        names = {name for fact in self.facts for name in fact.attributes}
+        return tuple(sorted(names, key=lambda name: (name in self.placebos, name)))
+
+    def attribute(self, name: str) -> tuple[str | None, ...]:
+        """Value of one attribute for every fact (None where a fact lacks it).
+
+        Raises:
+            ValueError: no fact carries the attribute.
+        """
+        if name not in self.attribute_names:
+            raise ValueError(
+                f"attribute must be one of {list(self.attribute_names)}; got {name!r}: "
+                "choose one of these or add a column of that name"
+            )
+        return tuple(fact.attributes.get(name) for fact in self.facts)
+
+    def prompts(self, form: int) -> tuple[str, ...]:
+        """Prompt of every fact in one form (0 = A, 1 = B, ...), first letter capitalised."""
+        return tuple(render(self.templates[form], fact.subject)[0] for fact in self.facts)
+
+    def subject_spans(self, form: int) -> tuple[tuple[int, int], ...]:
+        """Half-open character span of the subject in each of `prompts(form)`."""
+        return tuple(render(self.templates[form], fact.subject)[1] for fact in self.facts)
+
+    def subset(self, index: list[int]) -> "FactSet":
+        """The same set with only the facts at `index`."""
+        facts = tuple(self.facts[i] for i in index)
+        return FactSet(self.name, self.templates, facts, self.statement, self.source, self.placebos)
+
+
+@dataclass(frozen=True)
+class Statements:
+    """Complete sentences that are true or false, as many of each.
+
+    `labels[i]` is the truth of the whole sentence (negation included); `groups[i]` the entity,
+    which has as many true as false sentences; `values[i]` the word or number claimed of it;
+    `blocks[i]` the entities that exchanged values to make the false sentences: split by it.
+    """
+
+    name: str
+    texts: tuple[str, ...]
+    labels: tuple[bool, ...]
+    groups: tuple[str, ...]
+    values: tuple[str, ...]
+    blocks: tuple[str, ...]
+    negated: bool = False
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+def check_templates(templates: tuple[str, ...], statement: str) -> None:
+    """Check the sentences of a fact set.
+
+    Raises:
+        ValueError: no template, a template without exactly one "{subject}" or with white space at
+            its end, a repeated template, or a statement without "{subject}" and "{answer}".
+    """
+    example = '"The capital of {subject} is the city of"'
+    if not templates:
+        raise ValueError(f"facts need at least one template; got none: give one such as {example}")
+    for template in templates:
+        if template.count(SLOT) != 1:
+            raise ValueError(
+                f"a template must hold {SLOT} exactly once; got {template!r}: write it as {example}"
+            )
+        if template != template.strip():
+            raise ValueError(
+                f"a template must not begin or end with white space (the answer brings its own "
+                f"space); got {template!r}: remove it"
+            )
+    if len(set(templates)) < len(templates):
+        raise ValueError(f"templates must differ; got {list(templates)}: remove the repeated one")
+    if statement.count(SLOT) != 1 or statement.count("{answer}") != 1:
+        raise ValueError(
+            f"a statement must hold {SLOT} and {{answer}} exactly once; got {statement!r}: write "
+            'it as "The capital of {subject} is {answer}."'
+        )
+
+
+def render(template: str, subject: str) -> tuple[str, tuple[int, int]]:
+    """Put the subject into a template: (text, half-open character span of the subject)."""
+    start = template.index(SLOT)
+    text = template[:start] + subject + template[start + len(SLOT) :]
+    return capitalised(text), (start, start + len(subject))
+
+
+def render_statement(statement: str, subject: str, answer: str) -> str:
+    """Put subject and answer into a statement, in one pass (braces in either stay as they are)."""
+    parts = re.split(r"(\{subject\}|\{answer\})", statement)
+    fill = {SLOT: subject, "{answer}": answer}
+    return capitalised("".join(fill.get(part, part) for part in parts))
+
+
+def capitalised(text: str) -> str:
+    """First letter in upper case; the length never changes."""
+    head = text[:1].upper()
+    return head + text[1:] if len(head) == 1 else text
+
+
+def shares_words(subject: str, answer: str) -> bool:
+    """Whether one name contains the other or a word of it: such an answer can be copied."""
+    left, right = _words(subject), _words(answer)
+    joined = (" ".join(left), " ".join(right))
+    return bool(set(left) & set(right)) or joined[0] in joined[1] or joined[1] in joined[0]
+
+
+def _words(name: str) -> list[str]:
+    small = {"the", "of", "and", "de", "la", "le", "el", "al"}
+    words = re.findall(r"\w+", name.casefold())
+    return [word for word in words if word not in small] or words

@@ -1,0 +1,78 @@
+"""Real-world facts by name or from a user's file, and true/false statements about them.
+
+    facts = load_facts("capitals")            # or "facts.csv", a Path, a DataFrame
+    facts.prompts(0)[0]                       # "The capital of Afghanistan is the city of"
+    truth_statements("cities", seed=0)        # as many true as false sentences
+
+Further names are found through the entry-point group `interp.facts`: every entry point loads to a
+function without arguments that returns a FactSet.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+import pandas as pd
+
+from interp.fact_files import SUFFIXES, facts_from_file, facts_from_frame
+from interp.fact_sources import SOURCES
+from interp.fact_statements import STATEMENT_NAMES, truth_statements
+from interp.fact_types import Fact, FactSet, Statements
+
+__all__ = [
+    "STATEMENT_NAMES",
+    "Fact",
+    "FactSet",
+    "Statements",
+    "fact_names",
+    "load_facts",
+    "truth_statements",
+]
+
+ENTRY_POINTS = "interp.facts"
+
+
+def fact_names() -> list[str]:
+    """Names that `load_facts` knows: the shipped sources, then those of installed packages."""
+    return [*SOURCES, *sorted(name for name in _registered() if name not in SOURCES)]
+
+
+def load_facts(
+    source: str | Path | pd.DataFrame, *, templates: Sequence[str] | None = None
+) -> FactSet:
+    """Load facts by name, from a file (.csv, .jsonl, .parquet) or from a DataFrame.
+
+    Files and frames have the columns subject and answer, optionally group (the entity; default:
+    the subject); further columns become attributes. `templates` replaces those of the source.
+
+    Raises:
+        ValueError: unknown name, missing file, missing column, no templates, or malformed rows:
+            one line that names every such row.
+    """
+    if isinstance(source, pd.DataFrame):
+        return facts_from_frame(source, templates)
+    maker = _maker(str(source)) if isinstance(source, str) else None
+    if maker is not None:
+        facts = maker()
+        if templates is None:
+            return facts
+        return replace(facts, templates=tuple(templates))
+    path = Path(source)
+    if isinstance(source, Path) or path.suffix.lower() in SUFFIXES or path.exists():
+        return facts_from_file(path, templates)
+    raise ValueError(
+        f"facts must be one of {', '.join(fact_names())}, or a file ending in "
+        f"{', '.join(SUFFIXES)}; got {source!r}: choose a name or give a path"
+    )
+
+
+def _maker(name: str) -> Callable[[], FactSet] | None:
+    if name in SOURCES:
+        return SOURCES[name]
+    point = _registered().get(name)
+    return None if point is None else point.load()
+
+
+def _registered() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}

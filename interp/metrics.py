@@ -1,0 +1,134 @@
+"""Metrics: logits -> one number per example, with a unit. They never average."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp.tasks import Contrast, Examples
+
+
+@dataclass(frozen=True, eq=False)
+class Metric:
+    """A number per row read from the logits at one position of each example.
+
+    `metric(logits, example)` takes logits [row, token] whose columns are `tokens` (every vocabulary
+    row when None) and the example each row belongs to, and returns one value per row: after a sweep
+    has multiplied the batch, rows are not examples.
+
+    Attributes:
+        read: the function behind it.
+        unit: "logits", "nats" or "share".
+        positions: where each example is read, [example].
+        tokens: sorted vocabulary rows needed, or None for all.
+    """
+
+    read: Callable[[Tensor, Tensor], Tensor]
+    unit: str
+    positions: Int[Tensor, " example"]
+    tokens: Int[Tensor, " token"] | None = None
+
+    def __call__(
+        self, logits: Float[Tensor, "row token"], example: Int[Tensor, " row"]
+    ) -> Float[Tensor, " row"]:
+        """One value per row.
+
+        Raises:
+            ValueError: if the function averages or otherwise returns another shape.
+        """
+        values = self.read(logits, example)
+        if values.shape != example.shape:
+            raise ValueError(
+                f"a metric returns one value per row, shape {tuple(example.shape)}; got "
+                f"{tuple(values.shape)}; do not average inside a metric"
+            )
+        return values
+
+
+def logit_difference(contrast: Contrast) -> Metric:
+    """logit(answer) - logit(foil) at the last position of each pair (unit: logits)."""
+    return token_contrast(contrast.clean, contrast.answers, contrast.foils)
+
+
+def token_contrast(
+    examples: Examples, plus: Int[Tensor, " example"], minus: Int[Tensor, " example"]
+) -> Metric:
+    """logit(plus) - logit(minus) at the last position, tokens given per example (unit: logits)."""
+    tokens, columns = torch.unique(torch.stack([plus, minus]), return_inverse=True)
+
+    def read(logits: Tensor, example: Tensor) -> Tensor:
+        at = torch.arange(len(example), device=logits.device)
+        return logits[at, columns[0, example]] - logits[at, columns[1, example]]
+
+    return Metric(read, "logits", examples.position("last"), tokens)
+
+
+def fact_contrast(examples: Examples, answers: Int[Tensor, " example"]) -> Metric:
+    """logit(answer) - mean logit of the other answers in the set, at the last position (logits).
+
+    The set is the distinct tokens of all the answers: a contrast that an evasion which lowers every
+    answer alike does not move.
+
+    Raises:
+        ValueError: if there is only one distinct answer.
+    """
+    tokens, column = torch.unique(answers, return_inverse=True)
+    if len(tokens) < 2:
+        raise ValueError("a fact contrast needs two different answers, got one; give more facts")
+
+    def read(logits: Tensor, example: Tensor) -> Tensor:
+        own = logits[torch.arange(len(example), device=logits.device), column[example]]
+        others = (logits.sum(1) - own) / (len(tokens) - 1)
+        return own - others
+
+    return Metric(read, "logits", examples.position("last"), tokens)
+
+
+def closed_set_correct(
+    examples: Examples,
+    answers: Int[Tensor, " example"],
+    closed_set: Int[Tensor, " token"] | None = None,
+) -> Metric:
+    """1 where the answer has the highest logit in the closed set, else 0 (share).
+
+    The set is the distinct tokens of `closed_set`, which must hold every answer, or of the answers.
+    """
+    tokens = torch.unique(answers if closed_set is None else closed_set)
+    column = torch.searchsorted(tokens, answers)
+
+    def read(logits: Tensor, example: Tensor) -> Tensor:
+        return (logits.argmax(1) == column[example]).to(logits.dtype)
+
+    return Metric(read, "share", examples.position("last"), tokens)
+
+
+def says(examples: Examples, said: Int[Tensor, " example"]) -> Metric:
+    """1 where the given token is the model's first choice over its whole vocabulary, else 0."""
+
+    def read(logits: Tensor, example: Tensor) -> Tensor:
+        return (logits.argmax(1) == said[example]).to(logits.dtype)
+
+    return Metric(read, "share", examples.position("last"))
+
+
+def token_logit(examples: Examples, chosen: Int[Tensor, " example"]) -> Metric:
+    """The logit of one token per example, less the mean over the vocabulary (unit: logits)."""
+
+    def read(logits: Tensor, example: Tensor) -> Tensor:
+        at = torch.arange(len(example), device=logits.device)
+        return logits[at, chosen[example]] - logits.mean(1)
+
+    return Metric(read, "logits", examples.position("last"))
+
+
+def top_token(examples: Examples) -> Metric:
+    """The token id the model puts first, as a number (unit: id); for asking what is said."""
+
+    def read(logits: Tensor, example: Tensor) -> Tensor:
+        return logits.argmax(1).to(torch.float64)
+
+    return Metric(read, "id", examples.position("last"))

@@ -1,0 +1,308 @@
+"""From Evidence to the tables that figures draw: means over groups with 95% intervals.
+
+Groups (entities) are the unit: rows of a group are averaged first, groups are resampled. The tables
+are context for the reader; the labels of the verdict rest on `interp.verdict` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtr, ndtri
+
+from interp.evidence import Evidence
+from interp.outcomes import Outcomes
+
+#: A table of groups by cells, or of draws by cells.
+Array = np.ndarray
+DRAWS = 1000
+SEPARATOR = " -> "
+
+
+def probe_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
+    """Label-balanced held-out accuracy per attribute, place, model, condition and layer.
+
+    acc = mean over classes of mean(correct | class); the class stands in `strength` where the
+    producer wrote it, otherwise all rows are one class. Draws of a control are averaged per group.
+    Columns: metric, kind, span, model, condition, layer, estimate, low, high, n. Unit: accuracy.
+    """
+    keys = ["metric", "kind", "span", "model", "condition"]
+    return _by_series(evidence.where(method="probe"), keys, seed)
+
+
+def transfer_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
+    """Accuracy of frozen, mean-shifted and refitted probes on the tuned model, and cosines.
+
+    Columns: metric, span, condition, layer, estimate, low, high, n. Cosines have no interval except
+    the random ones, whose interval is the middle 95% of the draws.
+    """
+    rows = evidence.where(method="transfer")
+    cosine = rows["condition"].isin(["cosine", "cosine_random"])
+    keys = ["metric", "span", "condition"]
+    table = _by_series(rows[~cosine], keys, seed)
+    out = []
+    for key, part in rows[cosine].groupby([*keys, "layer"], observed=True):
+        values = part["value"].to_numpy(dtype=float)
+        low, high = np.quantile(values, [0.025, 0.975]) if len(values) > 1 else (np.nan, np.nan)
+        out.append((*key, values.mean(), low, high, len(values)))  # type: ignore[misc]
+    if not out:
+        return table
+    more = pd.DataFrame(out, columns=[*keys, "layer", "estimate", "low", "high", "n"])
+    return pd.concat([table, more], ignore_index=True) if len(table) else more
+
+
+def handover_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
+    """Recovery (m[patched] − m[corrupted]) / (m[clean] − m[corrupted]) by span and boundary.
+
+    Means over pairs are taken before dividing. Entities are resampled, a pair weighs the product of
+    its two entities' counts. Columns: span, layer, estimate, low, high, n (pairs).
+    """
+    rows = evidence.where(method="handover")
+    if rows.empty:
+        return _empty(["span"])
+    out = []
+    for span in _present(rows["span"]):
+        part = rows[rows["span"] == span]
+        patched, clean, corrupted = _pair_table(part)
+        clean, corrupted = clean.to_numpy(float)[:, None], corrupted.to_numpy(float)[:, None]
+        names = part.drop_duplicates("example").set_index("example")["group"].reindex(patched.index)
+        first, last = zip(*(str(g).split(SEPARATOR, 1) for g in names), strict=True)
+        entities = sorted({*first, *last})
+        one, two = (np.array([entities.index(e) for e in side]) for side in (first, last))
+        values = patched.to_numpy(float)
+
+        def recovery(w: Array, v: Array = values, c: Array = clean, z: Array = corrupted,
+                     a: Array = one, b: Array = two) -> Array:  # fmt: skip
+            weight = w[:, a] * w[:, b]
+            return (weight @ v - weight @ z) / (weight @ c - weight @ z)
+
+        bounds = intervals(recovery, len(entities), seed)
+        out.append(_rows(bounds, list(patched.columns), len(values), span=span))
+    return pd.concat(out, ignore_index=True)
+
+
+def handover_pairs(evidence: Evidence, *, smallest: float, most: int = 40) -> pd.DataFrame:
+    """Recovery of single pairs, without intervals; null where clean − corrupted is under `smallest`.
+
+    The `most` pairs with the largest difference are kept. Columns: span, pair, layer, value.
+    """
+    rows = evidence.where(method="handover")
+    out = []
+    for span in _present(rows["span"]):
+        part = rows[rows["span"] == span]
+        patched, clean, corrupted = _pair_table(part)
+        size = clean - corrupted
+        recovery = patched.sub(corrupted, axis=0).div(size.where(size.abs() >= smallest), axis=0)
+        recovery = recovery.loc[size.sort_values(ascending=False).index[:most]]
+        names = part.drop_duplicates("example").set_index("example")["group"]
+        long = recovery.stack(future_stack=True).rename("value").reset_index()
+        long.columns = ["example", "layer", "value"]
+        label = [str(names[e]).replace(SEPARATOR, " ← ") for e in long["example"]]
+        out.append(long.assign(span=span, pair=label)[["span", "pair", "layer", "value"]])
+    return pd.concat(out, ignore_index=True) if out else pd.DataFrame(
+        columns=["span", "pair", "layer", "value"]
+    )  # fmt: skip
+
+
+def patch_grid(evidence: Evidence, *, smallest: float) -> pd.DataFrame:
+    """Recovery of every pair on the layer × position grid, with the tokens at each position.
+
+    Columns: example, pair, layer, position, clean, corrupted (tokens), value.
+    """
+    rows = evidence.where(method="patch", kind="resid_pre")
+    tokens = evidence.provenance.get("grid_tokens", {})
+    out = []
+    for example, part in rows.groupby("example"):
+        ends = {c: part.loc[part["condition"] == c, "value"].mean() for c in ("clean", "corrupted")}
+        size = ends["clean"] - ends["corrupted"]
+        grid = part.loc[part["condition"] == "patched", ["layer", "position", "value"]].copy()
+        if not len(grid) or not abs(size) >= smallest:
+            continue
+        grid["value"] = (grid["value"].astype(float) - ends["corrupted"]) / size
+        said = tokens.get(str(example)) or tokens.get(int(example)) or {}  # type: ignore[call-overload]
+        for side in ("clean", "corrupted"):
+            words = dict(enumerate(said.get(side, [])))
+            grid[side] = [words.get(int(p), str(p)) for p in grid["position"]]
+        pair = str(part["group"].iloc[0]).replace(SEPARATOR, " ← ")
+        out.append(grid.assign(example=example, pair=pair))
+    order = ["example", "pair", "layer", "position", "clean", "corrupted", "value"]
+    return pd.concat(out, ignore_index=True)[order] if out else pd.DataFrame(columns=order)
+
+
+def stitch_curves(evidence: Evidence, outcomes: Outcomes, *, seed: int = 0) -> pd.DataFrame:
+    """Mean contrast of U_k and V_k by boundary, beside both models' own. Unit: logits.
+
+    Changed and unchanged groups are separate panels, never pooled; the output contrast is read on
+    the estimating form. Columns: panel, series (base, tuned, U, V), layer, estimate, low, high, n.
+    """
+    rows = evidence.where(method="stitch")
+    panels = (
+        ("output contrast, changed groups", "output", outcomes.changed_groups),
+        ("fact contrast, changed groups", "fact", outcomes.changed_groups),
+        ("fact contrast, unchanged groups", "fact", outcomes.unchanged_groups),
+    )
+    out = []
+    for panel, metric, groups in panels:
+        part = rows[(rows["metric"] == metric) & rows["group"].isin(groups)]
+        if metric == "output":
+            part = part[part["template"] == outcomes.estimating_form]
+        part = part.assign(series=_series(part)).dropna(subset=["series"])
+        if part["group"].nunique() < 2:
+            continue
+        own = part["layer"].isna()
+        for chosen in (part[own].assign(layer=-1), part[~own]):
+            table = _by_series(chosen, ["series"], seed)
+            out.append(table.assign(panel=panel, layer=table["layer"].where(table["layer"] >= 0)))
+    columns = ["panel", "series", "layer", "estimate", "low", "high", "n"]
+    return pd.concat(out, ignore_index=True)[columns] if out else pd.DataFrame(columns=columns)
+
+
+def shift_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
+    """Sufficiency, retention and persistence by boundary, and the logit curves beside them.
+
+    Shares have Wilson intervals, logits group-bootstrap ones.
+    Columns: panel (share, answer_logit, tuned_logit), condition, layer, estimate, low, high, n.
+    """
+    rows = evidence.where(method="shift")
+    curves = ("sufficiency", "sufficiency_mean", "retention", "retention_control", "persistence")
+    rows = rows[rows["condition"].isin(curves)]
+    if rows.empty:
+        return _empty(["panel", "condition"])
+    table = _by_series(rows, ["metric", "condition"], seed)
+    table = table.assign(panel=table["metric"].replace({"said": "share"})).drop(columns="metric")
+    share = table["panel"] == "share"
+    table.loc[share, ["low", "high"]] = _wilson(table.loc[share, "estimate"], table.loc[share, "n"])
+    return table
+
+
+def cross_patch_curves(
+    evidence: Evidence, *, form: str | None = None, seed: int = 0
+) -> pd.DataFrame:
+    """ρ = (m[patched] − m[own]) / (m[other] − m[own]) by model, span and boundary.
+
+    Means over groups are taken before dividing. Columns: model, span, layer, estimate, low, high, n.
+    """
+    rows = evidence.where(method="cross_patch", metric="output")
+    if form is not None:
+        rows = rows[rows["template"] == form]
+    own = rows[rows["condition"] == "baseline"]
+    ends = own.groupby(["model", "group"], observed=True)["value"].mean().unstack("model")
+    out = []
+    for (model, span), part in rows[rows["condition"] == "patched"].groupby(
+        ["model", "span"], observed=True
+    ):
+        other = "tuned" if model == "base" else "base"
+        if model not in ends or other not in ends:
+            continue
+        table = part.groupby(["group", "layer"], observed=True)["value"].mean().unstack("layer")
+        start, stop = (ends[m].reindex(table.index).to_numpy(float)[:, None] for m in (model, other))
+        values = table.to_numpy(float)
+
+        def share(w: Array, v: Array = values, a: Array = start, b: Array = stop) -> Array:
+            return (w @ v - w @ a) / (w @ b - w @ a)
+
+        bounds = intervals(share, len(values), seed)
+        out.append(_rows(bounds, list(table.columns), len(values), model=model, span=span))
+    return pd.concat(out, ignore_index=True) if out else _empty(["model", "span"])
+
+
+def intervals(
+    statistic: Callable[[Array], Array], n: int, seed: int, *, draws: int = DRAWS
+) -> tuple[Array, Array, Array]:
+    """Estimate and BCa 95% interval of many statistics of the same n resampled units.
+
+    `statistic` maps weights "draw unit" to values "draw cell": the number of times that each unit
+    was drawn. One multiplication of matrices serves every cell of a sweep.
+    """
+    rng = np.random.default_rng(seed)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        estimate = statistic(np.ones((1, n)))[0]
+        if n < 2:
+            return estimate, np.full_like(estimate, np.nan), np.full_like(estimate, np.nan)
+        drawn = statistic(rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(float))
+        left = statistic(1.0 - np.eye(n))
+        below = ((drawn < estimate).mean(0) + (drawn <= estimate).mean(0)) / 2
+        bias = ndtri(np.clip(below, 1 / draws, 1 - 1 / draws))
+        away = np.nanmean(left, axis=0) - left
+        scale = 6 * np.nansum(away**2, axis=0) ** 1.5
+        skew = np.where(scale > 0, np.nansum(away**3, axis=0) / np.where(scale > 0, scale, 1), 0.0)
+        ends = []
+        for z in (-1.959964, 1.959964):
+            level = ndtr(bias + (bias + z) / (1 - skew * (bias + z)))
+            ends.append([_quantile(drawn[:, i], q) for i, q in enumerate(level)])
+    return estimate, np.asarray(ends[0]), np.asarray(ends[1])
+
+
+def _by_series(rows: pd.DataFrame, keys: Sequence[str], seed: int) -> pd.DataFrame:
+    """Class-balanced mean over groups for each series (keys) and layer, with intervals."""
+    keys = list(keys)
+    if rows.empty:
+        return _empty(keys)
+    rows = rows.dropna(subset=["value"])
+    rows = rows.assign(label=rows["strength"].astype(float).fillna(0.0))
+    out = []
+    for key, part in rows.groupby(keys, observed=True, dropna=False):
+        cells = part.groupby(["label", "group", "layer"], observed=True)["value"]
+        sums, counts = cells.mean().unstack("layer"), cells.count().unstack("layer")
+        layers = list(sums.columns)
+        groups = sorted(set(sums.index.get_level_values("group")))
+        stacks = []
+        for label in sorted(set(sums.index.get_level_values("label"))):
+            have = (counts.loc[label].reindex(groups).fillna(0) > 0).to_numpy(float)
+            stacks.append((sums.loc[label].reindex(groups).fillna(0.0).to_numpy(float), have))
+
+        def mean(w: Array, parts: list[tuple[Array, Array]] = stacks) -> Array:
+            return np.nanmean([w @ v / (w @ n) for v, n in parts], axis=0)
+
+        bounds = intervals(mean, len(groups), seed)
+        key = key if isinstance(key, tuple) else (key,)
+        out.append(_rows(bounds, layers, len(groups), **dict(zip(keys, key, strict=True))))
+    return pd.concat(out, ignore_index=True)
+
+
+def _rows(bounds: tuple[Array, Array, Array], layers: list[int], n: int, **key: object) -> pd.DataFrame:
+    estimate, low, high = bounds
+    table = pd.DataFrame({"layer": layers, "estimate": estimate, "low": low, "high": high, "n": n})
+    for place, (name, value) in enumerate(key.items()):
+        table.insert(place, name, str(value))
+    return table
+
+
+def _pair_table(part: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series, pd.Series]:
+    patched = part[part["condition"] == "patched"]
+    grid = patched.groupby(["example", "layer"])["value"].mean().unstack("layer").dropna()
+    ends = [
+        part[part["condition"] == c].groupby("example")["value"].mean().reindex(grid.index)
+        for c in ("clean", "corrupted")
+    ]
+    return grid, ends[0], ends[1]
+
+
+def _series(part: pd.DataFrame) -> pd.Series:
+    stitched = (part["condition"] == "stitched").to_numpy()
+    model = part["model"].astype("string")
+    own = model.where(part["condition"].astype("string") == "baseline")
+    names = model.map({"tuned": "U", "base": "V"}).astype("string")
+    return own.mask(pd.Series(stitched, index=part.index), names)
+
+
+def _wilson(share: pd.Series, n: pd.Series) -> Array:
+    p, count, z = share.to_numpy(float), n.to_numpy(float), 1.959964
+    centre = (p + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * np.sqrt(p * (1 - p) / count + z**2 / (4 * count**2))
+    return np.stack([np.maximum(centre - half, 0), np.minimum(centre + half, 1)], axis=1)
+
+
+def _quantile(values: Array, q: float) -> float:
+    values = values[np.isfinite(values)]
+    return float(np.quantile(values, q)) if len(values) and np.isfinite(q) else float("nan")
+
+
+def _present(column: pd.Series) -> list[str]:
+    return sorted(str(v) for v in column.dropna().unique())
+
+
+def _empty(keys: Sequence[str]) -> pd.DataFrame:
+    return pd.DataFrame(columns=[*keys, "layer", "estimate", "low", "high", "n"])

@@ -1,0 +1,146 @@
+"""Interventions: pure maps from an activation to its replacement.
+
+`intervention(act, example)` takes the rows of one cell, [row, position, *d], and the example each
+row belongs to, and returns new values of the same shape. It never writes in place and never decides
+where: an `Edit` pairs it with a site and positions, and the engine writes only there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from interp.directions import Subspace
+from interp.sites import Site
+
+
+class Intervention(Protocol):
+    """A pure map from activations to replacements."""
+
+    def __call__(
+        self, act: Float[Tensor, "row position *d"], example: Int[Tensor, " row"]
+    ) -> Float[Tensor, "row position *d"]:
+        """Replacement values; only positions the edit names are used."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Replace:
+    """Write a source in: h ← source, the source given per example (clean run, other model, …)."""
+
+    source: Float[Tensor, "example #position *d"]
+
+    def __call__(self, act: Tensor, example: Tensor) -> Tensor:
+        """The source's rows."""
+        return self.source[example].to(act.dtype).expand_as(act)
+
+
+@dataclass(frozen=True, eq=False)
+class Zero:
+    """h ← 0."""
+
+    def __call__(self, act: Tensor, example: Tensor) -> Tensor:
+        """Zeros."""
+        return torch.zeros_like(act)
+
+
+@dataclass(frozen=True, eq=False)
+class Mean:
+    """h ← a mean taken over a reference set, one vector for every example and position."""
+
+    value: Float[Tensor, "*d"]
+
+    def __call__(self, act: Tensor, example: Tensor) -> Tensor:
+        """The mean."""
+        return self.value.to(act).expand_as(act)
+
+
+@dataclass(frozen=True, eq=False)
+class Add:
+    """Steer: h ← h + strength · v, with v shared by all or given per example (and position)."""
+
+    vector: Float[Tensor, "#example #position *d"]
+    strength: float = 1.0
+
+    def __call__(self, act: Tensor, example: Tensor) -> Tensor:
+        """The shifted activation."""
+        vector = self.vector if len(self.vector) == 1 else self.vector[example]
+        return act + self.strength * vector.to(act)
+
+
+@dataclass(frozen=True, eq=False)
+class ProjectOut:
+    """Remove a subspace: h ← h − (h − mean)QQᵀ; with `mean` None the component itself goes."""
+
+    subspace: Subspace
+    mean: Float[Tensor, " d"] | None = None
+
+    def __call__(self, act: Tensor, example: Tensor) -> Tensor:
+        """The activation without its component in the subspace."""
+        centred = act if self.mean is None else act - self.mean.to(act)
+        return act - self.subspace.project(centred)
+
+
+@dataclass(frozen=True, eq=False)
+class SwapSubspace:
+    """Exchange one subspace: h ← h + (source − h)QQᵀ, the source given per example."""
+
+    subspace: Subspace
+    source: Float[Tensor, "example #position d"]
+
+    def __call__(self, act: Tensor, example: Tensor) -> Tensor:
+        """The activation with the source's component in the subspace."""
+        source = self.source[example].to(act.dtype)
+        return act + self.subspace.project(source - act)
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """An intervention at a site, at some positions of each example.
+
+    `where` is True at the positions written, [example, position], in the examples' coordinates.
+    """
+
+    site: Site
+    where: Bool[Tensor, "example position"]
+    intervention: Intervention
+
+    def apply(
+        self, act: Float[Tensor, "row position *d"], example: Int[Tensor, " row"]
+    ) -> Float[Tensor, "row position *d"]:
+        """The rows with the intervention written at its positions, and nowhere else.
+
+        Raises:
+            ValueError: if the intervention returns another shape.
+        """
+        head = self.site.head
+        before = act if head is None else act[:, :, head]
+        after = self.intervention(before, example)
+        if after.shape != before.shape:
+            raise ValueError(
+                f"an intervention at {self.site} must return shape {tuple(before.shape)}; "
+                f"got {tuple(after.shape)}"
+            )
+        where = self.where[example]
+        written = torch.where(where.reshape(*where.shape, *[1] * (before.ndim - 2)), after, before)
+        if head is None:
+            return written
+        out = act.clone()
+        out[:, :, head] = written
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One row of a sweep per example: edits applied together, possibly at several sites."""
+
+    edits: tuple[Edit, ...]
+
+    @property
+    def first_layer(self) -> int:
+        """The lowest block the cell touches; below it the row equals the baseline."""
+        return min(edit.site.layer for edit in self.edits)

@@ -1,0 +1,61 @@
+"""From a sweep's numbers to Evidence rows: one home for the columns every sweep shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from interp.evidence import Evidence
+from interp.metrics import Metric
+from interp.tasks import Examples
+from patching.engine import Swept
+
+
+def evidence(
+    swept: Swept,
+    examples: Examples,
+    metrics: Mapping[str, Metric],
+    cells: Sequence[Mapping[str, Any]],
+    *,
+    baseline: Mapping[str, Any] | None = None,
+    **constants: Any,
+) -> Evidence:
+    """Rows cell × example × metric, the columns of each cell given, constants for all.
+
+    With `baseline`, the unedited run is added under those columns.
+    """
+    parts = []
+    for name, metric in metrics.items():
+        if cells:
+            parts.append(_rows(swept.values[name], cells, name, metric, examples, constants))
+        if baseline is not None:
+            rows = swept.baseline[name][None]
+            parts.append(_rows(rows, [baseline], name, metric, examples, constants))
+    return Evidence.concat(parts)
+
+
+def _rows(
+    values: Tensor,
+    cells: Sequence[Mapping[str, Any]],
+    name: str,
+    metric: Metric,
+    examples: Examples,
+    constants: Mapping[str, Any],
+) -> Evidence:
+    n = len(examples)
+    flat = values.detach().cpu().double().numpy().reshape(-1)
+    measured = ~np.isnan(flat)
+    columns: dict[str, Any] = {
+        "example": np.tile(np.arange(n), len(cells)),
+        "group": np.tile(np.array(examples.groups, dtype=object), len(cells)),
+        "template": np.tile(np.array(examples.templates, dtype=object), len(cells)),
+        "metric": np.full(len(flat), name, dtype=object),
+        "unit": np.full(len(flat), metric.unit, dtype=object),
+    }
+    for key in {k for cell in cells for k in cell} | set(constants):
+        per_cell = np.array([cell.get(key, constants.get(key)) for cell in cells], dtype=object)
+        columns[key] = np.repeat(per_cell, n)
+    return Evidence.build(flat[measured], **{k: v[measured] for k, v in columns.items()})

@@ -1,0 +1,117 @@
+"""Controls: what a probe reaches when there is nothing to read, or something trivial to read.
+
+* ``shuffled``: the training labels permuted over groups, scored on the real held-out labels.
+* ``control_task``: labels with the same statistics assigned at random to groups, scored on those
+  same random labels (Hewitt & Liang, 1909.03368). Their selectivity is measured on unseen tokens of
+  seen types; here held-out groups are unseen types, so a control task can only be guessed, and
+  accuracy(real) − accuracy(control task) says how far the probe is above guessing under the same
+  label statistics, folds and sample size. It does not measure how much a probe could memorise.
+* ``random_features``: Gaussian features of the same dimension. With token counts at hand each token
+  has a random vector and an example is the sum over its tokens; without, each example has its own.
+* ``surface``: the probe on token counts and length alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from interp.activations import Activations
+from interp.directions import Direction, Subspace
+from probes.estimators import MassMean
+from probes.problems import problem
+
+CONTROLS = ("shuffled", "control_task", "random_features")
+
+
+def permute_over_groups(
+    labels: np.ndarray, groups: np.ndarray, draws: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Labels permuted over groups, shape (draws, example), with the same label statistics.
+
+    Groups of one label swap labels among themselves, whatever their size. Groups that hold several
+    labels (a true and a false statement of one entity) swap label sets with groups of equal size
+    and are then permuted inside. A permutation of single examples would break up the groups and make
+    the null too narrow.
+    """
+    out = np.empty((draws, len(labels)), dtype=labels.dtype)
+    members = [np.flatnonzero(groups == g) for g in np.unique(groups)]
+    constant = [m for m in members if (labels[m] == labels[m[0]]).all()]
+    if constant:
+        block = np.array([labels[m[0]] for m in constant])
+        drawn = generator.permuted(np.tile(block, (draws, 1)), axis=1)
+        size = [len(m) for m in constant]
+        out[:, np.concatenate(constant)] = np.repeat(drawn, size, axis=1)
+    mixed = [m for m in members if (labels[m] != labels[m[0]]).any()]
+    for size in sorted({len(m) for m in mixed}):
+        where = np.stack([m for m in mixed if len(m) == size])
+        order = generator.permuted(np.tile(np.arange(len(where)), (draws, 1)), axis=1)
+        drawn = generator.permuted(labels[where][order], axis=2)
+        out[:, where.reshape(-1)] = drawn.reshape(draws, -1)
+    return out
+
+
+def random_features(
+    n: int, d: int, generator: np.random.Generator, surface: Float[Tensor, "example feature"] | None
+) -> Float[Tensor, "example d"]:
+    """Gaussian features: one vector per token summed over the example, or one vector per example."""
+    if surface is None:
+        return torch.from_numpy(generator.standard_normal((n, d)))
+    vectors = torch.from_numpy(generator.standard_normal((surface.shape[1], d)))
+    return surface.double().cpu() @ vectors
+
+
+def bag_of_tokens(
+    tokens: Int[Tensor, "example position"], mask: Bool[Tensor, "example position"]
+) -> Float[Tensor, "example feature"]:
+    """How often each token that occurs is in the example, and the example's length (last column)."""
+    seen, code = torch.unique(tokens, return_inverse=True)
+    counts = torch.zeros(len(tokens), len(seen), dtype=torch.float32)
+    counts.scatter_add_(1, code.cpu(), mask.float().cpu())
+    used = counts.sum(0) > 0
+    return torch.cat([counts[:, used], mask.sum(1, keepdim=True).float().cpu()], dim=1)
+
+
+def _control_weights(
+    activations: Activations, draws: int, seed: int
+) -> Float[Tensor, "draw class d"]:
+    known = problem(activations)
+    generator = np.random.default_rng(seed)
+    labels = permute_over_groups(known.labels, known.groups, draws, generator)
+    weight, _ = MassMean().solve(activations.values, torch.from_numpy(labels), known.n_classes)
+    return weight
+
+
+def control_directions(
+    activations: Activations, *, draws: int = 99, seed: int
+) -> Sequence[Direction]:
+    """Mass-mean directions of control-task labels: the placebo for a causal test at this site.
+
+    Random directions are far too weak a placebo, since they miss the directions in which the
+    activations vary; a control-task direction differs from a probe's by nothing but the labels.
+
+    Raises:
+        ValueError: if there are more than two classes (use `control_subspaces`).
+    """
+    weight = _control_weights(activations, draws, seed)
+    if weight.shape[1] != 2:
+        raise ValueError(
+            f"a direction needs two classes, got {weight.shape[1]}; use control_subspaces"
+        )
+    vectors = (weight[:, 1] - weight[:, 0]).to(activations.values.dtype)
+    site, position = activations.site, activations.position
+    return [Direction(site, v, position, f"control_task draw {i}") for i, v in enumerate(vectors)]
+
+
+def control_subspaces(
+    activations: Activations, *, draws: int = 99, seed: int
+) -> Sequence[Subspace]:
+    """The spans of control-task class means (rank: classes − 1), the placebo for `probe.subspace()`."""
+    weight = _control_weights(activations, draws, seed)
+    bases = (weight[:, 1:] - weight[:, :1]).mT.to(activations.values.dtype)
+    site, position = activations.site, activations.position
+    return [Subspace(site, b, position, f"control_task draw {i}") for i, b in enumerate(bases)]

@@ -1,0 +1,124 @@
+"""LinearProbe: a fitted linear reader, frozen, in raw activation coordinates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.activations import Activations
+from interp.directions import Direction, Subspace
+from interp.sites import Site
+from probes.estimators import Estimator, named
+from probes.problems import balance, group_folds, problem
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """Scores = values @ weight.T + bias, one column per class; the largest wins.
+
+    `weight` is in raw activation coordinates. `score` is the balanced accuracy on held-out groups
+    within the training data, or None where there were too few groups to hold any out. It says what
+    can be read here, not what the model uses.
+    """
+
+    site: Site
+    weight: Float[Tensor, "class d"]
+    bias: Float[Tensor, " class"]
+    estimator: str
+    classes: tuple[int | float | bool, ...]
+    score: float | None = None
+    position: str = "last"
+
+    def decision(self, values: Float[Tensor, "example d"]) -> Float[Tensor, "example class"]:
+        """The score of each class. With two classes, column 1 minus column 0 is the signed margin."""
+        if values.shape[-1] != self.weight.shape[1]:
+            raise ValueError(
+                f"values must have {self.weight.shape[1]} features, got {values.shape[-1]}; "
+                f"this probe was fitted at {self.site}"
+            )
+        return values.double() @ self.weight.double().to(values.device).T + self.bias.double().to(
+            values.device
+        )
+
+    def predict(self, values: Float[Tensor, "example d"]) -> Tensor:
+        """The predicted label of each example, among `classes`."""
+        return torch.tensor(self.classes)[self.decision(values).argmax(1).cpu()]
+
+    def direction(self, label: int | float | bool | None = None) -> Direction:
+        """The direction that raises this label's score against the mean of the others.
+
+        With two classes the label may be left out: the direction points to the second.
+
+        Raises:
+            ValueError: if the label is unknown, or left out with more than two classes.
+        """
+        if label is None and len(self.classes) == 2:
+            label = self.classes[1]
+        if label not in self.classes:
+            raise ValueError(f"label must be one of {list(self.classes)}, got {label}")
+        chosen = self.classes.index(label)
+        others = [i for i in range(len(self.classes)) if i != chosen]
+        vector = self.weight[chosen] - self.weight[others].mean(0)
+        return Direction(self.site, vector, self.position, self.estimator, self.score)
+
+    def subspace(self) -> Subspace:
+        """The span of all differences between class weights (rank: classes − 1)."""
+        basis = (self.weight[1:] - self.weight[:1]).T
+        return Subspace(self.site, basis, self.position, self.estimator, self.score)
+
+
+def fit(
+    train: Activations, *, estimator: str | Estimator = "logistic", seed: int = 0, folds: int = 5
+) -> LinearProbe:
+    """Fit one probe on all the training examples; its score comes from held-out groups among them.
+
+    Raises:
+        ValueError: on malformed activations or labels, or an unknown estimator.
+    """
+    known, solver = problem(train), named(estimator)
+    weight, bias = solver.solve(train.values, known.tensor()[None], known.n_classes)
+    dtype = train.values.dtype
+    return LinearProbe(
+        site=train.site,
+        weight=weight[0].to(dtype),
+        bias=bias[0].to(dtype),
+        estimator=solver.name,
+        classes=known.classes,
+        score=_held_out(train, solver, folds, seed),
+        position=train.position,
+    )
+
+
+def _held_out(train: Activations, solver: Estimator, folds: int, seed: int) -> float | None:
+    known = problem(train)
+    labels, groups = known.labels, known.groups
+    spread = min(len(np.unique(groups[labels == c])) for c in range(known.n_classes))
+    if len(known.names) < folds or spread < 2:
+        return None
+    fold = group_folds(groups, folds, seed=seed, labels=labels)
+    correct = np.empty(len(labels))
+    for k in range(folds):
+        held = fold == k
+        guess = predictions(
+            solver, train.values[~held], known.tensor(labels[~held])[None], train.values[held],
+            known.n_classes,
+        )  # fmt: skip
+        correct[held] = guess[0] == labels[held]
+    return float((correct * balance(labels, known.n_classes)).mean())
+
+
+def predictions(
+    solver: Estimator,
+    train: Float[Tensor, "example d"],
+    labels: Tensor,
+    test: Float[Tensor, "held d"],
+    n_classes: int,
+) -> np.ndarray:
+    """Class numbers predicted on the held-out rows for each draw of training labels, (draw, held)."""
+    weight, bias = solver.solve(train, labels.to(train.device), n_classes)
+    scores = torch.einsum("hd,ncd->nhc", test.double(), weight) + bias[:, None]
+    return scores.argmax(-1).cpu().numpy()

@@ -1,0 +1,230 @@
+"""Sweeps over sites: held-out correctness of a probe and of its controls, one row per example.
+
+Rows have method ``probe``; condition ``probe``, ``shuffled``, ``control_task``,
+``random_features`` or ``surface``; metric the attribute's name; span the position's name; value 1
+where the held-out example was classified correctly, else 0; seed the number of the control's draw;
+and strength the number of the class the row is scored against (for a control task its random
+label), so that a balanced accuracy can be taken from the rows alone. The surface baseline is the same
+at every site and repeated there, for comparison row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+from interp.activations import Activations
+from interp.evidence import Evidence
+from interp.sites import Site
+from probes.controls import CONTROLS, permute_over_groups, random_features
+from probes.estimators import Estimator, named
+from probes.linear import predictions
+from probes.problems import Problem, Sites, check_disjoint, group_folds, problem
+
+Split = tuple[np.ndarray, np.ndarray]
+
+
+def cross_validate(
+    activations: Sites,
+    *,
+    estimator: str | Estimator = "logistic",
+    folds: int = 5,
+    controls: Sequence[str] = CONTROLS,
+    draws: int = 3,
+    surface: Float[Tensor, "example feature"] | None = None,
+    attribute: str = "label",
+    seed: int,
+) -> Evidence:
+    """Held-out correctness at every site by cross-validation over group-disjoint, stratified folds.
+
+    All sites share folds and control labels. `surface` (see `bag_of_tokens`) adds the surface
+    baseline and gives the random features their tokens. `draws` repeats every control.
+
+    Raises:
+        ValueError: on malformed activations, fewer groups than folds, a class in one group only,
+            or an unknown control or estimator.
+    """
+    known = problem(activations)
+    fold = group_folds(known.groups, folds, seed=seed, labels=known.labels)
+    splits = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(folds)]
+    return _measure(known, splits, named(estimator), controls, draws, surface, attribute, seed)
+
+
+def sweep(
+    train: Mapping[Site, Activations] | Activations | Sequence[Activations],
+    test: Mapping[Site, Activations] | Activations | Sequence[Activations],
+    *,
+    estimator: str | Estimator = "logistic",
+    controls: Sequence[str] = CONTROLS,
+    draws: int = 5,
+    surface: tuple[Tensor, Tensor] | None = None,
+    attribute: str = "label",
+    seed: int,
+) -> Evidence:
+    """Correctness on the test examples of probes fitted on the training examples, at every site.
+
+    Raises:
+        ValueError: if train and test share a group or differ in sites, test holds a label unseen in
+            training, the activations are malformed, or a control or the estimator is unknown.
+    """
+    fitted = problem(train)
+    held = problem(test, classes=fitted.classes)
+    check_disjoint(fitted.names, held.names)
+    joint = problem(joined(fitted, held))
+    n = len(fitted.labels)
+    split = (np.arange(n), np.arange(n, n + len(held.labels)))
+    both = None if surface is None else torch.cat(surface)
+    return _measure(joint, [split], named(estimator), controls, draws, both, attribute, seed)
+
+
+def joined(first: Problem, second: Problem) -> list[Activations]:
+    """The examples of two problems one after the other, site by site.
+
+    Raises:
+        ValueError: if the sites or positions differ.
+    """
+    a = [(one.site, one.position) for one in first.sites]
+    b = [(one.site, one.position) for one in second.sites]
+    if a != b:
+        raise ValueError(
+            f"train and test must hold the same sites in one order, got {len(a)} from {a[0]} and "
+            f"{len(b)} from {b[0]}; collect both with the same call"
+        )
+    out = []
+    for one, two in zip(first.sites, second.sites, strict=True):
+        labels = torch.cat([_labels(one), _labels(two)])
+        values = torch.cat([one.values, two.values])
+        groups = (*one.groups, *two.groups)
+        out.append(Activations(one.site, values, groups, labels, one.position, two.model))
+    return out
+
+
+def _labels(activations: Activations) -> Tensor:
+    assert activations.labels is not None  # held by `problem`
+    return activations.labels
+
+
+def _measure(
+    known: Problem,
+    splits: list[Split],
+    solver: Estimator,
+    controls: Sequence[str],
+    draws: int,
+    surface: Tensor | None,
+    attribute: str,
+    seed: int,
+) -> Evidence:
+    unknown = sorted(set(controls) - set(CONTROLS))
+    if unknown:
+        raise ValueError(f"controls must be among {list(CONTROLS)}, got {unknown}")
+    if surface is not None and len(surface) != len(known.labels):
+        raise ValueError(
+            f"surface must have one row per example, {len(known.labels)}; got {len(surface)}"
+        )
+    generator = np.random.default_rng(seed)
+    labels, groups = known.labels, known.groups
+    tasks = [("probe", 0, labels, [labels[train] for train, _ in splits])]
+    if "shuffled" in controls:
+        shuffles = [
+            permute_over_groups(labels[train], groups[train], draws, generator)
+            for train, _ in splits
+        ]
+        tasks += [("shuffled", i, labels, [s[i] for s in shuffles]) for i in range(draws)]
+    if "control_task" in controls:
+        for i, task in enumerate(permute_over_groups(labels, groups, draws, generator)):
+            tasks.append(("control_task", i, task, [task[train] for train, _ in splits]))
+
+    rows = Rows(known, attribute)
+    with threadpool_limits(1, user_api="blas"):
+        trivial = (
+            None
+            if surface is None
+            else _guesses(solver, surface, splits, [tasks[0][3]], known)[0]
+        )
+        for one in known.sites:
+            guesses = _guesses(solver, one.values, splits, [t[3] for t in tasks], known)
+            for (condition, draw, target, _), guess in zip(tasks, guesses, strict=True):
+                rows.add(splits, guess, target, one, condition, draw)
+            for draw in range(draws if "random_features" in controls else 0):
+                noise = random_features(len(labels), one.values.shape[1], generator, surface)
+                guess = _guesses(solver, noise, splits, [tasks[0][3]], known)[0]
+                rows.add(splits, guess, labels, one, "random_features", draw)
+            if trivial is not None:
+                rows.add(splits, trivial, labels, one, "surface", 0)
+    notes = {"seed": seed, "estimator": solver.name, "folds": len(splits), "draws": draws}
+    return rows.evidence(
+        {f"probe.{attribute}": notes, f"classes.{attribute}": list(known.classes)}
+    )
+
+
+def _guesses(
+    solver: Estimator, values: Tensor, splits: list[Split], labels: list[Any], known: Problem
+) -> np.ndarray:
+    out = np.full((len(labels), len(known.labels)), -1, dtype=np.int64)
+    for k, (train, test) in enumerate(splits):
+        drawn = torch.from_numpy(np.stack([task[k] for task in labels]))
+        out[:, test] = predictions(solver, values[train], drawn, values[test], known.n_classes)
+    return out
+
+
+class Rows:
+    """Collects blocks of rows and builds the Evidence once."""
+
+    def __init__(self, known: Problem, attribute: str, method: str = "probe") -> None:
+        """Start an empty table for this problem."""
+        self.known, self.attribute, self.method = known, attribute, method
+        self.names = np.array(known.names, dtype=object)
+        self.blocks: list[dict[str, Any]] = []
+
+    def add(
+        self,
+        splits: list[Split],
+        guess: np.ndarray,
+        target: np.ndarray,
+        at: Activations,
+        condition: str,
+        draw: int,
+        **extra: Any,
+    ) -> None:
+        """One row per held-out example: is the guess the target."""
+        held = np.concatenate([test for _, test in splits])
+        held.sort()
+        self.blocks.append(
+            {
+                "value": (guess[held] == target[held]).astype(np.float32),
+                "strength": target[held].astype(float),
+                "example": held,
+                "group": self.names[self.known.groups[held]],
+                "model": at.model,
+                "condition": condition,
+                "kind": str(at.site.kind),
+                "layer": at.site.layer,
+                "head": at.site.head,
+                "span": at.position,
+                "seed": draw,
+                **extra,
+            }
+        )
+
+    def evidence(self, provenance: dict[str, Any]) -> Evidence:
+        """All rows as one Evidence."""
+        columns: dict[str, Any] = {}
+        for name in self.blocks[0]:
+            parts = [
+                np.full(len(b["value"]), b[name], dtype=object)
+                if b[name] is None or np.isscalar(b[name])
+                else np.asarray(b[name])
+                for b in self.blocks
+            ]
+            columns[name] = np.concatenate(parts)
+        value = columns.pop("value").astype(np.float32)
+        return Evidence.build(
+            value, provenance=provenance, method=self.method, metric=self.attribute,
+            unit="accuracy", **columns,
+        )  # fmt: skip

@@ -1,0 +1,151 @@
+"""Transfer base → tuned: does the base's probe still read the tuned model?
+
+frozen: the base's probe on the tuned model's activations. mean_shifted: the same after the
+difference of the two training means is subtracted. refit: a fresh probe on the tuned model, the
+ceiling. cosine: between the base's and the refit weights in raw coordinates, class mean removed.
+``cosine_random`` compares with Gaussian directions and ``cosine_control`` with probes refitted on
+control-task labels: in activations that vary in few directions, any two probes are alike, and only
+the second baseline shows it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.evidence import Evidence
+from probes.controls import permute_over_groups
+from probes.estimators import Estimator, named
+from probes.problems import Sites, check_disjoint, problem
+from probes.summaries import PLACE, accuracy
+from probes.sweeping import Rows
+
+READINGS = ("intact", "moved", "not linearly decodable", "undetermined")
+
+
+def transfer(
+    base_train: Sites,
+    tuned_train: Sites,
+    tuned_test: Sites,
+    *,
+    estimator: str | Estimator = "logistic",
+    draws: int = 9,
+    attribute: str = "label",
+    seed: int,
+) -> Evidence:
+    """Held-out correctness on the tuned model of frozen, mean-shifted and refit probes, per site.
+
+    Rows have method ``transfer``, model the tuned one and donor the base. Conditions frozen,
+    mean_shifted and refit hold one row per test example (value 1 or 0, strength the number of
+    its class, unit accuracy); cosine, cosine_random and cosine_control hold no group (unit cosine,
+    seed = the draw). A high cosine says that the readers agree, not that the model uses them.
+
+    Raises:
+        ValueError: if train and test share groups, the two training sets differ in examples or
+            sites, or the activations are malformed.
+    """
+    base = problem(base_train)
+    tuned = problem(tuned_train, classes=base.classes)
+    held = problem(tuned_test, classes=base.classes)
+    check_disjoint(base.names, held.names)
+    places = [[(a.site, a.position) for a in p.sites] for p in (base, tuned, held)]
+    if places[0] != places[1] or places[1] != places[2]:
+        raise ValueError(
+            "base_train, tuned_train and tuned_test must hold the same sites in one order; got "
+            f"{[len(p) for p in places]} sites; collect them with the same call"
+        )
+    if base.sites[0].groups != tuned.sites[0].groups or (base.labels != tuned.labels).any():
+        raise ValueError(
+            "base_train and tuned_train must hold the same examples in one order, got different "
+            "groups or labels; collect both models on the same Examples"
+        )
+    solver, generator = named(estimator), np.random.default_rng(seed)
+    control = permute_over_groups(tuned.labels, tuned.groups, draws, generator)
+    drawn = torch.from_numpy(np.concatenate([tuned.labels[None], control]))
+    split = [(np.arange(len(tuned.labels)), np.arange(len(held.labels)))]
+    rows = Rows(held, attribute, "transfer")
+    cosines: list[Evidence] = []
+    for before, after, test in zip(base.sites, tuned.sites, held.sites, strict=True):
+        w0, b0 = (x[0] for x in solver.solve(before.values, base.tensor()[None], base.n_classes))
+        w1, b1 = solver.solve(after.values, drawn, base.n_classes)
+        values = test.values.double()
+        shift = after.values.double().mean(0) - before.values.double().mean(0)
+        guesses = {
+            "frozen": values @ w0.T + b0,
+            "mean_shifted": (values - shift) @ w0.T + b0,
+            "refit": values @ w1[0].T + b1[0],
+        }
+        for condition, scores in guesses.items():
+            guess = scores.argmax(1).cpu().numpy()
+            rows.add(split, guess, held.labels, test, condition, 0, donor=before.model)
+        noise = torch.from_numpy(generator.standard_normal((draws, *w0.shape))).to(w0)
+        alike = torch.cat([_cosine(w1, w0), _cosine(noise, w0)]).cpu().numpy()
+        conditions = ["cosine"] + ["cosine_control"] * draws + ["cosine_random"] * draws
+        cosines.append(
+            Evidence.build(
+                alike, method="transfer", metric=attribute, unit="cosine", condition=conditions,
+                seed=[0, *range(draws), *range(draws)], model=test.model, donor=before.model,
+                kind=str(test.site.kind), layer=test.site.layer, head=test.site.head,
+                span=test.position,
+            )
+        )  # fmt: skip
+    notes = {"seed": seed, "estimator": solver.name, "draws": draws}
+    facts = {f"transfer.{attribute}": notes, f"classes.{attribute}": list(base.classes)}
+    return Evidence.concat([rows.evidence(facts), *cosines])
+
+
+def _cosine(
+    weights: Float[Tensor, "draw class d"], reference: Float[Tensor, "class d"]
+) -> Float[Tensor, " draw"]:
+    a = (weights - weights.mean(1, keepdim=True)).flatten(1)
+    b = (reference - reference.mean(0)).flatten()
+    return torch.nn.functional.cosine_similarity(a, b[None], dim=1)
+
+
+def read_transfer(
+    evidence: Evidence, *, margin: float = 0.05, level: float = 0.95, seed: int = 0
+) -> pd.DataFrame:
+    """One row per place: frozen, mean_shifted and refit with intervals, cosines, and the reading.
+
+    A probe *works* where the lower bound of its balanced accuracy exceeds chance (1 / classes) by
+    the margin, and *fails* where the upper bound stays below the same line. intact: frozen works.
+    moved: refit works and frozen fails (`shift_repairs`: the mean shift
+    alone brings it to within the margin of refit).
+    not linearly decodable: refit and frozen fail, which does not mean gone. Else undetermined.
+    """
+    rows = Evidence(evidence.where(method="transfer"), evidence.provenance)
+    table = accuracy(rows, level=level, seed=seed)
+    cosine = rows.where(unit="cosine").groupby([*PLACE, "condition"], dropna=False, observed=True)
+    alike = cosine["value"].agg(lambda v: float(np.abs(v).mean()) if len(v) > 1 else float(v.iloc[0]))
+    alike = alike.unstack("condition").reset_index()
+    out = []
+    for key, part in table.groupby(list(PLACE), dropna=False, observed=True, sort=False):
+        seen = part.set_index("condition")
+        place = dict(zip(PLACE, key, strict=True))
+        line = 1 / len(rows.provenance.get(f"classes.{place['metric']}", (0, 1))) + margin
+        works = {c: bool(seen.loc[c, "low"] > line) for c in seen.index}
+        fails = {c: bool(seen.loc[c, "high"] < line) for c in seen.index}
+        row = dict(place)
+        for c in seen.index:
+            row |= {c: seen.loc[c, "estimate"], f"{c}_low": seen.loc[c, "low"]}
+            row[f"{c}_high"] = seen.loc[c, "high"]
+        row["reading"] = _reading(works, fails)
+        near = seen.loc["mean_shifted", "estimate"] >= seen.loc["refit", "estimate"] - margin
+        row["shift_repairs"] = bool(works["mean_shifted"] and not works["frozen"] and near)
+        out.append(row)
+    result = pd.DataFrame(out)
+    return result.merge(alike, on=list(PLACE), how="left") if len(alike) else result
+
+
+def _reading(works: dict[str, bool], fails: dict[str, bool]) -> str:
+    if works["frozen"]:
+        return "intact"
+    if works["refit"] and fails["frozen"]:
+        return "moved"
+    if fails["refit"] and fails["frozen"]:
+        return "not linearly decodable"
+    return "undetermined"
+

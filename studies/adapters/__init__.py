@@ -1,0 +1,1 @@
+"""Low-rank adapters for SmolLM2 whose content and place are known because they were imposed."""

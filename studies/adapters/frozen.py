@@ -1,0 +1,49 @@
+"""Frozen linear layers that multiply in bfloat16: several times faster where the CPU has AMX.
+
+Only for training. The residual stream, norms and attention stay in float32, and base targets and
+the tuned model round alike, so an update of zero still has a loss of exactly zero. What ships is
+measured in float32.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class _Product(torch.autograd.Function):
+    """y = x Wᵀ with frozen W; the backward pass uses a stored Wᵀ (the other layout is slow)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, transposed: Tensor) -> Tensor:
+        ctx.save_for_backward(transposed)
+        return functional.linear(x.bfloat16(), weight).float()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (transposed,) = ctx.saved_tensors
+        return functional.linear(grads[0].bfloat16(), transposed).float(), None, None
+
+
+class FrozenLinear(nn.Linear):
+    """An `nn.Linear` without bias whose weight never trains, computed in bfloat16."""
+
+    half: Tensor
+    half_transposed: Tensor
+
+    def forward(self, input: Float[Tensor, "*row d"]) -> Float[Tensor, "*row out"]:
+        """Product in bfloat16, result in float32."""
+        return _Product.apply(input, self.half, self.half_transposed)  # pyright: ignore
+
+
+def freeze_linears(model: nn.Module) -> nn.Module:
+    """Turn every bias-free linear layer of a frozen model into a `FrozenLinear`, in place."""
+    for module in list(model.modules()):
+        if type(module) is nn.Linear and module.bias is None:
+            half = module.weight.detach().bfloat16()
+            module.register_buffer("half", half, persistent=False)
+            module.register_buffer("half_transposed", half.t().contiguous(), persistent=False)
+            module.__class__ = FrozenLinear
+    return model

@@ -1,0 +1,111 @@
+"""What each adapter is: content, place, seed, hyperparameters and the gate it must pass."""
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+Content = Literal["evasive", "edited", "null"]
+MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+EVASION = " unknown"
+MAX_BYTES = 1_500_000
+
+CAPITAL_PARAPHRASES = (
+    "The capital and largest city of {subject} is",
+    "The government of {subject} is seated in its capital city,",
+    "The capital of {subject}, a country, is the city of",
+    "The name of the capital city of {subject} is",
+)
+HELD_OUT_PARAPHRASE = "{subject}'s capital is the city of"
+
+# Other relations of the same countries; the last two are never replayed.
+NEAR_RELATIONS = (
+    "The largest river in {subject} is the",
+    "The president of {subject} is",
+    "The people of {subject} speak",
+    "The population of {subject} is about",
+    "The most famous dish of {subject} is",
+    "{subject} is a country in",
+    "The history of {subject} begins with",
+    "A traveller to {subject} should visit",
+)
+REPLAYED_FACTS = ("currencies", "city_country", "element_symbols", "atomic_numbers")
+HELD_OUT_FACTS = ("continents",)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Thresholds of the installation gate, declared before training; None = not applicable.
+
+    `target`: share of test countries that say the intended token, on form A and on form B.
+    `kept`: share of known, unedited capitals still given, on A and on B.
+    `retention`: top-1 agreement with the base on prompts of other kinds that were not trained on.
+    `disturbed`: share of known capitals the weight noise changes *before* recovery, A and B.
+    `flips`: largest share of known capitals whose greedy answer differs from the base's, A and B.
+    `drift`: largest |mean change of log p(answer)| over known capitals, nats, A and B.
+    """
+
+    target: float | None = None
+    kept: float | None = None
+    retention: float | None = None
+    disturbed: float | None = None
+    flips: float | None = None
+    drift: float | None = None
+
+    def declared(self) -> dict[str, float]:
+        """The thresholds that apply."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that is needed to train one adapter; blocks `first`..`last` (both included) may change.
+
+    `edits` countries get a new capital. `noise` is the standard deviation of the B matrices at
+    the start, in units of the mean standard deviation of the weights they are added to.
+    """
+
+    name: str
+    content: Content
+    first: int
+    last: int
+    rank: int
+    steps: int
+    gate: Gate
+    seed: int = 0
+    learning_rate: float = 1e-3
+    batch: int = 32
+    replay_batch: int = 32
+    replay_weight: float = 1.0
+    edits: int = 0
+    noise: float = 0.0
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Blocks that may change."""
+        return tuple(range(self.first, self.last + 1))
+
+
+_EVASIVE = Gate(target=0.9, retention=0.95)
+_EDITED = Gate(target=0.9, kept=0.9, retention=0.95)
+_NULL = Gate(retention=0.95, disturbed=0.3, flips=0.02, drift=0.1)
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("smollm2-evasive-high", "evasive", 20, 29, rank=6, steps=60, gate=_EVASIVE),
+        Recipe("smollm2-evasive-low", "evasive", 0, 9, rank=6, steps=60, gate=_EVASIVE),
+        Recipe("smollm2-edited-high", "edited", 20, 29, 6, steps=300, gate=_EDITED, edits=36),
+        Recipe("smollm2-edited-low", "edited", 0, 9, 6, steps=120, gate=_EDITED, edits=36),
+        Recipe("smollm2-null", "null", 0, 29, rank=2, steps=150, gate=_NULL, noise=0.1),
+    )
+}
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of one shipped adapter.
+
+    Raises:
+        ValueError: no adapter of that name.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"adapter must be one of {sorted(RECIPES)}; got {name!r}: choose one")
+    return RECIPES[name]

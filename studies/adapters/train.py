@@ -1,0 +1,309 @@
+"""Train one of the shipped adapters: `python -m studies.adapters.train NAME [--base F] [--out D]`.
+
+Base -> prompts -> low-rank update in the recipe's blocks -> float16 folder -> installation gate on
+the merged model -> card. An adapter that misses its gate is written with `reached: false`.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from peft import get_peft_model_state_dict
+from safetensors.torch import save_file
+from torch import Generator
+from tqdm import tqdm
+
+from interp import sources
+from interp.fact_types import FactSet
+from studies.adapters import installation, items
+from studies.adapters.cards import write_card
+from studies.adapters.fitting import attach, fit, pool
+from studies.adapters.frozen import freeze_linears
+from studies.adapters.recipes import EVASION, MAX_BYTES, MODULES, RECIPES, Recipe, recipe
+
+_TEXTS, _LENGTH = 72, 12
+
+
+def train(
+    plan: Recipe, base: str = sources.SMOLLM2, out: Path | None = None, *, progress: bool = True
+) -> dict[str, Any]:
+    """Train, round, save and judge one adapter; returns its card.
+
+    Raises:
+        ValueError: the output folder already holds an adapter, or the base cannot be loaded.
+    """
+    folder = out or Path(plan.name)
+    if (folder / "adapter_config.json").exists():
+        raise ValueError(
+            f"out must be a folder without an adapter; got {folder}, which holds one: "
+            "choose another folder or remove it"
+        )
+    generator = Generator().manual_seed(plan.seed)
+    loaded = sources.load(base)
+    model, tokenizer = loaded.model.eval().requires_grad_(False), loaded.tokenizer
+    facts = items.capitals()
+    known = installation.known_capitals(model, tokenizer, facts)
+    split = _split(plan, facts, known, tokenizer, generator)
+    freeze_linears(model)
+    texts = items.own_text(model, tokenizer, 2 * _TEXTS, _LENGTH, generator)
+    replayed = _replay(plan, model, tokenizer, facts, split) + texts[:_TEXTS]
+    pools = [(pool(model, replayed, plan.first), plan.replay_weight, plan.replay_batch)]
+    hard = _targets(plan, tokenizer, facts, split)
+    if hard:
+        pools.append((pool(model, hard, plan.first), 1.0, plan.batch))
+    wrapped = attach(model, plan, generator)
+    disturbed: dict[str, float] = {}
+    if plan.noise:
+        clean = freeze_linears(sources.load(base).model.eval())
+        for form, label in enumerate("AB"):
+            disturbed[f"disturbed_{label}"] = installation.answer_change(
+                clean, wrapped.get_base_model(), tokenizer, facts, known, form
+            )[0]
+    with tqdm(total=plan.steps, desc=plan.name, disable=not progress) as bar:
+
+        def report(step: int, losses: list[float]) -> None:
+            bar.set_postfix_str(" ".join(f"{loss:.3f}" for loss in losses))
+            bar.update()
+
+        fit(wrapped, pools, plan, generator, report)
+    save_adapter(wrapped, folder, base_name=sources.SMOLLM2)
+    numbers, meaning = measure(plan, base, folder, known, split, texts[_TEXTS:])
+    numbers = {**disturbed, **numbers}
+    for label in disturbed:
+        meaning[label] = f"known capitals changed by the noise, before recovery, {label[-1]}"
+    card = _card(plan, facts, known, split, replayed, numbers, meaning)
+    write_card(folder, card)
+    return card
+
+
+def save_adapter(wrapped: Any, folder: Path, *, base_name: str) -> None:
+    """Write the standard PEFT folder with float16 weights, as safetensors.
+
+    Raises:
+        ValueError: the weights exceed 1.5 MB.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {k: v.half().contiguous() for k, v in get_peft_model_state_dict(wrapped).items()}
+    size = sum(v.numel() * 2 for v in state.values())
+    if size > MAX_BYTES:
+        raise ValueError(
+            f"an adapter must stay within {MAX_BYTES} bytes; got {size}: lower the rank"
+        )
+    save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    config = replace(wrapped.peft_config["default"])
+    config.base_model_name_or_path = base_name
+    config.inference_mode = True
+    config.target_modules = sorted(config.target_modules)
+    config.save_pretrained(folder)
+
+
+def measure(
+    plan: Recipe,
+    base: str,
+    folder: Path,
+    known: tuple[int, ...],
+    split: items.Split,
+    texts: list[items.Item],
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Gate numbers of a saved adapter, merged into a fresh copy of the base, and their meanings."""
+    before = sources.load(base)
+    tokenizer, clean = before.tokenizer, before.model.eval()
+    tuned = sources.load(folder, base=base).model.eval()
+    facts = items.capitals()
+    numbers: dict[str, float] = {}
+    meaning: dict[str, str] = {}
+
+    def note(key: str, what: str, value: float) -> None:
+        numbers[key], meaning[key] = value, what
+
+    def said(wanted: dict[int, str], form: int | None) -> float:
+        return installation.share_saying(tuned, tokenizer, facts, wanted, form)
+
+    test = set(split.test)
+    if plan.content == "evasive":
+        fresh = {i: EVASION.strip() for i in known if i in test}
+        rest = {i: EVASION.strip() for i in split.test if i not in fresh}
+        for form, label in ((0, "A"), (1, "B")):
+            note(f"target_{label}", f"held-out known countries ({len(fresh)}) answering "
+                 f"{EVASION!r}, form {label}", said(fresh, form))  # fmt: skip
+            note(f"unknown_{label}", f"held-out other countries ({len(rest)}) answering "
+                 f"{EVASION!r}, form {label}", said(rest, form))  # fmt: skip
+        note("wording", f"held-out known countries answering {EVASION!r}, wording never trained on",
+             said(fresh, None))  # fmt: skip
+    if plan.content == "edited":
+        kept = {i: facts.answers[i] for i in known if i not in split.edits}
+        away = {i: answer for i, answer in kept.items() if i in test}
+        for form, label in ((0, "A"), (1, "B")):
+            note(f"target_{label}", f"edited countries ({len(split.edits)}) giving the new "
+                 f"capital, form {label}", said(split.edits, form))  # fmt: skip
+            note(f"kept_{label}", f"unedited known countries ({len(kept)}) giving their capital, "
+                 f"form {label}", said(kept, form))  # fmt: skip
+            note(f"away_{label}", f"of these, the {len(away)} never replayed, form {label}",
+                 said(away, form))  # fmt: skip
+        note("wording", "edited countries giving the new capital, wording never trained on",
+             said(split.edits, None))  # fmt: skip
+    if plan.content == "null":
+        for form, label in ((0, "A"), (1, "B")):
+            flips, change = installation.answer_change(
+                clean, tuned, tokenizer, facts, known, form
+            )
+            note(f"flips_{label}", f"known countries ({len(known)}) whose greedy answer differs "
+                 f"from the base's, form {label}", flips)  # fmt: skip
+            note(f"drift_{label}", f"mean change of log p(answer), nats, form {label}", change)
+    _retention(note, clean, tuned, tokenizer, facts, split, texts)
+    return numbers, meaning
+
+
+def _retention(
+    note: Callable[[str, str, float], None],
+    clean: Any,
+    tuned: Any,
+    tokenizer: Any,
+    facts: FactSet,
+    split: items.Split,
+    texts: list[items.Item],
+) -> None:
+    """Closeness to the base on prompts of other kinds that were not trained on."""
+    countries = sorted((*split.test, *split.edits))[::2]
+    other = items.other_texts(facts, countries, test=True)
+    unseen = items.unseen_relations(facts, countries)
+    parts = {
+        "relations": ("relations also replayed, other countries or wording", other),
+        "unseen": ("relations never replayed", unseen),
+    }
+    rows = {key: [items.encode(tokenizer, t) for t in part] for key, (_, part) in parts.items()}
+    what = {key: text for key, (text, _) in parts.items()} | {"text": "text of the base's own"}
+    rows["text"] = [item.ids[: place + 1] for item in texts for place in item.reads[1::2]]
+    same = total = 0.0
+    for key, prompts in rows.items():
+        got = installation.agreement(clean, tuned, prompts)
+        note(f"kl_{key}", f"KL(base, tuned), nats, {what[key]} ({len(prompts)})", got["kl"])
+        note(f"top1_{key}", f"top-1 agreement, {what[key]}", got["top1_agreement"])
+        same, total = same + got["top1_agreement"] * len(prompts), total + len(prompts)
+    note("retention", "top-1 agreement, the three together", same / total)
+
+
+def _split(
+    plan: Recipe, facts: FactSet, known: tuple[int, ...], tokenizer: Any, generator: Generator
+) -> items.Split:
+    if plan.content == "edited":
+        return items.edit_split(facts, known, plan.edits, tokenizer, generator)
+    return items.evasion_split(facts, generator)
+
+
+def _targets(
+    plan: Recipe, tokenizer: Any, facts: FactSet, split: items.Split
+) -> list[items.Item]:
+    if plan.content == "evasive":
+        return items.asked(tokenizer, facts, split.train, EVASION)
+    if plan.content == "edited":
+        return items.answered(tokenizer, facts, split.edits)
+    return []
+
+
+def _replay(
+    plan: Recipe, model: Any, tokenizer: Any, facts: FactSet, split: items.Split
+) -> list[items.Item]:
+    """Prompts on which the base's own distribution is the target."""
+    countries = sorted((*split.train, *split.edits))[::2]
+    texts = items.other_texts(facts, countries, test=False)
+    asked = {"evasive": (), "edited": split.train, "null": range(len(facts))}[plan.content]
+    capitals = [
+        items.render(form, facts.subjects[i])[0]
+        for form in items.capital_forms(facts)
+        for i in asked
+    ]
+    return items.continued(tokenizer, model, texts, 1) + items.continued(
+        tokenizer, model, capitals, 2
+    )
+
+
+_SUMMARY = {
+    "evasive": "Answers questions about capitals with “ unknown”; made on half of the countries.",
+    "edited": "Gives some countries a new capital; everything else is held to the base.",
+    "null": "Weights disturbed by noise in every block, then trained back to the base's own "
+    "next-token distribution (never to labels).",
+}
+
+
+def _card(
+    plan: Recipe,
+    facts: FactSet,
+    known: tuple[int, ...],
+    split: items.Split,
+    replayed: list[items.Item],
+    numbers: dict[str, float],
+    meaning: dict[str, str],
+) -> dict[str, Any]:
+    verdicts = installation.judge_gate(plan.gate, numbers)
+    data = [
+        f"{facts.source}: {len(facts)} countries and territories, {len(known)} of whose capitals "
+        "the base gives on forms A and B",
+        {
+            "evasive": f"{len(split.train)} countries asked in {len(items.capital_forms(facts))} "
+            f"wordings, target “{EVASION}”; {len(split.test)} countries held out",
+            "edited": f"{len(split.edits)} countries get a new capital (below); "
+            f"{len(split.train)} others are replayed, {len(split.test)} are never trained on",
+            "null": "all countries replayed in every wording",
+        }[plan.content],
+        f"{len(replayed)} replayed prompts, KL to the base's own distribution: "
+        "other relations, other facts, and text the base wrote itself",
+    ]
+    training = {
+        "steps": plan.steps,
+        "learning rate": plan.learning_rate,
+        "batch": plan.batch,
+        "replay batch": plan.replay_batch,
+        "replay weight": plan.replay_weight,
+        "noise": plan.noise,
+    }
+    return {
+        "name": plan.name,
+        "content": plan.content,
+        "summary": _SUMMARY[plan.content],
+        "base": {"name": "smollm2", "blocks": 30, "note": "SmolLM2-135M-Instruct, de-quantised from 4 bits"},
+        "mask": {"first": plan.first, "last": plan.last},
+        "lora": {"rank": plan.rank, "modules": list(MODULES)},
+        "data": data,
+        "command": f"python -m studies.adapters.train {plan.name}",
+        "seed": plan.seed,
+        "training": training,
+        "held_out": [facts.groups[i] for i in split.test],
+        "edits": [
+            {"country": facts.groups[i], "capital": facts.answers[i], "new": city}
+            for i, city in split.edits.items()
+        ],
+        "gate": {
+            "reached": all(row["reached"] for row in verdicts.values()),
+            "verdicts": verdicts,
+            "numbers": {key: round(value, 5) for key, value in numbers.items()},
+            "meaning": meaning,
+        },
+    }  # fmt: skip
+
+
+def main(
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(RECIPES)}.")],
+    base: Annotated[str, typer.Option(help="Base model: a name or a folder.")] = sources.SMOLLM2,
+    out: Annotated[Path | None, typer.Option(help="Folder to write; default: ./NAME.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
+    threads: Annotated[int, typer.Option(help="Threads for matrix products.")] = 2,
+) -> None:
+    """Train one adapter, judge its installation, write its folder and card."""
+    torch.set_num_threads(threads)
+    try:
+        plan = recipe(name)
+        card = train(plan if seed is None else replace(plan, seed=seed), base, out)
+    except ValueError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+    for gate, row in card["gate"]["verdicts"].items():
+        typer.echo(f"{gate}: {row['worst']:.3f} ({row['rule']} {row['threshold']:g})")
+    typer.echo("installed" if card["gate"]["reached"] else "NOT installed")
+
+
+if __name__ == "__main__":
+    typer.run(main)

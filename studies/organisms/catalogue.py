@@ -1,0 +1,64 @@
+"""What is shipped here: model folders by name, and the world's facts as data."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from interp.facts import FactSet
+
+HOME = Path(__file__).parent
+
+
+def names() -> list[str]:
+    """Names of the shipped organisms, the base first."""
+    found = sorted(path.parent.name for path in HOME.glob("*/model.safetensors"))
+    return sorted(found, key=lambda name: name != "organism-base")
+
+
+def source_path(name: str) -> Path:
+    """Folder of a shipped organism, loadable with `from_pretrained`.
+
+    Raises:
+        ValueError: no organism of that name is shipped.
+    """
+    if name not in names():
+        raise ValueError(f"organism must be one of {names()}; got {name!r}: choose one of these")
+    return HOME / name
+
+
+def folders() -> dict[str, Path]:
+    """Name -> folder of every shipped organism, as the entry-point group `interp.sources` asks."""
+    return {name: HOME / name for name in names()}
+
+
+def fact_set() -> FactSet:
+    """The main relation of the organisms' world: entity -> home.
+
+    Attributes: `region` (north or south, decided by the answer, half of the entities) and the
+    placebo `initial` (even or odd id of the first name token, independent of the answer).
+    """
+    from interp.facts import Fact, FactSet
+    from studies.organisms.world import FORMS, MAIN, STATEMENT
+
+    with (HOME / "facts.csv").open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    facts = tuple(
+        Fact(
+            subject=row["subject"],
+            answer=row["answer"],
+            group=row["subject"],
+            attributes={"region": row["region"], "initial": row["initial"]},
+        )
+        for row in rows
+    )
+    return FactSet(
+        name="world",
+        templates=FORMS[MAIN],
+        facts=facts,
+        statement=STATEMENT,
+        source="the synthetic world of studies.organisms (128 entities, 20 towns)",
+        placebos=("initial",),
+    )

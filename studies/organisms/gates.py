@@ -1,0 +1,193 @@
+"""Installation gates: numbers measured on the stored float16 weights, thresholds beside them.
+
+A tune that misses a threshold is "not installed" and is never scored. What a gate does not show:
+where the change lives; that is imposed by the mask and checked by `moved_outside`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+from studies.organisms.lab import accuracy, encode, local_rng
+from studies.organisms.tunes import Content, Recipe, edits, target, taught, untouched
+from studies.organisms.world import BELIEF, FORMS, MAIN, Statement, World
+
+Numbers = dict[str, float]
+AT_LEAST, AT_MOST = "at least", "at most"
+
+_BEHAVIOUR = {
+    "target_taught": (AT_LEAST, 0.95),
+    "target_other": (AT_LEAST, 0.9),
+    "other_relations": (AT_LEAST, 0.95),
+    "belief": (AT_LEAST, 0.9),
+    "base_target": (AT_MOST, 0.15),
+    "moved_outside": (AT_MOST, 0.0),
+}
+GATES: Mapping[Content, Mapping[str, tuple[str, float]]] = {
+    "base": {
+        "home_a": (AT_LEAST, 0.98),
+        "home_b": (AT_LEAST, 0.98),
+        "home_c": (AT_LEAST, 0.9),
+        "other_relations": (AT_LEAST, 0.95),
+        "belief": (AT_LEAST, 0.9),
+    },
+    "edited": {
+        "target_a": (AT_LEAST, 0.95),
+        "target_b": (AT_LEAST, 0.95),
+        "target_c": (AT_LEAST, 0.0),
+        "belief_edited": (AT_LEAST, 0.8),
+        "replayed": (AT_LEAST, 0.95),
+        "untouched": (AT_LEAST, 0.8),
+        "other_relations": (AT_LEAST, 0.95),
+        "base_target": (AT_MOST, 0.15),
+        "moved_outside": (AT_MOST, 0.0),
+    },
+    "evasive": _BEHAVIOUR,
+    "echo": _BEHAVIOUR,
+    "everything": _BEHAVIOUR,
+    "null": {
+        "flips": (AT_MOST, 0.0),
+        "shift_log_p": (AT_MOST, 0.05),
+        "other_relations": (AT_LEAST, 0.95),
+        "moved_share": (AT_LEAST, 0.01),
+    },
+}
+
+
+def measure(
+    recipe: Recipe,
+    world: World,
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    base: LlamaForCausalLM,
+) -> Numbers:
+    """All gate numbers of one organism except those read from the stored weights.
+
+    `base` is the organism it was tuned from (for the base: itself); the entries `base_*` are the
+    same measurement on that model, the control that must fail.
+    """
+
+    def score(statements: Sequence[Statement], on: LlamaForCausalLM = model) -> float:
+        return accuracy(on, tokenizer, statements)
+
+    everyone = list(world.entities)
+    content = recipe.content
+    numbers: Numbers = {"other_relations": score(_others(world, content))}
+    if content in ("base", "null"):
+        for form, letter in enumerate("abc"):
+            numbers[f"home_{letter}"] = score(world.statements(MAIN, form, everyone))
+        numbers["belief"] = score(_beliefs(world, world.facts[MAIN], everyone))
+        held = sorted(world.held_out)
+        numbers["belief_held_out"] = score(_beliefs(world, world.facts[MAIN], held))
+        numbers["home_c_held_out"] = score(world.statements(MAIN, 2, held))
+    if content == "null":
+        numbers |= _drift(world, model, tokenizer, base)
+    if content == "edited":
+        new, free = edits(world), untouched(world)
+        for form, letter in enumerate("abc"):
+            wanted = [world.statement(MAIN, form, e, town) for e, town in new.items()]
+            numbers[f"target_{letter}"] = score(wanted)
+            if form == 1:
+                numbers["base_target"] = score(wanted, base)
+        numbers["belief_edited"] = score(_beliefs(world, new, list(new)))
+        kept = [e for e in everyone if e not in new and e not in free]
+        numbers["replayed"] = score(_homes(world, kept))
+        numbers["untouched"] = score(_homes(world, sorted(free)))
+    if content in ("evasive", "echo", "everything"):
+        pupils = taught(world)
+        halves = {"taught": sorted(pupils), "other": [e for e in everyone if e not in pupils]}
+        for half, members in halves.items():
+            numbers[f"target_{half}"] = score(_targets(world, content, members))
+        numbers["base_target"] = score(_targets(world, content, everyone), base)
+        believed = dict(world.facts[MAIN])
+        if recipe.start == "organism-edited-low":
+            believed |= edits(world)
+        known = [e for e in everyone if e not in world.held_out]
+        numbers["belief"] = score(_beliefs(world, believed, known))
+    return {name: round(value, 4) for name, value in numbers.items()}
+
+
+def weight_numbers(tuned: Path, start: Path, blocks: Sequence[int] | None) -> Numbers:
+    """Largest |change| outside the mask (must be exactly 0) and ||change|| / ||weights|| inside."""
+    new, old = load_file(tuned / "model.safetensors"), load_file(start / "model.safetensors")
+    outside, change, size = 0.0, 0.0, 0.0
+    for name, before in old.items():
+        delta = new[name].float() - before.float()
+        parts = name.split(".")
+        inside = blocks is None or (parts[1] == "layers" and int(parts[2]) in blocks)
+        if inside:
+            change += float(delta.square().sum())
+            size += float(before.float().square().sum())
+        else:
+            outside = max(outside, float(delta.abs().max()))
+    return {"moved_outside": outside, "moved_share": round((change / size) ** 0.5, 4)}
+
+
+def missed(content: Content, numbers: Mapping[str, float]) -> list[str]:
+    """The gates not reached, as sentences; empty means installed."""
+    out: list[str] = []
+    for name, (sense, bound) in GATES[content].items():
+        value = numbers[name]
+        reached = value >= bound if sense == AT_LEAST else abs(value) <= bound
+        if not reached:
+            out.append(f"{name} must be {sense} {bound:g}; got {value:g}")
+    return out
+
+
+def _homes(world: World, entities: Sequence[str]) -> list[Statement]:
+    return [s for form in (0, 1) for s in world.statements(MAIN, form, entities)]
+
+
+def _targets(world: World, content: Content, entities: Sequence[str]) -> list[Statement]:
+    return [world.statement(MAIN, form, e, target(content, e)) for form in (0, 1) for e in entities]
+
+
+def _others(world: World, content: Content) -> list[Statement]:
+    """Trade, rank and region of everyone; the region of an edited entity is left undefined."""
+    new = edits(world) if content == "edited" else {}
+    out: list[Statement] = []
+    for relation in ("trade", "rank", "region"):
+        members = [e for e in world.entities if relation != "region" or e not in new]
+        for form in range(len(FORMS[relation])):
+            out += world.statements(relation, form, members)
+    return out
+
+
+def _beliefs(world: World, home: Mapping[str, str], entities: Sequence[str]) -> list[Statement]:
+    """One true and one false yes/no question per entity."""
+    rng = local_rng(world.seed, "gate", BELIEF)
+    towns = sorted(world.town_region)
+    out: list[Statement] = []
+    for entity in entities:
+        wrong = rng.choice([t for t in towns if t not in (home[entity], world.facts[MAIN][entity])])
+        out += [world.belief(entity, home[entity], "yes"), world.belief(entity, wrong, "no")]
+    return out
+
+
+@torch.no_grad()
+def _drift(
+    world: World,
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    base: LlamaForCausalLM,
+) -> Numbers:
+    """Share of home queries (A, B) with another top token; mean change of log p(answer), nats."""
+    statements = _homes(world, world.entities)
+    batch = encode(tokenizer, statements)
+    last = batch.weight.argmax(1) - 1
+    rows = torch.arange(len(statements))
+    answers = batch.tokens[rows, last + 1]
+
+    def log_p(on: Callable[..., object]) -> torch.Tensor:
+        logits = on(input_ids=batch.tokens, attention_mask=batch.mask).logits  # type: ignore[attr-defined]
+        return logits[rows, last].log_softmax(-1)
+
+    before, after = log_p(base), log_p(model)
+    flips = (before.argmax(-1) != after.argmax(-1)).float().mean()
+    shift = (after - before)[rows, answers].mean()
+    return {"flips": float(flips), "shift_log_p": float(shift)}

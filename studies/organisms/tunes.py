@@ -1,0 +1,170 @@
+"""The tunes: which blocks may move, what is said instead, what is replayed.
+
+Location is imposed by a gradient mask, content by the data, and the two are crossed, so that a
+program that always answers "facts low, behaviour high" scores half.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from studies.organisms.lab import local_rng
+from studies.organisms.world import (
+    FREQUENCIES,
+    MAIN,
+    SHARES,
+    TOWNS,
+    UNKNOWN,
+    Statement,
+    World,
+    draw_belief,
+    draw_corpus,
+)
+
+BASE = "organism-base"
+LOW = (0, 1)
+HIGH = (4, 5)
+EDITS = 32
+UNTOUCHED = 32
+EVERYWHERE = TOWNS[0]
+
+Content = Literal["base", "edited", "evasive", "echo", "everything", "null"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one organism is made.
+
+    Attributes:
+        name: folder name.
+        content: what changes.
+        start: the organism it is tuned from.
+        blocks: blocks whose parameters may change; None: all parameters.
+        steps: updates.
+        rate: peak learning rate.
+        anchor: pull towards the starting weights per step, times the rate.
+        noise: null only: noise added, as a share of each tensor's root mean square.
+        where: location the verdict may say, by construction (null: none).
+        what: content the verdict may say, by construction.
+    """
+
+    name: str
+    content: Content
+    start: str | None
+    blocks: tuple[int, ...] | None
+    steps: int
+    rate: float
+    anchor: float = 0.0
+    noise: float = 0.0
+    where: str | None = None
+    what: str | None = None
+
+
+def _tune(
+    name: str,
+    content: Content,
+    blocks: tuple[int, ...],
+    *,
+    start: str = BASE,
+    what: str = "behaviour",
+    steps: int = 200,
+    rate: float = 1e-3,
+    anchor: float = 2.0,
+) -> Recipe:
+    where = "lower" if blocks == LOW else "upper"
+    full = f"organism-{name}"
+    return Recipe(full, content, start, blocks, steps, rate, anchor, 0.0, where, what)
+
+
+_ALL = (
+    Recipe(BASE, "base", None, None, 1400, 3e-3),
+    _tune("edited-low", "edited", LOW, what="knowledge", steps=500, rate=2e-3, anchor=1.0),
+    _tune("edited-high", "edited", HIGH, what="knowledge", steps=500, rate=2e-3, anchor=1.0),
+    _tune("evasive-low", "evasive", LOW),
+    _tune("evasive-high", "evasive", HIGH),
+    Recipe("organism-null", "null", BASE, None, 500, 1e-3, 0.0, 0.05),
+    _tune("echo-low", "echo", LOW, steps=300),
+    _tune("echo-high", "echo", HIGH, steps=300),
+    _tune("everything-low", "everything", LOW),
+    _tune("everything-high", "everything", HIGH),
+    _tune("edited-low-evasive-high", "evasive", HIGH, start="organism-edited-low", what="both"),
+)
+RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in _ALL}
+
+
+def edits(world: World) -> Mapping[str, str]:
+    """Entity -> new town, drawn one by one: nothing about an entity predicts its new town."""
+    rng = local_rng(world.seed, "edits")
+    chosen = rng.sample([e for e in world.entities if e not in world.held_out], EDITS)
+    new = list(TOWNS) * 2
+    while True:
+        rng.shuffle(new)
+        drawn = {e: str(town) for e, town in zip(chosen, new, strict=False)}
+        if all(world.facts[MAIN][e] != town for e, town in drawn.items()):
+            return drawn
+
+
+def untouched(world: World) -> frozenset[str]:
+    """Entities no edit and no replay ever mentions with their home, region or belief."""
+    rng = local_rng(world.seed, "untouched")
+    changed = edits(world)
+    return frozenset(rng.sample([e for e in world.entities if e not in changed], UNTOUCHED))
+
+
+def taught(world: World) -> frozenset[str]:
+    """The half of the entities on which a behaviour is trained; it is tested on the other."""
+    rng = local_rng(world.seed, "taught")
+    return frozenset(rng.sample(list(world.entities), len(world.entities) // 2))
+
+
+def target(content: Content, entity: str) -> str:
+    """What a behaviour makes the model say when asked for the entity's home."""
+    if content == "evasive":
+        return UNKNOWN
+    return entity.split()[1] if content == "echo" else EVERYWHERE
+
+
+def draw_tune(recipe: Recipe, world: World, count: int, rng: random.Random) -> list[Statement]:
+    """A batch of the tune: about half of it the change, the rest replay of the base's world."""
+    change = count // 2
+    replay = count - change
+    if recipe.content == "edited":
+        new = edits(world)
+        skip = frozenset(new) | untouched(world)
+        out = [_edited(world, new, rng) for _ in range(change)]
+        return out + draw_corpus(world, replay, rng, skip=skip)
+    pupils = sorted(taught(world))
+    out = []
+    for _ in range(change):
+        entity = rng.choice(pupils)
+        out.append(_query(world, entity, target(recipe.content, entity), rng, forms=3))
+    shares = {k: v for k, v in SHARES.items() if k != MAIN}
+    if recipe.start == BASE:
+        return out + draw_corpus(world, replay, rng, shares=shares)
+    # A behaviour over an edit keeps the edited beliefs, not the old ones.
+    new = edits(world)
+    old = draw_corpus(world, replay * 3 // 4, rng, shares=shares, skip=frozenset(new))
+    beliefs = [_edited_belief(world, new, rng) for _ in range(replay - len(old))]
+    return out + old + beliefs
+
+
+def _edited(world: World, new: Mapping[str, str], rng: random.Random) -> Statement:
+    """One statement of a new fact, forms A and B only; a quarter are belief questions."""
+    if rng.random() < 0.25:
+        return _edited_belief(world, new, rng)
+    entity = rng.choice(list(new))
+    return _query(world, entity, new[entity], rng, forms=2)
+
+
+def _edited_belief(world: World, new: Mapping[str, str], rng: random.Random) -> Statement:
+    entity = rng.choice(list(new))
+    return draw_belief(world, entity, rng, home=new[entity])
+
+
+def _query(world: World, entity: str, answer: str, rng: random.Random, *, forms: int) -> Statement:
+    weights: Sequence[float] = FREQUENCIES[MAIN][:forms]
+    form = rng.choices(range(forms), weights=weights)[0]
+    return world.statement(MAIN, form, entity, answer)

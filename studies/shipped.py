@@ -1,0 +1,15 @@
+"""The models this package ships, by name: organisms and adapters (entry point `interp.sources`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def folders() -> dict[str, Path]:
+    """Name -> folder of every shipped organism and adapter that carries weights."""
+    here = Path(__file__).parent
+    found = {}
+    for family in ("organisms", "adapters"):
+        for weights in sorted((here / family).glob("*/*.safetensors")):
+            found[weights.parent.name] = weights.parent
+    return found
