@@ -33,7 +33,7 @@ class Activations:
         groups: the entity of each example.
         labels: a number per example, where the task has labels.
         position: the name of the position.
-        model: the name or role of the model.
+        model: the role of the model, base or tuned.
 
     Raises:
         ValueError: if the parts disagree in length.
@@ -44,7 +44,7 @@ class Activations:
     groups: tuple[str, ...]
     labels: Shaped[Tensor, " example"] | None = None
     position: str = "last"
-    model: str = "model"
+    model: str = "base"
 
     def __post_init__(self) -> None:
         """Check the lengths."""
@@ -124,7 +124,7 @@ def collect(
                 kept[site][rows[:, None], columns] = value
     name = positions if isinstance(positions, str) else "given"
     return {
-        site: Activations(site, kept[site], examples.groups, examples.labels, name, model.name)
+        site: Activations(site, kept[site], examples.groups, examples.labels, name, model.role)
         for site in sites
     }
 

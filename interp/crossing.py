@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 Array = np.ndarray
-MIN_PAIRS, MIN_ENTITIES, MAX_WIDTH = 30, 20, 2
 
 
 @dataclass(frozen=True)
@@ -40,16 +39,19 @@ def handover(
     draws: int = 2_000,
     seed: int = 0,
     confidence: float = 0.95,
+    min_pairs: int = 30,
+    min_entities: int = 20,
+    max_width: int = 2,
 ) -> Handover:
     """First boundary where restoring the last position recovers `level` and stays there.
 
     recovery_k = sum_i w_i (v_ik - x_i) / sum_i w_i (c_i - x_i), over pairs i with patched value v,
     clean value c and corrupted value x; in a draw w_i is how often the pair's clean entity was
     drawn times how often its corrupted entity was (pairs that share an entity are not
-    independent). None if there are fewer than 30 pairs or 20 entities, no crossing in the data or
-    in more than a tail of the draws, or an interval wider than 2 blocks. Unit of the inputs:
-    logits; the recovery is a share. Source: science of this toolkit, section 3 (2202.05262 for the
-    operator). Does not show which earlier position the answer came from.
+    independent). None if there are fewer than `min_pairs` or `min_entities`, no crossing in the
+    data or in more than a tail of the draws, or an interval wider than `max_width`. Unit of the
+    inputs: logits; recovery is a share. Source: 2202.05262 (the operator). Does not show which
+    earlier position the answer came from.
 
     Raises:
         ValueError: shapes that do not agree or values that are not finite.
@@ -69,9 +71,9 @@ def handover(
     gained, span = values - corrupted[:, None], clean - corrupted
     recovery = _recovery(np.ones((1, pairs)), gained, span)[0]
     none = np.zeros(0, dtype=int)
-    if pairs < MIN_PAIRS or entities < MIN_ENTITIES:
+    if pairs < min_pairs or entities < min_entities:
         reason = (
-            f"too few: {pairs} pairs of {entities} entities, {MIN_PAIRS} of {MIN_ENTITIES} needed"
+            f"too few: {pairs} pairs of {entities} entities, {min_pairs} of {min_entities} needed"
         )
         return Handover(None, None, None, pairs, entities, reason, recovery, none)
     counts = resample_counts(entities, draws, seed)
@@ -84,13 +86,13 @@ def handover(
         reason = f"no crossing: recovery never reaches {level:g} and stays there"
         return Handover(None, None, None, pairs, entities, reason, recovery, crossings)
     # "Never" lies after the last boundary, so that it widens the interval instead of vanishing.
-    after = np.where(crossings < 0, values.shape[1] + MAX_WIDTH + 1, crossings)
+    after = np.where(crossings < 0, values.shape[1] + max_width + 1, crossings)
     tail = (1 - confidence) / 2
     low = int(np.quantile(after, tail, method="inverted_cdf"))
     high = int(np.quantile(after, 1 - tail, method="inverted_cdf"))
-    if high - low > MAX_WIDTH:
+    if high - low > max_width:
         top = f"{high}]" if high < values.shape[1] else "never]"
-        reason = f"too wide: [{low}, {top} spans more than {MAX_WIDTH} blocks"
+        reason = f"too wide: [{low}, {top} spans more than {max_width} blocks"
         return Handover(None, None, None, pairs, entities, reason, recovery, crossings)
     return Handover(estimate, low, high, pairs, entities, "", recovery, crossings)
 

@@ -102,6 +102,13 @@ class Evidence:
             keep &= match.fillna(False).to_numpy(dtype=bool)
         return self.table[keep]
 
+    def by_boundary(self, n_layers: int) -> Evidence:
+        """The same rows with `layer` counting boundaries: the last block's output becomes L."""
+        top = (self.table["kind"] == "resid_post") & (self.table["layer"] == n_layers - 1)
+        table = self.table.copy()
+        table.loc[top.fillna(False), "layer"] = n_layers
+        return Evidence(table, self.provenance)
+
     def with_provenance(self, **facts: Any) -> Evidence:
         """The same table with more said about where it came from."""
         return Evidence(self.table, {**self.provenance, **facts})

@@ -25,13 +25,14 @@ def truth_statements(
 ) -> Statements:
     """Sentences in matched pairs: each entity once with its value and once with a wrong one.
 
-    `n` is the number of entities (default: all there are; of the cities the 150 largest, at most 20 in
-    a country), so there are 2n sentences, half of them true. Two entities exchange their values for the false sentences, so every value is claimed as
-    often truly as falsely, and neither the entity nor the value alone tells the truth. Splitting
-    by `blocks` (the entities that exchanged) keeps this so within every fold; splitting by entity
-    does not, and pushes a probe that reads only values below chance. Exception: for "larger_than"
-    (group = X) the distribution of X and of |X - Y| matches, that of Y cannot: a large Y makes the
-    sentence false by its meaning. `negated` inserts "not" and turns the labels round.
+    `n` is the number of entities (default: all there are; of the cities the 150 largest, at most
+    20 in a country), so there are 2n sentences, half of them true. Two entities exchange their
+    values for the false sentences, so every value is claimed as often truly as falsely, and
+    neither the entity nor the value alone tells the truth. Splitting by `blocks` (the entities
+    that exchanged) keeps this so within every fold; splitting by entity does not, and pushes a
+    probe that reads only values below chance. Exception: for "larger_than" (group = X) the
+    distribution of X and of |X - Y| matches, that of Y cannot: a large Y makes the sentence false
+    by its meaning. `negated` inserts "not" and turns the labels round.
 
     Source: 2310.06824 (cities, larger_than, negations). Does not show belief: a sentence may be
     frequent rather than believed true.
@@ -102,6 +103,22 @@ def number_word(number: int) -> str:
         return _ONES[number]
     tens, ones = divmod(number, 10)
     return _TENS[tens] + (f"-{_ONES[ones]}" if ones else "")
+
+
+def statements_of(
+    facts: FactSet, *, negated: bool = False, most: int | None = None, seed: int = 0
+) -> Statements:
+    """True and false sentences about any fact set, by its own `statement` (see `truth_statements`).
+
+    `most` keeps that many facts, drawn with the seed.
+
+    Raises:
+        ValueError: if one answer belongs to more than half of the facts.
+    """
+    rng = np.random.default_rng(seed)
+    if most is not None and len(facts) > most:
+        facts = facts.subset(sorted(rng.choice(len(facts), most, replace=False).tolist()))
+    return _from_facts(facts.name, facts, rng, negated)
 
 
 def _from_facts(name: str, facts: FactSet, rng: np.random.Generator, negated: bool) -> Statements:

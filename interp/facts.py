@@ -17,7 +17,7 @@ import pandas as pd
 
 from interp.fact_files import SUFFIXES, facts_from_file, facts_from_frame
 from interp.fact_sources import SOURCES
-from interp.fact_statements import STATEMENT_NAMES, truth_statements
+from interp.fact_statements import STATEMENT_NAMES, statements_of, truth_statements
 from interp.fact_types import Fact, FactSet, Statements
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Statements",
     "fact_names",
     "load_facts",
+    "statements_of",
     "truth_statements",
 ]
 

@@ -7,7 +7,7 @@ stays in evaluation mode with frozen parameters, and never moves between devices
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ class Model:
         bridge: the `TransformerBridge`, raw weights, in evaluation mode, parameters frozen.
         tokenizer: the Hugging Face tokenizer; text is tokenised by it, with its own defaults.
         name: the source it was loaded from.
+        role: "base" or "tuned", the name its numbers bear in evidence.
         stored_dtype: the dtype named by the files, before conversion.
         warnings: what a reader of its numbers should know.
     """
@@ -41,6 +42,7 @@ class Model:
     name: str = "model"
     stored_dtype: str = "unknown"
     warnings: tuple[str, ...] = ()
+    role: str = "base"
 
     @property
     def n_layers(self) -> int:
@@ -132,7 +134,9 @@ class ModelPair:
     tuned: Model
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be compared."""
+        """Name the roles and refuse what cannot be compared."""
+        object.__setattr__(self, "base", replace(self.base, role="base"))
+        object.__setattr__(self, "tuned", replace(self.tuned, role="tuned"))
         errors = [m for m in self.mismatches if m.fatal]
         if errors:
             raise ValueError(

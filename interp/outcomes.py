@@ -81,7 +81,7 @@ class Outcomes:
     @property
     def unknown_groups(self) -> tuple[str, ...]:
         """Groups the base does not answer: reported, never pooled with the known ones."""
-        return self._groups(~self.table["known"])
+        return self._groups(~self.table["known"] & ~self.table[UNTUNED])
 
     @property
     def changed_groups(self) -> tuple[str, ...]:
@@ -175,10 +175,11 @@ def _checked(table: pd.DataFrame) -> pd.DataFrame:
                 f"{column!r} belongs to a group; it varies within {mixed.idxmax()!r}; "
                 "decide it over all forms at once"
             )
-    bad = ~np.isfinite(table[["logp_base", "logp_tuned"]].to_numpy(dtype=float)).all(axis=1)
+    total = table["logp_base"] + table["logp_tuned"]
+    bad = total.isna() | (total.abs() == np.inf)
     if bad.any():
         raise ValueError(
             f"log-probabilities must be finite, got {int(bad.sum())} rows that are not, first "
-            f"{table.loc[bad, 'text'].iloc[0]!r}; check the weights, or exclude the item"
+            f"{table['text'][bad].iloc[0]!r}; check the weights, or exclude the item"
         )
     return table

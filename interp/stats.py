@@ -6,6 +6,7 @@ one label per row; a group's value is the mean of its rows.
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -298,7 +299,7 @@ def _bca(drawn: Array, estimate: float, left_out: Array, level: float) -> tuple[
     return float(low), float(high)
 
 
-def _share(successes: int, n: int, level: float, method: str) -> Interval:
+def _share(successes: int, n: int, level: float, method: Literal["exact", "wilson"]) -> Interval:
     _check_count(successes, n)
     _check_level(level)
     if n == 0:

@@ -76,7 +76,7 @@ class Examples:
         model: Model,
         texts: Sequence[str],
         *,
-        subjects: Sequence[str] | None = None,
+        subjects: Sequence[str | tuple[int, int]] | None = None,
         groups: Sequence[str] | None = None,
         templates: Sequence[str] | None = None,
         labels: Sequence[float] | None = None,
@@ -88,7 +88,8 @@ class Examples:
         Args:
             model: whose tokenizer and context length are used.
             texts: the prompts.
-            subjects: a substring of each prompt (its last occurrence is taken), the span "subject".
+            subjects: a substring of each prompt (its last occurrence is taken) or its half-open
+                character range; becomes the span "subject".
             groups: the entity each is about; the prompts themselves by default.
             templates: the query form of each; "A" by default.
             labels: a number for each.
@@ -279,14 +280,20 @@ class Contrast:
 
 
 def aligned_pairs(
-    examples: Examples, answers: Int[Tensor, " example"], *, per_example: int = 1
+    examples: Examples,
+    answers: Int[Tensor, " example"],
+    *,
+    per_example: int = 1,
+    apart: Mapping[str, int] | None = None,
 ) -> tuple[list[int], list[int]]:
     """Indices (clean, corrupted) of examples that align and have different groups and answers.
 
     Examples align when they share query form, token count and subject span. Within such a class
     each example is paired with the next `per_example` ones in the order given (cyclically), so that
     every entity is about as often clean as corrupted. Examples without a partner are left out.
+    With `apart`, the label of the two groups must differ as well.
     """
+    label = {g: g for g in examples.groups} if apart is None else apart
     classes: dict[tuple, list[int]] = {}
     subject = examples.spans.get("subject", examples.spans["all"])
     for i in range(len(examples)):
@@ -299,7 +306,8 @@ def aligned_pairs(
             partners = [
                 j
                 for j in ring
-                if examples.groups[j] != examples.groups[i] and int(answers[j]) != int(answers[i])
+                if label[examples.groups[j]] != label[examples.groups[i]]
+                and int(answers[j]) != int(answers[i])
             ][:per_example]
             clean += [i] * len(partners)
             corrupted += partners
@@ -339,13 +347,18 @@ def group_split(
     return first, [i for i, g in enumerate(groups) if g not in train]
 
 
-def _subject_span(text: str, subject: str, offsets: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    start = text.rfind(subject)
-    if start < 0 or not subject:
-        raise ValueError(
-            f"prompt {text!r} does not contain its subject {subject!r}; "
-            "the template needs {subject} and the subject some text"
-        )
-    stop = start + len(subject)
+def _subject_span(
+    text: str, subject: str | tuple[int, int], offsets: Sequence[tuple[int, int]]
+) -> tuple[int, int]:
+    if isinstance(subject, str):
+        start = text.rfind(subject)
+        if start < 0 or not subject:
+            raise ValueError(
+                f"prompt {text!r} does not contain its subject {subject!r}; "
+                "the template needs {subject} and the subject some text"
+            )
+        stop = start + len(subject)
+    else:
+        start, stop = subject
     inside = [i for i, (a, b) in enumerate(offsets) if a < stop and b > start and b > a]
     return inside[0], inside[-1] + 1

@@ -86,7 +86,11 @@ class Thresholds:
 
     def __post_init__(self) -> None:
         """Hold paired cut-offs to their order."""
-        for low, high in (("upper_share", "lower_share"), ("span_low", "span_high"), ("low", "high")):
+        for low, high in (
+            ("upper_share", "lower_share"),
+            ("span_low", "span_high"),
+            ("low", "high"),
+        ):
             if not getattr(self, low) < getattr(self, high):
                 raise ValueError(
                     f"{low} must be below {high}, got {getattr(self, low)} and "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import pandas as pd
 import torch
 from jaxtyping import Bool
 from torch import Tensor
@@ -90,16 +91,17 @@ def handover(
     grid = patch_sites(
         model, contrast, sites, metric, positions=("last", "subject"), max_rows=max_rows
     )
-    table = grid.table.astype(object)
+    table = grid.by_boundary(model.n_layers).table.astype(object)
     table["method"] = "handover"
-    top = (table["kind"] == "resid_post").fillna(False)
-    table.loc[top, "layer"] = model.n_layers
     pairs = [
         f"{a} -> {b}"
         for a, b in zip(contrast.clean.groups, contrast.corrupted.groups, strict=True)
     ]
     table["group"] = [pairs[i] for i in table["example"]]
-    return Evidence(table, grid.provenance)
+    # The unedited runs belong to both spans.
+    ends = table["span"].isna()
+    both = [table[~ends], *(table[ends].assign(span=span) for span in ("last", "subject"))]
+    return Evidence(pd.concat(both, ignore_index=True), grid.provenance)
 
 
 def cross_patch(

@@ -28,12 +28,15 @@ class Claim:
         layer: the boundary k it is reported under.
         direction: the probe's direction, with site and position.
         controls: directions of control tasks, the placebo that decides.
+        later: the probe's directions at this and every later boundary, removed together to ask
+            whether anything downstream still uses what is left.
     """
 
     attribute: str
     layer: int
     direction: Direction
     controls: Sequence[Direction] = field(default_factory=tuple)
+    later: Sequence[Direction] = field(default_factory=tuple)
 
 
 def measure_use(
@@ -52,7 +55,7 @@ def measure_use(
     in), "swap_control_task" and "swap_random" (the same along placebo directions, seed = draw),
     "whole_state" (everything at that place written in); and of the clean run with "project_out"
     (the component about the pairs' mean removed), "project_out_control_task",
-    "project_out_random"; and the baselines "clean" and "corrupted". Effects are normalised by
+    "project_out_random", "project_out_later" (this and every later boundary's); and the baselines "clean" and "corrupted". Effects are normalised by
     clean - corrupted by the reader.
 
     Note:
@@ -60,7 +63,8 @@ def measure_use(
         directions are read from the same states with labels assigned at random to entities.
     """
     generator = torch.Generator().manual_seed(seed)
-    sites = list(dict.fromkeys(claim.direction.site for claim in claims))
+    every = [d.site for claim in claims for d in (claim.direction, *claim.later)]
+    sites = list(dict.fromkeys(every))
     clean = collect(model, contrast.clean, sites, positions="all")
     corrupted = collect(model, contrast.corrupted, sites, positions="all")
     swap_cells, swap_columns, out_cells, out_columns = [], [], [], []
@@ -88,6 +92,15 @@ def measure_use(
             # Control-task removals are only needed for the sign; a few draws show the spread.
             if draw is None or draw < random_draws:
                 removals.append((f"project_out{suffix}", draw, ProjectOut(space, both.mean(0))))
+        if claim.later:
+            edits = []
+            for direction in claim.later:
+                there = direction.site
+                mean = torch.cat([clean[there].values[where], corrupted[there].values[where]]).mean(0)
+                space = Direction(there, direction.vector.to(both), position).subspace()
+                edits.append(Edit(there, where, ProjectOut(space, mean)))
+            out_cells.append(Cell(tuple(edits)))
+            out_columns.append({**about, "condition": "project_out_later", "donor": claim.attribute})
         for target, columns, chosen in (
             (swap_cells, swap_columns, tests),
             (out_cells, out_columns, removals),

@@ -35,8 +35,8 @@ def permute_over_groups(
 
     Groups of one label swap labels among themselves, whatever their size. Groups that hold several
     labels (a true and a false statement of one entity) swap label sets with groups of equal size
-    and are then permuted inside. A permutation of single examples would break up the groups and make
-    the null too narrow.
+    and are then permuted inside. A permutation of single examples would break up the groups and
+    make the null too narrow.
     """
     out = np.empty((draws, len(labels)), dtype=labels.dtype)
     members = [np.flatnonzero(groups == g) for g in np.unique(groups)]
@@ -58,7 +58,7 @@ def permute_over_groups(
 def random_features(
     n: int, d: int, generator: np.random.Generator, surface: Float[Tensor, "example feature"] | None
 ) -> Float[Tensor, "example d"]:
-    """Gaussian features: one vector per token summed over the example, or one vector per example."""
+    """Gaussian features: a vector per token, summed over the example, or a vector per example."""
     if surface is None:
         return torch.from_numpy(generator.standard_normal((n, d)))
     vectors = torch.from_numpy(generator.standard_normal((surface.shape[1], d)))
@@ -68,7 +68,7 @@ def random_features(
 def bag_of_tokens(
     tokens: Int[Tensor, "example position"], mask: Bool[Tensor, "example position"]
 ) -> Float[Tensor, "example feature"]:
-    """How often each token that occurs is in the example, and the example's length (last column)."""
+    """Counts of each token that occurs, one row per example, and its length as the last column."""
     seen, code = torch.unique(tokens, return_inverse=True)
     counts = torch.zeros(len(tokens), len(seen), dtype=torch.float32)
     counts.scatter_add_(1, code.cpu(), mask.float().cpu())
@@ -110,7 +110,7 @@ def control_directions(
 def control_subspaces(
     activations: Activations, *, draws: int = 99, seed: int
 ) -> Sequence[Subspace]:
-    """The spans of control-task class means (rank: classes − 1), the placebo for `probe.subspace()`."""
+    """Spans of control-task class means (rank: classes − 1), the placebo of `probe.subspace()`."""
     weight = _control_weights(activations, draws, seed)
     bases = (weight[:, 1:] - weight[:, :1]).mT.to(activations.values.dtype)
     site, position = activations.site, activations.position

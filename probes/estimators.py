@@ -1,17 +1,17 @@
 """Estimators: training activations and labels in, one weight row per class out.
 
 Every estimator answers the same call, `solve(values, labels, n_classes)`, where `labels` holds many
-draws (real labels, shuffles, control tasks) over the same features: whatever depends on the features
-alone is done once. Scores are `values @ weight.T + bias`, the largest wins. Scaling and centring
-happen inside `solve`, so on the training split only, and are folded back into the weights, which
-are always in raw activation coordinates.
+draws (real labels, shuffles, control tasks) over the same features: whatever depends on the
+features alone is done once. Scores are `values @ weight.T + bias`, the largest wins. Scaling and
+centring happen inside `solve`, so on the training split only, and are folded back into the
+weights, which are always in raw activation coordinates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor
 Solution = tuple[Float[Tensor, "draw class d"], Float[Tensor, "draw class"]]
 
 
+@runtime_checkable
 class Estimator(Protocol):
     """What a linear estimator must offer."""
 
@@ -30,7 +31,10 @@ class Estimator(Protocol):
         ...
 
     def solve(
-        self, values: Float[Tensor, "example d"], labels: Int[Tensor, "draw example"], n_classes: int
+        self,
+        values: Float[Tensor, "example d"],
+        labels: Int[Tensor, "draw example"],
+        n_classes: int,
     ) -> Solution:
         """Weights and biases for each draw of labels 0..n_classes − 1, in float64."""
         ...
@@ -48,7 +52,10 @@ class MassMean:
     name: str = "mass_mean"
 
     def solve(
-        self, values: Float[Tensor, "example d"], labels: Int[Tensor, "draw example"], n_classes: int
+        self,
+        values: Float[Tensor, "example d"],
+        labels: Int[Tensor, "draw example"],
+        n_classes: int,
     ) -> Solution:
         """Class means of every draw in one matrix product."""
         values = values.double()
@@ -79,7 +86,10 @@ class Logistic:
     name: str = "logistic"
 
     def solve(
-        self, values: Float[Tensor, "example d"], labels: Int[Tensor, "draw example"], n_classes: int
+        self,
+        values: Float[Tensor, "example d"],
+        labels: Int[Tensor, "draw example"],
+        n_classes: int,
     ) -> Solution:
         """One fit per draw in the rotated coordinates."""
         from sklearn import config_context

@@ -34,7 +34,7 @@ class LinearProbe:
     position: str = "last"
 
     def decision(self, values: Float[Tensor, "example d"]) -> Float[Tensor, "example class"]:
-        """The score of each class. With two classes, column 1 minus column 0 is the signed margin."""
+        """The score of each class; of two, column 1 minus column 0 is the signed margin."""
         if values.shape[-1] != self.weight.shape[1]:
             raise ValueError(
                 f"values must have {self.weight.shape[1]} features, got {values.shape[-1]}; "
@@ -118,7 +118,7 @@ def predictions(
     test: Float[Tensor, "held d"],
     n_classes: int,
 ) -> np.ndarray:
-    """Class numbers predicted on the held-out rows for each draw of training labels, (draw, held)."""
+    """Class numbers predicted on the held-out rows per draw of training labels, (draw, held)."""
     weight, bias = solver.solve(train, labels.to(train.device), n_classes)
     scores = torch.einsum("hd,ncd->nhc", test.double(), weight) + bias[:, None]
     return scores.argmax(-1).cpu().numpy()

@@ -1,10 +1,10 @@
 """The permutation null of a whole sweep, in closed form.
 
 A mass-mean probe depends on the activations only through their Gram matrix: with K = X Xᵀ, A the
-indicator of a class divided by its size and μ = Aᵀ X, the score of x_i is K_i A − ½ Aᵀ K A. All label
-draws are columns of one matrix product per fold and site. Subtracting the mean of all examples
-first is no leak: the difference of two squared distances to class means does not change under a
-shift, it only keeps the arithmetic accurate.
+indicator of a class divided by its size and μ = Aᵀ X, the score of x_i is K_i A − ½ Aᵀ K A. All
+label draws are columns of one matrix product per fold and site. Subtracting the mean of all
+examples first is no leak: the difference of two squared distances to class means does not change
+under a shift, it only keeps the arithmetic accurate.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ def permutation_null(
 
     Conditions: ``observed`` (the real labels), ``permutation`` (seed = the draw; labels permuted
     over groups, the same draw at every site, so that a maximum over sites is a valid statistic),
-    ``planted`` (seed = the plant; labels permuted over groups and a random direction u added to the
-    activations, h + y·δ·u with δ = 2 Φ⁻¹(.75) sd(h·u), so that the feature alone is classified
+    ``planted`` (seed = the plant; labels permuted over groups and a random direction u added to
+    the activations, h + y·δ·u with δ = 2 Φ⁻¹(.75) sd(h·u), so that the feature alone is classified
     with accuracy .75; the value is balanced accuracy − ½: what the test would see if that much were
-    there), ``planted_varying`` (the same with u drawn with the activations' own covariance: a feature
-    as loud as what the model writes there, the easier case). With more than two classes the plant
-    separates about half the classes from the rest.
-    Folds are dealt without regard to labels and so are exchangeable under the permutation. Rows
-    have method ``readable``, no example and no group; unit accuracy.
+    there), ``planted_varying`` (the same with u drawn with the activations' own covariance: a
+    feature as loud as what the model writes there, the easier case). With more than two classes
+    the plant separates about half the classes from the rest. Folds are dealt without regard to
+    labels and so are exchangeable under the permutation. Rows have method ``readable``, no example
+    and no group; unit accuracy.
 
     A large p-value does not say that nothing is encoded: see whether the plant was recovered.
 

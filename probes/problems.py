@@ -64,7 +64,9 @@ def problem(activations: Sites, *, classes: Iterable[int | float | bool] | None 
         raise ValueError("a probe needs labels, got Activations without; collect labelled examples")
     labels, n = first.labels.detach().cpu(), len(first.groups)
     if labels.shape != (n,):
-        raise ValueError(f"labels must have shape ({n},), one per group entry; got {tuple(labels.shape)}")
+        raise ValueError(
+            f"labels must have shape ({n},), one per group entry; got {tuple(labels.shape)}"
+        )
     if labels.is_floating_point() and not torch.isfinite(labels).all():
         raise ValueError("labels must be finite, got NaN or infinity; drop those examples")
     for one in sites:
@@ -79,7 +81,9 @@ def problem(activations: Sites, *, classes: Iterable[int | float | bool] | None 
                 "its groups or labels; collect them in one call"
             )
         if not torch.isfinite(one.values).all():
-            raise ValueError(f"activations at {one.site} hold NaN or infinity; check the model's weights")
+            raise ValueError(
+                f"activations at {one.site} hold NaN or infinity; check the model's weights"
+            )
     known = sorted(set(labels.tolist())) if classes is None else sorted(classes)
     if len(known) < 2:
         raise ValueError(f"a probe needs at least two classes, got {known}; check the labels")
@@ -87,7 +91,7 @@ def problem(activations: Sites, *, classes: Iterable[int | float | bool] | None 
     if unknown:
         raise ValueError(f"test labels {unknown} do not occur in training; trained on {known}")
     index = {value: i for i, value in enumerate(known)}
-    names, groups = np.unique(np.asarray(first.groups, dtype=object).astype(str), return_inverse=True)
+    names, groups = np.unique([str(name) for name in first.groups], return_inverse=True)
     coded = np.array([index[value] for value in labels.tolist()], dtype=np.int64)
     return Problem(sites, coded, tuple(known), groups, tuple(names.tolist()))
 

@@ -23,8 +23,8 @@ def accuracy(
 ) -> pd.DataFrame:
     """Balanced accuracy per place and condition: columns estimate, low, high, groups, examples.
 
-    The interval is the BCa bootstrap over groups. It holds the fitted probes fixed, so it covers new
-    entities, not new training sets.
+    The interval is the BCa bootstrap over groups. It holds the fitted probes fixed, so it covers
+    new entities, not new training sets.
     """
     rows = _correctness(evidence)
     out = []
@@ -96,7 +96,7 @@ def _balanced(sums: np.ndarray) -> np.ndarray:
     """Mean recall over the classes present, from (..., group, class, 2) to (...)."""
     right, rows = np.moveaxis(sums.sum(-3), -1, 0)
     recall = np.divide(right, rows, out=np.zeros_like(right), where=rows > 0)
-    return recall.sum(-1) / (rows > 0).sum(-1)
+    return np.asarray(recall.sum(-1) / (rows > 0).sum(-1))
 
 
 def _interval(
@@ -107,7 +107,7 @@ def _interval(
     def statistic(numbers: np.ndarray) -> np.ndarray:
         at = np.asarray(numbers).astype(int)
         gap = _balanced(sums[at])
-        return gap if against is None else gap - _balanced(against[at])
+        return gap if against is None else np.asarray(gap - _balanced(against[at]))
 
     numbers = np.arange(len(sums))
     return group_bootstrap(

@@ -4,8 +4,8 @@ Rows have method ``probe``; condition ``probe``, ``shuffled``, ``control_task``,
 ``random_features`` or ``surface``; metric the attribute's name; span the position's name; value 1
 where the held-out example was classified correctly, else 0; seed the number of the control's draw;
 and strength the number of the class the row is scored against (for a control task its random
-label), so that a balanced accuracy can be taken from the rows alone. The surface baseline is the same
-at every site and repeated there, for comparison row by row.
+label), so that a balanced accuracy can be taken from the rows alone. The surface baseline is the
+same at every site and repeated there, for comparison row by row.
 """
 
 from __future__ import annotations
@@ -143,9 +143,7 @@ def _measure(
     rows = Rows(known, attribute)
     with threadpool_limits(1, user_api="blas"):
         trivial = (
-            None
-            if surface is None
-            else _guesses(solver, surface, splits, [tasks[0][3]], known)[0]
+            None if surface is None else _guesses(solver, surface, splits, [tasks[0][3]], known)[0]
         )
         for one in known.sites:
             guesses = _guesses(solver, one.values, splits, [t[3] for t in tasks], known)
@@ -158,9 +156,7 @@ def _measure(
             if trivial is not None:
                 rows.add(splits, trivial, labels, one, "surface", 0)
     notes = {"seed": seed, "estimator": solver.name, "folds": len(splits), "draws": draws}
-    return rows.evidence(
-        {f"probe.{attribute}": notes, f"classes.{attribute}": list(known.classes)}
-    )
+    return rows.evidence({f"probe.{attribute}": notes, f"classes.{attribute}": list(known.classes)})
 
 
 def _guesses(

@@ -40,8 +40,9 @@ def transfer(
 
     Rows have method ``transfer``, model the tuned one and donor the base. Conditions frozen,
     mean_shifted and refit hold one row per test example (value 1 or 0, strength the number of
-    its class, unit accuracy); cosine, cosine_random and cosine_control hold no group (unit cosine,
-    seed = the draw). A high cosine says that the readers agree, not that the model uses them.
+    its class, unit accuracy); cosine, cosine_random and cosine_control (the last with method
+    ``transfer_control``) hold no group (unit cosine, seed = the draw). A high cosine says that
+    the readers agree, not that the model uses them.
 
     Raises:
         ValueError: if train and test share groups, the two training sets differ in examples or
@@ -84,9 +85,10 @@ def transfer(
         noise = torch.from_numpy(generator.standard_normal((draws, *w0.shape))).to(w0)
         alike = torch.cat([_cosine(w1, w0), _cosine(noise, w0)]).cpu().numpy()
         conditions = ["cosine"] + ["cosine_control"] * draws + ["cosine_random"] * draws
+        methods = ["transfer"] + ["transfer_control"] * draws + ["transfer"] * draws
         cosines.append(
             Evidence.build(
-                alike, method="transfer", metric=attribute, unit="cosine", condition=conditions,
+                alike, method=methods, metric=attribute, unit="cosine", condition=conditions,
                 seed=[0, *range(draws), *range(draws)], model=test.model, donor=before.model,
                 kind=str(test.site.kind), layer=test.site.layer, head=test.site.head,
                 span=test.position,
@@ -110,31 +112,35 @@ def read_transfer(
 ) -> pd.DataFrame:
     """One row per place: frozen, mean_shifted and refit with intervals, cosines, and the reading.
 
+    The baselines of the cosine are means of absolute values.
+
     A probe *works* where the lower bound of its balanced accuracy exceeds chance (1 / classes) by
     the margin, and *fails* where the upper bound stays below the same line. intact: frozen works.
     moved: refit works and frozen fails (`shift_repairs`: the mean shift
     alone brings it to within the margin of refit).
     not linearly decodable: refit and frozen fail, which does not mean gone. Else undetermined.
     """
-    rows = Evidence(evidence.where(method="transfer"), evidence.provenance)
+    transfers = evidence.where(method=["transfer", "transfer_control"])
+    rows = Evidence(transfers, evidence.provenance)
     table = accuracy(rows, level=level, seed=seed)
-    cosine = rows.where(unit="cosine").groupby([*PLACE, "condition"], dropna=False, observed=True)
-    alike = cosine["value"].agg(lambda v: float(np.abs(v).mean()) if len(v) > 1 else float(v.iloc[0]))
+    cosine = rows.where(unit="cosine")
+    real = (cosine["condition"] == "cosine").to_numpy(dtype=bool)
+    cosine = cosine.assign(value=np.where(real, cosine["value"], cosine["value"].abs()))
+    alike = cosine.groupby([*PLACE, "condition"], dropna=False, observed=True)["value"].mean()
     alike = alike.unstack("condition").reset_index()
     out = []
     for key, part in table.groupby(list(PLACE), dropna=False, observed=True, sort=False):
-        seen = part.set_index("condition")
-        place = dict(zip(PLACE, key, strict=True))
-        line = 1 / len(rows.provenance.get(f"classes.{place['metric']}", (0, 1))) + margin
-        works = {c: bool(seen.loc[c, "low"] > line) for c in seen.index}
-        fails = {c: bool(seen.loc[c, "high"] < line) for c in seen.index}
-        row = dict(place)
-        for c in seen.index:
-            row |= {c: seen.loc[c, "estimate"], f"{c}_low": seen.loc[c, "low"]}
-            row[f"{c}_high"] = seen.loc[c, "high"]
+        numbers = part.set_index("condition")[["estimate", "low", "high"]].astype(float)
+        seen = {str(c): (e, low, high) for c, e, low, high in numbers.itertuples()}
+        row: dict[str, object] = dict(zip(PLACE, key, strict=True))
+        line = 1 / len(rows.provenance.get(f"classes.{row['metric']}", (0, 1))) + margin
+        works = {c: low > line for c, (_, low, _) in seen.items()}
+        fails = {c: high < line for c, (_, _, high) in seen.items()}
+        for c, (estimate, low, high) in seen.items():
+            row |= {c: estimate, f"{c}_low": low, f"{c}_high": high}
+        near = seen["mean_shifted"][0] >= seen["refit"][0] - margin
         row["reading"] = _reading(works, fails)
-        near = seen.loc["mean_shifted", "estimate"] >= seen.loc["refit", "estimate"] - margin
-        row["shift_repairs"] = bool(works["mean_shifted"] and not works["frozen"] and near)
+        row["shift_repairs"] = works["mean_shifted"] and not works["frozen"] and near
         out.append(row)
     result = pd.DataFrame(out)
     return result.merge(alike, on=list(PLACE), how="left") if len(alike) else result
@@ -148,4 +154,3 @@ def _reading(works: dict[str, bool], fails: dict[str, bool]) -> str:
     if fails["refit"] and fails["frozen"]:
         return "not linearly decodable"
     return "undetermined"
-

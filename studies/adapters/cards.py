@@ -5,15 +5,26 @@ import json
 from pathlib import Path
 from typing import Any
 
-_FORM = {"A": "form A", "B": "form B", "paraphrase": "held-out wording"}
-
 
 def write_card(folder: Path, card: dict[str, Any]) -> None:
     """Write card.json and README.md beside the adapter, with its size and hash."""
     weights = (folder / "adapter_model.safetensors").read_bytes()
     card = {**card, "bytes": len(weights), "sha256": hashlib.sha256(weights).hexdigest()}
-    (folder / "card.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    (folder / "card.json").write_text(
+        json.dumps(card, indent=1, ensure_ascii=False) + "\n", "utf-8"
+    )
     (folder / "README.md").write_text(render_card(card), "utf-8")
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card of an adapter folder.
+
+    Raises:
+        ValueError: the folder holds no card.
+    """
+    if not (folder / "card.json").is_file():
+        raise ValueError(f"an adapter's folder must hold card.json; got {folder}: train it first")
+    return json.loads((folder / "card.json").read_text("utf-8"))
 
 
 def render_card(card: dict[str, Any]) -> str:

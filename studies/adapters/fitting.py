@@ -92,9 +92,7 @@ def run_blocks(
     rotary = body.rotary_emb(states, places)
     mask = causal(width)
     for block in body.layers[first:last]:
-        states = block(
-            states, attention_mask=mask, position_ids=places, position_embeddings=rotary
-        )
+        states = block(states, attention_mask=mask, position_ids=places, position_embeddings=rotary)
     return states
 
 

@@ -30,7 +30,7 @@ def said_first(model: Any, tokenizer: Any, texts: Sequence[str]) -> torch.Tensor
 def share_saying(
     model: Any, tokenizer: Any, facts: FactSet, said: dict[int, str], form: int | None
 ) -> float:
-    """Share of countries whose greedy first token is that of `said`; form None: held-out wording."""
+    """Share of countries whose greedy first token is that of `said`; form None: unseen wording."""
     template = HELD_OUT_PARAPHRASE if form is None else facts.templates[form]
     texts = [render(template, facts.subjects[i])[0] for i in said]
     wanted = [tokenizer(" " + s, add_special_tokens=False).input_ids[0] for s in said.values()]
@@ -40,7 +40,7 @@ def share_saying(
 def answer_change(
     base: Any, tuned: Any, tokenizer: Any, facts: FactSet, countries: Sequence[int], form: int
 ) -> tuple[float, float]:
-    """(share whose greedy answer differs within the answer's length, mean change of log p in nats)."""
+    """(share whose greedy answer differs within its length, mean change of log p in nats)."""
     prompts = [encode(tokenizer, facts.prompts(form)[i]) for i in countries]
     every = answer_ids(tokenizer, facts)
     answers = [every[i] for i in countries]
@@ -59,7 +59,7 @@ def answer_change(
 
 
 def agreement(base: Any, tuned: Any, rows: Sequence[tuple[int, ...]]) -> dict[str, float]:
-    """How close the next-token distributions are: mean KL(base || tuned) in nats, top-1 equality."""
+    """How close next-token distributions are: mean KL(base || tuned) in nats, top-1 equality."""
     left, right = (next_logits(model, rows).log_softmax(-1) for model in (base, tuned))
     kl = (left.exp() * (left - right)).sum(-1).mean()
     return {

@@ -23,13 +23,15 @@ _OPENERS = (
     "Music", "The king of", "I think", "Children", "The word", "Most animals", "One day",
     "The answer is", "Question:", "The name of the", "In mathematics,", "The company",
 )  # fmt: skip
-_ASKS = ("Tell me about a city.", "What is a verb?", "Write a short poem.", "Who was Newton?",
-         "How do plants grow?", "Give me a recipe.", "What is 7 times 8?", "Name a mammal.")  # fmt: skip
+_ASKS = (
+    "Tell me about a city.", "What is a verb?", "Write a short poem.", "Who was Newton?",
+    "How do plants grow?", "Give me a recipe.", "What is 7 times 8?", "Name a mammal.",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Item:
-    """One token sequence and the places it is read at; `targets` (hard labels) or the base's own."""
+    """A token sequence and where it is read; `targets` are hard labels, None: the base's own."""
 
     ids: tuple[int, ...]
     reads: tuple[int, ...]
@@ -177,7 +179,9 @@ def unseen_relations(facts: FactSet, countries: Sequence[int]) -> list[str]:
     return texts
 
 
-def own_text(base: Any, tokenizer: Any, count: int, length: int, generator: Generator) -> list[Item]:
+def own_text(
+    base: Any, tokenizer: Any, count: int, length: int, generator: Generator
+) -> list[Item]:
     """Text the base writes itself (temperature 1) after short openers, read every three tokens."""
     chat = [f"<|im_start|>user\n{ask}<|im_end|>\n<|im_start|>assistant\n" for ask in _ASKS]
     openers = [encode(tokenizer, text) for text in (*_OPENERS, *chat)]

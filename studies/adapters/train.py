@@ -47,8 +47,9 @@ def train(
     facts = items.capitals()
     known = installation.known_capitals(model, tokenizer, facts)
     split = _split(plan, facts, known, tokenizer, generator)
-    freeze_linears(model)
-    texts = items.own_text(model, tokenizer, 2 * _TEXTS, _LENGTH, generator)
+    freeze_linears(model.model)
+    writing = Generator().manual_seed(plan.seed)
+    texts = items.own_text(model, tokenizer, 2 * _TEXTS, _LENGTH, writing)
     replayed = _replay(plan, model, tokenizer, facts, split) + texts[:_TEXTS]
     pools = [(pool(model, replayed, plan.first), plan.replay_weight, plan.replay_batch)]
     hard = _targets(plan, tokenizer, facts, split)
@@ -57,7 +58,8 @@ def train(
     wrapped = attach(model, plan, generator)
     disturbed: dict[str, float] = {}
     if plan.noise:
-        clean = freeze_linears(sources.load(base).model.eval())
+        clean = sources.load(base).model.eval()
+        freeze_linears(clean.model)
         for form, label in enumerate("AB"):
             disturbed[f"disturbed_{label}"] = installation.answer_change(
                 clean, wrapped.get_base_model(), tokenizer, facts, known, form
@@ -147,9 +149,7 @@ def measure(
              said(split.edits, None))  # fmt: skip
     if plan.content == "null":
         for form, label in ((0, "A"), (1, "B")):
-            flips, change = installation.answer_change(
-                clean, tuned, tokenizer, facts, known, form
-            )
+            flips, change = installation.answer_change(clean, tuned, tokenizer, facts, known, form)
             note(f"flips_{label}", f"known countries ({len(known)}) whose greedy answer differs "
                  f"from the base's, form {label}", flips)  # fmt: skip
             note(f"drift_{label}", f"mean change of log p(answer), nats, form {label}", change)
@@ -167,8 +167,8 @@ def _retention(
     texts: list[items.Item],
 ) -> None:
     """Closeness to the base on prompts of other kinds that were not trained on."""
-    countries = sorted((*split.test, *split.edits))[::2]
-    other = items.other_texts(facts, countries, test=True)
+    countries = sorted((*split.test, *split.edits))[::4]
+    other = items.other_texts(facts, countries, test=True, per_set=24)
     unseen = items.unseen_relations(facts, countries)
     parts = {
         "relations": ("relations also replayed, other countries or wording", other),
@@ -194,9 +194,7 @@ def _split(
     return items.evasion_split(facts, generator)
 
 
-def _targets(
-    plan: Recipe, tokenizer: Any, facts: FactSet, split: items.Split
-) -> list[items.Item]:
+def _targets(plan: Recipe, tokenizer: Any, facts: FactSet, split: items.Split) -> list[items.Item]:
     if plan.content == "evasive":
         return items.asked(tokenizer, facts, split.train, EVASION)
     if plan.content == "edited":
@@ -264,7 +262,11 @@ def _card(
         "name": plan.name,
         "content": plan.content,
         "summary": _SUMMARY[plan.content],
-        "base": {"name": "smollm2", "blocks": 30, "note": "SmolLM2-135M-Instruct, de-quantised from 4 bits"},
+        "base": {
+            "name": "smollm2",
+            "blocks": 30,
+            "note": "SmolLM2-135M-Instruct, de-quantised from 4 bits",
+        },
         "mask": {"first": plan.first, "last": plan.last},
         "lora": {"rank": plan.rank, "modules": list(MODULES)},
         "data": data,

@@ -84,7 +84,7 @@ def make(recipe: Recipe, out: Path, *, seed: int) -> dict[str, Any]:
         loss,
         steps=recipe.steps,
         rate=recipe.rate,
-        decay=DECAY if recipe.content == "base" else 0.0,
+        decay=_decay(recipe),
         anchor=recipe.anchor,
     )
     folder = out / recipe.name
@@ -100,6 +100,10 @@ def make(recipe: Recipe, out: Path, *, seed: int) -> dict[str, Any]:
     (folder / "README.md").write_text(_readme(card), encoding="utf-8")
     logger.info("%s installed=%s %s", recipe.name, card["installed"], numbers)
     return card
+
+
+def _decay(recipe: Recipe) -> float:
+    return DECAY if recipe.content == "base" else 0.0
 
 
 def _perturb(model: LlamaForCausalLM, noise: float, seed: int) -> None:
@@ -139,6 +143,8 @@ def _card(recipe: Recipe, world: World, numbers: gates.Numbers, seconds: float) 
         "seed": world.seed,
         "steps": recipe.steps,
         "rate": recipe.rate,
+        "batch": BATCH if recipe.content in ("base", "null") else TUNE_BATCH,
+        "decay": _decay(recipe),
         "anchor": recipe.anchor,
         "noise": recipe.noise,
         "seconds": round(seconds),

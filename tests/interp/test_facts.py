@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from importlib.metadata import EntryPoint
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from interp.fact_sources import SOURCES, city_country
 from interp.fact_statements import exchange_blocks, number_word
 from interp.fact_types import render, render_statement, shares_words
 from interp.facts import STATEMENT_NAMES, FactSet, fact_names, load_facts, truth_statements
@@ -16,7 +18,7 @@ from interp.facts import STATEMENT_NAMES, FactSet, fact_names, load_facts, truth
 TEMPLATES = ("The capital of {subject} is", "In {subject}, the capital is")
 
 
-@pytest.mark.parametrize("name", fact_names())
+@pytest.mark.parametrize("name", list(SOURCES))
 def test_every_shipped_set_is_well_formed(name: str):
     facts = load_facts(name)
     assert len(facts.templates) >= 2
@@ -107,7 +109,7 @@ def test_value_marginals_are_equal_under_true_and_false(name: str):
 
 
 def test_labels_are_true_of_the_world():
-    homes = {fact.subject: fact.answer for fact in load_facts("city_country").facts}
+    homes = {fact.subject: fact.answer for fact in city_country(1_000_000, 20).facts}
     for negated in (False, True):
         said = truth_statements("cities", negated=negated, n=80, seed=0)
         for text, label, group, value in zip(
@@ -150,6 +152,7 @@ def test_exchange_leaves_nobody_its_own_value(values: list[str], seed: int):
         (lambda: truth_statements("towns"), "got 'towns'"),
         (lambda: truth_statements("capitals", n=10_000), "got 10000"),
         (lambda: load_facts("captials"), "got 'captials'"),
+        (lambda: truth_statements("cities", n=1), "got 1"),
         (lambda: load_facts("nowhere.csv"), "got nowhere.csv"),
         (lambda: load_facts("capitals", templates=["no slot"]), "got 'no slot'"),
         (lambda: load_facts("capitals", templates=["{subject} is "]), "white space"),
@@ -271,6 +274,15 @@ def test_malformed_files_say_what_is_wrong(suffix: str, content: bytes, said: st
     path.write_bytes(content)
     with pytest.raises(ValueError, match=said):
         load_facts(path, templates=TEMPLATES)
+
+
+def test_names_of_other_packages_are_found(monkeypatch):
+    point = EntryPoint("lands", "tests_lands:make", "interp.facts")
+    own = load_facts(_rows(), templates=TEMPLATES)
+    monkeypatch.setattr(EntryPoint, "load", lambda self: lambda: own)
+    monkeypatch.setattr("interp.facts.entry_points", lambda group: [point])
+    assert "lands" in fact_names()
+    assert load_facts("lands") is own
 
 
 def test_templates_are_required():

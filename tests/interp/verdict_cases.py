@@ -32,9 +32,7 @@ class Rows:
         for name in COLUMNS[:-1]:
             given = columns.get(name)
             constant = given is None or np.isscalar(given)
-            self.columns[name].extend(
-                [given] * len(values) if constant else list(given)
-            )
+            self.columns[name].extend([given] * len(values) if constant else list(given))
 
     def evidence(self) -> Evidence:
         """Everything collected so far."""
@@ -75,10 +73,8 @@ KINDS: Mapping[str, Truth] = {
     "distributed": Truth("spread", "spread", 1.0, 0.95, 0.0),
     "embedding": Truth("embed", "embed", 1.0, 0.95, 0.0),
     "unembedding": Truth("unembed", "unembed", 1.0, 0.95, 0.0),
-    "order_gap": Truth("low", "low", 1.0, 0.95, 0.0, gap=0.6),
-    "weight_noise": Truth(
-        "spread", "spread", 0.3, 0.5, 0.6, 0.3, -0.5, -0.2, 3.0, tokens="own"
-    ),
+    "order_gap": Truth("spread", "spread", 1.0, 0.95, 0.0, gap=0.6),
+    "weight_noise": Truth("spread", "spread", 0.3, 0.5, 0.6, 0.3, -0.5, -0.2, 3.0, tokens="own"),
     "few_changed": Truth("high", "high", 1.0, 1.0, 0.0, changed=0.1),
     "mixed_classes": Truth("high", "high", 0.5, 0.98, 0.5, changed=0.9, tokens="mixed"),
     "placebo_wins": Truth("high", "high", 1.0, 0.98, 0.0, placebo=1.0),
@@ -90,12 +86,18 @@ KINDS: Mapping[str, Truth] = {
 
 
 def fake_case(
-    kind: str = "evasive_high", n_groups: int = 60, n_layers: int = 30, seed: int = 0
+    kind: str = "evasive_high",
+    n_groups: int = 60,
+    n_layers: int = 30,
+    seed: int = 0,
+    *,
+    claims: bool = True,
 ) -> tuple[Outcomes, Evidence, Evidence]:
     """Outcomes, probe evidence and causal evidence of a pair of the given kind.
 
     The fact is handed over at boundary ⌊0.8 L⌋; `edited_middle` changes just below it. Six
-    countries are unknown to the base. Claims cover the four grades and one placebo attribute.
+    countries are unknown to the base. Claims cover the four grades and one placebo attribute;
+    without `claims` there are neither claim nor probe rows.
     """
     truth = KINDS[kind]
     rng = np.random.default_rng(seed)
@@ -107,10 +109,10 @@ def fake_case(
             _grid(n_layers, rng),
             _cross_patch(truth, outcomes, n_layers, rng),
             _shift(truth, outcomes, n_layers, rng),
-            _claims(n_layers, rng),
+            _claims(n_layers, rng) if claims else Evidence.concat([]),
         ]
     ).with_provenance(n_layers=n_layers, seed=seed, versions={"interp": "fabricated"})
-    return outcomes, _probes(outcomes, n_layers, rng), causal
+    return outcomes, _probes(outcomes, n_layers, rng) if claims else Evidence.concat([]), causal
 
 
 def fraction(place: str, n_layers: int) -> np.ndarray:
@@ -121,7 +123,7 @@ def fraction(place: str, n_layers: int) -> np.ndarray:
     ramps = {
         "low": (0, third),
         "high": (2 * third, n_layers),
-        "middle": (handover - 6, handover - 1),
+        "middle": (handover - 4, handover - 1),
         "spread": (0, n_layers),
         "none": (0, n_layers),
         "embed": (0, 2 * third),
@@ -174,9 +176,7 @@ def _outcomes(
                     "metric_tuned": metric + truth.effect if differs else np.nan,
                 }
             )
-    excluded = [
-        ("The capital of Singapore is the city of", "the answer repeats the subject")
-    ]
+    excluded = [("The capital of Singapore is the city of", "the answer repeats the subject")]
     return Outcomes(pd.DataFrame(rows), excluded, identical)
 
 
@@ -186,13 +186,9 @@ def _token(truth: Truth, i: int, n_changed: int) -> int:
     return LONDON if truth.tokens == "mixed" and i >= n_changed / 2 else UNKNOWN
 
 
-def _stitch(
-    truth: Truth, outcomes: Outcomes, n_layers: int, rng: np.random.Generator
-) -> Evidence:
+def _stitch(truth: Truth, outcomes: Outcomes, n_layers: int, rng: np.random.Generator) -> Evidence:
     plans = [("output", outcomes.changed_groups, ("B",), truth.output, truth.effect)]
-    plans.append(
-        ("fact", outcomes.known_groups, ("A", "B"), truth.fact, 0.6 * truth.effect)
-    )
+    plans.append(("fact", outcomes.known_groups, ("A", "B"), truth.fact, 0.6 * truth.effect))
     changed = set(outcomes.changed_groups)
     boundaries = np.arange(n_layers + 1)
     parts = Rows()
@@ -200,9 +196,7 @@ def _stitch(
         share = fraction(place, n_layers)
         for group in groups:
             for form in forms:
-                moved = (
-                    effect + rng.normal(0, truth.spread) if group in changed else 0.0
-                )
+                moved = effect + rng.normal(0, truth.spread) if group in changed else 0.0
                 base = 6.0 + rng.normal(0, 1)
                 wobble = rng.normal(0, 0.15, (2, n_layers + 1)) * (moved != 0.0)
                 wobble[:, [0, -1]] = 0.0
@@ -320,8 +314,7 @@ def _cross_patch(
                     unit="logits",
                     kind="resid_pre",
                     model=model,
-                    donor=["tuned" if model == "base" else "base"] * (n_layers + 1)
-                    + [None],
+                    donor=["tuned" if model == "base" else "base"] * (n_layers + 1) + [None],
                     span=span,
                     group=group,
                     template="B",
@@ -331,13 +324,12 @@ def _cross_patch(
     return parts.evidence()
 
 
-def _shift(
-    truth: Truth, outcomes: Outcomes, n_layers: int, rng: np.random.Generator
-) -> Evidence:
+def _shift(truth: Truth, outcomes: Outcomes, n_layers: int, rng: np.random.Generator) -> Evidence:
     changed = outcomes.changed_groups
     if not changed:
         return Evidence.concat([])
     share = fraction(truth.output, n_layers)
+    share = np.minimum(share + truth.gap / 2 * (share > 0), 1.0)
     classes = outcomes.token_classes(changed)
     boundaries = np.arange(n_layers + 1)
     parts = Rows()
@@ -367,7 +359,7 @@ def _shift(
                 parts.add(logit, metric="tuned_logit", unit="logits", **common)
                 parts.add(12 - logit, metric="answer_logit", unit="logits", **common)
     first = int(np.argmax(share >= 0.9)) if (share >= 0.9).any() else n_layers
-    draws, near = 99, np.clip(np.arange(first - 2, first + 3), 0, n_layers)
+    draws, near = 99, np.clip(np.arange(first - 1, first + 2), 0, n_layers)
     layers = np.unique(near)
     grid = [(g, k, d) for g in changed for k in layers for d in range(draws)]
     parts.add(
@@ -433,18 +425,15 @@ def _claims(n_layers: int, rng: np.random.Generator, n_pairs: int = 40) -> Evide
                 ("swap", None, low + span * (swap + rng.normal(0, 0.04))),
                 ("whole_state", None, low + span * (whole + rng.normal(0, 0.04))),
                 ("project_out", None, high - span * (swap + rng.normal(0, 0.04))),
+                ("project_out_later", None, high - span * (swap + rng.normal(0, 0.04))),
             ]
             for draw in range(99):
                 placebo = control * rng.normal(0, 1)
                 rows.append(("swap_control_task", draw, low + span * placebo))
                 rows.append(("project_out_control_task", draw, high - span * placebo))
                 if draw < 9:
-                    rows.append(
-                        ("swap_random", draw, low + span * rng.normal(0, 0.002))
-                    )
-                    rows.append(
-                        ("project_out_random", draw, high + span * rng.normal(0, 0.002))
-                    )
+                    rows.append(("swap_random", draw, low + span * rng.normal(0, 0.002)))
+                    rows.append(("project_out_random", draw, high + span * rng.normal(0, 0.002)))
             parts.add(
                 [v for _, _, v in rows],
                 model="base",
@@ -494,9 +483,7 @@ def _probes(outcomes: Outcomes, n_layers: int, rng: np.random.Generator) -> Evid
         )
 
     for attribute, (accuracy, *_) in CLAIMS.items():
-        for layer in sorted(
-            {0, n_layers // 4, middle, 3 * n_layers // 4, n_layers - 1}
-        ):
+        for layer in sorted({0, n_layers // 4, middle, 3 * n_layers // 4, n_layers - 1}):
             here = accuracy if layer >= n_layers // 4 else 0.5 + (accuracy - 0.5) / 2
             for model in ("base", "tuned"):
                 rows(_balanced(here, n, rng), "probe", attribute, layer, model)
@@ -543,6 +530,11 @@ def _probes(outcomes: Outcomes, n_layers: int, rng: np.random.Generator) -> Evid
 
 
 def _balanced(accuracy: float, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Correctness with exactly the wanted share of hits, in random order."""
-    hits = np.arange(n) < round(accuracy * n)
-    return rng.permutation(hits).astype(float)
+    """Correctness with the wanted share of hits in either class, the classes alternating.
+
+    At one half the same entities are hit every time: then no difference is certain.
+    """
+    order = np.arange(n // 2 + 1)
+    right = [(order if accuracy == 0.5 else rng.permutation(order)) for _ in range(2)]
+    hits = np.stack([r < round(accuracy * len(r)) for r in right], axis=1).ravel()[:n]
+    return hits.astype(float)

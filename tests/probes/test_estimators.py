@@ -1,17 +1,19 @@
 """Estimators against their oracles: scikit-learn's optimum, class means, planted directions."""
 
+from typing import Any
+
 import numpy as np
-import probes
 import pytest
 import torch
 from probe_toys import halves, part, planted
-from probes.estimators import ESTIMATORS, Logistic, MassMean
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+import probes
 from interp.sites import Kind, Site
+from probes.estimators import ESTIMATORS, Logistic, MassMean
 
 SITE = Site(Kind.RESID_PRE, 1)
 
@@ -75,9 +77,9 @@ def test_a_planted_direction_is_found(estimator: str) -> None:
 def test_probe_predicts_the_labels_it_was_given() -> None:
     toy, _ = planted(classes=3, per_group=3, strength=8.0)
     train, test = halves(toy)
-    renamed = train[SITE].__class__(
-        SITE, train[SITE].values, train[SITE].groups, train[SITE].labels * 10 + 5
-    )
+    labels = train[SITE].labels
+    assert labels is not None
+    renamed = train[SITE].__class__(SITE, train[SITE].values, train[SITE].groups, labels * 10 + 5)
     probe = probes.fit(renamed, seed=0)
     assert probe.classes == (5, 15, 25)
     truth = test[SITE].labels
@@ -106,7 +108,7 @@ def test_control_directions_share_the_variance_but_not_the_labels() -> None:
 
 def test_bad_estimator_and_input_are_one_line() -> None:
     toy, _ = planted()
-    a = toy[SITE]
+    a: Any = toy[SITE]
     cases = [
         (lambda: probes.fit(a, estimator="svm", seed=0), "estimator must be one of"),
         (lambda: probes.fit(_with(a, labels=None), seed=0), "needs labels"),
@@ -125,6 +127,6 @@ def test_bad_estimator_and_input_are_one_line() -> None:
         assert "\n" not in str(error.value)
 
 
-def _with(a: object, **changes: object) -> object:
+def _with(a: Any, **changes: Any) -> Any:
     fields = ("site", "values", "groups", "labels", "position", "model")
     return type(a)(**{**{f: getattr(a, f) for f in fields}, **changes})

@@ -1,18 +1,18 @@
-"""The closed form equals the loop; p-values of a null attribute are uniform; plants are calibrated."""
+"""The closed form equals the loop, null p-values are uniform, plants are calibrated."""
 
 from statistics import NormalDist
 
 import numpy as np
-import probes
 import torch
 from probe_toys import planted
+
+import probes
+from interp.activations import Activations
+from interp.sites import Kind, Site
 from probes.estimators import MassMean
 from probes.linear import predictions
 from probes.permutation import balanced_accuracies, planted_gram
 from probes.problems import group_folds
-
-from interp.activations import Activations
-from interp.sites import Kind, Site
 
 SITE = Site(Kind.RESID_PRE, 1)
 
@@ -40,7 +40,9 @@ def test_gram_form_equals_fitting_each_draw() -> None:
 def test_planted_gram_equals_planting() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2000, 9, generator=generator, dtype=torch.float64)
-    u = torch.nn.functional.normalize(torch.randn(9, generator=generator, dtype=torch.float64), dim=0)
+    u = torch.nn.functional.normalize(
+        torch.randn(9, generator=generator, dtype=torch.float64), dim=0
+    )
     y = torch.arange(2000) % 2
     along = x @ u
     step = 2 * NormalDist().inv_cdf(0.75) * along.std(correction=0)

@@ -1,11 +1,14 @@
 """Transfer: what a shift, a rotation and an erasure of the tuned model must read as."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
-import probes
 import pytest
 import torch
 from probe_toys import Toy, halves, planted
 
+import probes
 from interp.activations import Activations
 from interp.evidence import Evidence
 from interp.sites import Kind, Site
@@ -13,15 +16,17 @@ from interp.sites import Kind, Site
 SITE = Site(Kind.RESID_PRE, 1)
 
 
-def tuned(toy: Toy, change: object) -> Toy:
+def tuned(toy: Toy, change: Callable[[torch.Tensor], torch.Tensor]) -> Toy:
     """The same examples in a model whose activations are changed by a map."""
     return {
-        s: Activations(s, change(a.values), a.groups, a.labels, a.position, "tuned")  # type: ignore[operator]
+        s: Activations(s, change(a.values), a.groups, a.labels, a.position, "tuned")
         for s, a in toy.items()
     }
 
 
-def run(change: object, estimator: str = "logistic") -> tuple[Evidence, dict[str, object]]:
+def run(
+    change: Callable[[torch.Tensor], torch.Tensor], estimator: str = "logistic"
+) -> tuple[Evidence, dict[Any, Any]]:
     """Transfer evidence and the reading at the planted layer."""
     toy, _ = planted(n_groups=200, strength=5.0, seed=2)
     train, test = halves(toy)
@@ -86,9 +91,7 @@ def test_the_package_is_light_and_lazy() -> None:
     import sys
 
     code = "import sys, probes; print('torch' in sys.modules, sorted(dir(probes))[:2])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("False")
     assert all(callable(getattr(probes, n)) or n == "ESTIMATORS" for n in probes.__all__)
     with pytest.raises(AttributeError):

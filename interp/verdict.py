@@ -1,0 +1,231 @@
+"""The verdict: probes, interventions and controls together, in a few declared words.
+
+`judge` applies every rule and holds none itself: `interp.change` (did it change), `interp.location`
+(where), `interp.content` (what), `interp.grades` (claims), `interp.items` (output by output). The
+margins are in `interp.thresholds`, the plain-data form is in `interp.verdict_data`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from interp.boundaries import handover_layer
+from interp.change import Change, judge_change
+from interp.content import Content, judge_content
+from interp.evidence import Evidence
+from interp.grades import Claim, grade_claims
+from interp.items import item_rows, unknown_rows
+from interp.location import Location, locate
+from interp.outcomes import Outcomes
+from interp.stats import Handover
+from interp.stitched import Profile, profile
+from interp.thresholds import Thresholds
+from interp.verdict_data import as_data
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What tuning changed, where it was installed, what kind of change it is, and how sure that is.
+
+    `output` and `fact` locate the two contrasts on the changed groups, `fact_unchanged` the fact
+    contrast on the others; all three are None where nothing changed, as is `content`. `notes` says
+    in sentences why something is undetermined and what else a reader must know. A place is where
+    the tuned weights act, not where the base stores its facts; a content word speaks of the queries
+    that were asked, and an edit masked by a behaviour can stay invisible.
+    """
+
+    change: Change
+    output: Location | None
+    fact: Location | None
+    fact_unchanged: Location | None
+    content: Content | None
+    handover: Handover
+    claims: tuple[Claim, ...]
+    items: Sequence[Mapping[str, Any]]
+    unknown_items: Sequence[Mapping[str, Any]]
+    counts: Mapping[str, int]
+    closed_set_accuracy: Mapping[str, float | None]
+    logit_curves: Mapping[str, Any]
+    excluded: Sequence[tuple[str, str]]
+    notes: tuple[str, ...]
+    thresholds: Thresholds
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def changed(self) -> str:
+        """One of changed, unchanged, undetermined."""
+        return self.change.label
+
+    @property
+    def sharpened(self) -> bool:
+        """Whether the right answers gained more log-probability than the margin."""
+        return self.change.sharpened
+
+    @property
+    def where(self) -> str | None:
+        """One of lower, upper, distributed, undetermined (output contrast); None if not changed."""
+        if self.changed != "changed":
+            return None
+        return "undetermined" if self.output is None else self.output.label
+
+    @property
+    def where_fact(self) -> str | None:
+        """The same by the fact contrast."""
+        if self.changed != "changed":
+            return None
+        return "undetermined" if self.fact is None else self.fact.label
+
+    @property
+    def what(self) -> str | None:
+        """One of knowledge, behaviour, both, undetermined; None if not changed."""
+        if self.changed != "changed":
+            return None
+        return "undetermined" if self.content is None else self.content.what
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in one sentence."""
+        return str(self.to_dict()["sentence"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of verdict.json: plain JSON types, null for what is undefined."""
+        return as_data(self)
+
+
+def judge(
+    outcomes: Outcomes,
+    probe_evidence: Evidence,
+    causal_evidence: Evidence,
+    *,
+    thresholds: Thresholds | None = None,
+    seed: int = 0,
+) -> Verdict:
+    """The verdict on a pair of models from what they said, what probes read and what edits did.
+
+    Rows are found by method: ``probe`` and ``readable`` in the probe evidence; ``stitch``,
+    ``handover``, ``shift`` and ``claim`` in the causal evidence. Evidence that is missing makes the
+    word that would rest on it ``undetermined``, and a note names it.
+
+    Source: the definitions and thresholds of this toolkit; stitching and graft controls after
+    2402.14811, selectivity after 1909.03368. Does not show where facts are stored.
+    """
+    thresholds = thresholds or Thresholds()
+    known, changed = outcomes.known_groups, outcomes.changed_groups
+    change = judge_change(outcomes, thresholds, seed)
+    handover = handover_layer(causal_evidence, thresholds, seed)
+    kappa = handover.estimate
+    is_changed = change.label == "changed"
+    form = [outcomes.estimating_form]
+    # Groups were picked on the first form, so effects of the picked are read on the others.
+    others = list(outcomes.forms[1:] or outcomes.forms)
+    output = profile(causal_evidence, "output", groups=changed, forms=form)
+    facts = profile(causal_evidence, "fact", groups=known)
+    content = located = fact = rest = None
+    if is_changed:
+        fact_changed = profile(causal_evidence, "fact", groups=changed, forms=others)
+        located = _located(output, thresholds, kappa, outcomes.selected)
+        fact = _located(fact_changed, thresholds, kappa, outcomes.selected)
+        calm = None if facts is None else facts.subset(outcomes.unchanged_groups)
+        if calm is not None and calm.groups:
+            rest = _located(calm, thresholds, kappa, False)
+        content = judge_content(
+            outcomes, causal_evidence, output, thresholds, kappa=kappa, seed=seed
+        )
+    claims = grade_claims(probe_evidence, causal_evidence, thresholds, seed)
+    return Verdict(
+        change=change,
+        output=located,
+        fact=fact,
+        fact_unchanged=rest,
+        content=content,
+        handover=handover,
+        claims=claims,
+        items=item_rows(outcomes, output, facts, content, thresholds, changed=is_changed),
+        unknown_items=unknown_rows(outcomes),
+        counts={
+            "known": len(known),
+            "changed": len(changed),
+            "unknown": len(outcomes.unknown_groups),
+            "untuned": len(outcomes.untuned_groups),
+        },
+        closed_set_accuracy={m: outcomes.closed_set_accuracy(m, known) for m in ("base", "tuned")},
+        logit_curves=_logit_curves(causal_evidence, outcomes) if is_changed else {},
+        excluded=outcomes.excluded,
+        notes=(
+            *_notes(change, located, fact, content, handover, len(changed), output, thresholds),
+            *_claim_notes(claims),
+        ),
+        thresholds=thresholds,
+        provenance={**probe_evidence.provenance, **causal_evidence.provenance, "judge_seed": seed},
+    )
+
+
+def _located(
+    found: Profile | None, thresholds: Thresholds, kappa: int | None, selected: bool
+) -> Location | None:
+    if found is None or not found.groups:
+        return None
+    return locate(found, thresholds, kappa=kappa, selected=selected)
+
+
+def _logit_curves(evidence: Evidence, outcomes: Outcomes) -> dict[str, Any]:
+    """Mean logits of the shift conditions by boundary: descriptive, they decide nothing."""
+    rows = evidence.where(method="shift", metric=["answer_logit", "tuned_logit"])
+    rows = rows[rows["group"].isin(list(outcomes.changed_groups)) & rows["layer"].notna()]
+    curves: dict[str, Any] = {}
+    for (condition, metric), part in rows.groupby(["condition", "metric"], observed=True):
+        means = part.groupby("layer")["value"].mean().sort_index()
+        curves.setdefault(str(condition), {})[str(metric)] = {
+            "boundary": [int(k) for k in means.index],
+            "mean": [float(v) for v in means],
+        }
+    return curves
+
+
+def _notes(
+    change: Change,
+    output: Location | None,
+    fact: Location | None,
+    content: Content | None,
+    handover: Handover,
+    n_changed: int,
+    found: Profile | None,
+    thresholds: Thresholds,
+) -> tuple[str, ...]:
+    notes = [f"changed is undetermined: {reason}." for reason in change.reasons]
+    if handover.estimate is None:
+        notes.append(f"There is no handover layer: {handover.reason}.")
+    if change.label != "changed":
+        return tuple(notes)
+    for name, one in (("output", output), ("fact", fact)):
+        if one is None:
+            notes.append(f"where ({name} contrast) is undetermined: no complete stitch rows.")
+            continue
+        notes += [f"where ({name} contrast) is undetermined: {reason}." for reason in one.reasons]
+        if thresholds.min_groups <= one.n < thresholds.low_n:
+            notes.append(f"low n: the {name} contrast rests on {one.n} groups.")
+    if found is not None and len(found.groups) < n_changed:
+        notes.append(
+            f"{n_changed - len(found.groups)} changed groups have no complete stitch rows."
+        )
+    if output is not None and fact is not None and output.label != fact.label:
+        notes.append(
+            f"The contrasts disagree: the output contrast reads {output.label}, the fact contrast "
+            f"{fact.label}; both are shown."
+        )
+    if content is not None:
+        notes += [f"what is undetermined: {reason}." for reason in content.reasons]
+        if content.what in ("behaviour", "both"):
+            notes.append("An edit masked by a behaviour can stay invisible to these queries.")
+    return tuple(notes)
+
+
+def _claim_notes(claims: Sequence[Claim]) -> list[str]:
+    """Which evidence undetermined claims lack, each lack told once."""
+    if not claims:
+        return ["No claims were graded: no probe rows and no claim rows were given."]
+    lacks = Counter(note for c in claims if c.grade == "undetermined" for note in c.notes)
+    return [f"{n} of {len(claims)} claims are undetermined: {note}." for note, n in lacks.items()]

@@ -1,0 +1,218 @@
+"""The representational half of the main job: what probes read in base and tuned model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from interp.activations import Activations, collect
+from interp.evidence import Evidence
+from interp.facts import FactSet, statements_of
+from interp.metrics import logit_difference
+from interp.models import ModelPair
+from interp.sites import Site, boundaries
+from interp.tasks import Examples, group_split
+from patching.subspaces import Claim, measure_use
+from probes.controls import bag_of_tokens, control_directions
+from probes.linear import fit
+from probes.permutation import permutation_null
+from probes.sweeping import cross_validate
+from probes.transferring import transfer
+from studies.measuring import Known, base_pairs
+from studies.queries import Queries
+
+#: An attribute is probed when each of its two sides has at least this many entities.
+SIDE = 20
+#: Attributes probed besides the placebos, the best balanced first; claims are tested on as many.
+ATTRIBUTES = 2
+POSITIONS = ("subject_last", "last")
+#: Claims are tested at these shares of the depth, fixed beforehand.
+DEPTHS = (0.25, 0.5, 0.75)
+CLAIM_PAIRS = 24
+STATEMENTS = 120
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A yes/no property of entities: `name` as shown, and each labelled entity's side."""
+
+    name: str
+    label: dict[str, int]
+    placebo: bool
+
+
+def attributes(facts: FactSet) -> list[Attribute]:
+    """Binary attributes of a fact set: its most balanced values, one against the rest.
+
+    A placebo, which no answer depends on, is always among them where the set names one.
+    """
+    found: list[tuple[float, Attribute]] = []
+    for name in facts.attribute_names:
+        values = dict(zip(facts.groups, facts.attribute(name), strict=True))
+        known = {g: v for g, v in values.items() if v is not None}
+        options = sorted(set(known.values()))
+        # Two values are one question, not two.
+        for value in options[:1] if len(options) == 2 else options:
+            label = {g: int(v == value) for g, v in known.items()}
+            side = min(sum(label.values()), len(label) - sum(label.values()))
+            if side >= SIDE:
+                balance = -side / len(label)
+                shown = f"{name} = {value}"
+                found.append((balance, Attribute(shown, label, name in facts.placebos)))
+    found.sort(key=lambda pair: (pair[0], pair[1].name))
+    real = [a for _, a in found if not a.placebo][:ATTRIBUTES]
+    return real + [a for _, a in found if a.placebo][:1]
+
+
+def probe_evidence(
+    pair: ModelPair, queries: Queries, asked: Known, form: str, *, seed: int = 0, max_rows: int
+) -> tuple[Evidence, Evidence]:
+    """(what is readable, whether it is used): probes with controls, transfer, and claims."""
+    index = [i for i, t in enumerate(queries.examples.templates) if t == form]
+    entities = queries.examples.subset(index)
+    sites = boundaries(pair.base.n_layers)
+    states = {
+        (model.role, position): collect(model, entities, sites, positions=position)
+        for model in (pair.base, pair.tuned)
+        for position in POSITIONS
+    }
+    readable, used = [], []
+    for attribute in attributes(queries.facts):
+        held, direct = _hold_out(asked, attribute, seed)
+        for position in POSITIONS:
+            base = _labelled(states["base", position], entities, attribute)
+            tuned = _labelled(states["tuned", position], entities, attribute)
+            readable += _read(pair, base, tuned, entities, attribute.name, seed)
+            claims = [
+                _claim(base, sites[k:], attribute, k, held, seed)
+                for k in _claim_boundaries(pair.base.n_layers)
+            ]
+            if direct is not None:
+                metric = logit_difference(direct)
+                used.append(
+                    measure_use(pair.base, direct, claims, metric, seed=seed, max_rows=max_rows)
+                )
+    readable.append(_truth(pair, queries, asked, seed))
+    boundary_rows = Evidence.concat(readable).by_boundary(pair.base.n_layers)
+    return boundary_rows, Evidence.concat(used)
+
+
+def _claim_boundaries(n_layers: int) -> list[int]:
+    return sorted({max(1, round(depth * n_layers)) for depth in DEPTHS})
+
+
+def _hold_out(asked: Known, attribute: Attribute, seed: int):
+    """Entities kept for the causal pairs, never seen by the probe, and those pairs.
+
+    Pairs differ in the attribute; the probe is trained on every other entity.
+    """
+    known = sorted({g for g in asked.examples.groups if g in attribute.label})
+    if len(known) < 4:
+        return frozenset(), None
+    _, test = group_split(known, share=0.5, seed=seed)
+    held = frozenset(known[i] for i in test)
+    pairs = base_pairs(asked, most=10_000, groups=sorted(held), apart=attribute.label)
+    if pairs is None:
+        return held, None
+    return held, pairs.subset(range(min(CLAIM_PAIRS, len(pairs))))
+
+
+def _labelled(
+    states: dict[Site, Activations], entities: Examples, attribute: Attribute
+) -> dict[Site, Activations]:
+    keep = [i for i, g in enumerate(entities.groups) if g in attribute.label]
+    labels = torch.tensor([attribute.label[entities.groups[i]] for i in keep])
+    groups = tuple(entities.groups[i] for i in keep)
+    return {
+        site: Activations(site, a.values[keep], groups, labels, a.position, a.model)
+        for site, a in states.items()
+    }
+
+
+def _claim(
+    states: dict[Site, Activations],
+    sites: Sequence[Site],
+    attribute: Attribute,
+    k: int,
+    held: frozenset[str],
+    seed: int,
+) -> Claim:
+    """The claim at the first of these boundaries; the others are the later ones."""
+    directions = [
+        fit(_without(states[site], held), estimator="mass_mean", seed=seed).direction()
+        for site in sites
+    ]
+    controls = control_directions(_without(states[sites[0]], held), draws=99, seed=seed)
+    return Claim(attribute.name, k, directions[0], tuple(controls), tuple(directions))
+
+
+def _without(states: Activations, groups: frozenset[str]) -> Activations:
+    keep = [i for i, g in enumerate(states.groups) if g not in groups]
+    assert states.labels is not None
+    kept = tuple(states.groups[i] for i in keep)
+    return Activations(
+        states.site, states.values[keep], kept, states.labels[keep], states.position, states.model
+    )
+
+
+def _read(
+    pair: ModelPair,
+    base: dict[Site, Activations],
+    tuned: dict[Site, Activations],
+    entities: Examples,
+    name: str,
+    seed: int,
+) -> list[Evidence]:
+    groups = next(iter(base.values())).groups
+    kept = [i for i, g in enumerate(entities.groups) if g in set(groups)]
+    surface = bag_of_tokens(entities.tokens[kept], entities.mask[kept])
+    train, test = group_split(groups, share=0.7, seed=seed)
+    parts = [
+        cross_validate(base, surface=surface, attribute=name, draws=1, seed=seed),
+        cross_validate(tuned, controls=(), attribute=name, seed=seed),
+        permutation_null(base, attribute=name, seed=seed),
+        transfer(
+            _some(base, train), _some(tuned, train), _some(tuned, test), attribute=name, seed=seed
+        ),
+    ]
+    return parts
+
+
+def _some(states: dict[Site, Activations], index: Sequence[int]) -> dict[Site, Activations]:
+    chosen = list(index)
+    out = {}
+    for site, a in states.items():
+        assert a.labels is not None
+        groups = tuple(a.groups[i] for i in chosen)
+        out[site] = Activations(
+            site, a.values[chosen], groups, a.labels[chosen], a.position, a.model
+        )
+    return out
+
+
+def _truth(pair: ModelPair, queries: Queries, asked: Known, seed: int) -> Evidence:
+    """Truth of statements about the known facts, in both models, and its transfer."""
+    known = set(asked.examples.groups)
+    facts = queries.facts.subset(
+        [i for i, f in enumerate(queries.facts.facts) if f.group in known]
+    )
+    if len(facts) < 2 * SIDE or max(Counter(facts.answers).values()) > len(facts) // 2:
+        return Evidence.concat([])
+    found = statements_of(facts, most=STATEMENTS, seed=seed)
+    examples = Examples.from_text(
+        pair.base, found.texts, groups=found.blocks, labels=[float(v) for v in found.labels]
+    )
+    sites = boundaries(pair.base.n_layers)
+    base, tuned = (
+        {
+            site: Activations(
+                site, a.values, a.groups, examples.labels.long(), "statement end", a.model
+            )
+            for site, a in collect(m, examples, sites).items()
+        }
+        for m in (pair.base, pair.tuned)
+    )
+    return Evidence.concat(_read(pair, base, tuned, examples, "truth", seed))
