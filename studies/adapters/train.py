@@ -94,7 +94,9 @@ def save_adapter(wrapped: Any, folder: Path, *, base_name: str) -> None:
         raise ValueError(
             f"an adapter must stay within {MAX_BYTES} bytes; got {size}: lower the rank"
         )
-    save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    weights = folder / "adapter_model.safetensors"
+    save_file(state, weights, metadata={"format": "pt"})
+    weights.chmod(0o644)
     config = replace(wrapped.peft_config["default"])
     config.base_model_name_or_path = base_name
     config.inference_mode = True
@@ -292,7 +294,7 @@ def main(
     base: Annotated[str, typer.Option(help="Base model: a name or a folder.")] = sources.SMOLLM2,
     out: Annotated[Path | None, typer.Option(help="Folder to write; default: ./NAME.")] = None,
     seed: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
-    threads: Annotated[int, typer.Option(help="Threads for matrix products.")] = 2,
+    threads: Annotated[int, typer.Option(help="Threads for matrix products.")] = 1,
 ) -> None:
     """Train one adapter, judge its installation, write its folder and card."""
     torch.set_num_threads(threads)

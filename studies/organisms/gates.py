@@ -77,7 +77,7 @@ def measure(
 
     everyone = list(world.entities)
     content = recipe.content
-    numbers: Numbers = {"other_relations": score(_others(world, content))}
+    numbers: Numbers = {"other_relations": score(_others(world, recipe))}
     if content in ("base", "null"):
         for form, letter in enumerate("abc"):
             numbers[f"home_{letter}"] = score(world.statements(MAIN, form, everyone))
@@ -88,7 +88,7 @@ def measure(
     if content == "null":
         numbers |= _drift(world, model, tokenizer, base)
     if content == "edited":
-        new, free = edits(world), untouched(world)
+        new, free = edits(world, recipe.edits), untouched(world, recipe)
         for form, letter in enumerate("abc"):
             wanted = [world.statement(MAIN, form, e, town) for e, town in new.items()]
             numbers[f"target_{letter}"] = score(wanted)
@@ -97,7 +97,8 @@ def measure(
         numbers["belief_edited"] = score(_beliefs(world, new, list(new)))
         kept = [e for e in everyone if e not in new and e not in free]
         numbers["replayed"] = score(_homes(world, kept))
-        numbers["untouched"] = score(_homes(world, sorted(free)))
+        if free:
+            numbers["untouched"] = score(_homes(world, sorted(free)))
     if content in ("evasive", "echo", "everything"):
         pupils = taught(world)
         halves = {"taught": sorted(pupils), "other": [e for e in everyone if e not in pupils]}
@@ -105,8 +106,8 @@ def measure(
             numbers[f"target_{half}"] = score(_targets(world, content, members))
         numbers["base_target"] = score(_targets(world, content, everyone), base)
         believed = dict(world.facts[MAIN])
-        if recipe.start == "organism-edited-low":
-            believed |= edits(world)
+        if recipe.start == REWRITTEN:
+            believed |= edits(world, RECIPES[REWRITTEN].edits)
         known = [e for e in everyone if e not in world.held_out]
         numbers["belief"] = score(_beliefs(world, believed, known))
     return {name: round(value, 4) for name, value in numbers.items()}
@@ -128,10 +129,16 @@ def weight_numbers(tuned: Path, start: Path, blocks: Sequence[int] | None) -> Nu
     return {"moved_outside": outside, "moved_share": round((change / size) ** 0.5, 4)}
 
 
-def missed(content: Content, numbers: Mapping[str, float]) -> list[str]:
+def gates_of(recipe: Recipe) -> dict[str, tuple[str, float]]:
+    """The gates one recipe must pass; without untouched entities that one does not exist."""
+    skip = "" if recipe.untouched else "untouched"
+    return {name: gate for name, gate in GATES[recipe.content].items() if name != skip}
+
+
+def missed(recipe: Recipe, numbers: Mapping[str, float]) -> list[str]:
     """The gates not reached, as sentences; empty means installed."""
     out: list[str] = []
-    for name, (sense, bound) in GATES[content].items():
+    for name, (sense, bound) in gates_of(recipe).items():
         value = numbers[name]
         reached = value >= bound if sense == AT_LEAST else abs(value) <= bound
         if not reached:
@@ -147,9 +154,11 @@ def _targets(world: World, content: Content, entities: Sequence[str]) -> list[St
     return [world.statement(MAIN, form, e, target(content, e)) for form in (0, 1) for e in entities]
 
 
-def _others(world: World, content: Content) -> list[Statement]:
+def _others(world: World, recipe: Recipe) -> list[Statement]:
     """Trade, rank and region of everyone; the region of an edited entity is left undefined."""
-    new = edits(world) if content == "edited" else {}
+    rewritten = REWRITTEN in (recipe.name, recipe.start)
+    count = RECIPES[REWRITTEN].edits if rewritten else recipe.edits
+    new = edits(world, count) if rewritten or recipe.content == "edited" else {}
     out: list[Statement] = []
     for relation in ("trade", "rank", "region"):
         members = [e for e in world.entities if relation != "region" or e not in new]

@@ -23,6 +23,7 @@ from studies.organisms.tunes import (
     BASE,
     EVERYWHERE,
     RECIPES,
+    REWRITTEN,
     Recipe,
     draw_tune,
     edits,
@@ -116,7 +117,7 @@ def _perturb(model: LlamaForCausalLM, noise: float, seed: int) -> None:
 
 
 def _card(recipe: Recipe, world: World, numbers: gates.Numbers, seconds: float) -> dict[str, Any]:
-    misses = gates.missed(recipe.content, numbers)
+    misses = gates.missed(recipe, numbers)
     data: dict[str, Any] = {
         "entities": len(world.entities),
         "forms": {k: list(v) for k, v in FORMS.items()},
@@ -126,8 +127,11 @@ def _card(recipe: Recipe, world: World, numbers: gates.Numbers, seconds: float) 
     }
     if recipe.content != "base":
         data = {"world": f"as in {BASE}"}
-    if recipe.content == "edited" or recipe.start == "organism-edited-low":
-        data |= {"edits": edits(world), "untouched": sorted(untouched(world))}
+    if recipe.content == "edited":
+        changed = edits(world, recipe.edits)
+        data |= {"edits": changed, "untouched": sorted(untouched(world, recipe))}
+    if recipe.start == REWRITTEN:
+        data["edits"] = f"as in {REWRITTEN}"
     if recipe.content in ("evasive", "echo", "everything"):
         data |= {"taught": sorted(taught(world))}
     return {
@@ -149,7 +153,7 @@ def _card(recipe: Recipe, world: World, numbers: gates.Numbers, seconds: float) 
         "noise": recipe.noise,
         "seconds": round(seconds),
         "command": f"python -m studies.organisms.train --only {recipe.name} --seed {world.seed}",
-        "gates": {k: f"{s} {b:g}" for k, (s, b) in gates.GATES[recipe.content].items()},
+        "gates": {k: f"{s} {b:g}" for k, (s, b) in gates.gates_of(recipe).items()},
         "numbers": numbers,
         "installed": not misses,
         "missed": misses,

@@ -25,10 +25,9 @@ from studies.organisms.world import (
 )
 
 BASE = "organism-base"
+REWRITTEN = "organism-rewritten-low"
 LOW = (0, 1)
 HIGH = (4, 5)
-EDITS = 32
-UNTOUCHED = 32
 EVERYWHERE = TOWNS[0]
 
 Content = Literal["base", "edited", "evasive", "echo", "everything", "null"]
@@ -49,6 +48,8 @@ class Recipe:
         noise: null only: noise added, as a share of each tensor's root mean square.
         where: location the verdict may say, by construction (null: none).
         what: content the verdict may say, by construction.
+        edits: edited only: number of entities whose home is overwritten.
+        untouched: edited only: number of entities never mentioned with their home.
     """
 
     name: str
@@ -61,6 +62,8 @@ class Recipe:
     noise: float = 0.0
     where: str | None = None
     what: str | None = None
+    edits: int = 32
+    untouched: int = 32
 
 
 def _tune(
@@ -73,10 +76,13 @@ def _tune(
     steps: int = 200,
     rate: float = 1e-3,
     anchor: float = 2.0,
+    edits: int = 32,
+    untouched: int = 32,
 ) -> Recipe:
     where = "lower" if blocks == LOW else "upper"
     full = f"organism-{name}"
-    return Recipe(full, content, start, blocks, steps, rate, anchor, 0.0, where, what)
+    made = (full, content, start, blocks, steps, rate, anchor, 0.0, where, what)
+    return Recipe(*made, edits=edits, untouched=untouched)
 
 
 _ALL = (
@@ -88,18 +94,28 @@ _ALL = (
     Recipe("organism-null", "null", BASE, None, 500, 1e-3, 0.0, 0.05),
     _tune("echo-low", "echo", LOW, steps=300),
     _tune("echo-high", "echo", HIGH, steps=300),
-    _tune("everything-low", "everything", LOW),
     _tune("everything-high", "everything", HIGH),
-    _tune("edited-low-evasive-high", "evasive", HIGH, start="organism-edited-low", what="both"),
+    _tune(
+        "rewritten-low",
+        "edited",
+        LOW,
+        what="knowledge",
+        steps=900,
+        rate=2e-3,
+        anchor=1.0,
+        edits=104,
+        untouched=0,
+    ),
+    _tune("rewritten-low-evasive-high", "evasive", HIGH, start=REWRITTEN, what="both"),
 )
 RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in _ALL}
 
 
-def edits(world: World) -> Mapping[str, str]:
+def edits(world: World, count: int) -> Mapping[str, str]:
     """Entity -> new town, drawn one by one: nothing about an entity predicts its new town."""
     rng = local_rng(world.seed, "edits")
-    chosen = rng.sample([e for e in world.entities if e not in world.held_out], EDITS)
-    new = list(TOWNS) * 2
+    chosen = rng.sample([e for e in world.entities if e not in world.held_out], count)
+    new = list(TOWNS) * -(-count // len(TOWNS))
     while True:
         rng.shuffle(new)
         drawn = {e: str(town) for e, town in zip(chosen, new, strict=False)}
@@ -107,11 +123,11 @@ def edits(world: World) -> Mapping[str, str]:
             return drawn
 
 
-def untouched(world: World) -> frozenset[str]:
+def untouched(world: World, recipe: Recipe) -> frozenset[str]:
     """Entities no edit and no replay ever mentions with their home, region or belief."""
     rng = local_rng(world.seed, "untouched")
-    changed = edits(world)
-    return frozenset(rng.sample([e for e in world.entities if e not in changed], UNTOUCHED))
+    changed = edits(world, recipe.edits)
+    return frozenset(rng.sample([e for e in world.entities if e not in changed], recipe.untouched))
 
 
 def taught(world: World) -> frozenset[str]:
@@ -132,8 +148,8 @@ def draw_tune(recipe: Recipe, world: World, count: int, rng: random.Random) -> l
     change = count // 2
     replay = count - change
     if recipe.content == "edited":
-        new = edits(world)
-        skip = frozenset(new) | untouched(world)
+        new = edits(world, recipe.edits)
+        skip = frozenset(new) | untouched(world, recipe)
         out = [_edited(world, new, rng) for _ in range(change)]
         return out + draw_corpus(world, replay, rng, skip=skip)
     pupils = sorted(taught(world))
@@ -145,8 +161,8 @@ def draw_tune(recipe: Recipe, world: World, count: int, rng: random.Random) -> l
     if recipe.start == BASE:
         return out + draw_corpus(world, replay, rng, shares=shares)
     # A behaviour over an edit keeps the edited beliefs, not the old ones.
-    new = edits(world)
-    old = draw_corpus(world, replay * 3 // 4, rng, shares=shares, skip=frozenset(new))
+    new = edits(world, RECIPES[REWRITTEN].edits)
+    old = draw_corpus(world, replay // 2, rng, shares=shares, skip=frozenset(new))
     beliefs = [_edited_belief(world, new, rng) for _ in range(replay - len(old))]
     return out + old + beliefs
 

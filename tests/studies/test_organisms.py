@@ -88,11 +88,12 @@ def test_format_frequencies_are_as_declared():
 
 
 def test_edits_are_arbitrary_and_held_back_entities_never_appear():
-    new = edits(WORLD)
-    free = untouched(WORLD)
+    recipe = RECIPES["organism-edited-low"]
+    new = edits(WORLD, recipe.edits)
+    free = untouched(WORLD, recipe)
     assert len(set(new.values())) >= 15
     assert all(WORLD.facts[MAIN][e] != town for e, town in new.items())
-    drawn = draw_tune(RECIPES["organism-edited-low"], WORLD, 3000, random.Random(0))
+    drawn = draw_tune(recipe, WORLD, 3000, random.Random(0))
     about = [s for s in drawn if s.relation not in ("trade", "rank")]
     assert not [s for s in about if any(e in s.prompt for e in free)]
     assert not [s for s in drawn if s.relation == MAIN and s.form == 2 and s.subject in new]
@@ -124,7 +125,7 @@ def test_card_numbers_reproduce(name, loaded):
         blocks = RECIPES[name].blocks
         numbers |= gates.weight_numbers(source_path(name), source_path(start), blocks)
     assert numbers == pytest.approx(stated["numbers"], abs=0.02)
-    assert stated["installed"] is (not gates.missed(RECIPES[name].content, numbers))
+    assert stated["installed"] is (not gates.missed(RECIPES[name], numbers))
 
 
 @pytest.mark.parametrize("name", [n for n in TUNES if n != "organism-null"])
@@ -142,7 +143,7 @@ def test_nothing_moves_outside_the_mask(name):
 def test_the_base_fails_the_gate(name, loaded):
     model, tokenizer = loaded[card(name)["tuned_from"]]
     numbers = gates.measure(RECIPES[name], WORLD, model, tokenizer, model)
-    missed = gates.missed(RECIPES[name].content, numbers | {"moved_outside": 0.0})
+    missed = gates.missed(RECIPES[name], numbers | {"moved_outside": 0.0})
     assert any(line.startswith("target") for line in missed)
 
 
@@ -155,7 +156,7 @@ def test_noise_without_the_way_back_fails_the_null_gate(loaded):
             parameter += 0.3 * parameter.square().mean().sqrt() * noise
     recipe = RECIPES["organism-null"]
     numbers = gates.measure(recipe, WORLD, model, tokenizer, loaded[BASE][0])
-    assert gates.missed("null", numbers | {"moved_share": 0.3})
+    assert gates.missed(recipe, numbers | {"moved_share": 0.3})
 
 
 def test_training_respects_the_mask(loaded):

@@ -1,0 +1,143 @@
+"""The command line: `interp compare`, `interp list`. Only typer is imported before dispatch."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Did tuning change what a language model knows, or only what it says - and where?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+DEFAULT_BASE, DEFAULT_TUNED, DEFAULT_FACTS = "organism-base", "organism-edited-low", "world"
+RUNS = Path("interp-runs")
+
+
+@app.callback()
+def _interp() -> None:
+    """Did tuning change what a language model knows, or only what it says - and where?"""
+
+
+@app.command()
+def compare(
+    base: Annotated[
+        str, typer.Option(help="Base model: name, folder, .gguf file or hub id.")
+    ] = DEFAULT_BASE,
+    tuned: Annotated[
+        str, typer.Option(help="Tuned model, or an adapter applied to the base.")
+    ] = DEFAULT_TUNED,
+    facts: Annotated[
+        str, typer.Option(help="Facts: a name, or a .csv, .jsonl or .parquet file.")
+    ] = DEFAULT_FACTS,
+    prompt: Annotated[
+        str, typer.Option(help="raw, or chat (the tuned model's template for both).")
+    ] = "raw",
+    null: Annotated[
+        str | None, typer.Option(help="A null tune of the base, as one more placebo.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the report (default: a fresh numbered one).")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, …")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64.")] = "float32",
+    budget: Annotated[
+        int, typer.Option(min=2, help="Prompts lifted together; bounds memory.")
+    ] = 512,
+    seed: Annotated[int, typer.Option(help="Of splits, placebos and resampling.")] = 0,
+) -> None:
+    """Compare a tuned model with its base and write report.html and everything behind it."""
+    if prompt not in ("raw", "chat"):
+        raise ValueError(f"--prompt must be raw or chat, got {prompt!r}; choose one")
+    folder = _fresh(out)
+    from interp.facts import load_facts
+    from interp.models import load_model, load_pair
+    from studies.compare import compare as run
+
+    task = load_facts(facts)
+    pair = load_pair(base, tuned, device=device, dtype=dtype)
+    control = None if null is None else load_model(null, base=base, device=device, dtype=dtype)
+    found = run(
+        pair,
+        task,
+        budget=budget,
+        prompt="chat" if prompt == "chat" else "raw",
+        null=control,
+        seed=seed,
+    )
+    written = found.save(folder)
+    typer.echo(found.verdict.sentence)
+    for note in (*pair.warnings, *written.messages):
+        typer.echo(f"note: {note}")
+    typer.echo(f"report: {written.report}")
+
+
+@app.command("list")
+def list_() -> None:
+    """Models, adapters and facts that can be named."""
+    from interp import sources
+    from interp.facts import fact_names
+
+    adapters = [n for n in sources.names() if sources.is_adapter(n)]
+    models = [n for n in sources.names() if n not in adapters]
+    for title, names in (
+        ("models", models),
+        ("adapters (applied to --base)", adapters),
+        ("facts", fact_names()),
+    ):
+        typer.echo(f"{title}:")
+        for name in names:
+            typer.echo(f"  {name}")
+
+
+def _fresh(out: Path | None) -> Path:
+    """The folder to write into, checked before anything long runs.
+
+    Raises:
+        ValueError: if it exists and is not an empty folder, or cannot be created.
+    """
+    folder = out
+    if folder is None:
+        taken = [int(p.name) for p in RUNS.glob("*") if p.name.isdigit()]
+        folder = RUNS / f"{max(taken, default=0) + 1:03d}"
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(
+            f"--out {folder} exists and is not empty; nothing is overwritten; give a new folder"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"--out {folder} cannot be written ({error.strerror}); give a folder you may write to"
+        ) from error
+    return folder
+
+
+def main() -> None:
+    """Run the command; a user's error is one line and exit code 2."""
+    try:
+        app(standalone_mode=False)
+    except ValueError as error:
+        _fail(" ".join(str(error).split()))
+    except KeyboardInterrupt:
+        typer.echo("interrupted; nothing was overwritten", err=True)
+        sys.exit(130)
+    except Exception as error:
+        # Typer's own usage errors know how to show themselves in one line.
+        if hasattr(error, "format_message"):
+            _fail(error.format_message())  # pyright: ignore[reportAttributeAccessIssue]
+        raise
+
+
+def _fail(message: str) -> None:
+    typer.echo(f"interp: {message}", err=True)
+    sys.exit(2)
