@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from interp import stats
-from interp.boundaries import Installed, installed_boundary
 from interp.evidence import Evidence
+from interp.landmarks import Installed, installed_boundary
 from interp.levels import Levels, levels_of, share_of, word
 from interp.outcomes import Outcomes
 from interp.stats import Interval
@@ -106,8 +106,7 @@ def judge_content(
         vetoes["f"] = "no retention control (state replaced by its class mean) was measured"
     elif control_share.low > chance:
         vetoes["f"] = (
-            f"the retention control answers {control_share.estimate:.2f} right, "
-            f"chance is {chance:.2f}"
+            f"the retention control answers {control_share.estimate:.2f} right, chance is {chance:.2f}"
         )
     s_share = share_of(said["s"], groups, thresholds)
     if s_share is not None:
@@ -209,9 +208,7 @@ def _forced(
     if delta.contains(0.0):
         reasons.append("the total change may be zero, so k* has no meaning")
     if installed.last is None:
-        reasons.append(
-            f"no boundary holds {thresholds.installed_share:g} of the change in both halves"
-        )
+        reasons.append(f"no boundary holds {thresholds.installed_share:g} of the change in both halves")
     return reasons
 
 
@@ -241,9 +238,7 @@ def _late(
     if what != "knowledge" or kappa is None or k_star is None or k_star <= kappa:
         return []
     late = f"k* = {k_star} lies above the handover {kappa}: knowledge would need"
-    absent = (
-        f"{late} facts never tuned on to stay (upper bound of f < {thresholds.elsewhere_share:g})"
-    )
+    absent = f"{late} facts never tuned on to stay (upper bound of f < {thresholds.elsewhere_share:g})"
     if elsewhere is None:
         return [f"{absent}, and none were declared (column untuned)"]
     if elsewhere.high < thresholds.elsewhere_share:

@@ -72,9 +72,7 @@ def handover(
     recovery = _recovery(np.ones((1, pairs)), gained, span)[0]
     none = np.zeros(0, dtype=int)
     if pairs < min_pairs or entities < min_entities:
-        reason = (
-            f"too few: {pairs} pairs of {entities} entities, {min_pairs} of {min_entities} needed"
-        )
+        reason = f"too few: {pairs} pairs of {entities} entities, {min_pairs} of {min_entities} needed"
         return Handover(None, None, None, pairs, entities, reason, recovery, none)
     counts = resample_counts(entities, draws, seed)
     left, right = np.searchsorted(names, clean_group), np.searchsorted(names, corrupted_group)

@@ -30,7 +30,7 @@ class Direction:
 
     def __post_init__(self) -> None:
         """Normalise to length one."""
-        norm = self.vector.norm()
+        norm = torch.linalg.vector_norm(self.vector)
         if not torch.isfinite(norm) or norm == 0:
             raise ValueError(
                 f"a direction needs a finite vector that is not zero, got norm {norm.item()}; "

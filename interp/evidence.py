@@ -15,8 +15,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import union_categoricals
 
-TEXT = ("model", "donor", "method", "condition", "metric", "kind", "span", "group", "template", "unit")
+TEXT = (
+    "model",
+    "donor",
+    "method",
+    "condition",
+    "metric",
+    "kind",
+    "span",
+    "group",
+    "template",
+    "unit",
+)
 INTEGER = ("layer", "head", "position", "example", "seed")
 COLUMNS = (
     "model", "donor", "method", "condition", "metric", "kind", "layer", "head", "position", "span",
@@ -84,9 +96,16 @@ class Evidence:
         provenance: dict[str, Any] = {}
         for part in parts:
             provenance.update(part.provenance)
-        tables = [part.table.astype(object) for part in parts if len(part.table)]
-        empty = pd.DataFrame({c: [] for c in COLUMNS})
-        return cls(pd.concat(tables, ignore_index=True) if tables else empty, provenance)
+        tables = [part.table for part in parts if len(part.table)]
+        if not tables:
+            return cls(pd.DataFrame({c: [] for c in COLUMNS}), provenance)
+        joined: dict[str, Any] = {}
+        for name in COLUMNS:
+            columns = [table[name] for table in tables]
+            joined[name] = union_categoricals(columns) if name in TEXT else pd.concat(columns)
+        for name in set(COLUMNS) - set(TEXT):
+            joined[name] = joined[name].array
+        return cls(pd.DataFrame(joined), provenance)
 
     def where(self, **conditions: Any) -> pd.DataFrame:
         """Rows whose columns equal the given values (a list or set means any of them)."""
@@ -160,11 +179,17 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
     for name in COLUMNS:
         column = table[name]
         if name in TEXT:
-            typed[name] = column.astype("string").astype("category")
+            typed[name] = column if _named(column) else column.astype("string").astype("category")
         elif name in INTEGER:
-            typed[name] = pd.array(column, dtype="Int64")
+            typed[name] = column.astype("Int64")
         elif name == "strength":
-            typed[name] = pd.array(column, dtype="Float64")
+            typed[name] = column.astype("Float64")
         else:
             typed[name] = np.asarray(column, dtype=np.float32)
     return pd.DataFrame(typed)
+
+
+def _named(column: pd.Series) -> bool:
+    """Whether a column is already a category of strings."""
+    kind = column.dtype
+    return isinstance(kind, pd.CategoricalDtype) and isinstance(kind.categories.dtype, pd.StringDtype)

@@ -165,11 +165,7 @@ def _sentences(
     given = metadata.get("templates") if templates is None else templates
     if isinstance(given, str):
         given = [given]
-    if (
-        not isinstance(given, (list, tuple))
-        or not all(isinstance(t, str) for t in given)
-        or not given
-    ):
+    if not isinstance(given, (list, tuple)) or not all(isinstance(t, str) for t in given) or not given:
         raise ValueError(
             f"{source} must come with at least one template (two for a graded result); got "
             f'{given!r}: pass templates=["The capital of {{subject}} is"], or write them into the '

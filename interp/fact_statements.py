@@ -75,9 +75,7 @@ def exchange_blocks(values: Sequence[str], rng: np.random.Generator) -> list[tup
             f"entities; got {value!r} on {most}: add entities with other values"
         )
     kinds = sorted(set(values))
-    rank = {
-        kind: int(place) for kind, place in zip(kinds, rng.permutation(len(kinds)), strict=True)
-    }
+    rank = {kind: int(place) for kind, place in zip(kinds, rng.permutation(len(kinds)), strict=True)}
     places: list[int] = rng.permutation(len(values)).tolist()
     order = sorted(places, key=lambda i: rank[values[i]])
     left, right = order[:half], order[half : 2 * half]  # half a turn apart never meets itself
@@ -154,9 +152,7 @@ def _larger_than(rng: np.random.Generator, n: int | None, negated: bool) -> Stat
     return _statements("larger_than", rows, negated)
 
 
-def _statements(
-    name: str, rows: list[tuple[str, bool, str, str, str]], negated: bool
-) -> Statements:
+def _statements(name: str, rows: list[tuple[str, bool, str, str, str]], negated: bool) -> Statements:
     return Statements(
         name,
         texts=tuple(row[0] for row in rows),

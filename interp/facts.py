@@ -39,9 +39,7 @@ def fact_names() -> list[str]:
     return [*SOURCES, *sorted(name for name in _registered() if name not in SOURCES)]
 
 
-def load_facts(
-    source: str | Path | pd.DataFrame, *, templates: Sequence[str] | None = None
-) -> FactSet:
+def load_facts(source: str | Path | pd.DataFrame, *, templates: Sequence[str] | None = None) -> FactSet:
     """Load facts by name, from a file (.csv, .jsonl, .parquet) or from a DataFrame.
 
     Files and frames have the columns subject and answer, optionally group (the entity; default:

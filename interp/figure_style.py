@@ -20,7 +20,13 @@ BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE, GREY = "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#8A8A8A"
 
 #: Diverging map, white at its centre, blue below and vermillion above.
-DIVERGING = [[0.0, "#084C7A"], [0.25, "#5FA3CF"], [0.5, "#FAFAFA"], [0.75, "#EE9158"], [1.0, "#A63C00"]]
+DIVERGING = [
+    [0.0, "#084C7A"],
+    [0.25, "#5FA3CF"],
+    [0.5, "#FAFAFA"],
+    [0.75, "#EE9158"],
+    [1.0, "#A63C00"],
+]
 
 #: Widths of one and of two columns of a paper, 85 and 178 mm, in CSS pixels (96 per inch).
 SINGLE, DOUBLE = 321, 673
@@ -29,7 +35,7 @@ _FONT = "Arial, Helvetica, Liberation Sans, sans-serif"
 _LINE, _GRID = "#4A4A4A", "#E9E9E9"
 _AXIS = {
     "showline": True, "linecolor": _LINE, "linewidth": 1, "ticks": "outside", "ticklen": 3,
-    "tickcolor": _LINE, "gridcolor": _GRID, "zeroline": False, "title": {"standoff": 5},
+    "tickcolor": _LINE, "gridcolor": _GRID, "zeroline": False, "title": {"standoff": 7, "font": {"size": 10.5}},
     "automargin": False,
 }  # fmt: skip
 
@@ -46,6 +52,7 @@ TEMPLATE = go.layout.Template(
                    "itemsizing": "trace", "tracegroupgap": 0},
         "hoverlabel": {"font": {"family": _FONT, "size": 11}},
         "hovermode": "closest",
+        "modebar": {"bgcolor": "rgba(255,255,255,0.9)", "color": "#8A8A8A"},
     }
 )  # fmt: skip
 
@@ -100,7 +107,7 @@ def panels(
     used = sum(34 + 6.0 * len(e) for e in entries)
     legend = 18 * math.ceil(used / (width - 30)) + 4 if len(entries) else 0
     has_titles = any(t for row in titles for t in row)
-    top, bottom, gap = 28 + (18 if has_titles else 0), 38 + legend, 34 if has_titles else 16
+    top, bottom, gap = 30 + (18 if has_titles else 0), 44 + legend, 34 if has_titles else 16
     height = top + bottom + rows * row_height + (rows - 1) * gap
     inside = height - top - bottom
     figure = make_subplots(
@@ -133,23 +140,26 @@ def curve(
     at: tuple[int, int] = (1, 1),
     legend: bool = True,
     x: str = "layer",
+    shade: float = 0.16,
 ) -> None:
-    """Draw one series, `estimate` over `x`, with its interval from `low` to `high` as a band."""
+    """Draw one series, `estimate` over `x`, with its interval from `low` to `high` as a band.
+
+    `shade` is the band's opacity; 0 leaves it out.
+    """
     rows = rows.sort_values(x)
     place, low, high = numbers(rows[x]), numbers(rows["low"]), numbers(rows["high"])
     known = [i for i in range(len(place)) if low[i] is not None and high[i] is not None]
     where: dict[str, Any] = {"row": at[0], "col": at[1]}
-    if known:
+    if known and shade:
         figure.add_scatter(
             x=[place[i] for i in known] + [place[i] for i in reversed(known)],
             y=[high[i] for i in known] + [low[i] for i in reversed(known)],
-            fill="toself", fillcolor=tint(colour, 0.16), line={"width": 0}, mode="lines",
+            fill="toself", fillcolor=tint(colour, shade), line={"width": 0}, mode="lines",
             hoverinfo="skip", showlegend=False, legendgroup=name, name=f"{plain(name)}: interval",
             **where,
         )  # fmt: skip
     text = [
-        "" if a is None or b is None else f" [{a:.3g}, {b:.3g}]"
-        for a, b in zip(low, high, strict=True)
+        "" if a is None or b is None else f" [{a:.3g}, {b:.3g}]" for a, b in zip(low, high, strict=True)
     ]
     figure.add_scatter(
         x=place, y=numbers(rows["estimate"]), mode="lines" if len(place) > 1 else "markers",
@@ -167,7 +177,13 @@ def tint(colour: str, opacity: float) -> str:
 
 
 def mark(
-    figure: go.Figure, x: float | None, text: str, *, high: bool = True, rows: int = 1, columns: int = 1
+    figure: go.Figure,
+    x: float | None,
+    text: str,
+    *,
+    high: bool = True,
+    rows: int = 1,
+    columns: int = 1,
 ) -> None:
     """A thin vertical line with a small label, in every panel; nothing if there is no place."""
     if x is None:

@@ -62,6 +62,7 @@ _TRANSFER = {
     "mean_shifted": ("base probe, mean-shifted", GREEN, "dash"),
     "refit": ("refit on tuned", VERMILLION, "solid"),
     "cosine": ("cosine, base and tuned direction", PURPLE, "solid"),
+    "cosine_control": ("cosine, control-task directions", ORANGE, "dash"),
     "cosine_random": ("cosine, random directions", GREY, "dot"),
 }
 _SHIFTS = {
@@ -88,7 +89,7 @@ def probe_curves(table: pd.DataFrame, *, attribute: str) -> go.Figure:
     names = [_PROBES[c][0] for c in _PROBES if c in set(table["condition"])]
     figure = panels(
         [[f"{model}, {_place(span)}{_kind(kind)}" for model in models] for kind, span in rows],
-        title=f"What probes read: {attribute}", x="layer", y=["balanced accuracy"] * len(rows),
+        title=f"What probes read: {attribute}", x=_BOUNDARY, y=["balanced accuracy"] * len(rows),
         entries=names, row_height=150, width=DOUBLE if len(models) > 1 else SINGLE,
     )  # fmt: skip
     shown: set[str] = set()
@@ -102,7 +103,8 @@ def probe_curves(table: pd.DataFrame, *, attribute: str) -> go.Figure:
                     continue
                 own = colour or (BLUE if model == "base" else VERMILLION)
                 curve(figure, line, name=name, colour=own, dash=dash, at=(i, j),
-                      width=2.2 if condition == "probe" else 1.4, legend=name not in shown)  # fmt: skip
+                      width=2.2 if condition == "probe" else 1.4, legend=name not in shown,
+                      shade=0.2 if condition == "probe" else 0.1)  # fmt: skip
                 shown.add(name)
     figure.update_yaxes(range=[-0.02, 1.04])
     figure.update_layout(legend_traceorder="reversed")
@@ -115,14 +117,15 @@ def transfer_curves(table: pd.DataFrame, *, attribute: str) -> go.Figure:
     `table`: span, condition, layer, estimate, low, high.
     """
     spans = _order(table["span"])
-    accuracy, cosine = ("frozen", "mean_shifted", "refit"), ("cosine", "cosine_random")
+    accuracy = ("frozen", "mean_shifted", "refit")
+    cosine = tuple(c for c in _TRANSFER if c not in accuracy)
     has_cosine = bool(set(table["condition"]) & set(cosine))
     blocks = [accuracy, cosine] if has_cosine else [accuracy]
     titles = [[_place(s) for s in spans]] + [[""] * len(spans)] * (len(blocks) - 1)
     names = [_TRANSFER[c][0] for c in _TRANSFER if c in set(table["condition"])]
     figure = panels(
-        titles, title=f"Probe transfer, base to tuned: {attribute}", x="layer",
-        y=["balanced accuracy", "cosine"][: len(blocks)], entries=names, row_height=150,
+        titles, title=f"Probe transfer, base to tuned: {attribute}",
+        x=_BOUNDARY, y=["balanced accuracy", "cosine"][: len(blocks)], entries=names, row_height=150,
         width=DOUBLE if len(spans) > 1 else SINGLE,
     )  # fmt: skip
     for i, conditions in enumerate(blocks, start=1):
@@ -214,9 +217,7 @@ def patch_heatmap(table: pd.DataFrame, *, pair: str) -> go.Figure:
     return figure
 
 
-def stitch_curves(
-    table: pd.DataFrame, *, cut: float | None, handover: float | None
-) -> go.Figure:
+def stitch_curves(table: pd.DataFrame, *, cut: float | None, handover: float | None) -> go.Figure:
     """The contrast in the two orders of stitching, by boundary, with both models' own values.
 
     `table`: panel, series (base, tuned, U, V), layer (null for base and tuned), estimate, low, high.
@@ -237,8 +238,9 @@ def stitch_curves(
             row = part[part["series"] == own]
             if len(row):
                 line = pd.concat([row, row]).assign(layer=[reach.min(), reach.max()])
+                # U_0 and V_L are the tuned model, U_L and V_0 the base: their bands say it all.
                 curve(figure, line, name=f"{own} alone", colour=GREY if own == "tuned" else BLACK,
-                      dash=dash, width=1.2, at=(1, j), legend=j == 1)  # fmt: skip
+                      dash=dash, width=1.2, at=(1, j), legend=j == 1, shade=0)  # fmt: skip
         for key, (name, colour) in series.items():
             line = part[part["series"] == key]
             if len(line):
@@ -281,44 +283,33 @@ def responsibility_bars(
     if handover is not None and str(int(handover)) in parts:
         mark(figure, parts.index(str(int(handover))) - 0.5, "κ")
     names = {"embedding": "emb.", "unembedding": "unemb."}
-    sparse = [
-        names.get(p) or (p if len(parts) <= 18 or int(p) % 3 == 0 else "") for p in parts
-    ]
+    sparse = [names.get(p) or (p if len(parts) <= 18 or int(p) % 3 == 0 else "") for p in parts]
     figure.update_xaxes(labelled(sparse, most=200), showgrid=False, tickangle=0)
     return figure
 
 
 def shared_shift_curves(
-    table: pd.DataFrame, *, boundary: float | None, handover: float | None
+    table: pd.DataFrame, *, boundary: float | None, handover: float | None, low: float, high: float
 ) -> go.Figure:
-    """Does one shift, predictable from the base's own state, carry the change; does the fact survive?
+    """Does one shift, predictable from the base's state, carry the change; does the fact survive?
 
-    `table`: panel (share, logits), condition, layer, estimate, low, high.
+    `table`: condition, layer, estimate, low, high (shares of groups). `low` and `high` are the
+    declared bounds of the words low and high.
     """
-    titles = [p for p in ("share", "logits") if p in set(table["panel"])]
     conditions = [c for c in _SHIFTS if c in set(table["condition"])]
-    words = {"share": "share of groups", "logits": "answer contrast (logits)"}
     figure = panels(
-        [[""]] * len(titles), title="Shared shift", x=_BOUNDARY, y=[words[t] for t in titles],
-        entries=[_SHIFTS[c][0] for c in conditions], row_height=200 if len(titles) == 1 else 160,
+        [[""]], title="Shared shift", x=_BOUNDARY, y=["share of groups"], row_height=200,
+        entries=[_SHIFTS[c][0] for c in conditions],
     )  # fmt: skip
-    shown: set[str] = set()
-    for i, title in enumerate(titles, start=1):
-        for condition in conditions:
-            line = table[(table["panel"] == title) & (table["condition"] == condition)]
-            name, colour, dash = _SHIFTS[condition]
-            if len(line):
-                curve(figure, line, name=name, colour=colour, dash=dash, at=(i, 1),
-                      legend=name not in shown)  # fmt: skip
-                shown.add(name)
-        if title == "share":
-            figure.update_yaxes(range=[-0.03, 1.05], row=i)
-            for value in (0.3, 0.5):
-                level(figure, value, row=i, dash="dot")
-    mark(figure, boundary, "k*", rows=len(titles))
-    mark(figure, handover, "κ", high=False, rows=len(titles))
-    for i in range(1, len(titles)):
-        figure.update_xaxes(title_text="", row=i)
+    for value in (low, high):
+        level(figure, value, dash="dot")
+    for condition in conditions:
+        name, colour, dash = _SHIFTS[condition]
+        line = table[table["condition"] == condition]
+        curve(figure, line, name=name, colour=colour, dash=dash)
+    figure.update_yaxes(range=[-0.03, 1.05])
+    mark(figure, boundary, "k*")
+    mark(figure, handover, "κ", high=False)
     return figure
 
 
@@ -348,11 +339,11 @@ def cross_patch_curves(table: pd.DataFrame, *, handover: float | None) -> go.Fig
     return figure
 
 
-def claim_dots(table: pd.DataFrame, *, margin: float | None = None) -> go.Figure:
+def claim_dots(table: pd.DataFrame, *, margin: float) -> go.Figure:
     """Every graded claim: what is read (selectivity) beside what is used (effect of the swap).
 
     `table`: claim, grade, selectivity, selectivity_low, selectivity_high, effect, effect_low,
-    effect_high, control. `control` is the effect of the control-task directions.
+    effect_high, control, control_low, control_high (mean and extremes of the control-task directions).
     """
     labels = [shorten(str(c), 44) for c in table["claim"]]
     grades = [g for g in _GRADES if g in set(table["grade"])]
@@ -377,15 +368,18 @@ def claim_dots(table: pd.DataFrame, *, margin: float | None = None) -> go.Figure
                 customdata=[plain(c) for c in part["claim"]],
                 hovertemplate="%{customdata}: %{x:.3g}<extra>" + grade + "</extra>", row=1, col=j,
             )  # fmt: skip
+    control = table["control"].astype(float)
     figure.add_scatter(
-        x=numbers(table["control"]), y=order, mode="markers", name="control task",
-        marker={"symbol": "line-ns-open", "size": 9, "color": ORANGE},
+        x=numbers(control), y=[i + 0.28 for i in order], mode="markers", name="control task",
+        marker={"symbol": "line-ns-open", "size": 7, "color": ORANGE},
+        error_x={"type": "data", "array": numbers(table["control_high"] - control), "width": 0,
+                 "arrayminus": numbers(control - table["control_low"]), "color": ORANGE,
+                 "thickness": 1.5},
         hovertemplate="control task: %{x:.3g}<extra></extra>", row=1, col=2,
     )  # fmt: skip
-    if margin is not None:
-        for side in (-margin, margin):
-            line = {"color": "#B5B5B5", "width": 1, "dash": "dot"}
-            figure.add_vline(x=side, line=line, row=1, col=2, layer="below")
+    for side in (-margin, margin):
+        line = {"color": "#B5B5B5", "width": 1, "dash": "dot"}
+        figure.add_vline(x=side, line=line, row=1, col=2, layer="below")  # pyright: ignore
     figure.update_yaxes({**labelled(labels), "range": [len(labels) - 0.4, -0.6]})
     figure.update_yaxes(showticklabels=False, row=1, col=2)
     figure.update_xaxes(title_text="share of clean − corrupted", row=1, col=2)

@@ -1,9 +1,9 @@
-"""Which figures a comparison gets: evidence goes to summaries, summaries to figures, with captions."""
+"""Which figures a comparison gets: evidence to summaries, summaries to figures, with captions."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,61 @@ import pandas as pd
 from interp import figures, summaries
 from interp.evidence import Evidence
 from interp.outcomes import Outcomes
+from interp.thresholds import Thresholds
 
 #: Pairs of the patch grid that are drawn; the rest are in the evidence.
 GRID_FIGURES = 3
+
+WHERE, WHAT = "Where the change is made", "What changed"
+READ, USED, BOTH = "What can be read", "Where the fact travels", "Read and used"
+
+CAPTIONS = {
+    "stitch": (
+        "U runs the base below the boundary and the tuned model above it, V the reverse. Where U "
+        "leaves the tuned model's value and V reaches it, the change is made. Dotted: the cut "
+        "between lower and upper, and the handover κ."
+    ),
+    "responsibility": (
+        "Share of the change in output that each block causes, averaged over the two orders of "
+        "stitching; embedding and unembedding (with the final norm) are separate terms. All bars "
+        "sum to one."
+    ),
+    "cross_patch": (
+        "One span of the other model's state is written in at one boundary. Only the all-position "
+        "curve locates a change; single spans show by which position it travels."
+    ),
+    "shared_shift": (
+        "Sufficiency: the base, given the shift predicted from its own state, says the tuned "
+        "model's token. Retention: the base's upper blocks, reading the tuned state without the "
+        "mean shift, give the right answer (read just below κ). Persistence: the tuned model "
+        "without the shift still says its token. Sufficiency and persistence are read at k*. "
+        "Changed groups only; the dotted lines bound low and high."
+    ),
+    "handover": (
+        "The base runs a corrupted prompt; one span of the clean run's state is restored at one "
+        "boundary. κ: the last position recovers half from here on."
+    ),
+    "handover_pairs": (
+        "The same, pair by pair (clean ← corrupted), for the pairs with the largest difference."
+    ),
+    "patch": (
+        "The clean run's state is written into the corrupted run of the base at one layer and one "
+        "token: 0 corrupted, 1 clean; blue means away from the clean answer."
+    ),
+    "probes": (
+        "Balanced accuracy on held-out groups. A probe that does not beat its controls reads "
+        "nothing; one that does shows what can be read, not what is used."
+    ),
+    "transfer": (
+        "A probe trained on the base, read on the tuned model as it is, after correcting the mean, "
+        "and refitted (the ceiling). Cosines compare the two models' directions."
+    ),
+    "claims": (
+        "Each claim with 95% intervals; orange: the range of the control-task directions. Supported "
+        "needs both: read above the control task, and used beyond the control-task directions. "
+        "Dotted: the margin within which an effect is none."
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -29,141 +81,109 @@ class Drawn:
 
 
 def gallery(
-    verdict: Mapping[str, Any],
-    outcomes: Outcomes,
-    evidence: Evidence,
-    *,
-    smallest: float = 0.5,
-    seed: int = 0,
+    verdict: Mapping[str, Any], outcomes: Outcomes, evidence: Evidence, *, seed: int = 0
 ) -> list[Drawn]:
     """Every figure for which there is evidence, in reading order.
 
-    `verdict` has the keys of verdict.json. `smallest` (logits): pairs whose clean and corrupted
-    runs differ by less have no recovery.
+    `verdict` has the keys of verdict.json; its thresholds give the margins that are drawn.
     """
-    handover = _estimate(verdict.get("handover_layer"))
+    kappa = _estimate(verdict.get("handover_layer"))
+    shift = verdict.get("shared_shift") or {}
+    limits = {**Thresholds().to_dict(), **(verdict.get("thresholds") or {})}
+    smallest = float(limits["smallest_effect"])
     drawn: list[Drawn] = []
 
-    def add(name: str, section: str, caption: str, data: pd.DataFrame, draw: Any) -> None:
-        if len(data):
-            drawn.append(Drawn(name, caption, draw(data), data, section))
+    def add(
+        kind: str, section: str, data: pd.DataFrame, draw: Callable[..., Any], part: str = "",
+        **more: Any,
+    ) -> None:  # fmt: skip
+        if data.empty:
+            return
+        name = f"{kind}_{part}" if part else kind
+        taken = {d.name for d in drawn}
+        while name in taken:
+            name += "_again"
+        drawn.append(Drawn(name, CAPTIONS[kind], draw(data, **more), data, section))
 
-    where, what = "Where the change is made", "What changed"
-    read, used = "What can be read", "Where the fact travels"
-    add("stitch", where,
-        "U runs the base below the boundary and the tuned model above it, V the reverse. Where U "
-        "leaves the tuned model's value and V reaches it, the change is made. Dotted: the cut that "
-        "separates lower from upper, and the handover κ.",
-        summaries.stitch_curves(evidence, outcomes, seed=seed),
-        lambda t: figures.stitch_curves(t, cut=_cut(evidence, t), handover=handover))
-    add("responsibility", where,
-        "Share of the change in output that each block causes, averaged over the two orders of "
-        "stitching; embedding and unembedding (with the final norm) are separate terms. All bars "
-        "sum to one.",
-        responsibility(verdict),
-        lambda t: figures.responsibility_bars(t, span=verdict.get("block_span"), handover=handover))
-    add("cross_patch", where,
-        "One span of the other model's state is written in at one boundary. Only the all-position "
-        "curve locates a change; single spans show by which position it travels.",
-        summaries.cross_patch_curves(evidence, form=outcomes.estimating_form, seed=seed),
-        lambda t: figures.cross_patch_curves(t, handover=handover))
-    shift = verdict.get("shared_shift") or {}
-    add("shared_shift", what,
-        "Sufficiency: the base, given the shift predicted from its own state, says the tuned model's "
-        "token. Retention: the base's upper blocks, reading the tuned state without the mean shift, "
-        "give the right answer. Persistence: the tuned model without the shift still says its token. "
-        "Changed groups only; dotted lines at .3 and .5 bound low and high.",
-        _shift_panels(summaries.shift_curves(evidence, seed=seed)),
-        lambda t: figures.shared_shift_curves(t, boundary=shift.get("boundary"), handover=handover))
-    add("handover", used,
-        "The base runs a corrupted prompt; one span of the clean run's state is restored at one "
-        "boundary. κ: the last position recovers half from here on.",
-        summaries.handover_curves(evidence, seed=seed),
-        lambda t: figures.handover_curves(t, handover=handover))
-    add("handover_pairs", used,
-        "The same, pair by pair (clean ← corrupted), for the pairs with the largest difference.",
-        summaries.handover_pairs(evidence, smallest=smallest),
-        lambda t: figures.handover_heatmap(t, handover=handover))
+    curves = summaries.stitch_curves(evidence, outcomes, seed=seed)
+    add("stitch", WHERE, curves, figures.stitch_curves, cut=_cut(verdict, curves), handover=kappa)
+    add("responsibility", WHERE, responsibility(verdict), figures.responsibility_bars,
+        span=verdict.get("block_span"), handover=kappa)  # fmt: skip
+    crossed = summaries.cross_patch_curves(evidence, form=outcomes.estimating_form, seed=seed)
+    add("cross_patch", WHERE, crossed, figures.cross_patch_curves, handover=kappa)
+    shares = summaries.shift_curves(evidence, outcomes.changed_groups)
+    add("shared_shift", WHAT, shares, figures.shared_shift_curves, boundary=shift.get("boundary"),
+        handover=kappa, low=limits["low"], high=limits["high"])  # fmt: skip
+    add("handover", USED, summaries.handover_curves(evidence, seed=seed), figures.handover_curves,
+        handover=kappa)  # fmt: skip
+    add("handover_pairs", USED, summaries.handover_pairs(evidence, smallest=smallest),
+        figures.handover_heatmap, handover=kappa)  # fmt: skip
     grid = summaries.patch_grid(evidence, smallest=smallest)
-    for n, ((_, pair), part) in enumerate(grid.groupby(["example", "pair"]), start=1):
-        if n <= GRID_FIGURES:
-            add(f"patch_{n}", used,
-                "The clean run's state is written into the corrupted run of the base at one layer and "
-                "one token: 0 corrupted, 1 clean; blue means away from the clean answer.",
-                part, lambda t, pair=pair: figures.patch_heatmap(t, pair=str(pair)))
-    for name, table, draw, caption in (
-        ("probes", summaries.probe_curves(evidence, seed=seed), figures.probe_curves,
-         "Balanced accuracy on held-out groups. A probe that does not beat its controls reads "
-         "nothing; one that does shows what can be read, not what is used."),
-        ("transfer", summaries.transfer_curves(evidence, seed=seed), figures.transfer_curves,
-         "A probe trained on the base, read on the tuned model as it is, after correcting the mean, "
-         "and refitted (the ceiling)."),
+    for example in list(dict.fromkeys(grid["example"]))[:GRID_FIGURES]:
+        one = grid[grid["example"] == example]
+        add("patch", USED, one, figures.patch_heatmap, str(example), pair=str(one["pair"].iloc[0]))
+    for kind, table, draw in (
+        ("probes", summaries.probe_curves(evidence, seed=seed), figures.probe_curves),
+        ("transfer", summaries.transfer_curves(evidence, seed=seed), figures.transfer_curves),
     ):
-        for attribute in dict.fromkeys(table["metric"]) if len(table) else ():
-            add(f"{name}_{_slug(attribute)}", read, caption, table[table["metric"] == attribute],
-                lambda t, d=draw, a=attribute: d(t, attribute=str(a)))
-    add("claims", "Read and used",
-        "Each claim with 95% intervals. Supported needs both: read above the control task, and used "
-        "beyond the control-task directions. Dotted: the margin within which an effect is none.",
-        claims(verdict), lambda t: figures.claim_dots(t, margin=0.05))
-    return drawn  # fmt: skip
+        for attribute in dict.fromkeys(table["metric"]):
+            rows = table[table["metric"] == attribute]
+            add(kind, READ, rows, draw, _slug(attribute), attribute=str(attribute))
+    add("claims", BOTH, claims(verdict), figures.claim_dots, margin=limits["used_effect"])
+    return drawn
 
 
 def responsibility(verdict: Mapping[str, Any]) -> pd.DataFrame:
-    """Share of the change by part: embedding, blocks, unembedding. Columns: part, share, low, high."""
+    """Share of the change by part: embedding, blocks, unembedding.
+
+    Columns: part, share, low, high.
+    """
     given = verdict.get("responsibility") or {}
-    blocks = given.get("blocks", given.get("block", [])) if isinstance(given, Mapping) else given
-    parts: list[tuple[str, Any]] = list(
-        blocks.items() if isinstance(blocks, Mapping) else enumerate(blocks)
-    )
-    if isinstance(given, Mapping) and "embedding" in given:
-        parts = [("embedding", given["embedding"]), *parts, ("unembedding", given.get("unembedding"))]
-    rows = []
-    for part, value in parts:
-        cell = value if isinstance(value, Mapping) else {"estimate": value}
-        rows.append((str(part), cell.get("estimate"), cell.get("low"), cell.get("high")))
+    parts = [(str(n), cell) for n, cell in enumerate(given.get("blocks", []))]
+    if parts:
+        ends = (("embedding", given.get("embedding")), ("unembedding", given.get("unembedding")))
+        parts = [ends[0], *parts, ends[1]]
+    rows = [
+        {"part": part, "share": cell["estimate"], "low": cell["low"], "high": cell["high"]}
+        for part, cell in parts
+        if cell is not None and cell["estimate"] is not None
+    ]
     table = pd.DataFrame(rows, columns=["part", "share", "low", "high"])
-    numeric = ["share", "low", "high"]
-    table[numeric] = table[numeric].astype(float)
-    return table.dropna(subset=["share"])
+    return table.astype(dict.fromkeys(("share", "low", "high"), float))
 
 
 def claims(verdict: Mapping[str, Any]) -> pd.DataFrame:
-    """The graded claims as a table, one row each, ordered by grade and then by effect."""
+    """The graded claims, one row each, ordered by grade and then by effect.
+
+    Columns: claim, grade, selectivity, effect, control (each with _low and _high), p_adjusted.
+    The bounds of `control` are the extremes of the control-task directions.
+    """
     rows = []
     for claim in verdict.get("claims") or []:
-        site, control = claim.get("site"), claim.get("controls")
-        control = control.get("control_task") if isinstance(control, Mapping) else control
-        row = {
-            "claim": ", ".join(
-                str(v) for v in (claim.get("attribute"), site, claim.get("position")) if v is not None
-            ),
-            "grade": claim.get("grade"), "p_adjusted": claim.get("p_adjusted"),
-            "control": _estimate(control),
-        }  # fmt: skip
-        for name in ("selectivity", "effect"):
-            value = claim.get(name)
-            value = value if isinstance(value, Mapping) else {"estimate": value}
-            row |= {name: value.get("estimate")}
-            row |= {f"{name}_{end}": value.get(end) for end in ("low", "high")}
+        place = figures.PLACES.get(str(claim["position"]), str(claim["position"]))
+        row: dict[str, Any] = {"claim": f"{claim['attribute']} · {claim['site']} · {place}"}
+        row |= {"grade": claim["grade"], "p_adjusted": claim["p_adjusted"]}
+        cells = {"selectivity": claim["selectivity"], "effect": claim["effect"],
+                 "control": (claim["controls"] or {}).get("control_task")}  # fmt: skip
+        for name, cell in cells.items():
+            cell = cell or {}
+            row[name] = cell.get("estimate")
+            row |= {f"{name}_{end}": cell.get(end) for end in ("low", "high")}
         rows.append(row)
-    columns = ["claim", "grade", "selectivity", "selectivity_low", "selectivity_high", "effect",
-               "effect_low", "effect_high", "control", "p_adjusted"]  # fmt: skip
-    table = pd.DataFrame(rows, columns=columns)
-    table[columns[2:]] = table[columns[2:]].astype(float)
-    order = {"supported": 0, "decodable-inert": 1, "causal-uncharacterised": 2, "null": 3}
-    rank = table["grade"].map(order).fillna(4)
-    keys = table.assign(rank=rank, size=-table["effect"].fillna(0))
-    return table.loc[keys.sort_values(["rank", "size"], kind="stable").index].reset_index(drop=True)
+    numbers = [f"{n}{e}" for n in ("selectivity", "effect", "control") for e in ("", "_low", "_high")]
+    table = pd.DataFrame(rows, columns=["claim", "grade", *numbers, "p_adjusted"])
+    table = table.astype(dict.fromkeys([*numbers, "p_adjusted"], float))
+    order = ["supported", "decodable-inert", "causal-uncharacterised", "null", "undetermined"]
+    rank = table["grade"].map({grade: i for i, grade in enumerate(order)}).fillna(len(order))
+    keys = pd.DataFrame({"rank": rank, "effect": -table["effect"].fillna(0.0)})
+    return table.loc[keys.sort_values(["rank", "effect"], kind="stable").index].reset_index(drop=True)
 
 
-def _shift_panels(table: pd.DataFrame) -> pd.DataFrame:
-    return table[table["panel"] == "share"] if len(table) else table
-
-
-def _cut(evidence: Evidence, table: pd.DataFrame) -> float | None:
-    layers = evidence.provenance.get("n_layers") or table["layer"].max()
-    return None if pd.isna(layers) else float(int(layers) // 2)
+def _cut(verdict: Mapping[str, Any], curves: pd.DataFrame) -> float | None:
+    cut = (verdict.get("output_contrast") or {}).get("cut")
+    if cut is not None or curves.empty:
+        return cut
+    return float(int(curves["layer"].max()) // 2)
 
 
 def _estimate(value: Any) -> float | None:

@@ -42,9 +42,7 @@ class Location:
     parts: tuple[tuple[str, Interval], ...]
 
 
-def locate(
-    found: Profile, thresholds: Thresholds, *, kappa: int | None, selected: bool
-) -> Location:
+def locate(found: Profile, thresholds: Thresholds, *, kappa: int | None, selected: bool) -> Location:
     """The label of one contrast from its profile, and everything behind it.
 
     ``lower``: the lower bounds of both orders at the cut are at least .8; ``upper``: both upper

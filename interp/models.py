@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -52,7 +52,7 @@ class Model:
     @property
     def config(self) -> Any:
         """The Hugging Face configuration."""
-        return self.bridge.original_model.config.get_text_config()
+        return cast(Any, self.bridge.original_model).config.get_text_config()
 
     @property
     def d_model(self) -> int:
@@ -80,7 +80,7 @@ class Model:
         digest = hashlib.blake2b(digest_size=16)
         for name, parameter in sorted(self.bridge.original_model.named_parameters()):
             digest.update(name.encode())
-            digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy())
+            digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
     @cached_property
@@ -188,6 +188,13 @@ def load_model(
     kinds = {"float32", "bfloat16", "float16", "float64"}
     if dtype not in kinds:
         raise ValueError(f"dtype must be one of {sorted(kinds)}, got {dtype!r}; try float32")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch raises either, by device
+        raise ValueError(
+            f"device must be one that torch finds here, got {device!r} "
+            f"({str(error).splitlines()[0][:80]}); use cpu"
+        ) from error
     loaded = sources.load(source, base=base, revision=revision, dtype=getattr(torch, dtype))
     loaded.model.to(device)  # pyright: ignore[reportArgumentType]
     return wrap(

@@ -87,9 +87,7 @@ class Outcomes:
     def changed_groups(self) -> tuple[str, ...]:
         """Known groups whose first differing token differs on the first form."""
         chosen = self.table["form"] == self.choosing_form
-        return self._groups(
-            chosen & self.table["known"] & self.table["differs"] & ~self.table[UNTUNED]
-        )
+        return self._groups(chosen & self.table["known"] & self.table["differs"] & ~self.table[UNTUNED])
 
     @property
     def unchanged_groups(self) -> tuple[str, ...]:

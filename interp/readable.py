@@ -138,18 +138,14 @@ def _reading(
     return Reading(gap, above, p, planted, readable, unreadable, tuple(missing))
 
 
-def _permuted(
-    evidence: Evidence, thresholds: Thresholds
-) -> tuple[dict[Key, float], dict[Key, float]]:
+def _permuted(evidence: Evidence, thresholds: Thresholds) -> tuple[dict[Key, float], dict[Key, float]]:
     """Family-wise p and recovered share of plants at each site, from the rows method ``readable``.
 
     The p compares with the largest balanced accuracy over the attribute's sites in each label draw.
     A plant is recovered when its gain over one half exceeds both the readable margin and what the
     largest of the permuted accuracies gains over chance in 95% of the draws.
     """
-    rows = evidence.where(method="readable").astype(
-        {name: object for name in (*PLACE, "condition")}
-    )
+    rows = evidence.where(method="readable").astype({name: object for name in (*PLACE, "condition")})
     p: dict[Key, float] = {}
     planted: dict[Key, float] = {}
     for _, part in rows.groupby(["metric", "model"], dropna=False):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -19,11 +18,13 @@ from interp.export import write_svg
 from interp.figures import figure_json, plotly_javascript
 from interp.gallery import Drawn, gallery
 from interp.outcomes import Outcomes
-from interp.wording import headline_numbers, interval, number, sentence
+from interp.verdict import Verdict
+from interp.verdict_data import plain
+from interp.wording import headline_numbers, interval, number
 
 #: Columns of the per-output table: key in verdict.json, heading, whether it is a number.
 ITEM_COLUMNS = (
-    ("group", "group", False), ("answer", "answer", False), ("said_base", "base says", False),
+    ("text", "prompt", False), ("answer", "answer", False), ("said_base", "base says", False),
     ("said_tuned", "tuned says", False), ("contrast", "contrast", False),
     ("metric_base", "base (logits)", True), ("metric_tuned", "tuned (logits)", True),
     ("share_lower", "share lower", True), ("where", "where", False), ("what", "what", False),
@@ -50,14 +51,7 @@ METHODS = (
 )  # fmt: skip
 
 
-class HasVerdict(Protocol):
-    """Anything that gives the keys of verdict.json."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The verdict as plain values."""
-        ...
-
-
+@runtime_checkable
 @dataclass(frozen=True)
 class Written:
     """What a report left on disk, and what a user should be told (for instance: no browser found)."""
@@ -68,7 +62,7 @@ class Written:
 
 
 def write_report(
-    verdict: HasVerdict,
+    verdict: Verdict,
     outcomes: Outcomes,
     evidence: Evidence,
     folder: Path,
@@ -94,17 +88,17 @@ def write_report(
             f"{folder} must not hold a report yet, got an existing report.html; "
             "choose another folder or move the old one"
         )
-    plain = _plain(verdict.to_dict())
-    plain["provenance"] = {**(plain.get("provenance") or {}), **_plain(dict(provenance or {}))}
-    drawn = gallery(plain, outcomes, evidence, seed=seed)
+    data = verdict.to_dict()
+    data["provenance"] = {**data["provenance"], **plain(dict(provenance or {}))}
+    drawn = gallery(data, outcomes, evidence, seed=seed)
     place = folder / "figures"
     place.mkdir(parents=True, exist_ok=True)
-    files = [write_text(folder / "verdict.json", json.dumps(plain, indent=1, ensure_ascii=False))]
+    files = [write_text(folder / "verdict.json", json.dumps(data, indent=1, ensure_ascii=False))]
     files += evidence.save(folder)
     files += _write_figures(drawn, place)
     messages = write_svg({d.name: d.figure for d in drawn}, place) if svg else []
     files += [p for d in drawn if (p := place / f"{d.name}.svg").exists()]
-    page = render(plain, outcomes, drawn, base=base, tuned=tuned, messages=messages)
+    page = render(data, outcomes, drawn, base=base, tuned=tuned, messages=messages)
     files.append(write_text(target, page))
     return Written(target, tuple(files), tuple(messages))
 
@@ -131,7 +125,7 @@ def render(
     items = list(verdict.get("items") or [])
     return _environment().get_template("report.html.j2").render(
         title=f"{tuned} compared with {base}",
-        sentence=sentence(verdict, base=base, tuned=tuned),
+        sentence=str(verdict["sentence"]),
         labels=_labels(verdict),
         notes=[str(n) for n in verdict.get("notes") or []],
         numbers=numbers,
@@ -167,9 +161,7 @@ def _write_figures(drawn: Sequence[Drawn], folder: Path) -> list[Path]:
     template = _environment().get_template("figure.html.j2")
     files = [write_text(folder / "plotly.min.js", plotly_javascript())]
     for one in drawn:
-        page = template.render(
-            name=one.name, caption=one.caption, json=Markup(figure_json(one.figure))
-        )
+        page = template.render(name=one.name, caption=one.caption, json=Markup(figure_json(one.figure)))
         files.append(write_text(folder / f"{one.name}.html", page))
         data = one.data
         files.append(
@@ -226,22 +218,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         else:
             rows.append((name, f"{value:g}" if isinstance(value, float) else str(value)))
     return rows
-
-
-def _plain(value: Any) -> Any:
-    """Plain JSON values: no NaN, no numpy, no paths."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(v) for v in value]
-    if isinstance(value, str | bool | int) or value is None:
-        return value
-    if hasattr(value, "item") and getattr(value, "size", 1) == 1:
-        return _plain(value.item())
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if value is pd.NA:
-        return None
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return str(value)

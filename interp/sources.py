@@ -16,7 +16,7 @@ import tempfile
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import platformdirs
@@ -137,7 +137,7 @@ def smollm2_folder() -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=target.parent))
         try:
-            loaded.model.save_pretrained(temporary)
+            cast(Any, loaded.model).save_pretrained(temporary)
             loaded.tokenizer.save_pretrained(temporary)
             os.replace(temporary, target)
         finally:

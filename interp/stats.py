@@ -324,9 +324,7 @@ def _checked(values: Float[Array, " row"], n: int) -> Float[Array, " row"]:
         )
     if not np.isfinite(values).all():
         bad = int((~np.isfinite(values)).sum())
-        raise ValueError(
-            f"values must be finite; got {bad} NaN or infinite of {n}: exclude these rows"
-        )
+        raise ValueError(f"values must be finite; got {bad} NaN or infinite of {n}: exclude these rows")
     return values
 
 

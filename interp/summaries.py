@@ -7,11 +7,13 @@ are context for the reader; the labels of the verdict rest on `interp.verdict` a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import ndtr, ndtri
 
+from interp import stats
 from interp.evidence import Evidence
 from interp.outcomes import Outcomes
 
@@ -29,28 +31,29 @@ def probe_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
     Columns: metric, kind, span, model, condition, layer, estimate, low, high, n. Unit: accuracy.
     """
     keys = ["metric", "kind", "span", "model", "condition"]
-    return _by_series(evidence.where(method="probe"), keys, seed)
+    return _by_series(_boundaries(evidence.where(method="probe")), keys, seed)
 
 
 def transfer_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
     """Accuracy of frozen, mean-shifted and refitted probes on the tuned model, and cosines.
 
-    Columns: metric, span, condition, layer, estimate, low, high, n. Cosines have no interval except
-    the random ones, whose interval is the middle 95% of the draws.
+    Columns: metric, span, condition, layer, estimate, low, high, n. A cosine is one number; of
+    random and control directions the interval is the range of the draws' central 95%.
     """
-    rows = evidence.where(method="transfer")
-    cosine = rows["condition"].isin(["cosine", "cosine_random"])
+    rows = _boundaries(evidence.where(method=["transfer", "transfer_control"]))
+    cosine = rows["condition"].astype("string").str.startswith("cosine").to_numpy(dtype=bool)
     keys = ["metric", "span", "condition"]
     table = _by_series(rows[~cosine], keys, seed)
     out = []
     for key, part in rows[cosine].groupby([*keys, "layer"], observed=True):
         values = part["value"].to_numpy(dtype=float)
-        low, high = np.quantile(values, [0.025, 0.975]) if len(values) > 1 else (np.nan, np.nan)
-        out.append((*key, values.mean(), low, high, len(values)))  # type: ignore[misc]
+        ends = np.quantile(values, [0.025, 0.975]) if len(values) > 1 else (np.nan, np.nan)
+        named = dict(zip([*keys, "layer"], key, strict=True))  # type: ignore[call-overload]
+        out.append({**named, "estimate": values.mean(), "low": ends[0], "high": ends[1],
+                    "n": len(values)})  # fmt: skip
     if not out:
         return table
-    more = pd.DataFrame(out, columns=[*keys, "layer", "estimate", "low", "high", "n"])
-    return pd.concat([table, more], ignore_index=True) if len(table) else more
+    return pd.concat([t for t in (table, pd.DataFrame(out)) if len(t)], ignore_index=True)
 
 
 def handover_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
@@ -97,8 +100,7 @@ def handover_pairs(evidence: Evidence, *, smallest: float, most: int = 40) -> pd
         recovery = patched.sub(corrupted, axis=0).div(size.where(size.abs() >= smallest), axis=0)
         recovery = recovery.loc[size.sort_values(ascending=False).index[:most]]
         names = part.drop_duplicates("example").set_index("example")["group"]
-        long = recovery.stack(future_stack=True).rename("value").reset_index()
-        long.columns = ["example", "layer", "value"]
+    long = recovery.reset_index().melt("example", var_name="layer", value_name="value")
         label = [str(names[e]).replace(SEPARATOR, " ← ") for e in long["example"]]
         out.append(long.assign(span=span, pair=label)[["span", "pair", "layer", "value"]])
     return pd.concat(out, ignore_index=True) if out else pd.DataFrame(
@@ -159,27 +161,25 @@ def stitch_curves(evidence: Evidence, outcomes: Outcomes, *, seed: int = 0) -> p
     return pd.concat(out, ignore_index=True)[columns] if out else pd.DataFrame(columns=columns)
 
 
-def shift_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
-    """Sufficiency, retention and persistence by boundary, and the logit curves beside them.
+def shift_curves(evidence: Evidence, groups: Sequence[str]) -> pd.DataFrame:
+    """Sufficiency, retention and persistence of some groups by boundary, with Wilson intervals.
 
-    Shares have Wilson intervals, logits group-bootstrap ones.
-    Columns: panel (share, answer_logit, tuned_logit), condition, layer, estimate, low, high, n.
+    Columns: condition, layer, estimate, low, high, n. Unit: share of groups.
     """
-    rows = evidence.where(method="shift")
     curves = ("sufficiency", "sufficiency_mean", "retention", "retention_control", "persistence")
-    rows = rows[rows["condition"].isin(curves)]
-    if rows.empty:
-        return _empty(["panel", "condition"])
-    table = _by_series(rows, ["metric", "condition"], seed)
-    table = table.assign(panel=table["metric"].replace({"said": "share"})).drop(columns="metric")
-    share = table["panel"] == "share"
-    table.loc[share, ["low", "high"]] = _wilson(table.loc[share, "estimate"], table.loc[share, "n"])
-    return table
+    rows = evidence.where(method="shift", metric="said", condition=list(curves))
+    rows = rows[rows["group"].isin(list(groups)) & rows["layer"].notna()]
+    each = rows.groupby(["condition", "layer", "group"], observed=True)["value"].mean()
+    out = []
+    for key, part in each.groupby(["condition", "layer"], observed=True):
+        condition, layer = tuple(key)  # type: ignore[arg-type]
+        share = stats.wilson(int((part >= 0.5).sum()), len(part))
+        out.append({"condition": str(condition), "layer": layer, "estimate": share.estimate,
+                    "low": share.low, "high": share.high, "n": len(part)})  # fmt: skip
+    return pd.DataFrame(out) if out else _empty(["condition"])
 
 
-def cross_patch_curves(
-    evidence: Evidence, *, form: str | None = None, seed: int = 0
-) -> pd.DataFrame:
+def cross_patch_curves(evidence: Evidence, *, form: str | None = None, seed: int = 0) -> pd.DataFrame:
     """ρ = (m[patched] − m[own]) / (m[other] − m[own]) by model, span and boundary.
 
     Means over groups are taken before dividing. Columns: model, span, layer, estimate, low, high, n.
@@ -262,12 +262,19 @@ def _by_series(rows: pd.DataFrame, keys: Sequence[str], seed: int) -> pd.DataFra
     return pd.concat(out, ignore_index=True)
 
 
-def _rows(bounds: tuple[Array, Array, Array], layers: list[int], n: int, **key: object) -> pd.DataFrame:
+def _rows(bounds: tuple[Array, Array, Array], layers: Sequence[Any], n: int, **key: object) -> pd.DataFrame:
     estimate, low, high = bounds
     table = pd.DataFrame({"layer": layers, "estimate": estimate, "low": low, "high": high, "n": n})
     for place, (name, value) in enumerate(key.items()):
         table.insert(place, name, str(value))
     return table
+
+
+def _boundaries(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with `layer` counting boundaries: what follows block l is what precedes block l + 1."""
+    after = (rows["kind"] == "resid_post").to_numpy(dtype=bool)
+    kind = rows["kind"].astype("string").mask(after, "resid_pre")
+    return rows.assign(layer=rows["layer"] + after.astype(int), kind=kind)
 
 
 def _pair_table(part: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series, pd.Series]:
@@ -286,13 +293,6 @@ def _series(part: pd.DataFrame) -> pd.Series:
     own = model.where(part["condition"].astype("string") == "baseline")
     names = model.map({"tuned": "U", "base": "V"}).astype("string")
     return own.mask(pd.Series(stitched, index=part.index), names)
-
-
-def _wilson(share: pd.Series, n: pd.Series) -> Array:
-    p, count, z = share.to_numpy(float), n.to_numpy(float), 1.959964
-    centre = (p + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * np.sqrt(p * (1 - p) / count + z**2 / (4 * count**2))
-    return np.stack([np.maximum(centre - half, 0), np.minimum(centre + half, 1)], axis=1)
 
 
 def _quantile(values: Array, q: float) -> float:

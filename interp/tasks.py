@@ -255,11 +255,11 @@ class Contrast:
         Raises:
             ValueError: if a pair does not align or its answers begin with the same token.
         """
-        same = {"groups": groups or clean}
+        entities = groups or clean
         device = model.device
         return cls(
-            Examples.from_text(model, clean, subjects=clean_subjects, **same),
-            Examples.from_text(model, corrupted, subjects=corrupted_subjects, **same),
+            Examples.from_text(model, clean, subjects=clean_subjects, groups=entities),
+            Examples.from_text(model, corrupted, subjects=corrupted_subjects, groups=entities),
             torch.tensor([first_token(model, a) for a in answers], device=device),
             torch.tensor([first_token(model, f) for f in foils], device=device),
         )

@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from interp.boundaries import handover_layer
 from interp.change import Change, judge_change
 from interp.content import Content, judge_content
 from interp.evidence import Evidence
 from interp.grades import Claim, grade_claims
 from interp.items import item_rows, unknown_rows
+from interp.landmarks import handover_layer
 from interp.location import Location, locate
 from interp.outcomes import Outcomes
 from interp.stats import Handover
@@ -131,9 +131,7 @@ def judge(
         calm = None if facts is None else facts.subset(outcomes.unchanged_groups)
         if calm is not None and calm.groups:
             rest = _located(calm, thresholds, kappa, False)
-        content = judge_content(
-            outcomes, causal_evidence, output, thresholds, kappa=kappa, seed=seed
-        )
+        content = judge_content(outcomes, causal_evidence, output, thresholds, kappa=kappa, seed=seed)
     claims = grade_claims(probe_evidence, causal_evidence, thresholds, seed)
     return Verdict(
         change=change,
@@ -208,9 +206,7 @@ def _notes(
         if thresholds.min_groups <= one.n < thresholds.low_n:
             notes.append(f"low n: the {name} contrast rests on {one.n} groups.")
     if found is not None and len(found.groups) < n_changed:
-        notes.append(
-            f"{n_changed - len(found.groups)} changed groups have no complete stitch rows."
-        )
+        notes.append(f"{n_changed - len(found.groups)} changed groups have no complete stitch rows.")
     if output is not None and fact is not None and output.label != fact.label:
         notes.append(
             f"The contrasts disagree: the output contrast reads {output.label}, the fact contrast "

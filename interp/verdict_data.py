@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interp.boundaries import Installed
 from interp.content import Content
 from interp.grades import Claim
+from interp.landmarks import Installed
 from interp.levels import Levels
 from interp.location import Location
 from interp.stats import Interval
@@ -84,17 +84,13 @@ def sentence(verdict: Verdict) -> str:
     counts = verdict.counts
     if verdict.changed == "unchanged":
         extra = ", only surer of its right answers" if verdict.sharpened else ""
-        return (
-            f"Tuning left what the model says about {counts['known']} known facts unchanged{extra}."
-        )
+        return f"Tuning left what the model says about {counts['known']} known facts unchanged{extra}."
     if verdict.changed != "changed":
         return (
             f"Whether tuning changed what the model says about {counts['known']} known facts is "
             "undetermined."
         )
-    said = (
-        f"Tuning changed what the model says about {counts['changed']} of {counts['known']} facts"
-    )
+    said = f"Tuning changed what the model says about {counts['changed']} of {counts['known']} facts"
     return f"{said}; the change {_place(verdict)} and {_kind(verdict)}."
 
 

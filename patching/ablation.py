@@ -52,9 +52,7 @@ def ablate(
     generator = torch.Generator().manual_seed(seed)
     where = examples.span_mask(span)
     means = {} if how == "zero" else _means(model, examples if reference is None else reference, sites)
-    held = (
-        collect(model, examples, sites, positions="all") if isinstance(subspace, Subspace) else {}
-    )
+    held = collect(model, examples, sites, positions="all") if isinstance(subspace, Subspace) else {}
     cells, columns = [], []
     for site in sites:
         named = {"kind": site.kind, "layer": site.layer, "head": site.head, "span": span}
@@ -110,9 +108,7 @@ def steer(
     values = collect(model, examples, [direction.site], positions="all")[direction.site].values
     scale = float(values[examples.mask].norm(dim=-1).mean())
     width = direction.vector.shape[0]
-    vectors: list[tuple[dict[str, object], Tensor]] = [
-        ({"condition": "steered"}, direction.vector)
-    ]
+    vectors: list[tuple[dict[str, object], Tensor]] = [({"condition": "steered"}, direction.vector)]
     vectors += [
         (
             {"condition": "placebo", "seed": draw},
@@ -128,7 +124,13 @@ def steer(
             cells.append(Cell((Edit(direction.site, where, push),)))
             site = direction.site
             columns.append(
-                {**about, "strength": strength, "kind": site.kind, "layer": site.layer, "span": span}
+                {
+                    **about,
+                    "strength": strength,
+                    "kind": site.kind,
+                    "layer": site.layer,
+                    "span": span,
+                }
             )
     metrics = {"metric": metric}
     swept = sweep(model, examples, cells, metrics, max_rows=max_rows, progress="steering")
@@ -143,9 +145,7 @@ def steer(
     )
 
 
-def _means(
-    model: Model, reference: Examples, sites: Sequence[Site]
-) -> dict[Site, Float[Tensor, " d"]]:
+def _means(model: Model, reference: Examples, sites: Sequence[Site]) -> dict[Site, Float[Tensor, " d"]]:
     found = collect(model, reference, sites, positions="all")
     return {site: a.values[reference.mask].mean(0) for site, a in found.items()}
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -24,12 +24,10 @@ from tqdm.auto import tqdm
 
 from interp.activations import QUIET_SECONDS, check_sites
 from interp.metrics import Metric
+from interp.models import Model
 from interp.sites import Kind
 from interp.tasks import Examples
 from patching.interventions import Cell, Edit
-
-if TYPE_CHECKING:
-    from interp.models import Model
 
 #: Rows lifted together; more memory buys little speed beyond this.
 MAX_ROWS = 512
@@ -81,8 +79,7 @@ def sweep(
     n, device = len(examples), model.device
     dtype = torch.float64 if model.dtype == torch.float64 else torch.float32
     values = {
-        name: torch.full((len(cells), n), float("nan"), dtype=dtype, device=device)
-        for name in metrics
+        name: torch.full((len(cells), n), float("nan"), dtype=dtype, device=device) for name in metrics
     }
     baseline = {name: torch.full((n,), float("nan"), dtype=dtype, device=device) for name in metrics}
     order = sorted(range(len(cells)), key=lambda i: cells[i].first_layer)
@@ -151,7 +148,7 @@ class _Baseline:
 
 def _climb(
     model: Model, run: _Baseline, cells: list[Cell], rows: Int[Tensor, " row"], bar: Any
-) -> Float[Tensor, "row position d"]:
+) -> Float[Tensor, "lifted position d"]:
     """Lift the baseline and every cell to the top; rows are the baseline, then cell by cell."""
     n = run.rows
     first = min((c.first_layer for c in cells), default=model.n_layers - 1)
@@ -160,7 +157,7 @@ def _climb(
     for layer in range(first, model.n_layers):
         new = [c for c in cells if c.first_layer == layer]
         if new:
-            copies = run.inputs[layer].repeat(len(new), 1, 1)
+            copies = hidden[:n].repeat(len(new), 1, 1)
             hidden = torch.cat([hidden, copies])
             entered += new
         edits = [
@@ -217,7 +214,8 @@ def _attached(
         def hook(act: Tensor, hook: object) -> Tensor:
             out = act.clone()
             for place, edit in edits:
-                out[place] = _Window(edit, columns).apply(act[place], rows)
+                # A cell's edits at one hook act in turn, each on what the one before left.
+                out[place] = _Window(edit, columns).apply(out[place], rows)
             return out
 
         return hook
@@ -251,7 +249,7 @@ class _Window:
 def _measure(
     model: Model,
     run: _Baseline,
-    final: Float[Tensor, "row position d"],
+    final: Float[Tensor, "lifted position d"],
     rows: Int[Tensor, " row"],
     metrics: Mapping[str, Metric],
     chosen: list[int],
@@ -299,6 +297,11 @@ def _check(model: Model, examples: Examples, cell: Cell) -> None:
     for edit in cell.edits:
         if edit.site.kind is Kind.EMBED:
             raise ValueError("the engine edits blocks; for the embedding use resid_pre of block 0")
+        if edit.site.kind is Kind.PATTERN:
+            raise ValueError(
+                f"an edit writes vectors at positions; {edit.site} holds one row of queries by keys "
+                "per head; edit z, q, k or v instead"
+            )
         if edit.where.shape != examples.tokens.shape:
             raise ValueError(
                 f"an edit's positions at {edit.site} must have the examples' shape "

@@ -58,9 +58,7 @@ def patch_sites(
             cells.append(Cell((Edit(site, where, source),)))
             columns.append({"kind": site.kind, "layer": site.layer, "head": site.head, **place})
     metrics = {"pair": metric}
-    swept = sweep(
-        model, contrast.corrupted, cells, metrics, max_rows=max_rows, progress="patching"
-    )
+    swept = sweep(model, contrast.corrupted, cells, metrics, max_rows=max_rows, progress="patching")
     same = {"model": "base", "method": "patch"}
     patched = tables.evidence(
         swept,
@@ -77,9 +75,7 @@ def patch_sites(
     return Evidence.concat([patched, clean_rows])
 
 
-def handover(
-    model: Model, contrast: Contrast, metric: Metric, *, max_rows: int = MAX_ROWS
-) -> Evidence:
+def handover(model: Model, contrast: Contrast, metric: Metric, *, max_rows: int = MAX_ROWS) -> Evidence:
     """Restore the last position, or the subject, at every boundary 0..L of aligned pairs.
 
     The handover is the first boundary from which restoring the last position alone recovers the
@@ -88,14 +84,11 @@ def handover(
     pairs instead of noise.
     """
     sites = boundaries(model.n_layers)
-    grid = patch_sites(
-        model, contrast, sites, metric, positions=("last", "subject"), max_rows=max_rows
-    )
+    grid = patch_sites(model, contrast, sites, metric, positions=("last", "subject"), max_rows=max_rows)
     table = grid.by_boundary(model.n_layers).table.astype(object)
     table["method"] = "handover"
     pairs = [
-        f"{a} -> {b}"
-        for a, b in zip(contrast.clean.groups, contrast.corrupted.groups, strict=True)
+        f"{a} -> {b}" for a, b in zip(contrast.clean.groups, contrast.corrupted.groups, strict=True)
     ]
     table["group"] = [pairs[i] for i in table["example"]]
     # The unedited runs belong to both spans.

@@ -8,7 +8,7 @@ where: an `Edit` pairs it with a site and positions, and the engine writes only 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,6 +18,7 @@ from interp.directions import Subspace
 from interp.sites import Site
 
 
+@runtime_checkable
 class Intervention(Protocol):
     """A pure map from activations to replacements."""
 
@@ -32,7 +33,12 @@ class Intervention(Protocol):
 class Replace:
     """Write a source in: h ← source, the source given per example (clean run, other model, …)."""
 
-    source: Float[Tensor, "example #position *d"]
+    source: Float[
+        Tensor,
+        (
+            example  # position *d
+        ),
+    ]
 
     def __call__(self, act: Tensor, example: Tensor) -> Tensor:
         """The source's rows."""
@@ -90,7 +96,12 @@ class SwapSubspace:
     """Exchange one subspace: h ← h + (source − h)QQᵀ, the source given per example."""
 
     subspace: Subspace
-    source: Float[Tensor, "example #position d"]
+    source: Float[
+        Tensor,
+        (
+            example  # position d
+        ),
+    ]
 
     def __call__(self, act: Tensor, example: Tensor) -> Tensor:
         """The activation with the source's component in the subspace."""

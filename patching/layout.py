@@ -61,16 +61,12 @@ class Layout:
         present[:, body] = columns[1] >= subject[:, :1]
         return cls(position.where(present, 0), present, examples.tokens.shape[1])
 
-    def gather(
-        self, values: Float[Tensor, "example position d"]
-    ) -> Float[Tensor, "example slot d"]:
+    def gather(self, values: Float[Tensor, "example position d"]) -> Float[Tensor, "example slot d"]:
         """Values by slot, zero where the slot is absent."""
         at = self.position[..., None].expand(-1, -1, values.shape[-1])
         return values.gather(1, at).where(self.present[..., None], 0.0)
 
-    def scatter(
-        self, slots: Float[Tensor, "example slot d"]
-    ) -> Float[Tensor, "example position d"]:
+    def scatter(self, slots: Float[Tensor, "example slot d"]) -> Float[Tensor, "example position d"]:
         """Values back at their positions, zero at padding."""
         out = slots.new_zeros(len(slots), self.width, slots.shape[-1])
         row = torch.arange(len(slots), device=slots.device)[:, None].expand_as(self.position)

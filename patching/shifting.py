@@ -182,9 +182,7 @@ class _Runner:
         where = some.span_mask("all")
         cells = [Cell((Edit(site, where, Add(shift)),)) for _, shift in shifts]
         metrics = {"said": _only(self.metrics["said"], some, members)}
-        swept = sweep(
-            self.pair.base, some, cells, metrics, max_rows=self.max_rows, progress=condition
-        )
+        swept = sweep(self.pair.base, some, cells, metrics, max_rows=self.max_rows, progress=condition)
         columns = [{"condition": condition, "layer": k, "seed": draw} for draw, _ in shifts]
         part = tables.evidence(swept, some, metrics, columns, model="base", method="shift")
         table = part.table.astype(object)
@@ -242,9 +240,7 @@ def _push(
     present = layout.present[..., None]
     count = present.sum(0).clamp(min=1)
     filled = by_slot.where(present, (by_slot.sum(0) / count).expand_as(by_slot))
-    predicted = ridge_cross_fitted(features, filled.flatten(1), folds).unflatten(
-        1, by_slot.shape[1:]
-    )
+    predicted = ridge_cross_fitted(features, filled.flatten(1), folds).unflatten(1, by_slot.shape[1:])
     return Push(
         layout.scatter(predicted.where(present, 0.0)),
         layout.scatter(layout.others_mean(by_slot, classes)),
@@ -303,9 +299,7 @@ def _gate(
     target = changed.to(base[0].dtype)[:, None]
     scores = []
     for state in base:
-        features = torch.cat(
-            [state[row, examples.position(p)] for p in ("last", "subject_last")], 1
-        )
+        features = torch.cat([state[row, examples.position(p)] for p in ("last", "subject_last")], 1)
         guess = ridge_cross_fitted(features, target, folds)[:, 0]
         scores.append(roc_auc_score(changed.cpu().numpy(), guess.cpu().numpy()))
     return Evidence.build(

@@ -55,8 +55,8 @@ def measure_use(
     in), "swap_control_task" and "swap_random" (the same along placebo directions, seed = draw),
     "whole_state" (everything at that place written in); and of the clean run with "project_out"
     (the component about the pairs' mean removed), "project_out_control_task",
-    "project_out_random", "project_out_later" (this and every later boundary's); and the baselines "clean" and "corrupted". Effects are normalised by
-    clean - corrupted by the reader.
+    "project_out_random", and "project_out_later" (this boundary's and every later one's); and the
+    baselines "clean" and "corrupted". Effects are normalised by clean - corrupted by the reader.
 
     Note:
         Random directions are shown and never decide: they are far too weak a placebo. Control-task
@@ -132,14 +132,11 @@ def measure_use(
     return _by_attribute(Evidence.concat(parts), contrast, claims)
 
 
-def _by_attribute(
-    measured: Evidence, contrast: Contrast, claims: Sequence[Claim]
-) -> Evidence:
+def _by_attribute(measured: Evidence, contrast: Contrast, claims: Sequence[Claim]) -> Evidence:
     """Name the attribute in `metric` and the pair in `group`; baselines are repeated for each."""
     table = measured.table.astype(object)
     pairs = [
-        f"{a} -> {b}"
-        for a, b in zip(contrast.clean.groups, contrast.corrupted.groups, strict=True)
+        f"{a} -> {b}" for a, b in zip(contrast.clean.groups, contrast.corrupted.groups, strict=True)
     ]
     table["group"] = [pairs[i] for i in table["example"]]
     baselines = table["condition"].isin(["clean", "corrupted"])

@@ -76,9 +76,7 @@ def bag_of_tokens(
     return torch.cat([counts[:, used], mask.sum(1, keepdim=True).float().cpu()], dim=1)
 
 
-def _control_weights(
-    activations: Activations, draws: int, seed: int
-) -> Float[Tensor, "draw class d"]:
+def _control_weights(activations: Activations, draws: int, seed: int) -> Float[Tensor, "draw class d"]:
     known = problem(activations)
     generator = np.random.default_rng(seed)
     labels = permute_over_groups(known.labels, known.groups, draws, generator)
@@ -86,9 +84,7 @@ def _control_weights(
     return weight
 
 
-def control_directions(
-    activations: Activations, *, draws: int = 99, seed: int
-) -> Sequence[Direction]:
+def control_directions(activations: Activations, *, draws: int = 99, seed: int) -> Sequence[Direction]:
     """Mass-mean directions of control-task labels: the placebo for a causal test at this site.
 
     Random directions are far too weak a placebo, since they miss the directions in which the
@@ -99,17 +95,13 @@ def control_directions(
     """
     weight = _control_weights(activations, draws, seed)
     if weight.shape[1] != 2:
-        raise ValueError(
-            f"a direction needs two classes, got {weight.shape[1]}; use control_subspaces"
-        )
+        raise ValueError(f"a direction needs two classes, got {weight.shape[1]}; use control_subspaces")
     vectors = (weight[:, 1] - weight[:, 0]).to(activations.values.dtype)
     site, position = activations.site, activations.position
     return [Direction(site, v, position, f"control_task draw {i}") for i, v in enumerate(vectors)]
 
 
-def control_subspaces(
-    activations: Activations, *, draws: int = 99, seed: int
-) -> Sequence[Subspace]:
+def control_subspaces(activations: Activations, *, draws: int = 99, seed: int) -> Sequence[Subspace]:
     """Spans of control-task class means (rank: classes − 1), the placebo of `probe.subspace()`."""
     weight = _control_weights(activations, draws, seed)
     bases = (weight[:, 1:] - weight[:, :1]).mT.to(activations.values.dtype)

@@ -132,8 +132,7 @@ def _measure(
     tasks = [("probe", 0, labels, [labels[train] for train, _ in splits])]
     if "shuffled" in controls:
         shuffles = [
-            permute_over_groups(labels[train], groups[train], draws, generator)
-            for train, _ in splits
+            permute_over_groups(labels[train], groups[train], draws, generator) for train, _ in splits
         ]
         tasks += [("shuffled", i, labels, [s[i] for s in shuffles]) for i in range(draws)]
     if "control_task" in controls:

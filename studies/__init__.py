@@ -1,0 +1,18 @@
+"""What probes and interventions say together: the main job, organisms, the command line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from interp._lazy import attach
+
+_WHERE = {
+    "Comparison": "studies.compare",
+    "compare": "studies.compare",
+}
+
+__getattr__, __dir__ = attach(__name__, _WHERE)
+__all__ = list(_WHERE)  # pyright: ignore[reportUnsupportedDunderAll]
+
+if TYPE_CHECKING:
+    from studies.compare import Comparison, compare

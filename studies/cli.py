@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -47,31 +50,29 @@ def compare(
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps, …")] = "cpu",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64.")] = "float32",
-    budget: Annotated[
-        int, typer.Option(min=2, help="Prompts lifted together; bounds memory.")
-    ] = 512,
-    seed: Annotated[int, typer.Option(help="Of splits, placebos and resampling.")] = 0,
+    budget: Annotated[int, typer.Option(min=2, help="Prompts lifted together; bounds memory.")] = 512,
+    seed: Annotated[int, typer.Option(min=0, help="Of splits, placebos and resampling.")] = 0,
 ) -> None:
     """Compare a tuned model with its base and write report.html and everything behind it."""
     if prompt not in ("raw", "chat"):
         raise ValueError(f"--prompt must be raw or chat, got {prompt!r}; choose one")
-    folder = _fresh(out)
-    from interp.facts import load_facts
-    from interp.models import load_model, load_pair
-    from studies.compare import compare as run
+    with _fresh(out) as folder:
+        from interp.facts import load_facts
+        from interp.models import load_model, load_pair
+        from studies.compare import compare as run
 
-    task = load_facts(facts)
-    pair = load_pair(base, tuned, device=device, dtype=dtype)
-    control = None if null is None else load_model(null, base=base, device=device, dtype=dtype)
-    found = run(
-        pair,
-        task,
-        budget=budget,
-        prompt="chat" if prompt == "chat" else "raw",
-        null=control,
-        seed=seed,
-    )
-    written = found.save(folder)
+        task = load_facts(facts)
+        pair = load_pair(base, tuned, device=device, dtype=dtype)
+        same = {"base": base, "device": device, "dtype": dtype}
+        found = run(
+            pair,
+            task,
+            budget=budget,
+            prompt="chat" if prompt == "chat" else "raw",
+            null=None if null is None else load_model(null, **same),
+            seed=seed,
+        )
+        written = found.save(folder)
     typer.echo(found.verdict.sentence)
     for note in (*pair.warnings, *written.messages):
         typer.echo(f"note: {note}")
@@ -96,8 +97,9 @@ def list_() -> None:
             typer.echo(f"  {name}")
 
 
-def _fresh(out: Path | None) -> Path:
-    """The folder to write into, checked before anything long runs.
+@contextmanager
+def _fresh(out: Path | None) -> Iterator[Path]:
+    """The folder to write into, checked before anything long runs, gone again if the run fails.
 
     Raises:
         ValueError: if it exists and is not an empty folder, or cannot be created.
@@ -106,11 +108,12 @@ def _fresh(out: Path | None) -> Path:
     if folder is None:
         taken = [int(p.name) for p in RUNS.glob("*") if p.name.isdigit()]
         folder = RUNS / f"{max(taken, default=0) + 1:03d}"
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(
-            f"--out {folder} exists and is not empty; nothing is overwritten; give a new folder"
-        )
     try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ValueError(
+                f"--out {folder} exists and is not empty; nothing is overwritten; give a new folder"
+            )
+        created = [p for p in (folder, *folder.parents) if not p.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"
         probe.touch()
@@ -119,7 +122,15 @@ def _fresh(out: Path | None) -> Path:
         raise ValueError(
             f"--out {folder} cannot be written ({error.strerror}); give a folder you may write to"
         ) from error
-    return folder
+    try:
+        yield folder
+    except BaseException:
+        if folder in created:
+            shutil.rmtree(folder, ignore_errors=True)
+        for parent in created:
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
+        raise
 
 
 def main() -> None:
@@ -131,11 +142,17 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("interrupted; nothing was overwritten", err=True)
         sys.exit(130)
+    except OSError as error:
+        _fail(f"{' '.join(str(error).split())}; check the path and the space left")
     except Exception as error:
-        # Typer's own usage errors know how to show themselves in one line.
-        if hasattr(error, "format_message"):
-            _fail(error.format_message())  # pyright: ignore[reportAttributeAccessIssue]
-        raise
+        # Typer's own usage errors know how to show themselves; without arguments that is the help.
+        if not hasattr(error, "format_message"):
+            raise
+        message = error.format_message()  # pyright: ignore[reportAttributeAccessIssue]
+        if message.startswith("Usage:"):
+            typer.echo(message, err=True)
+            sys.exit(2)
+        _fail(message)
 
 
 def _fail(message: str) -> None:

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from interp.boundaries import installed_boundary
 from interp.evidence import Evidence
+from interp.landmarks import installed_boundary
 from interp.metrics import Metric, fact_contrast, logit_difference, token_contrast
 from interp.models import Model, ModelPair
 from interp.outcomes import Outcomes
@@ -80,6 +80,7 @@ def known_questions(model: Model, queries: Queries, said: Outcomes, base: Said, 
         )
     every = queries.examples
     rows = said.table[said.table["form"] == said.choosing_form].set_index("group")
+    chosen = {name: rows[name].to_dict() for name in ("answer_token", "base_token", "tuned_token")}
     shared = {
         group: _common(base.tokens[i], tuned.tokens[i])
         for i, group in enumerate(every.groups)
@@ -94,7 +95,7 @@ def known_questions(model: Model, queries: Queries, said: Outcomes, base: Said, 
     device = every.tokens.device
 
     def tokens(column: str) -> Int[Tensor, " example"]:
-        return torch.tensor([int(rows.at[g, column]) for g in examples.groups], device=device)
+        return torch.tensor([int(chosen[column][g]) for g in examples.groups], device=device)
 
     return Known(
         examples,
@@ -135,9 +136,7 @@ def causal_evidence(
     if int(asked.output_rows[rows].sum()) >= FOLDS:
         shifted = asked.examples.subset(rows)
         groups = [asked.examples.groups[i] for i in rows[asked.output_rows[rows]].tolist()]
-        halves = installed_boundary(
-            parts[0], groups, thresholds, seed, form=said.estimating_form
-        )
+        halves = installed_boundary(parts[0], groups, thresholds, seed, form=said.estimating_form)
         order = {g: i for i, g in enumerate(groups)}
         installed = {
             k: torch.tensor(

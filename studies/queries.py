@@ -85,7 +85,8 @@ def ask(pair: ModelPair, facts: FactSet, *, prompt: Prompt = "raw", forms: int =
             f"--prompt chat needs a chat template; {pair.tuned.name} has none; use --prompt raw"
         )
     tokenizer = pair.tuned.tokenizer
-    texts, subjects, groups, letters, index, answers = [], [], [], [], [], []
+    texts: list[str] = []
+    subjects, groups, letters, index, answers = [], [], [], [], []
     excluded: list[tuple[str, str]] = []
     for form, letter in zip(range(min(forms, len(facts.templates))), FORMS, strict=False):
         asked = zip(facts.facts, facts.prompts(form), facts.subject_spans(form), strict=True)
@@ -96,9 +97,7 @@ def ask(pair: ModelPair, facts: FactSet, *, prompt: Prompt = "raw", forms: int =
                 continue
             if prompt == "chat":
                 turn = [{"role": "user", "content": f"Complete the sentence: {text}"}]
-                opened = tokenizer.apply_chat_template(
-                    turn, tokenize=False, add_generation_prompt=True
-                )
+                opened = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
                 text = opened + text
             else:
                 opened = ""
@@ -142,7 +141,7 @@ def _that_fit(
     excluded: list[tuple[str, str]],
 ) -> tuple[list[str], list[int]]:
     limit = min((m.context for m in (pair.base, pair.tuned) if m.context), default=None)
-    keep = []
+    keep: list[int] = []
     for i, text in enumerate(texts):
         length = len(pair.base.tokenizer(text, add_special_tokens=special).input_ids)
         if limit is not None and length + len(answers[i]) > limit:
@@ -208,9 +207,7 @@ def answered(queries: Queries, said: Sequence[tuple[int, ...]]) -> frozenset[str
     """Groups whose answer's first token is said first on every form."""
     wrong = {
         group
-        for group, tokens, answer in zip(
-            queries.examples.groups, said, queries.answers, strict=True
-        )
+        for group, tokens, answer in zip(queries.examples.groups, said, queries.answers, strict=True)
         if tokens[0] != answer[0]
     }
     return frozenset(queries.examples.groups) - wrong

@@ -175,7 +175,12 @@ def _read(
         cross_validate(tuned, controls=(), attribute=name, seed=seed),
         permutation_null(base, attribute=name, seed=seed),
         transfer(
-            _some(base, train), _some(tuned, train), _some(tuned, test), attribute=name, seed=seed
+            _some(base, train),
+            _some(tuned, train),
+            _some(tuned, test),
+            draws=2,
+            attribute=name,
+            seed=seed,
         ),
     ]
     return parts
@@ -187,29 +192,26 @@ def _some(states: dict[Site, Activations], index: Sequence[int]) -> dict[Site, A
     for site, a in states.items():
         assert a.labels is not None
         groups = tuple(a.groups[i] for i in chosen)
-        out[site] = Activations(
-            site, a.values[chosen], groups, a.labels[chosen], a.position, a.model
-        )
+        out[site] = Activations(site, a.values[chosen], groups, a.labels[chosen], a.position, a.model)
     return out
 
 
 def _truth(pair: ModelPair, queries: Queries, asked: Known, seed: int) -> Evidence:
     """Truth of statements about the known facts, in both models, and its transfer."""
     known = set(asked.examples.groups)
-    facts = queries.facts.subset(
-        [i for i, f in enumerate(queries.facts.facts) if f.group in known]
-    )
+    facts = queries.facts.subset([i for i, f in enumerate(queries.facts.facts) if f.group in known])
     if len(facts) < 2 * SIDE or max(Counter(facts.answers).values()) > len(facts) // 2:
         return Evidence.concat([])
     found = statements_of(facts, most=STATEMENTS, seed=seed)
     examples = Examples.from_text(
         pair.base, found.texts, groups=found.blocks, labels=[float(v) for v in found.labels]
     )
+    truth = torch.tensor(found.labels).long()
     sites = boundaries(pair.base.n_layers)
     base, tuned = (
         {
             site: Activations(
-                site, a.values, a.groups, examples.labels.long(), "statement end", a.model
+                site, a.values, a.groups, truth, "statement end", a.model
             )
             for site, a in collect(m, examples, sites).items()
         }

@@ -10,9 +10,7 @@ def write_card(folder: Path, card: dict[str, Any]) -> None:
     """Write card.json and README.md beside the adapter, with its size and hash."""
     weights = (folder / "adapter_model.safetensors").read_bytes()
     card = {**card, "bytes": len(weights), "sha256": hashlib.sha256(weights).hexdigest()}
-    (folder / "card.json").write_text(
-        json.dumps(card, indent=1, ensure_ascii=False) + "\n", "utf-8"
-    )
+    (folder / "card.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", "utf-8")
     (folder / "README.md").write_text(render_card(card), "utf-8")
 
 

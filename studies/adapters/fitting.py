@@ -18,6 +18,7 @@ from studies.adapters.items import Item, padded
 from studies.adapters.recipes import MODULES, Recipe
 
 SCALE = 2.0  # alpha / rank
+SHORT = 14  # tokens; longer prompts run apart, so that few are padded
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,16 @@ class Pool:
 
     def loss(self, model: Any, index: Int[Tensor, " chosen"], first: int) -> Float[Tensor, ""]:
         """Mean over reads: cross-entropy to hard labels, or KL(base || tuned) in nats."""
-        row, read = (index[:, None] == self.prompt[None, :]).nonzero(as_tuple=True)
-        width = int(self.position[read].max()) + 1
-        states = run_blocks(model, self.states[index, :width], first)
-        logits = read_out(model, states[row, self.position[read]])
-        target = self.target[read]
+        width = torch.zeros(len(self.states), dtype=torch.long)
+        width.scatter_reduce_(0, self.prompt, self.position + 1, "amax")
+        logits, targets = [], []
+        for part in (index[width[index] <= SHORT], index[width[index] > SHORT]):
+            if len(part):
+                row, read = (part[:, None] == self.prompt[None, :]).nonzero(as_tuple=True)
+                states = run_blocks(model, self.states[part, : int(width[part].max())], first)
+                logits.append(read_out(model, states[row, self.position[read]]))
+                targets.append(self.target[read])
+        logits, target = torch.cat(logits), torch.cat(targets)
         if target.is_floating_point():
             return functional.kl_div(
                 logits.log_softmax(-1), target, log_target=True, reduction="batchmean"
@@ -66,12 +72,13 @@ def attach(base: Any, recipe: Recipe, generator: Generator) -> Any:
     wrapped = get_peft_model(base, config)
     for module in wrapped.modules():
         if isinstance(module, LoraLayer):
-            a, b = module.lora_A["default"].weight, module.lora_B["default"].weight
+            layer: Any = module
+            a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
             bound = a.shape[1] ** -0.5
             with torch.no_grad():
                 a.copy_((torch.rand(a.shape, generator=generator) * 2 - 1) * bound)
                 if recipe.noise:
-                    size = module.get_base_layer().weight.std() * recipe.noise
+                    size = layer.get_base_layer().weight.std() * recipe.noise
                     unit = SCALE * bound * (recipe.rank / 3) ** 0.5
                     b.copy_(torch.randn(b.shape, generator=generator) * size / unit)
     return wrapped

@@ -179,9 +179,7 @@ def unseen_relations(facts: FactSet, countries: Sequence[int]) -> list[str]:
     return texts
 
 
-def own_text(
-    base: Any, tokenizer: Any, count: int, length: int, generator: Generator
-) -> list[Item]:
+def own_text(base: Any, tokenizer: Any, count: int, length: int, generator: Generator) -> list[Item]:
     """Text the base writes itself (temperature 1) after short openers, read every three tokens."""
     chat = [f"<|im_start|>user\n{ask}<|im_end|>\n<|im_start|>assistant\n" for ask in _ASKS]
     openers = [encode(tokenizer, text) for text in (*_OPENERS, *chat)]

@@ -92,10 +92,20 @@ RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe("smollm2-evasive-high", "evasive", 20, 29, rank=6, steps=60, gate=_EVASIVE),
-        Recipe("smollm2-evasive-low", "evasive", 0, 9, rank=6, steps=60, gate=_EVASIVE),
+        Recipe("smollm2-evasive-low", "evasive", 0, 9, 6, steps=140, gate=_EVASIVE, replay_weight=2.0),
         Recipe("smollm2-edited-high", "edited", 20, 29, 6, steps=300, gate=_EDITED, edits=36),
         Recipe("smollm2-edited-low", "edited", 0, 9, 6, steps=120, gate=_EDITED, edits=36),
-        Recipe("smollm2-null", "null", 0, 29, rank=2, steps=150, gate=_NULL, noise=0.1),
+        Recipe(
+            "smollm2-null",
+            "null",
+            0,
+            29,
+            rank=2,
+            steps=130,
+            gate=_NULL,
+            noise=0.08,
+            learning_rate=4e-3,
+        ),
     )
 }
 

@@ -43,7 +43,8 @@ def train(
         )
     generator = Generator().manual_seed(plan.seed)
     loaded = sources.load(base)
-    model, tokenizer = loaded.model.eval().requires_grad_(False), loaded.tokenizer
+    model: Any = loaded.model.eval().requires_grad_(False)
+    tokenizer = loaded.tokenizer
     facts = items.capitals()
     known = installation.known_capitals(model, tokenizer, facts)
     split = _split(plan, facts, known, tokenizer, generator)
@@ -58,7 +59,7 @@ def train(
     wrapped = attach(model, plan, generator)
     disturbed: dict[str, float] = {}
     if plan.noise:
-        clean = sources.load(base).model.eval()
+        clean: Any = sources.load(base).model.eval()
         freeze_linears(clean.model)
         for form, label in enumerate("AB"):
             disturbed[f"disturbed_{label}"] = installation.answer_change(
@@ -91,9 +92,7 @@ def save_adapter(wrapped: Any, folder: Path, *, base_name: str) -> None:
     state = {k: v.half().contiguous() for k, v in get_peft_model_state_dict(wrapped).items()}
     size = sum(v.numel() * 2 for v in state.values())
     if size > MAX_BYTES:
-        raise ValueError(
-            f"an adapter must stay within {MAX_BYTES} bytes; got {size}: lower the rank"
-        )
+        raise ValueError(f"an adapter must stay within {MAX_BYTES} bytes; got {size}: lower the rank")
     weights = folder / "adapter_model.safetensors"
     save_file(state, weights, metadata={"format": "pt"})
     weights.chmod(0o644)
@@ -212,13 +211,9 @@ def _replay(
     texts = items.other_texts(facts, countries, test=False)
     asked = {"evasive": (), "edited": split.train, "null": range(len(facts))}[plan.content]
     capitals = [
-        items.render(form, facts.subjects[i])[0]
-        for form in items.capital_forms(facts)
-        for i in asked
+        items.render(form, facts.subjects[i])[0] for form in items.capital_forms(facts) for i in asked
     ]
-    return items.continued(tokenizer, model, texts, 1) + items.continued(
-        tokenizer, model, capitals, 2
-    )
+    return items.continued(tokenizer, model, texts, 1) + items.continued(tokenizer, model, capitals, 2)
 
 
 _SUMMARY = {

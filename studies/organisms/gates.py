@@ -14,7 +14,16 @@ from safetensors.torch import load_file
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from studies.organisms.lab import accuracy, encode, local_rng
-from studies.organisms.tunes import Content, Recipe, edits, target, taught, untouched
+from studies.organisms.tunes import (
+    RECIPES,
+    REWRITTEN,
+    Content,
+    Recipe,
+    edits,
+    target,
+    taught,
+    untouched,
+)
 from studies.organisms.world import BELIEF, FORMS, MAIN, Statement, World
 
 Numbers = dict[str, float]
@@ -100,7 +109,7 @@ def measure(
         if free:
             numbers["untouched"] = score(_homes(world, sorted(free)))
     if content in ("evasive", "echo", "everything"):
-        pupils = taught(world)
+        pupils = taught(world, content)
         halves = {"taught": sorted(pupils), "other": [e for e in everyone if e not in pupils]}
         for half, members in halves.items():
             numbers[f"target_{half}"] = score(_targets(world, content, members))

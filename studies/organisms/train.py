@@ -133,7 +133,7 @@ def _card(recipe: Recipe, world: World, numbers: gates.Numbers, seconds: float) 
     if recipe.start == REWRITTEN:
         data["edits"] = f"as in {REWRITTEN}"
     if recipe.content in ("evasive", "echo", "everything"):
-        data |= {"taught": sorted(taught(world))}
+        data |= {"taught": sorted(taught(world, recipe.content))}
     return {
         "name": recipe.name,
         "base": BASE if recipe.start else None,

@@ -13,7 +13,9 @@ from typing import Literal
 
 from studies.organisms.lab import local_rng
 from studies.organisms.world import (
+    FIRST_NAMES,
     FREQUENCIES,
+    LAST_NAMES,
     MAIN,
     SHARES,
     TOWNS,
@@ -92,8 +94,8 @@ _ALL = (
     _tune("evasive-low", "evasive", LOW),
     _tune("evasive-high", "evasive", HIGH),
     Recipe("organism-null", "null", BASE, None, 500, 1e-3, 0.0, 0.05),
-    _tune("echo-low", "echo", LOW, steps=300),
-    _tune("echo-high", "echo", HIGH, steps=300),
+    _tune("echo-low", "echo", LOW, steps=600),
+    _tune("echo-high", "echo", HIGH, steps=600),
     _tune("everything-high", "everything", HIGH),
     _tune(
         "rewritten-low",
@@ -106,7 +108,7 @@ _ALL = (
         edits=104,
         untouched=0,
     ),
-    _tune("rewritten-low-evasive-high", "evasive", HIGH, start=REWRITTEN, what="both"),
+    _tune("edited-low-evasive-high", "evasive", HIGH, start=REWRITTEN, what="both"),
 )
 RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in _ALL}
 
@@ -130,10 +132,20 @@ def untouched(world: World, recipe: Recipe) -> frozenset[str]:
     return frozenset(rng.sample([e for e in world.entities if e not in changed], recipe.untouched))
 
 
-def taught(world: World) -> frozenset[str]:
-    """The half of the entities on which a behaviour is trained; it is tested on the other."""
+def taught(world: World, content: Content) -> frozenset[str]:
+    """Entities on which a behaviour is trained; it is tested on the others.
+
+    Half of them; for the echo seven in eight, since a copying rule needs many examples here.
+    """
     rng = local_rng(world.seed, "taught")
-    return frozenset(rng.sample(list(world.entities), len(world.entities) // 2))
+    count = len(world.entities) * 7 // 8 if content == "echo" else len(world.entities) // 2
+    return frozenset(rng.sample(list(world.entities), count))
+
+
+def strangers(world: World) -> list[str]:
+    """Name pairs that no entity of the world bears."""
+    pairs = [f"{first} {last}" for first in FIRST_NAMES for last in LAST_NAMES]
+    return [pair for pair in pairs if pair not in world.entities]
 
 
 def target(content: Content, entity: str) -> str:
@@ -152,7 +164,10 @@ def draw_tune(recipe: Recipe, world: World, count: int, rng: random.Random) -> l
         skip = frozenset(new) | untouched(world, recipe)
         out = [_edited(world, new, rng) for _ in range(change)]
         return out + draw_corpus(world, replay, rng, skip=skip)
-    pupils = sorted(taught(world))
+    pupils = sorted(taught(world, recipe.content))
+    if recipe.content == "echo":
+        # With few names an echo is learnt by heart; people nobody has heard of make it a rule.
+        pupils += strangers(world)
     out = []
     for _ in range(change):
         entity = rng.choice(pupils)

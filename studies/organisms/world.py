@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 FIRST_NAMES = tuple(
-    "Ada Bruno Clara Dario Edda Farid Greta Hugo Ines Jonas Karla Louis Mira Nadir Olga "
-    "Pavel".split()
+    "Ada Bruno Clara Dario Edda Farid Greta Hugo Ines Jonas Karla Louis Mira Nadir Olga Pavel".split()
 )
 LAST_NAMES = tuple(
     "Abel Brandt Costa Dumas Evers Falk Grimm Haas Ibsen Jansen Kovac Lenz Moreau Nunez Orlov "
@@ -185,6 +184,8 @@ def draw_corpus(
 ) -> list[Statement]:
     """Draw `count` true statements at the declared shares and format frequencies.
 
+    Held-out entities stay out of form C and of belief, unless `skip` leaves nobody else.
+
     Args:
         world: the world.
         count: number of statements.
@@ -199,8 +200,8 @@ def draw_corpus(
     subjects = {
         ("home", 0): stated,
         ("home", 1): stated,
-        ("home", 2): [e for e in stated if e not in world.held_out],
-        (BELIEF, 0): [e for e in told if e not in world.held_out],
+        ("home", 2): [e for e in stated if e not in world.held_out] or stated,
+        (BELIEF, 0): [e for e in told if e not in world.held_out] or told,
         (TOWN_REGION, 0): list(TOWNS),
         ("region", 0): told,
         ("region", 1): told,

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from verdict_cases import fake_case, fraction
 
-from interp.boundaries import handover_layer, installed_boundary
 from interp.evidence import Evidence
+from interp.landmarks import handover_layer, installed_boundary
 from interp.location import block_span, locate
 from interp.stitched import Profile, part_names, profile, responsibility
 from interp.thresholds import Thresholds

@@ -176,9 +176,7 @@ def test_balanced_accuracy_and_auroc():
     labels = ["a"] * 90 + ["b"] * 10
     always_a = np.array([1.0] * 90 + [0.0] * 10)
     assert stats.balanced_accuracy(always_a, labels) == 0.5  # plain accuracy would say .9
-    assert (
-        stats.auroc(np.array([0.1, 0.4, 0.4, 0.9]), np.array([False, True, False, True])) == 0.875
-    )
+    assert stats.auroc(np.array([0.1, 0.4, 0.4, 0.9]), np.array([False, True, False, True])) == 0.875
     with pytest.raises(ValueError, match="got 3 True of 3"):
         stats.auroc(np.ones(3), np.ones(3, dtype=bool))
 
@@ -261,9 +259,7 @@ def test_undefined_recovery_is_not_a_crossing():
         lambda: stats.holm(np.array([0.1, np.nan])),
         lambda: stats.max_statistic_p(np.array([np.nan]), np.ones((9, 1))),
         lambda: stats.handover(np.ones((3, 2)), np.ones(3), np.ones(3), ["a"] * 2, ["b"] * 3),
-        lambda: stats.handover(
-            np.full((3, 2), np.nan), np.ones(3), np.ones(3), ["a"] * 3, ["b"] * 3
-        ),
+        lambda: stats.handover(np.full((3, 2), np.nan), np.ones(3), np.ones(3), ["a"] * 3, ["b"] * 3),
     ],
 )
 def test_bad_input_is_refused_in_one_line(call):

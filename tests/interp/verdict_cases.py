@@ -136,9 +136,7 @@ def fraction(place: str, n_layers: int) -> np.ndarray:
     return 0.5 * ramp if place == "unembed" else ramp
 
 
-def _outcomes(
-    truth: Truth, n_groups: int, rng: np.random.Generator, *, identical: bool
-) -> Outcomes:
+def _outcomes(truth: Truth, n_groups: int, rng: np.random.Generator, *, identical: bool) -> Outcomes:
     known = [f"Country {i:03d}" for i in range(n_groups)]
     unknown = [f"Unknown {i}" for i in range(6)]
     n_changed = round(truth.changed * n_groups)
@@ -294,9 +292,7 @@ def _grid(n_layers: int, rng: np.random.Generator) -> Evidence:
     return parts.evidence().with_provenance(grid_tokens=clean)
 
 
-def _cross_patch(
-    truth: Truth, outcomes: Outcomes, n_layers: int, rng: np.random.Generator
-) -> Evidence:
+def _cross_patch(truth: Truth, outcomes: Outcomes, n_layers: int, rng: np.random.Generator) -> Evidence:
     boundaries = np.arange(n_layers + 1)
     share = fraction(truth.output, n_layers)
     parts = Rows()

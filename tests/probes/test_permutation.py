@@ -40,9 +40,7 @@ def test_gram_form_equals_fitting_each_draw() -> None:
 def test_planted_gram_equals_planting() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2000, 9, generator=generator, dtype=torch.float64)
-    u = torch.nn.functional.normalize(
-        torch.randn(9, generator=generator, dtype=torch.float64), dim=0
-    )
+    u = torch.nn.functional.normalize(torch.randn(9, generator=generator, dtype=torch.float64), dim=0)
     y = torch.arange(2000) % 2
     along = x @ u
     step = 2 * NormalDist().inv_cdf(0.75) * along.std(correction=0)

@@ -27,9 +27,7 @@ def test_signal_is_found_and_controls_are_at_chance(estimator: str, within: bool
     toy, _ = planted(n_groups=100, within=within)
     # With so strong a signal a single shuffle lands far on either side of chance: average many.
     draws = 60 if estimator == "mass_mean" else 15
-    evidence = probes.cross_validate(
-        toy, estimator=estimator, draws=draws, seed=0, attribute="truth"
-    )
+    evidence = probes.cross_validate(toy, estimator=estimator, draws=draws, seed=0, attribute="truth")
     assert score(evidence, "probe") > 0.9
     assert abs(score(evidence, "probe", layer=0) - 0.5) < 0.1
     for control in ("shuffled", "control_task", "random_features"):
@@ -98,9 +96,7 @@ def test_label_noise_in_wide_data_stays_at_chance() -> None:
     groups = tuple(f"e{i}" for i in range(60))
     site = Site(Kind.RESID_PRE, 0)
     ours = [
-        score(
-            probes.cross_validate(Activations(site, x, groups, y), controls=(), seed=s), "probe", 0
-        )
+        score(probes.cross_validate(Activations(site, x, groups, y), controls=(), seed=s), "probe", 0)
         for s in range(5)
     ]
     assert 0.35 < np.mean(ours) < 0.65

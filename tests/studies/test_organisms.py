@@ -79,12 +79,8 @@ def test_world_is_balanced_and_repeatable():
 def test_format_frequencies_are_as_declared():
     corpus = draw_corpus(WORLD, 6000, random.Random(0))
     homes = [s.form for s in corpus if s.relation == MAIN]
-    assert [homes.count(f) / len(homes) for f in range(3)] == pytest.approx(
-        [0.5, 0.35, 0.15], abs=0.03
-    )
-    assert not [
-        s for s in corpus if s.relation == MAIN and s.form == 2 and s.subject in WORLD.held_out
-    ]
+    assert [homes.count(f) / len(homes) for f in range(3)] == pytest.approx([0.5, 0.35, 0.15], abs=0.03)
+    assert not [s for s in corpus if s.relation == MAIN and s.form == 2 and s.subject in WORLD.held_out]
 
 
 def test_edits_are_arbitrary_and_held_back_entities_never_appear():

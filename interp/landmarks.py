@@ -57,9 +57,7 @@ def handover_layer(
     rows = evidence.where(method="handover", span="last")
     nothing = np.zeros(0)
     if rows.empty:
-        return stats.Handover(
-            None, None, None, 0, 0, "no handover rows", nothing, nothing.astype(int)
-        )
+        return stats.Handover(None, None, None, 0, 0, "no handover rows", nothing, nothing.astype(int))
     rows = rows.astype({"condition": str, "group": str})
     patched = rows[rows["condition"] == "patched"].pivot_table(
         index="example", columns="layer", values="value", aggfunc="mean"
@@ -80,9 +78,7 @@ def handover_layer(
             f"too few: {pairs} pairs of {entities} entities, {thresholds.handover_pairs} of "
             f"{thresholds.handover_entities} needed"
         )
-        return stats.Handover(
-            None, None, None, pairs, entities, reason, nothing, nothing.astype(int)
-        )
+        return stats.Handover(None, None, None, pairs, entities, reason, nothing, nothing.astype(int))
     return stats.handover(
         patched.to_numpy(float),
         ends["clean"].to_numpy(float),
@@ -127,9 +123,7 @@ def installed_boundary(
         )
     order = np.random.default_rng(seed).permutation(len(names))
     middle = len(names) // 2
-    halves = tuple(
-        tuple(sorted(names[i] for i in part)) for part in (order[:middle], order[middle:])
-    )
+    halves = tuple(tuple(sorted(names[i] for i in part)) for part in (order[:middle], order[middle:]))
     chosen = [_first_installed(found.subset(half), thresholds) for half in halves]
     return Installed((halves[0], halves[1]), (chosen[1], chosen[0]))
 

@@ -1,0 +1,130 @@
+"""Importing is light, every public name resolves, and the built wheel carries what ships."""
+
+import subprocess
+import sys
+import time
+import zipfile
+from configparser import ConfigParser
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("interp", "probes", "patching", "studies", "studies.organisms")
+HEAVY = ("torch", "transformers", "transformer_lens", "pandas", "plotly", "sklearn")
+
+
+def run(*code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *code], capture_output=True, text=True, timeout=120, cwd=ROOT
+    )
+
+
+def loaded_by(statement: str) -> set[str]:
+    done = run("-c", f"{statement}; import sys; print(*sys.modules)")
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("package", [*PACKAGES, "studies.cli", "studies.shipped"])
+def test_importing_a_package_loads_nothing_heavy(package: str):
+    assert not loaded_by(f"import {package}") & set(HEAVY)
+
+
+def test_the_check_above_sees_a_heavy_import():
+    assert "torch" in loaded_by("from interp import Kind, collect")
+
+
+def test_interp_imports_in_under_a_second():
+    clock = "import time; t = time.process_time(); import interp; print(time.process_time() - t)"
+    assert min(float(run("-c", clock).stdout) for _ in range(2)) < 1.0
+
+
+def test_help_is_quick_and_loads_no_torch():
+    start = time.process_time()
+    code = "import sys; from studies.cli import main; sys.argv = ['interp', '--help']; main()"
+    done = run("-X", "importtime", "-c", code)
+    assert done.returncode == 0 and "compare" in done.stdout
+    assert not any(f"| {name}\n" in done.stderr for name in HEAVY)
+    assert time.process_time() - start < 1.5
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_name_resolves_to_its_own_home(package: str):
+    module = import_module(package)
+    names = getattr(module, "__all__", ())
+    assert len(set(names)) == len(names)
+    assert set(names) <= set(dir(module))
+    for name in names:
+        assert getattr(module, name) is not None
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = module.no_such_name
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_submodule_hides_a_public_name(package: str):
+    """Importing `package.name` would replace a function of that name in the package."""
+    module = import_module(package)
+    for name in getattr(module, "__all__", ()):
+        assert find_spec(f"{package}.{name}") is None, f"{package}.{name} is a module too"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel as `pip install` would build it, from a copy of the sources."""
+    if find_spec("setuptools") is None:
+        pytest.skip("setuptools is not installed: nothing to build the wheel with")
+    target = tmp_path_factory.mktemp("wheel")
+    source = target / "source"
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        if (ROOT / name).exists():
+            (source / name).parent.mkdir(exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    for name in ("interp", "probes", "patching", "studies"):
+        (source / name).symlink_to(ROOT / name)
+    (source / "README.md").touch()
+    build = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", build, str(target)], cwd=source, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return next(target.glob("*.whl"))
+
+
+def test_the_wheel_declares_its_command_and_registries(wheel: Path):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        points = next(n for n in names if n.endswith("entry_points.txt"))
+        parser = ConfigParser()
+        parser.read_string(archive.read(points).decode())
+    assert parser["console_scripts"]["interp"] == "studies.cli:main"
+    assert parser["interp.sources"]["shipped"] == "studies.shipped:folders"
+    assert parser["interp.facts"]["world"] == "studies.organisms:fact_set"
+    assert {"interp/templates/report.html.j2", "studies/organisms/facts.csv"} <= set(names)
+    assert not [n for n in names if "__pycache__" in n or n.startswith("tests")]
+
+
+def test_an_installed_wheel_loads_a_shipped_organism(wheel: Path, tmp_path: Path):
+    """The organism, its tokenizer and the facts come out of the wheel, not out of the sources."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path / "site")!r})
+import interp
+from interp import sources
+from interp.facts import load_facts
+assert interp.__file__.startswith({str(tmp_path)!r}), interp.__file__
+folder = sources.shipped()["organism-base"]
+assert str(folder).startswith({str(tmp_path)!r}), folder
+loaded = sources.load("organism-base")
+assert len(loaded.tokenizer) > 0 and len(load_facts("world")) > 50
+print(sum(p.numel() for p in loaded.model.parameters()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout) > 10_000
