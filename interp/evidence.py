@@ -190,6 +190,6 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _named(column: pd.Series) -> bool:
-    """Whether a column is already a category of strings."""
+    """Whether a column is already a category of strings, of the one dtype that `astype` gives."""
     kind = column.dtype
-    return isinstance(kind, pd.CategoricalDtype) and isinstance(kind.categories.dtype, pd.StringDtype)
+    return isinstance(kind, pd.CategoricalDtype) and kind.categories.dtype == pd.StringDtype()

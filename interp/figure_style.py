@@ -35,8 +35,8 @@ _FONT = "Arial, Helvetica, Liberation Sans, sans-serif"
 _LINE, _GRID = "#4A4A4A", "#E9E9E9"
 _AXIS = {
     "showline": True, "linecolor": _LINE, "linewidth": 1, "ticks": "outside", "ticklen": 3,
-    "tickcolor": _LINE, "gridcolor": _GRID, "zeroline": False, "title": {"standoff": 7, "font": {"size": 10.5}},
-    "automargin": False,
+    "tickcolor": _LINE, "gridcolor": _GRID, "zeroline": False, "automargin": False,
+    "title": {"standoff": 7, "font": {"size": 10.5}},
 }  # fmt: skip
 
 TEMPLATE = go.layout.Template(
@@ -176,32 +176,34 @@ def tint(colour: str, opacity: float) -> str:
     return f"rgba({red},{green},{blue},{opacity})"
 
 
-def mark(
-    figure: go.Figure,
-    x: float | None,
-    text: str,
-    *,
-    high: bool = True,
-    rows: int = 1,
-    columns: int = 1,
-) -> None:
+def mark(figure: go.Figure, x: float | None, text: str, *, high: bool = True) -> None:
     """A thin vertical line with a small label, in every panel; nothing if there is no place."""
     if x is None:
         return
-    for row in range(1, rows + 1):
-        for column in range(1, columns + 1):
-            figure.add_vline(
-                x=x, line={"color": _LINE, "width": 1, "dash": "dot"}, row=row, col=column,
-                annotation={"text": plain(text), "font": {"size": 10, "color": _LINE},
-                            "xanchor": "left", "xshift": 1, "yanchor": "top" if high else "bottom"},
-                annotation_position="top right" if high else "bottom right",
-            )  # fmt: skip
+    figure.add_vline(
+        x=x, line={"color": _LINE, "width": 1, "dash": "dot"},
+        annotation={"text": plain(text), "font": {"size": 10, "color": _LINE},
+                    "xanchor": "left", "xshift": 1, "yanchor": "top" if high else "bottom"},
+        annotation_position="top right" if high else "bottom right",
+    )  # fmt: skip
 
 
-def level(figure: go.Figure, y: float, *, row: int = 1, column: int = 1, dash: str = "solid") -> None:
-    """A thin horizontal reference line."""
-    line = {"color": "#B5B5B5", "width": 1, "dash": dash}
-    figure.add_hline(y=y, line=line, row=row, col=column, layer="below")
+def rule(
+    figure: go.Figure,
+    *,
+    x: float | None = None,
+    y: float | None = None,
+    at: tuple[int, int] = (1, 1),
+    dash: str = "solid",
+    colour: str = "#B5B5B5",
+) -> None:
+    """A thin reference line in one panel, vertical at `x` or horizontal at `y`, below the data."""
+    where: dict[str, Any] = {"row": at[0], "col": at[1], "layer": "below"}
+    line = {"color": colour, "width": 1, "dash": dash}
+    if x is not None:
+        figure.add_vline(x=x, line=line, **where)
+    if y is not None:
+        figure.add_hline(y=y, line=line, **where)
 
 
 def heat(

@@ -28,12 +28,12 @@ from interp.figure_style import (
     figure_json,
     heat,
     labelled,
-    level,
     mark,
     numbers,
     panels,
     plain,
     plotly_javascript,
+    rule,
     shorten,
     visible,
 )
@@ -139,7 +139,7 @@ def transfer_curves(table: pd.DataFrame, *, attribute: str) -> go.Figure:
     if has_cosine:
         figure.update_yaxes(range=[-1.04, 1.04], row=2)
         for j in range(1, len(spans) + 1):
-            level(figure, 0.0, row=2, column=j)
+            rule(figure, y=0.0, at=(2, j))
     if len(blocks) > 1:
         figure.update_xaxes(title_text="", row=1)
     return figure
@@ -157,7 +157,7 @@ def handover_curves(table: pd.DataFrame, *, handover: float | None) -> go.Figure
         entries=[_place(s) for s in spans], width=SINGLE, row_height=190,
     )  # fmt: skip
     for value, dash in ((0.0, "solid"), (0.5, "dot"), (1.0, "solid")):
-        level(figure, value, dash=dash)
+        rule(figure, y=value, dash=dash)
     for span in spans:
         colour, dash = styles.get(span, (GREEN, "dash"))
         curve(figure, table[table["span"] == span], name=_place(span), colour=colour, dash=dash)
@@ -245,8 +245,8 @@ def stitch_curves(table: pd.DataFrame, *, cut: float | None, handover: float | N
             line = part[part["series"] == key]
             if len(line):
                 curve(figure, line, name=name, colour=colour, at=(1, j), legend=j == 1)
-    mark(figure, cut, "cut", columns=len(titles))
-    mark(figure, handover, "κ", high=False, columns=len(titles))
+    mark(figure, cut, "cut")
+    mark(figure, handover, "κ", high=False)
     return figure
 
 
@@ -271,7 +271,7 @@ def responsibility_bars(
                  "color": "#333333"} if any(a is not None for a in above) else None,
         hovertemplate="%{customdata}: %{y:.3g}<extra></extra>",
     )  # fmt: skip
-    level(figure, 0.0)
+    rule(figure, y=0.0)
     if span is not None and str(int(span[0])) in parts and str(int(span[1])) in parts:
         first, last = (parts.index(str(int(b))) for b in span)
         figure.add_vrect(
@@ -302,7 +302,7 @@ def shared_shift_curves(
         entries=[_SHIFTS[c][0] for c in conditions],
     )  # fmt: skip
     for value in (low, high):
-        level(figure, value, dash="dot")
+        rule(figure, y=value, dash="dot")
     for condition in conditions:
         name, colour, dash = _SHIFTS[condition]
         line = table[table["condition"] == condition]
@@ -329,13 +329,13 @@ def cross_patch_curves(table: pd.DataFrame, *, handover: float | None) -> go.Fig
     )  # fmt: skip
     for j, model in enumerate(models, start=1):
         for value in (0.0, 1.0):
-            level(figure, value, column=j)
+            rule(figure, y=value, at=(1, j))
         for span in spans:
             line = table[(table["model"] == model) & (table["span"] == span)]
             if len(line):
                 curve(figure, line, name=_place(span), colour=colours.get(span, GREEN), at=(1, j),
                       legend=j == 1)  # fmt: skip
-    mark(figure, handover, "κ", columns=len(models))
+    mark(figure, handover, "κ")
     return figure
 
 
@@ -354,7 +354,7 @@ def claim_dots(table: pd.DataFrame, *, margin: float) -> go.Figure:
     )  # fmt: skip
     order = list(range(len(labels)))
     for j, column in enumerate(("selectivity", "effect"), start=1):
-        figure.add_vline(x=0, line={"color": "#B5B5B5", "width": 1}, row=1, col=j, layer="below")
+        rule(figure, x=0.0, at=(1, j))
         for grade in grades:
             chosen = (table["grade"] == grade).to_numpy()
             part = table[chosen]
@@ -378,8 +378,7 @@ def claim_dots(table: pd.DataFrame, *, margin: float) -> go.Figure:
         hovertemplate="control task: %{x:.3g}<extra></extra>", row=1, col=2,
     )  # fmt: skip
     for side in (-margin, margin):
-        line = {"color": "#B5B5B5", "width": 1, "dash": "dot"}
-        figure.add_vline(x=side, line=line, row=1, col=2, layer="below")  # pyright: ignore
+        rule(figure, x=side, at=(1, 2), dash="dot")
     figure.update_yaxes({**labelled(labels), "range": [len(labels) - 0.4, -0.6]})
     figure.update_yaxes(showticklabels=False, row=1, col=2)
     figure.update_xaxes(title_text="share of clean − corrupted", row=1, col=2)

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -51,7 +50,6 @@ METHODS = (
 )  # fmt: skip
 
 
-@runtime_checkable
 @dataclass(frozen=True)
 class Written:
     """What a report left on disk, and what a user should be told (for instance: no browser found)."""

@@ -100,7 +100,7 @@ def handover_pairs(evidence: Evidence, *, smallest: float, most: int = 40) -> pd
         recovery = patched.sub(corrupted, axis=0).div(size.where(size.abs() >= smallest), axis=0)
         recovery = recovery.loc[size.sort_values(ascending=False).index[:most]]
         names = part.drop_duplicates("example").set_index("example")["group"]
-    long = recovery.reset_index().melt("example", var_name="layer", value_name="value")
+        long = recovery.reset_index().melt("example", var_name="layer", value_name="value")
         label = [str(names[e]).replace(SEPARATOR, " ← ") for e in long["example"]]
         out.append(long.assign(span=span, pair=label)[["span", "pair", "layer", "value"]])
     return pd.concat(out, ignore_index=True) if out else pd.DataFrame(
@@ -262,7 +262,9 @@ def _by_series(rows: pd.DataFrame, keys: Sequence[str], seed: int) -> pd.DataFra
     return pd.concat(out, ignore_index=True)
 
 
-def _rows(bounds: tuple[Array, Array, Array], layers: Sequence[Any], n: int, **key: object) -> pd.DataFrame:
+def _rows(
+    bounds: tuple[Array, Array, Array], layers: Sequence[Any], n: int, **key: object
+) -> pd.DataFrame:
     estimate, low, high = bounds
     table = pd.DataFrame({"layer": layers, "estimate": estimate, "low": low, "high": high, "n": n})
     for place, (name, value) in enumerate(key.items()):

@@ -23,9 +23,9 @@ from patching.stitching import stitch
 from studies.queries import Queries, Said
 
 #: Handover pairs, pairs on a full position grid, and changed groups in cross-model patching.
-HANDOVER_PAIRS = 60
-GRID_PAIRS = 8
-CROSS_PATCHED = 24
+HANDOVER_PAIRS = 48
+GRID_PAIRS = 6
+CROSS_PATCHED = 16
 
 
 @dataclass(frozen=True, eq=False)

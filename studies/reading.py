@@ -27,11 +27,11 @@ from studies.queries import Queries
 #: An attribute is probed when each of its two sides has at least this many entities.
 SIDE = 20
 #: Attributes probed besides the placebos, the best balanced first; claims are tested on as many.
-ATTRIBUTES = 2
+ATTRIBUTES = 1
 POSITIONS = ("subject_last", "last")
 #: Claims are tested at these shares of the depth, fixed beforehand.
 DEPTHS = (0.25, 0.5, 0.75)
-CLAIM_PAIRS = 24
+CLAIM_PAIRS = 16
 STATEMENTS = 120
 
 

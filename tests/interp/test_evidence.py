@@ -87,6 +87,7 @@ def test_round_trip_through_parquet_and_csv(tmp_path: Path):
     again = Evidence.load(parquet)
     pd.testing.assert_frame_equal(again.table, found.table)
     assert again.provenance == {"seed": 1, "note": "de-quantised"}
+    assert len(Evidence.concat([again, found])) == 8, "what was read joins what was measured"
     read = pd.read_csv(csv)
     assert list(read.columns) == list(COLUMNS)
     assert read["group"].tolist()[:3] == ["Nauru", "<script>", "Côte d'Ivoire"]
