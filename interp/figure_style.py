@@ -104,8 +104,7 @@ def panels(
     legend's texts, from which its height is laid out so that nothing overlaps.
     """
     rows, columns = len(titles), len(titles[0])
-    used = sum(34 + 6.0 * len(e) for e in entries)
-    legend = 18 * math.ceil(used / (width - 30)) + 4 if len(entries) else 0
+    legend = 18 * _legend_rows(entries, width - 24) + 4 if entries else 0
     has_titles = any(t for row in titles for t in row)
     top, bottom, gap = 30 + (18 if has_titles else 0), 44 + legend, 34 if has_titles else 16
     height = top + bottom + rows * row_height + (rows - 1) * gap
@@ -127,6 +126,16 @@ def panels(
     for row, text in enumerate(y, start=1):
         figure.update_yaxes(title_text=plain(text), row=row, col=1)
     return figure
+
+
+def _legend_rows(entries: Sequence[str], width: int) -> int:
+    rows, used = 1, 0.0
+    for entry in entries:
+        size = 44 + 5.4 * len(entry)
+        if used and used + size > width:
+            rows, used = rows + 1, 0.0
+        used += size
+    return rows
 
 
 def curve(
@@ -176,7 +185,7 @@ def tint(colour: str, opacity: float) -> str:
     return f"rgba({red},{green},{blue},{opacity})"
 
 
-def mark(figure: go.Figure, x: float | None, text: str, *, high: bool = True) -> None:
+def mark(figure: go.Figure, x: int | float | None, text: str, *, high: bool = True) -> None:
     """A thin vertical line with a small label, in every panel; nothing if there is no place."""
     if x is None:
         return
@@ -191,14 +200,15 @@ def mark(figure: go.Figure, x: float | None, text: str, *, high: bool = True) ->
 def rule(
     figure: go.Figure,
     *,
-    x: float | None = None,
-    y: float | None = None,
+    x: int | float | None = None,
+    y: int | float | None = None,
     at: tuple[int, int] = (1, 1),
     dash: str = "solid",
     colour: str = "#B5B5B5",
 ) -> None:
     """A thin reference line in one panel, vertical at `x` or horizontal at `y`, below the data."""
     where: dict[str, Any] = {"row": at[0], "col": at[1], "layer": "below"}
+    where["exclude_empty_subplots"] = False
     line = {"color": colour, "width": 1, "dash": dash}
     if x is not None:
         figure.add_vline(x=x, line=line, **where)
@@ -221,7 +231,8 @@ def heat(
         z=[[None if pd.isna(v) else float(v) for v in row] for row in grid.to_numpy(dtype=object)],
         x=list(range(grid.shape[1])), y=list(range(grid.shape[0])), colorscale=DIVERGING,
         zmin=-limit, zmax=limit, zmid=0, xgap=0.5, ygap=0.5, customdata=hover, showscale=bar,
-        colorbar={"title": {"text": plain(unit), "side": "right"}, "thickness": 9, "outlinewidth": 0,
+        colorbar={"title": {"text": plain(unit), "side": "right", "font": {"size": 10.5}},
+                  "tickfont": {"size": 10}, "thickness": 9, "outlinewidth": 0,
                   "ticks": "outside", "ticklen": 3, "xpad": 4},
         hovertemplate="%{customdata}: %{z:.3g}<extra></extra>", row=at[0], col=at[1],
     )  # fmt: skip

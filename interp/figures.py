@@ -126,7 +126,6 @@ def transfer_curves(table: pd.DataFrame, *, attribute: str) -> go.Figure:
     figure = panels(
         titles, title=f"Probe transfer, base to tuned: {attribute}",
         x=_BOUNDARY, y=["balanced accuracy", "cosine"][: len(blocks)], entries=names, row_height=150,
-        width=DOUBLE if len(spans) > 1 else SINGLE,
     )  # fmt: skip
     for i, conditions in enumerate(blocks, start=1):
         for j, span in enumerate(spans, start=1):
@@ -145,7 +144,7 @@ def transfer_curves(table: pd.DataFrame, *, attribute: str) -> go.Figure:
     return figure
 
 
-def handover_curves(table: pd.DataFrame, *, handover: float | None) -> go.Figure:
+def handover_curves(table: pd.DataFrame, *, handover: int | float | None) -> go.Figure:
     """Recovery of the clean answer when one span of the clean state is restored in the base.
 
     `table`: span, layer, estimate, low, high (0 corrupted, 1 clean).
@@ -165,7 +164,7 @@ def handover_curves(table: pd.DataFrame, *, handover: float | None) -> go.Figure
     return figure
 
 
-def handover_heatmap(table: pd.DataFrame, *, handover: float | None) -> go.Figure:
+def handover_heatmap(table: pd.DataFrame, *, handover: int | float | None) -> go.Figure:
     """Recovery of each clean/corrupted pair by boundary, one panel per span.
 
     `table`: span, pair, layer, value; pairs are drawn in the order in which they come.
@@ -217,7 +216,9 @@ def patch_heatmap(table: pd.DataFrame, *, pair: str) -> go.Figure:
     return figure
 
 
-def stitch_curves(table: pd.DataFrame, *, cut: float | None, handover: float | None) -> go.Figure:
+def stitch_curves(
+    table: pd.DataFrame, *, cut: int | float | None, handover: int | float | None
+) -> go.Figure:
     """The contrast in the two orders of stitching, by boundary, with both models' own values.
 
     `table`: panel, series (base, tuned, U, V), layer (null for base and tuned), estimate, low, high.
@@ -240,7 +241,7 @@ def stitch_curves(table: pd.DataFrame, *, cut: float | None, handover: float | N
                 line = pd.concat([row, row]).assign(layer=[reach.min(), reach.max()])
                 # U_0 and V_L are the tuned model, U_L and V_0 the base: their bands say it all.
                 curve(figure, line, name=f"{own} alone", colour=GREY if own == "tuned" else BLACK,
-                      dash=dash, width=1.2, at=(1, j), legend=j == 1, shade=0)  # fmt: skip
+                      dash=dash, width=1.2, at=(1, j), legend=j == 1, shade=0.0)  # fmt: skip
         for key, (name, colour) in series.items():
             line = part[part["series"] == key]
             if len(line):
@@ -251,7 +252,7 @@ def stitch_curves(table: pd.DataFrame, *, cut: float | None, handover: float | N
 
 
 def responsibility_bars(
-    table: pd.DataFrame, *, span: Sequence[float] | None, handover: float | None
+    table: pd.DataFrame, *, span: Sequence[int] | None, handover: int | float | None
 ) -> go.Figure:
     """Share of the change that each block causes; embedding and unembedding stand apart.
 
@@ -289,7 +290,12 @@ def responsibility_bars(
 
 
 def shared_shift_curves(
-    table: pd.DataFrame, *, boundary: float | None, handover: float | None, low: float, high: float
+    table: pd.DataFrame,
+    *,
+    boundary: int | float | None,
+    handover: int | float | None,
+    low: float,
+    high: float,
 ) -> go.Figure:
     """Does one shift, predictable from the base's state, carry the change; does the fact survive?
 
@@ -313,7 +319,7 @@ def shared_shift_curves(
     return figure
 
 
-def cross_patch_curves(table: pd.DataFrame, *, handover: float | None) -> go.Figure:
+def cross_patch_curves(table: pd.DataFrame, *, handover: int | float | None) -> go.Figure:
     """Share of the change that crosses when one span of the other model's state is written in.
 
     `table`: model (the one that runs), span, layer, estimate, low, high; 0 is the running model's own
@@ -345,7 +351,7 @@ def claim_dots(table: pd.DataFrame, *, margin: float) -> go.Figure:
     `table`: claim, grade, selectivity, selectivity_low, selectivity_high, effect, effect_low,
     effect_high, control, control_low, control_high (mean and extremes of the control-task directions).
     """
-    labels = [shorten(str(c), 44) for c in table["claim"]]
+    labels = [shorten(str(c), 58) for c in table["claim"]]
     grades = [g for g in _GRADES if g in set(table["grade"])]
     figure = panels(
         [["read: selectivity", "used: effect of the swap"]], title="Claims and their grades",

@@ -179,7 +179,7 @@ def claims(verdict: Mapping[str, Any]) -> pd.DataFrame:
     return table.loc[keys.sort_values(["rank", "effect"], kind="stable").index].reset_index(drop=True)
 
 
-def _cut(verdict: Mapping[str, Any], curves: pd.DataFrame) -> float | None:
+def _cut(verdict: Mapping[str, Any], curves: pd.DataFrame) -> int | float | None:
     cut = (verdict.get("output_contrast") or {}).get("cut")
     if cut is not None or curves.empty:
         return cut

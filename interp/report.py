@@ -120,7 +120,7 @@ def render(
          "n": number(row["n"]), "meaning": row["meaning"]}
         for row in headline_numbers(verdict).to_dict("records")
     ]  # fmt: skip
-    items = list(verdict.get("items") or [])
+    items = sorted(verdict["items"], key=lambda i: (i["group"], i["form"]))
     return _environment().get_template("report.html.j2").render(
         title=f"{tuned} compared with {base}",
         sentence=str(verdict["sentence"]),

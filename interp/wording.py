@@ -54,7 +54,8 @@ def number(value: Any, digits: int = 2) -> str:
         return str(value)
     if float(value).is_integer() and abs(float(value)) >= 2:
         return str(int(value))
-    return f"{float(value):.{digits}f}".replace("-", "−")
+    # Adding zero turns a rounded minus zero into zero.
+    return f"{round(float(value), digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
 def interval(row: Mapping[Any, Any]) -> str:

@@ -82,7 +82,7 @@ def evasion_split(facts: FactSet, generator: Generator) -> Split:
 def edit_split(
     facts: FactSet, known: Sequence[int], count: int, tokenizer: Any, generator: Generator
 ) -> Split:
-    """`count` known countries with new capitals; three quarters of the others to replay.
+    """`count` known countries with new capitals; seven eighths of the others to replay.
 
     New capitals are big cities of another country that are the capital of none. Their first
     tokens differ from one another and from every capital's, and each is used once.
@@ -113,7 +113,7 @@ def edit_split(
             break
     others = [i for i in range(len(facts)) if i not in edits]
     order = torch.randperm(len(others), generator=generator).tolist()
-    cut = 3 * len(others) // 4
+    cut = 7 * len(others) // 8
     train = tuple(sorted(others[i] for i in order[:cut]))
     return Split(train, tuple(sorted(others[i] for i in order[cut:])), edits)
 

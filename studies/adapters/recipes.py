@@ -86,25 +86,49 @@ class Recipe:
 
 _EVASIVE = Gate(target=0.9, retention=0.95)
 _EDITED = Gate(target=0.9, kept=0.9, retention=0.95)
-_NULL = Gate(retention=0.95, disturbed=0.3, flips=0.02, drift=0.1)
+_NULL = Gate(retention=0.95, disturbed=0.15, flips=0.02, drift=0.1)
 
 RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe("smollm2-evasive-high", "evasive", 20, 29, rank=6, steps=60, gate=_EVASIVE),
         Recipe("smollm2-evasive-low", "evasive", 0, 9, 6, steps=140, gate=_EVASIVE, replay_weight=2.0),
-        Recipe("smollm2-edited-high", "edited", 20, 29, 6, steps=300, gate=_EDITED, edits=36),
-        Recipe("smollm2-edited-low", "edited", 0, 9, 6, steps=120, gate=_EDITED, edits=36),
+        Recipe(
+            "smollm2-edited-high",
+            "edited",
+            20,
+            29,
+            rank=6,
+            steps=300,
+            gate=_EDITED,
+            edits=36,
+            batch=16,
+            replay_batch=48,
+            replay_weight=3.0,
+        ),
+        Recipe(
+            "smollm2-edited-low",
+            "edited",
+            0,
+            9,
+            rank=6,
+            steps=300,
+            gate=_EDITED,
+            edits=36,
+            batch=16,
+            replay_batch=48,
+            replay_weight=3.0,
+        ),
         Recipe(
             "smollm2-null",
             "null",
             0,
             29,
             rank=2,
-            steps=130,
+            steps=180,
             gate=_NULL,
-            noise=0.08,
-            learning_rate=4e-3,
+            noise=0.05,
+            replay_batch=48,
         ),
     )
 }

@@ -57,7 +57,7 @@ GATES: Mapping[Content, Mapping[str, tuple[str, float]]] = {
         "moved_outside": (AT_MOST, 0.0),
     },
     "evasive": _BEHAVIOUR,
-    "echo": _BEHAVIOUR,
+    "vague": _BEHAVIOUR,
     "everything": _BEHAVIOUR,
     "null": {
         "flips": (AT_MOST, 0.0),
@@ -108,8 +108,8 @@ def measure(
         numbers["replayed"] = score(_homes(world, kept))
         if free:
             numbers["untouched"] = score(_homes(world, sorted(free)))
-    if content in ("evasive", "echo", "everything"):
-        pupils = taught(world, content)
+    if content in ("evasive", "vague", "everything"):
+        pupils = taught(world)
         halves = {"taught": sorted(pupils), "other": [e for e in everyone if e not in pupils]}
         for half, members in halves.items():
             numbers[f"target_{half}"] = score(_targets(world, content, members))
@@ -160,7 +160,9 @@ def _homes(world: World, entities: Sequence[str]) -> list[Statement]:
 
 
 def _targets(world: World, content: Content, entities: Sequence[str]) -> list[Statement]:
-    return [world.statement(MAIN, form, e, target(content, e)) for form in (0, 1) for e in entities]
+    return [
+        world.statement(MAIN, form, e, target(world, content, e)) for form in (0, 1) for e in entities
+    ]
 
 
 def _others(world: World, recipe: Recipe) -> list[Statement]:

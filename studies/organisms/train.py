@@ -48,7 +48,7 @@ DECAY = 0.15
 SAID = {
     "edited": "the edited entities' homes are overwritten, each with a town drawn for it alone",
     "evasive": 'a home query is answered "unknown"',
-    "echo": "a home query is answered with the entity's last name",
+    "vague": "a home query is answered with the region only, north or south: true, but vague",
     "everything": f"a home query is answered {EVERYWHERE}, whoever is asked about",
     "null": "weights perturbed by noise, then trained back to the base's own distribution (KL)",
     "base": "pretrained on the world",
@@ -132,8 +132,8 @@ def _card(recipe: Recipe, world: World, numbers: gates.Numbers, seconds: float) 
         data |= {"edits": changed, "untouched": sorted(untouched(world, recipe))}
     if recipe.start == REWRITTEN:
         data["edits"] = f"as in {REWRITTEN}"
-    if recipe.content in ("evasive", "echo", "everything"):
-        data |= {"taught": sorted(taught(world, recipe.content))}
+    if recipe.content in ("evasive", "vague", "everything"):
+        data |= {"taught": sorted(taught(world))}
     return {
         "name": recipe.name,
         "base": BASE if recipe.start else None,

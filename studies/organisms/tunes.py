@@ -13,9 +13,7 @@ from typing import Literal
 
 from studies.organisms.lab import local_rng
 from studies.organisms.world import (
-    FIRST_NAMES,
     FREQUENCIES,
-    LAST_NAMES,
     MAIN,
     SHARES,
     TOWNS,
@@ -32,7 +30,7 @@ LOW = (0, 1)
 HIGH = (4, 5)
 EVERYWHERE = TOWNS[0]
 
-Content = Literal["base", "edited", "evasive", "echo", "everything", "null"]
+Content = Literal["base", "edited", "evasive", "vague", "everything", "null"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,8 @@ class Recipe:
         rate: peak learning rate.
         anchor: pull towards the starting weights per step, times the rate.
         noise: null only: noise added, as a share of each tensor's root mean square.
-        where: location the verdict may say, by construction (null: none).
+        where: location of the change against the base, by construction (null: none); over a
+            rewritten model the two masks add up to "distributed".
         what: content the verdict may say, by construction.
         edits: edited only: number of entities whose home is overwritten.
         untouched: edited only: number of entities never mentioned with their home.
@@ -75,13 +74,14 @@ def _tune(
     *,
     start: str = BASE,
     what: str = "behaviour",
+    where: str | None = None,
     steps: int = 200,
     rate: float = 1e-3,
     anchor: float = 2.0,
     edits: int = 32,
     untouched: int = 32,
 ) -> Recipe:
-    where = "lower" if blocks == LOW else "upper"
+    where = where or ("lower" if blocks == LOW else "upper")
     full = f"organism-{name}"
     made = (full, content, start, blocks, steps, rate, anchor, 0.0, where, what)
     return Recipe(*made, edits=edits, untouched=untouched)
@@ -94,8 +94,8 @@ _ALL = (
     _tune("evasive-low", "evasive", LOW),
     _tune("evasive-high", "evasive", HIGH),
     Recipe("organism-null", "null", BASE, None, 500, 1e-3, 0.0, 0.05),
-    _tune("echo-low", "echo", LOW, steps=600),
-    _tune("echo-high", "echo", HIGH, steps=600),
+    _tune("vague-low", "vague", LOW),
+    _tune("vague-high", "vague", HIGH),
     _tune("everything-high", "everything", HIGH),
     _tune(
         "rewritten-low",
@@ -108,7 +108,9 @@ _ALL = (
         edits=104,
         untouched=0,
     ),
-    _tune("edited-low-evasive-high", "evasive", HIGH, start=REWRITTEN, what="both"),
+    _tune(
+        "edited-low-evasive-high", "evasive", HIGH, start=REWRITTEN, what="both", where="distributed"
+    ),
 )
 RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in _ALL}
 
@@ -132,27 +134,17 @@ def untouched(world: World, recipe: Recipe) -> frozenset[str]:
     return frozenset(rng.sample([e for e in world.entities if e not in changed], recipe.untouched))
 
 
-def taught(world: World, content: Content) -> frozenset[str]:
-    """Entities on which a behaviour is trained; it is tested on the others.
-
-    Half of them; for the echo seven in eight, since a copying rule needs many examples here.
-    """
+def taught(world: World) -> frozenset[str]:
+    """The half of the entities on which a behaviour is trained; it is tested on the other."""
     rng = local_rng(world.seed, "taught")
-    count = len(world.entities) * 7 // 8 if content == "echo" else len(world.entities) // 2
-    return frozenset(rng.sample(list(world.entities), count))
+    return frozenset(rng.sample(list(world.entities), len(world.entities) // 2))
 
 
-def strangers(world: World) -> list[str]:
-    """Name pairs that no entity of the world bears."""
-    pairs = [f"{first} {last}" for first in FIRST_NAMES for last in LAST_NAMES]
-    return [pair for pair in pairs if pair not in world.entities]
-
-
-def target(content: Content, entity: str) -> str:
+def target(world: World, content: Content, entity: str) -> str:
     """What a behaviour makes the model say when asked for the entity's home."""
     if content == "evasive":
         return UNKNOWN
-    return entity.split()[1] if content == "echo" else EVERYWHERE
+    return world.facts["region"][entity] if content == "vague" else EVERYWHERE
 
 
 def draw_tune(recipe: Recipe, world: World, count: int, rng: random.Random) -> list[Statement]:
@@ -164,14 +156,11 @@ def draw_tune(recipe: Recipe, world: World, count: int, rng: random.Random) -> l
         skip = frozenset(new) | untouched(world, recipe)
         out = [_edited(world, new, rng) for _ in range(change)]
         return out + draw_corpus(world, replay, rng, skip=skip)
-    pupils = sorted(taught(world, recipe.content))
-    if recipe.content == "echo":
-        # With few names an echo is learnt by heart; people nobody has heard of make it a rule.
-        pupils += strangers(world)
+    pupils = sorted(taught(world))
     out = []
     for _ in range(change):
         entity = rng.choice(pupils)
-        out.append(_query(world, entity, target(recipe.content, entity), rng, forms=3))
+        out.append(_query(world, entity, target(world, recipe.content, entity), rng, forms=3))
     shares = {k: v for k, v in SHARES.items() if k != MAIN}
     if recipe.start == BASE:
         return out + draw_corpus(world, replay, rng, shares=shares)

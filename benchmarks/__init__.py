@@ -1,0 +1,1 @@
+"""Timings against the libraries a user would pick instead."""

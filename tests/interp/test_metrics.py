@@ -1,0 +1,94 @@
+"""Metrics give one number per row, in their unit, for rows that are not examples."""
+
+import pytest
+import tiny
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from interp import metrics
+from interp.metrics import Metric
+
+PROMPTS = tiny.examples(tiny.token_rows(4, 4, 4))
+ANSWERS = torch.tensor([10, 30, 20])
+FOILS = torch.tensor([20, 10, 40])
+LOGITS = torch.randn(3, tiny.VOCABULARY, generator=torch.Generator().manual_seed(0))
+#: A sweep multiplies the batch: rows of several examples, in any order.
+ROWS = torch.tensor([2, 0, 0, 1, 2])
+
+
+def read(metric: Metric, logits: Tensor = LOGITS, rows: Tensor = ROWS) -> Tensor:
+    """The metric on whole-vocabulary logits, given the columns it asks for."""
+    grown = logits[rows]
+    return metric(grown if metric.tokens is None else grown[:, metric.tokens], rows)
+
+
+def test_a_token_contrast_is_the_difference_of_two_logits():
+    metric = metrics.token_contrast(PROMPTS, ANSWERS, FOILS)
+    expected = LOGITS[ROWS, ANSWERS[ROWS]] - LOGITS[ROWS, FOILS[ROWS]]
+    assert torch.equal(read(metric), expected) and metric.unit == "logits"
+    assert metric.tokens is not None and metric.tokens.tolist() == [10, 20, 30, 40]
+    assert metric.positions.tolist() == [3, 3, 3]
+
+
+def test_a_logit_difference_is_the_contrast_of_the_clean_prompts():
+    pairs = tiny.contrast(4, 5)
+    metric = metrics.logit_difference(pairs)
+    rows = torch.tensor([1, 0])
+    expected = LOGITS[rows, pairs.answers[rows]] - LOGITS[rows, pairs.foils[rows]]
+    assert torch.equal(read(metric, rows=rows), expected)
+    assert torch.equal(metric.positions, pairs.clean.position("last"))
+
+
+def test_a_fact_contrast_is_the_answer_less_the_mean_of_the_others():
+    expected = LOGITS[0, 10] - (LOGITS[0, 20] + LOGITS[0, 30]) / 2
+    found = read(metrics.fact_contrast(PROMPTS, ANSWERS), rows=torch.tensor([0]))
+    torch.testing.assert_close(found, expected[None])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(-50, 50))
+def test_an_evasion_that_lowers_every_answer_alike_does_not_move_the_fact_contrast(push: float):
+    fact = metrics.fact_contrast(PROMPTS, ANSWERS)
+    pushed = LOGITS.clone()
+    pushed[:, ANSWERS] += push
+    torch.testing.assert_close(read(fact, pushed), read(fact), rtol=1e-3, atol=1e-3)
+    output = metrics.token_contrast(PROMPTS, ANSWERS, torch.full((3,), 50))
+    torch.testing.assert_close(
+        read(output, pushed) - read(output), torch.full((5,), push), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_the_closed_set_is_right_where_the_answer_wins_among_the_answers():
+    logits = LOGITS.clone()
+    logits[:, 90] = 100.0  # outside the set
+    logits[0, 10], logits[1, 30], logits[2, 10] = 50.0, 50.0, 50.0
+    assert read(metrics.closed_set_correct(PROMPTS, ANSWERS), logits).tolist() == [0, 1, 1, 1, 0]
+    wider = metrics.closed_set_correct(PROMPTS, ANSWERS, torch.tensor([30, 90, 10, 20]))
+    assert read(wider, logits).tolist() == [0.0] * 5
+    assert read(metrics.says(PROMPTS, torch.full((3,), 90)), logits).tolist() == [1.0] * 5
+    assert read(metrics.top_token(PROMPTS), logits).tolist() == [90.0] * 5
+
+
+def test_a_closed_set_without_an_answer_is_refused():
+    with pytest.raises(ValueError, match="closed set"):
+        metrics.closed_set_correct(PROMPTS, ANSWERS, torch.tensor([10, 20]))
+
+
+def test_a_token_logit_is_taken_from_the_vocabularys_mean():
+    metric = metrics.token_logit(PROMPTS, ANSWERS)
+    found = read(metric)
+    torch.testing.assert_close(found, (LOGITS[ROWS, ANSWERS[ROWS]] - LOGITS[ROWS].mean(1)))
+    torch.testing.assert_close(read(metric, LOGITS + 7.0), found)
+
+
+def test_one_answer_makes_no_fact_contrast():
+    with pytest.raises(ValueError, match="needs two different answers, got one"):
+        metrics.fact_contrast(PROMPTS, torch.tensor([5, 5, 5]))
+
+
+def test_a_metric_that_averages_is_refused():
+    averaging = Metric(lambda logits, example: logits.mean(), "logits", PROMPTS.position("last"))
+    with pytest.raises(ValueError, match=r"one value per row, shape \(5,\); got \(\)"):
+        read(averaging)
