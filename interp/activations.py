@@ -92,6 +92,13 @@ def collect(
             f"positions must hold one index per example, shape ({len(examples)},); "
             f"got {tuple(positions.shape)}"
         )
+    if isinstance(positions, Tensor):
+        columns = torch.arange(examples.tokens.shape[1], device=positions.device)
+        if not bool(((columns == positions[:, None]) & examples.mask).any(1).all()):
+            raise ValueError(
+                "positions must each be the column of a real token, counted from 0; got "
+                f"{positions.tolist()[:8]}; take them from Examples.position"
+            )
     everywhere = isinstance(positions, str) and positions == "all"
     if isinstance(positions, Tensor):
         at = positions

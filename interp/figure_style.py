@@ -96,7 +96,6 @@ def panels(
     width: int = DOUBLE,
     row_height: int = 170,
     shared_y: bool = True,
-    heights: Sequence[float] | None = None,
 ) -> go.Figure:
     """An empty grid of panels with its titles, axes and room for the legend.
 
@@ -114,7 +113,6 @@ def panels(
         subplot_titles=[plain(t) for row in titles for t in row],
         vertical_spacing=gap / inside if rows > 1 else 0,
         horizontal_spacing=(22 if shared_y else 52) / width if columns > 1 else 0,
-        row_heights=list(heights) if heights is not None else None,
     )  # fmt: skip
     figure.update_annotations(font={"size": 10.5}, yshift=2)
     figure.update_layout(

@@ -95,9 +95,17 @@ def closed_set_correct(
 ) -> Metric:
     """1 where the answer has the highest logit in the closed set, else 0 (share).
 
-    The set is the distinct tokens of `closed_set`, which must hold every answer, or of the answers.
+    The set is the distinct tokens of `closed_set`, or of the answers.
+
+    Raises:
+        ValueError: if the set does not hold every answer.
     """
     tokens = torch.unique(answers if closed_set is None else closed_set)
+    if not bool(torch.isin(answers, tokens).all()):
+        raise ValueError(
+            f"the closed set must hold every answer; {int((~torch.isin(answers, tokens)).sum())} "
+            "answers are not in it; add their tokens"
+        )
     column = torch.searchsorted(tokens, answers)
 
     def read(logits: Tensor, example: Tensor) -> Tensor:

@@ -55,6 +55,11 @@ def ablate(
     held = collect(model, examples, sites, positions="all") if isinstance(subspace, Subspace) else {}
     cells, columns = [], []
     for site in sites:
+        if isinstance(subspace, Subspace) and subspace.basis.shape[0] != means[site].shape[-1]:
+            raise ValueError(
+                f"{site} has width {means[site].shape[-1]}; got {subspace.basis.shape[0]} in the "
+                f"subspace found at {subspace.site}; give sites of its width"
+            )
         named = {"kind": site.kind, "layer": site.layer, "head": site.head, "span": span}
         edits: list[tuple[dict[str, object], Intervention]] = []
         if isinstance(subspace, Subspace):

@@ -77,7 +77,7 @@ def test_the_pass_stops_after_the_last_layer_needed(tiny_model):
     model: Model = tiny_model("llama")
     ran: list[int] = []
     handles = [
-        block.register_forward_pre_hook(lambda *_, k=k: ran.append(k))
+        block.register_forward_hook(lambda *_, k=k: ran.append(k))
         for k, block in enumerate(model.bridge.blocks)
     ]
     try:

@@ -96,13 +96,18 @@ def test_patch_heatmap_has_one_cell_per_row_and_keeps_equal_tokens_apart():
 
 
 def test_model_text_is_text_in_labels_and_cannot_close_a_script():
-    table = pd.DataFrame({"layer": [0], "position": [0], "clean": [HOSTILE], "corrupted": ["&lt;"],
-                          "value": [0.5]})  # fmt: skip
+    tokens = [HOSTILE, "&lt;"]
+    table = pd.DataFrame({"layer": 0, "position": [0, 1], "clean": tokens, "corrupted": tokens,
+                          "value": 0.5})  # fmt: skip
     figure = figures.patch_heatmap(table, pair=HOSTILE)
-    labels = [figure.layout.title.text, *figure.layout.yaxis.ticktext, figure.data[0].customdata[0][0]]
+    labels = [
+        figure.layout.title.text,
+        figure.layout.yaxis.ticktext[0],
+        figure.data[0].customdata[0][0],
+    ]
     for label in labels:
         assert "<script" not in label and "&lt;script" in label
-    assert "&amp;lt;" in labels[1], "a token that spells an entity must not be read as one"
+    assert ticks[1] == "&amp;lt;", "a token that spells an entity must not be read as one"
     text = figures.figure_json(figure)
     assert "<" not in text and ">" not in text
     assert json.loads(text)["layout"]["title"]["text"] == figure.layout.title.text
@@ -167,8 +172,8 @@ def test_intervals_cover_the_mean_and_shrink_with_groups():
 
 
 def test_last_block_output_is_the_last_boundary_however_it_is_counted():
-    common = {"method": "probe", "condition": "probe", "metric": "m", "span": "last", "unit": "accuracy",
-              "model": "base", "group": ["a", "b"] * 3}  # fmt: skip
+    common = {"method": "probe", "condition": "probe", "metric": "m", "span": "last",
+              "unit": "accuracy", "model": "base", "group": ["a", "b"] * 3}  # fmt: skip
     for last in (1, 2):
         kinds = ["resid_pre"] * 4 + ["resid_post"] * 2
         evidence = Evidence.build([1.0] * 6, kind=kinds, layer=[0, 0, 1, 1, last, last], **common)

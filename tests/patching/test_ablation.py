@@ -15,7 +15,7 @@ from patching.context import intervened
 from patching.interventions import Edit, Mean, Zero
 
 TOP = Site(Kind.RESID_POST, 2)
-SITES = [Site(Kind.MLP_OUT, 0), Site(Kind.ATTN_OUT, 2), Site(Kind.Z, 1, 2)]
+SITES = [Site(Kind.MLP_OUT, 0), Site(Kind.ATTN_OUT, 1), Site(Kind.Z, 1, 2)]
 
 
 @pytest.fixture
