@@ -77,7 +77,7 @@ def write_report(
     folder with a report is complete. `base` and `tuned` are the names used in the sentence.
 
     Raises:
-        ValueError: if the folder holds a report already; nothing is overwritten.
+        ValueError: if the folder holds a report already (nothing is overwritten) or cannot be made.
     """
     folder = Path(folder)
     target = folder / "report.html"
@@ -90,7 +90,12 @@ def write_report(
     data["provenance"] = {**data["provenance"], **plain(dict(provenance or {}))}
     drawn = gallery(data, outcomes, evidence, seed=seed)
     place = folder / "figures"
-    place.mkdir(parents=True, exist_ok=True)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"{folder} must be a folder that can be written to, got {error.strerror}; choose another"
+        ) from error
     files = [write_text(folder / "verdict.json", json.dumps(data, indent=1, ensure_ascii=False))]
     files += evidence.save(folder)
     files += _write_figures(drawn, place)

@@ -13,6 +13,7 @@ import os
 import shutil
 import socket
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -163,13 +164,15 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenize
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' own bars for single tensors: loading takes a second or two."""
+    """Without other libraries' bars for single tensors and notices to their own developers."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         if shown:
             logging.enable_progress_bar()
@@ -272,6 +275,7 @@ def _from_gguf(file: Path, dtype: torch.dtype) -> Loaded:
     return Loaded(model.eval(), tokenizer, str(file), "gguf")
 
 
+@_quiet()
 def _from_adapter(
     folder: Path, source: str | Path, base: str | Path | None, dtype: torch.dtype
 ) -> Loaded:

@@ -101,8 +101,8 @@ def ridge_cross_fitted(
     """Ridge predictions of each example from the other folds only.
 
     Dual ridge, Ŷ = K(K + λI)⁻¹Y with centred linear K; λ is chosen inside each training part by its
-    closed-form leave-one-out error, from 10⁻⁴…10⁴ times the mean eigenvalue of K. Features are
-    centred and scaled to equal norm with the training part's statistics.
+    closed-form leave-one-out error, from 10⁻⁴…10⁴ times the mean eigenvalue of K. Features and
+    targets are centred with the training part's means.
 
     Raises:
         ValueError: with fewer than two folds.

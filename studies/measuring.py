@@ -26,11 +26,15 @@ from studies.queries import Queries, Said
 HANDOVER_PAIRS = 48
 GRID_PAIRS = 6
 CROSS_PATCHED = 16
+#: Changed groups in the shared-shift test, drawn with the seed: Wilson intervals need no more.
+SHIFTED = 48
 
 
 @dataclass(frozen=True, eq=False)
 class Known:
     """The known facts' questions with what the verdict needs of each, one row per group and form.
+
+    The choosing form is left out wherever there is another: nothing is estimated on it.
 
     Where base and tuned share the first answer tokens, the estimating form is continued by what
     they share, so that the output contrast is read at the first token that differs.
@@ -86,7 +90,11 @@ def known_questions(model: Model, queries: Queries, said: Outcomes, base: Said, 
         for i, group in enumerate(every.groups)
         if group in changed and every.templates[i] == said.choosing_form
     }
-    index = [i for i, g in enumerate(every.groups) if g in known]
+    index = [
+        i
+        for i, g in enumerate(every.groups)
+        if g in known and (said.selected or every.templates[i] != said.choosing_form)
+    ]
     suffixes = [
         shared.get(every.groups[i], ()) if every.templates[i] == said.estimating_form else ()
         for i in index
@@ -134,9 +142,11 @@ def causal_evidence(
     # The push is averaged position by position, so continued questions stay out of it.
     rows = (asked.estimating & asked.plain).nonzero()[:, 0]
     if int(asked.output_rows[rows].sum()) >= FOLDS:
+        everyone = [asked.examples.groups[i] for i in asked.output_rows.nonzero()[:, 0].tolist()]
+        halves = installed_boundary(parts[0], everyone, thresholds, seed, form=said.estimating_form)
+        rows = _at_most(SHIFTED, rows, asked.output_rows, seed)
         shifted = asked.examples.subset(rows)
         groups = [asked.examples.groups[i] for i in rows[asked.output_rows[rows]].tolist()]
-        halves = installed_boundary(parts[0], groups, thresholds, seed, form=said.estimating_form)
         order = {g: i for i, g in enumerate(groups)}
         installed = {
             k: torch.tensor(
@@ -199,6 +209,16 @@ def _grid(model: Model, pairs: Contrast, max_rows: int) -> Evidence:
         for i in range(len(pairs))
     }
     return grid.with_provenance(grid_tokens=tokens)
+
+
+def _at_most(
+    most: int, rows: Int[Tensor, " row"], changed: Bool[Tensor, " example"], seed: int
+) -> Int[Tensor, " row"]:
+    """All unchanged rows and at most so many changed ones, in the order given."""
+    own = rows[changed[rows]]
+    order = torch.randperm(len(own), generator=torch.Generator().manual_seed(seed))
+    dropped = own[order[most:].to(own.device)]
+    return rows[~torch.isin(rows, dropped)]
 
 
 def _common(ours: Sequence[int], theirs: Sequence[int]) -> tuple[int, ...]:

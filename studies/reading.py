@@ -29,8 +29,9 @@ SIDE = 20
 #: Attributes probed besides the placebos, the best balanced first; claims are tested on as many.
 ATTRIBUTES = 1
 POSITIONS = ("subject_last", "last")
-#: Claims are tested at these shares of the depth, fixed beforehand.
-DEPTHS = (0.25, 0.5, 0.75)
+#: Claims are tested at these shares of the depth, fixed beforehand: where facts are looked up, and
+#: where they have been handed over.
+DEPTHS = {"subject_last": (0.25, 0.5), "last": (0.5, 0.75)}
 CLAIM_PAIRS = 16
 STATEMENTS = 120
 
@@ -88,7 +89,7 @@ def probe_evidence(
             readable += _read(pair, base, tuned, entities, attribute.name, seed)
             claims = [
                 _claim(base, sites[k:], attribute, k, held, seed)
-                for k in _claim_boundaries(pair.base.n_layers)
+                for k in _claim_boundaries(pair.base.n_layers, position)
             ]
             if direct is not None:
                 metric = logit_difference(direct)
@@ -100,8 +101,8 @@ def probe_evidence(
     return boundary_rows, Evidence.concat(used)
 
 
-def _claim_boundaries(n_layers: int) -> list[int]:
-    return sorted({max(1, round(depth * n_layers)) for depth in DEPTHS})
+def _claim_boundaries(n_layers: int, position: str) -> list[int]:
+    return sorted({max(1, round(depth * n_layers)) for depth in DEPTHS[position]})
 
 
 def _hold_out(asked: Known, attribute: Attribute, seed: int):

@@ -107,7 +107,9 @@ def test_model_text_is_text_in_labels_and_cannot_close_a_script():
     ]
     for label in labels:
         assert "<script" not in label and "&lt;script" in label
-    assert ticks[1] == "&amp;lt;", "a token that spells an entity must not be read as one"
+    assert figure.layout.yaxis.ticktext[1] == "&amp;lt;", (
+        "a token that spells an entity must not be read as one"
+    )
     text = figures.figure_json(figure)
     assert "<" not in text and ">" not in text
     assert json.loads(text)["layout"]["title"]["text"] == figure.layout.title.text

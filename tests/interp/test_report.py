@@ -157,6 +157,12 @@ def test_a_report_is_never_overwritten(written: Written, case):
     assert written.report.stat().st_mtime_ns == before
 
 
+def test_a_folder_that_cannot_be_made_is_said_in_one_line(case, tmp_path: Path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(ValueError, match="must be a folder that can be written to, got Not a dir"):
+        write_report(*case, tmp_path / "file", svg=False)
+
+
 def test_every_item_and_number_is_in_the_page(case, page: Page):
     verdict = case[0].to_dict()
     rows = headline_numbers(verdict)

@@ -57,9 +57,7 @@ def test_equals_a_direct_hook_run(tiny_model, pairs, how):
 
 def test_project_out_in_closed_form(tiny_model, pairs):
     model, prompts, away = tiny_model("gpt2"), pairs.clean, direction()
-    table = ablate(
-        model, prompts, [TOP], logit_difference(pairs), how=away, span="last", placebos=3
-    )
+    table = ablate(model, prompts, [TOP], logit_difference(pairs), how=away, span="last", placebos=3)
     hidden = collect(model, prompts, [TOP], positions="all")[TOP].values
     last, mean, v = hidden[:, -1], hidden.flatten(0, 1).mean(0), away.vector
     expected = last - ((last - mean) @ v)[:, None] * v
@@ -101,7 +99,9 @@ def test_steering_in_closed_form_with_placebos_of_the_same_norm(tiny_model, pair
     for condition in ("steered", "placebo"):
         still = table.where(condition=condition, strength=0.0)
         for seed in still["seed"].unique():
-            part = still[still["seed"].isna()] if condition == "steered" else still[still["seed"] == seed]
+            part = (
+                still[still["seed"].isna()] if condition == "steered" else still[still["seed"] == seed]
+            )
             assert torch.equal(values(part), baseline)
     assert len(table.where(condition="placebo")) == 2 * len(strengths) * 2
     steered = values(table.where(condition="steered", strength=1.0))

@@ -14,9 +14,9 @@ from patching import shifting
 from patching.engine import sweep
 from patching.interventions import Add, Cell, Edit, Replace
 
-#: "The capital of S is the", one token per entity.
+#: "The capital of S is the", one token per entity; and a token that the base never says.
 ENTITIES = torch.arange(20, 80)
-PUSHED = 90
+PUSHED = 37
 
 
 def prompts(n=60):
@@ -33,7 +33,8 @@ def base_model():
         model.transformer.wte.weight[words] = 0
         model.transformer.wpe.weight.zero_()
         for name, parameter in model.named_parameters():
-            if name.endswith("bias"):  # What all prompts share drowns what tells them apart.
+            # What all prompts share would drown what tells them apart.
+            if name.endswith("bias"):
                 parameter.zero_()
         for block in model.transformer.h:
             block.attn.c_proj.weight.mul_(3)
@@ -98,9 +99,7 @@ def test_a_planted_uniform_push_is_sufficient_and_leaves_the_facts(tokenizer):
 
 
 def test_a_change_entity_by_entity_is_no_shared_push(tokenizer):
-    _, _, answers, said, rows = measured(
-        new_entities, tokenizer, installed={2: torch.arange(2)}
-    )
+    _, _, answers, said, rows = measured(new_entities, tokenizer, installed={2: torch.arange(2)})
     assert (said != answers).float().mean() > 0.5
     assert share(rows, "sufficiency", 0) < 0.3 and share(rows, "sufficiency", 2) < 0.3
     assert share(rows, "retention", 2) < 0.3
@@ -122,7 +121,7 @@ def test_random_shifts_have_the_pushs_norm_at_every_position(tokenizer, monkeypa
         for c in first
         if isinstance(c.edits[0].intervention, Add) and c.edits[0].site == boundaries(3)[2]
     )[torch.tensor([4, 1, 7])]
-    (examples, cells), = [(e, c) for label, e, c in seen if label == "placebo"]
+    ((examples, cells),) = [(e, c) for label, e, c in seen if label == "placebo"]
     assert len(cells) == shifting.PLACEBOS and examples.groups == ("e4", "e1", "e7")
     for cell in cells:
         fake = cell.edits[0].intervention.vector
@@ -165,9 +164,7 @@ def test_too_few_changed_prompts_are_refused(tokenizer):
 
 def test_the_erasure_trap(tokenizer):
     """With identity erased F is at chance; a ridge in place of the mean hands it back."""
-    pair, examples, answers, said, rows = measured(
-        erase, tokenizer, installed={2: torch.arange(2)}
-    )
+    pair, examples, answers, said, rows = measured(erase, tokenizer, installed={2: torch.arange(2)})
     counts = answers.unique(return_counts=True)[1]
     chance = float(counts.max()) / len(answers)
     assert len(counts) > 10 and chance < 0.3 and len(said.unique()) == 1
@@ -178,8 +175,7 @@ def test_the_erasure_trap(tokenizer):
     where = examples.span_mask("all")
     for k, site in enumerate(boundaries(tiny.LAYERS)):
         base, tuned = (
-            collect(m, examples, [site], positions="all")[site].values
-            for m in (pair.base, pair.tuned)
+            collect(m, examples, [site], positions="all")[site].values for m in (pair.base, pair.tuned)
         )
         push = shifting._push(examples, base, tuned, folds, everyone)
         states = [push.tuned - push.mean, push.tuned - push.predicted, base]
@@ -189,6 +185,5 @@ def test_the_erasure_trap(tokenizer):
         assert mean <= chance + 0.1
         assert share(rows, "retention", k) <= chance + 0.1
         assert share(rows, "retention_control", k) <= chance + 0.1
-        print(k, mean, ridge, chance)
         # The forbidden variant "restores" what is not there.
-        assert ridge > 0.6
+        assert ridge > 0.5 > 5 * chance

@@ -39,9 +39,7 @@ def used(tiny_model, pairs):
             later=[direction(MIDDLE, 5, "subject_last"), direction(LATER, 6)],
         ),
     ]
-    return measure_use(
-        tiny_model("gpt2"), pairs, claims, logit_difference(pairs), random_draws=3
-    )
+    return measure_use(tiny_model("gpt2"), pairs, claims, logit_difference(pairs), random_draws=3)
 
 
 def values(rows):
