@@ -23,11 +23,11 @@ from patching.stitching import stitch
 from studies.queries import Queries, Said
 
 #: Handover pairs, pairs on a full position grid, and changed groups in cross-model patching.
-HANDOVER_PAIRS = 48
-GRID_PAIRS = 6
-CROSS_PATCHED = 16
+HANDOVER_PAIRS = 40
+GRID_PAIRS = 4
+CROSS_PATCHED = 12
 #: Changed groups in the shared-shift test, drawn with the seed: Wilson intervals need no more.
-SHIFTED = 48
+SHIFTED = 36
 
 
 @dataclass(frozen=True, eq=False)

@@ -108,7 +108,7 @@ def ask(pair: ModelPair, facts: FactSet, *, prompt: Prompt = "raw", forms: int =
             index.append(i)
             answers.append(tuple(ids[:LONGEST_ANSWER]))
     special = prompt == "raw"
-    texts_kept, keep = _that_fit(pair, texts, answers, special, excluded)
+    texts_kept, keep = _that_fit(pair, texts, answers, index, special, excluded)
     if not texts_kept:
         raise ValueError(
             f"no question of {facts.name!r} fits the models' context; shorten the templates"
@@ -137,18 +137,20 @@ def _that_fit(
     pair: ModelPair,
     texts: Sequence[str],
     answers: Sequence[Sequence[int]],
+    fact: Sequence[int],
     special: bool,
     excluded: list[tuple[str, str]],
 ) -> tuple[list[str], list[int]]:
+    """Prompts of the facts that fit in every form: a fact is asked in all of them or in none."""
     limit = min((m.context for m in (pair.base, pair.tuned) if m.context), default=None)
-    keep: list[int] = []
+    beyond: set[int] = set()
     for i, text in enumerate(texts):
         length = len(pair.base.tokenizer(text, add_special_tokens=special).input_ids)
         if limit is not None and length + len(answers[i]) > limit:
             reason = f"{length} tokens and its answer exceed the context of {limit}; shorten it"
             excluded.append((text, reason))
-        else:
-            keep.append(i)
+            beyond.add(fact[i])
+    keep = [i for i in range(len(texts)) if fact[i] not in beyond]
     return [texts[i] for i in keep], keep
 
 

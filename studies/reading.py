@@ -31,8 +31,8 @@ ATTRIBUTES = 1
 POSITIONS = ("subject_last", "last")
 #: Claims are tested at these shares of the depth, fixed beforehand: where facts are looked up, and
 #: where they have been handed over.
-DEPTHS = {"subject_last": (0.25, 0.5), "last": (0.5, 0.75)}
-CLAIM_PAIRS = 16
+DEPTHS = {"subject_last": (0.5,), "last": (0.75,)}
+CLAIM_PAIRS = 12
 STATEMENTS = 120
 
 

@@ -12,6 +12,7 @@ from transformer_lens import utilities
 
 from interp.activations import collect
 from interp.metrics import Metric, logit_difference
+from interp.models import load_model, wrap
 from interp.sites import Kind, Site
 from patching.context import intervened
 from patching.engine import sweep
@@ -313,8 +314,6 @@ def test_mistakes_are_named_in_one_line(tiny_model):
 
 
 def test_bfloat16_runs_and_self_patches_to_nothing(tokenizer):
-    from interp.models import wrap
-
     model = wrap(tiny.hf_model("llama").to(torch.bfloat16), tokenizer)
     pairs, site = tiny.contrast(5, 5), Site(Kind.RESID_PRE, 1)
     own = collect(model, pairs.clean, [site], positions="all")
@@ -329,3 +328,33 @@ def test_the_reference_names_its_hooks_as_we_do(tiny_model):
     for kind in RESIDUAL:
         assert utilities.get_act_name(str(kind), 1) == Site(kind, 1).hook_name
         assert Site(kind, 1).hook_name in model.bridge.hook_dict
+
+
+@pytest.mark.real
+def test_on_a_real_model():
+    model, pairs = load_model("smollm2"), tiny.contrast(4)
+    metric = logit_difference(pairs)
+    sites = [Site(Kind.RESID_PRE, layer) for layer in range(model.n_layers)]
+    source = collect(model, pairs.clean, sites, positions="all")
+    swept = sweep(model, pairs.corrupted, grid(model, pairs, sites, source), {"m": metric})
+    _, cache = model.bridge.run_with_cache(pairs.clean.tokens)
+    theirs = reference.get_act_patch_resid_pre(
+        model.bridge,
+        pairs.corrupted.tokens,
+        cache,
+        lambda lg: (lg[:, -1, pairs.answers] - lg[:, -1, pairs.foils]).mean(),
+    )
+    ours = swept.values["m"].reshape(theirs.shape)
+    assert ((ours - theirs).abs() / theirs.abs().clamp(min=1)).max() <= CLOSE
+    assert theirs.std() > 0.5
+    # Writing what the pass itself holds changes nothing at all, in one pass or in many; a source
+    # from another pass carries that pass's rounding.
+    where = pairs.corrupted.span_mask("all")
+    own = collect(model, pairs.corrupted, sites, positions="all")
+    same = [Cell((Edit(s, where, Add(torch.zeros(1, 1, 1))),)) for s in sites]
+    again = [Cell((Edit(s, where, Replace(own[s].values)),)) for s in sites]
+    for rows in (8, 512):
+        swept = sweep(model, pairs.corrupted, same + again, {"m": metric}, max_rows=rows)
+        moved = (swept.values["m"] - swept.baseline["m"]).abs().squeeze(1)
+        assert moved[: len(sites)].max() == 0
+        assert moved[len(sites) :].max() <= CLOSE * max(1.0, float(swept.baseline["m"].abs()))

@@ -133,14 +133,14 @@ def test_chat_without_a_template_is_refused(pair: ModelPair):
         ask(pair, facts(), prompt="chat")
 
 
-def test_prompts_beyond_the_context_are_left_out_with_the_reason(pair: ModelPair):
-    long = " ".join(["new"] * 62) + " {subject} is"
-    queries = ask(pair, facts(2, templates=(TEMPLATES[0], long)))
-    assert len(queries.examples) == 2
-    assert len(queries.excluded) == 2
-    text, reason = queries.excluded[0]
-    assert "land0" in text
-    assert reason == "64 tokens and its answer exceed the context of 64; shorten it"
+def test_facts_beyond_the_context_are_left_out_of_every_form(pair: ModelPair):
+    long = " ".join(["new"] * 60) + " {subject} is"
+    task = facts(3, lambda i: "city0 new old" if i == 1 else f"city{i}", (TEMPLATES[0], long))
+    queries = ask(pair, task)
+    assert set(queries.examples.groups) == {"land0", "land2"} and len(queries.examples) == 4
+    ((text, reason),) = queries.excluded
+    assert text.endswith("land1 is")
+    assert reason == "62 tokens and its answer exceed the context of 64; shorten it"
 
 
 def test_facts_of_which_none_fits_are_refused(pair: ModelPair):

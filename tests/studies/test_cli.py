@@ -1,0 +1,227 @@
+"""The command line: what goes wrong is one line and exit code 2, and leaves nothing behind."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tiny
+from safetensors.torch import load_file, save_file
+
+from interp.facts import load_facts
+from studies import cli
+
+FACTS = "# template: The capital of {subject} is\n# template: In {subject} the capital is\n"
+FACTS += "subject,answer\n" + "".join(f"land{i},city{i} new\n" for i in range(4))
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory, tokenizer) -> Path:
+    """A tiny base and tunes of it that cannot be compared, each for one reason."""
+    here = tmp_path_factory.mktemp("models")
+    for name, seed, changes in (
+        ("base", 0, {}),
+        ("tuned", 1, {}),
+        ("shallow", 1, {"num_hidden_layers": 2}),
+        ("narrow", 1, {"num_key_value_heads": 1}),
+    ):
+        tiny.hf_model("llama", seed, **changes).save_pretrained(here / name)
+        tokenizer.save_pretrained(here / name)
+    for name in ("broken", "moved", "pickled", "bare"):
+        shutil.copytree(here / "tuned", here / name)
+    weights = load_file(here / "broken" / "model.safetensors")
+    weights["model.norm.weight"][0] = float("nan")
+    save_file(weights, here / "broken" / "model.safetensors", metadata={"format": "pt"})
+    written = json.loads((here / "moved" / "tokenizer.json").read_text())
+    words = written["model"]["vocab"]
+    words["land0"], words["land1"] = words["land1"], words["land0"]
+    (here / "moved" / "tokenizer.json").write_text(json.dumps(written))
+    (here / "pickled" / "model.safetensors").rename(here / "pickled" / "pytorch_model.bin")
+    for file in (here / "bare").glob("tokenizer*"):
+        file.unlink()
+    return here
+
+
+@pytest.fixture
+def place(tmp_path: Path, folders: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with facts, good and bad; models are named from it as ../NAME."""
+    (tmp_path / "models").symlink_to(folders)
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "good.csv").write_text(FACTS)
+    (here / "ragged.csv").write_text(FACTS + "land9\nland8,\n")
+    (here / "bare.csv").write_text("subject,answer\nland0,city0\n")
+    (here / "long.csv").write_text(FACTS.replace("The capital", "new " * 70 + "capital"))
+    (here / "empty.csv").write_text(FACTS[: FACTS.index("land0,")])
+    (here / "twice.csv").write_text(FACTS + "land0,city7\n")
+    (here / "facts.txt").write_text(FACTS)
+    (here / "file").write_text("a regular file")
+    (here / "taken").mkdir()
+    (here / "taken" / "report.html").write_text("an earlier report")
+    monkeypatch.chdir(here)
+    monkeypatch.setattr("interp.sources._hub_answers", lambda: False)
+    return here
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """The exit code of the command in this process."""
+    monkeypatch.setattr(sys, "argv", ["interp", *arguments])
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """Everything below a folder."""
+    return {
+        str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None
+        for p in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.fixture
+def fails(place: Path, monkeypatch, capsys) -> Callable[..., str]:
+    """Run a command that must fail as a user's error does; gives its one line."""
+
+    def check(*arguments: str) -> str:
+        before = contents(place)
+        assert run(monkeypatch, *arguments) == 2
+        out, err = capsys.readouterr()
+        assert contents(place) == before, "something was written, overwritten or left behind"
+        assert out == ""
+        lines = err.strip().splitlines()
+        assert len(lines) == 1 and lines[0].startswith("interp: "), err
+        return lines[0]
+
+    return check
+
+
+BASE = ("--base", "../models/base")
+PAIR = (*BASE, "--tuned", "../models/tuned")
+GOOD = ("--facts", "good.csv")
+BAD = {
+    "missing facts file": ((*PAIR, "--facts", "nowhere.csv"), "existing file; got nowhere.csv"),
+    "missing model folder": ((*GOOD, "--base", "../models/none"), "no model '../models/none'"),
+    "unknown model": (("--base", "smollm3"), "no model 'smollm3'.*organism-base"),
+    "unknown tuned": (("--tuned", "organism-nothing"), "no model 'organism-nothing'"),
+    "unknown null": (("--null", "organism-nothing"), "no model 'organism-nothing'"),
+    "hub id offline": (("--base", "nobody/nothing"), "the hub did not give it"),
+    "unknown facts": (("--facts", "rivers"), "facts must be one of capitals, .*; got 'rivers'"),
+    "malformed rows": ((*PAIR, "--facts", "ragged.csv"), "got 2 malformed: line 8: 1 cells where"),
+    "contradicting rows": ((*PAIR, "--facts", "twice.csv"), "'land0' contradicts"),
+    "no templates": ((*PAIR, "--facts", "bare.csv"), "at least one template"),
+    "no rows": ((*PAIR, "--facts", "empty.csv"), "at least one row"),
+    "other suffix": ((*PAIR, "--facts", "facts.txt"), "must end in one of .csv, .jsonl, .parquet"),
+    "facts are a folder": ((*PAIR, "--facts", "taken"), "existing file; got taken"),
+    "other tokenizer": ((*BASE, "--tuned", "../models/moved", *GOOD), "tokenise .*land0.* diff"),
+    "other depth": ((*BASE, "--tuned", "../models/shallow", *GOOD), r"depth \(blocks\): base 3"),
+    "other heads": ((*BASE, "--tuned", "../models/narrow", *GOOD), "key-value heads: base 2"),
+    "other family": ((*BASE, "--tuned", "organism-base", *GOOD), "cannot be compared"),
+    "long prompt": ((*PAIR, "--facts", "long.csv"), "no question of 'long' fits the models' context"),
+    "nothing known": ((*PAIR, *GOOD), "right answer first for 0 of the facts of 'good'"),
+    "NaN weights": ((*BASE, "--tuned", "../models/broken", *GOOD), "model.norm.weight holds NaN"),
+    "pickled weights": ((*BASE, "--tuned", "../models/pickled", *GOOD), "pickled weights"),
+    "no tokenizer": (("--base", "../models/bare", *GOOD), "holds no tokenizer"),
+    "a file as model": (("--base", "file"), "got the file file; give the folder"),
+    "unwritable output": ((*PAIR, *GOOD, "--out", "file/below"), "--out file/below cannot be written"),
+    "output is a file": ((*PAIR, *GOOD, "--out", "file"), "--out file exists"),
+    "existing output": (("--out", "taken"), "--out taken exists and is not empty; nothing is overw"),
+    "new output": ((*PAIR, *GOOD, "--out", "new/and/deep"), "0 of the facts"),
+    "unknown prompt": (("--prompt", "poem"), "--prompt must be raw or chat, got 'poem'"),
+    "no chat template": ((*PAIR, *GOOD, "--prompt", "chat"), "../models/tuned has none; use --prompt"),
+    "unknown dtype": (("--dtype", "int8"), "dtype must be one of"),
+    "unknown device": (("--device", "nowhere"), "device must be one that torch finds here"),
+    "tiny budget": (("--budget", "1"), "--budget"),
+    "negative seed": (("--seed", "-1"), "--seed"),
+    "unknown option": (("--temperature", "1"), "No such option: --temperature"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_leaves_nothing_behind(case: str, fails):
+    arguments, message = BAD[case]
+    line = fails("compare", *arguments)
+    assert re.search(message, line), line
+
+
+def test_an_unknown_command_is_named(fails):
+    assert "No such command 'comparison'" in fails("comparison")
+
+
+def test_an_empty_output_folder_that_was_there_stays(place: Path, monkeypatch, capsys):
+    (place / "mine").mkdir()
+    assert run(monkeypatch, "compare", *PAIR, *GOOD, "--out", "mine") == 2
+    assert (place / "mine").is_dir() and not list((place / "mine").iterdir())
+    capsys.readouterr()
+
+
+def test_a_failure_while_writing_removes_what_was_written(place: Path, monkeypatch, capsys):
+    def torn(self, folder: Path):
+        (folder / "verdict.json").write_text("{")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("studies.compare.Comparison.save", torn)
+    before = contents(place)
+    same = ("--tuned", "organism-base", "--facts", "world")
+    assert run(monkeypatch, "compare", *same, "--out", "out/deep") == 2
+    err = capsys.readouterr().err.strip().splitlines()[-1]
+    assert err.startswith("interp: ") and "No space left on device" in err
+    assert contents(place) == before
+
+
+def test_our_own_mistakes_keep_their_traceback(place: Path, monkeypatch):
+    def wrong(*args, **kwargs):
+        raise KeyError("a mistake of ours")
+
+    monkeypatch.setattr("interp.facts.load_facts", wrong)
+    with pytest.raises(KeyError, match="a mistake of ours"):
+        run(monkeypatch, "compare")
+    assert not (place / "interp-runs").exists()
+
+
+def test_without_arguments_the_help_is_shown(monkeypatch, capsys):
+    assert run(monkeypatch) == 2
+    assert capsys.readouterr().err.startswith("Usage: interp")
+
+
+def test_everything_that_can_be_named_is_listed(monkeypatch, capsys):
+    assert run(monkeypatch, "list") == 0
+    listed = capsys.readouterr().out
+    for name in ("organism-base", "smollm2", "capitals", "world"):
+        assert f"  {name}\n" in listed
+
+
+def test_a_good_run_goes_to_a_fresh_numbered_folder(place: Path, monkeypatch, capsys):
+    monkeypatch.setattr("interp.report.write_svg", lambda figures, folder: ["no browser"])
+    world = load_facts("world")
+    lines = [f"# template: {t}" for t in world.templates] + ["subject,answer"]
+    lines += [f"{f.subject},{f.answer}" for f in world.facts[:12]]
+    (place / "some.csv").write_text("\n".join(lines))
+    arguments = ("compare", "--tuned", "organism-base", "--facts", "some.csv")
+    for number in ("001", "002"):
+        assert run(monkeypatch, *arguments) == 0
+        out = capsys.readouterr().out
+        folder = place / "interp-runs" / number
+        assert "unchanged" in out.splitlines()[0] and "note: no browser" in out
+        assert out.splitlines()[-1] == f"report: {Path('interp-runs') / number / 'report.html'}"
+        assert json.loads((folder / "verdict.json").read_text())["changed"] == "unchanged"
+        assert {p.name for p in folder.iterdir()} >= {"report.html", "evidence.csv"}
+
+
+def test_the_installed_command_prints_one_line_and_no_traceback(place: Path):
+    """The whole process: neither a library's log nor a progress bar joins the one line."""
+    code = "from studies.cli import main; main()"
+    arguments = ("compare", *BASE, "--tuned", "../models/shallow", *GOOD)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=place, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert not (place / "interp-runs").exists()
