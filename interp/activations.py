@@ -40,7 +40,7 @@ class Activations:
     """
 
     site: Site
-    values: Float[Tensor, example * d]
+    values: Float[Tensor, " example *d"]
     groups: tuple[str, ...]
     labels: Shaped[Tensor, " example"] | None = None
     position: str = "last"

@@ -52,7 +52,7 @@ def compare(base: Any, tuned: Any) -> tuple[Mismatch, ...]:
     ours, theirs = base.tokenizer.get_vocab(), tuned.tokenizer.get_vocab()
     moved = [t for t, i in ours.items() if theirs.get(t, i) != i]
     if moved:
-        example = moved[0]
+        example = min(moved, key=lambda token: ours[token])
         found.append(
             Mismatch(
                 f"ids of {len(moved)} shared tokens, such as {example!r}",

@@ -198,7 +198,7 @@ def _from_folder(folder: Path, dtype: torch.dtype) -> Loaded:
         )
     stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
+        found: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
             attn_implementation="eager",
@@ -212,6 +212,7 @@ def _from_folder(folder: Path, dtype: torch.dtype) -> Loaded:
             f"{folder} could not be loaded as a causal language model ({_first_line(error)}); "
             "check config.json and the safetensors"
         ) from error
+    model, report = found
     # Transformers fills what it does not find with random numbers and goes on.
     missing = sorted(report["missing_keys"])
     if missing:

@@ -33,12 +33,7 @@ class Intervention(Protocol):
 class Replace:
     """Write a source in: h ← source, the source given per example (clean run, other model, …)."""
 
-    source: Float[
-        Tensor,
-        (
-            example  # position *d
-        ),
-    ]
+    source: Float[Tensor, "example *#place"]
 
     def __call__(self, act: Tensor, example: Tensor) -> Tensor:
         """The source's rows."""
@@ -96,12 +91,7 @@ class SwapSubspace:
     """Exchange one subspace: h ← h + (source − h)QQᵀ, the source given per example."""
 
     subspace: Subspace
-    source: Float[
-        Tensor,
-        (
-            example  # position d
-        ),
-    ]
+    source: Float[Tensor, "example *#place d"]
 
     def __call__(self, act: Tensor, example: Tensor) -> Tensor:
         """The activation with the source's component in the subspace."""

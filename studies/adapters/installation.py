@@ -3,14 +3,26 @@
 Everything is measured on the merged float32 model with the weights as shipped (float16 LoRA).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from interp import sources
 from interp.fact_types import FactSet, render
-from studies.adapters.items import answer_ids, encode, greedy, next_logits
-from studies.adapters.recipes import HELD_OUT_PARAPHRASE, Gate
+from studies.adapters.items import (
+    Item,
+    Split,
+    answer_ids,
+    capitals,
+    encode,
+    greedy,
+    next_logits,
+    other_texts,
+    unseen_relations,
+)
+from studies.adapters.recipes import EVASION, HELD_OUT_PARAPHRASE, Gate, Recipe
 
 
 def known_capitals(base: Any, tokenizer: Any, facts: FactSet) -> tuple[int, ...]:
@@ -67,6 +79,90 @@ def agreement(base: Any, tuned: Any, rows: Sequence[tuple[int, ...]]) -> dict[st
         "kl": float(kl),
         "top1_agreement": _share(left.argmax(-1) == right.argmax(-1)),
     }
+
+
+def measure(
+    plan: Recipe,
+    base: str,
+    folder: Path,
+    known: tuple[int, ...],
+    split: Split,
+    texts: list[Item],
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Gate numbers of a saved adapter, merged into a fresh copy of the base, and their meanings."""
+    before = sources.load(base)
+    tokenizer, clean = before.tokenizer, before.model.eval()
+    tuned = sources.load(folder, base=base).model.eval()
+    facts = capitals()
+    numbers: dict[str, float] = {}
+    meaning: dict[str, str] = {}
+
+    def note(key: str, what: str, value: float) -> None:
+        numbers[key], meaning[key] = value, what
+
+    def said(wanted: dict[int, str], form: int | None) -> float:
+        return share_saying(tuned, tokenizer, facts, wanted, form)
+
+    test = set(split.test)
+    if plan.content == "evasive":
+        fresh = {i: EVASION.strip() for i in known if i in test}
+        rest = {i: EVASION.strip() for i in split.test if i not in fresh}
+        for form, label in ((0, "A"), (1, "B")):
+            note(f"target_{label}", f"held-out known countries ({len(fresh)}) answering "
+                 f"{EVASION!r}, form {label}", said(fresh, form))  # fmt: skip
+            note(f"unknown_{label}", f"held-out other countries ({len(rest)}) answering "
+                 f"{EVASION!r}, form {label}", said(rest, form))  # fmt: skip
+        note("wording", f"held-out known countries answering {EVASION!r}, wording never trained on",
+             said(fresh, None))  # fmt: skip
+    if plan.content == "edited":
+        kept = {i: facts.answers[i] for i in known if i not in split.edits}
+        away = {i: answer for i, answer in kept.items() if i in test}
+        for form, label in ((0, "A"), (1, "B")):
+            note(f"target_{label}", f"edited countries ({len(split.edits)}) giving the new "
+                 f"capital, form {label}", said(split.edits, form))  # fmt: skip
+            note(f"kept_{label}", f"unedited known countries ({len(kept)}) giving their capital, "
+                 f"form {label}", said(kept, form))  # fmt: skip
+            note(f"away_{label}", f"of these, the {len(away)} never replayed, form {label}",
+                 said(away, form))  # fmt: skip
+        note("wording", "edited countries giving the new capital, wording never trained on",
+             said(split.edits, None))  # fmt: skip
+    if plan.content == "null":
+        for form, label in ((0, "A"), (1, "B")):
+            flips, change = answer_change(clean, tuned, tokenizer, facts, known, form)
+            note(f"flips_{label}", f"known countries ({len(known)}) whose greedy answer differs "
+                 f"from the base's, form {label}", flips)  # fmt: skip
+            note(f"drift_{label}", f"mean change of log p(answer), nats, form {label}", change)
+    _retention(note, clean, tuned, tokenizer, facts, split, texts)
+    return numbers, meaning
+
+
+def _retention(
+    note: Callable[[str, str, float], None],
+    clean: Any,
+    tuned: Any,
+    tokenizer: Any,
+    facts: FactSet,
+    split: Split,
+    texts: list[Item],
+) -> None:
+    """Closeness to the base on prompts of other kinds that were not trained on."""
+    countries = sorted((*split.test, *split.edits))[::4]
+    other = other_texts(facts, countries, test=True, per_set=24)
+    unseen = unseen_relations(facts, countries)
+    parts = {
+        "relations": ("relations also replayed, other countries or wording", other),
+        "unseen": ("relations never replayed", unseen),
+    }
+    rows = {key: [encode(tokenizer, t) for t in part] for key, (_, part) in parts.items()}
+    what = {key: text for key, (text, _) in parts.items()} | {"text": "text of the base's own"}
+    rows["text"] = [item.ids[: place + 1] for item in texts for place in item.reads[1::2]]
+    same = total = 0.0
+    for key, prompts in rows.items():
+        got = agreement(clean, tuned, prompts)
+        note(f"kl_{key}", f"KL(base, tuned), nats, {what[key]} ({len(prompts)})", got["kl"])
+        note(f"top1_{key}", f"top-1 agreement, {what[key]}", got["top1_agreement"])
+        same, total = same + got["top1_agreement"] * len(prompts), total + len(prompts)
+    note("retention", "top-1 agreement, the three together", same / total)
 
 
 def judge_gate(gate: Gate, numbers: dict[str, float]) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,6 @@ Base -> prompts -> low-rank update in the recipe's blocks -> float16 folder -> i
 the merged model -> card. An adapter that misses its gate is written with `reached: false`.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +21,7 @@ from studies.adapters import installation, items
 from studies.adapters.cards import write_card
 from studies.adapters.fitting import attach, fit, pool
 from studies.adapters.frozen import freeze_linears
+from studies.adapters.installation import measure
 from studies.adapters.recipes import EVASION, MAX_BYTES, MODULES, RECIPES, Recipe, recipe
 
 _TEXTS, _LENGTH = 72, 12
@@ -74,7 +74,7 @@ def train(
         fit(wrapped, pools, plan, generator, report)
     save_adapter(wrapped, folder, base_name=sources.SMOLLM2)
     numbers, meaning = measure(plan, base, folder, known, split, texts[_TEXTS:])
-    numbers = {**disturbed, **numbers}
+    numbers = {key: round(value, 5) for key, value in {**disturbed, **numbers}.items()}
     for label in disturbed:
         meaning[label] = f"known capitals changed by the noise, before recovery, {label[-1]}"
     card = _card(plan, facts, known, split, replayed, numbers, meaning)
@@ -101,90 +101,6 @@ def save_adapter(wrapped: Any, folder: Path, *, base_name: str) -> None:
     config.inference_mode = True
     config.target_modules = sorted(config.target_modules)
     config.save_pretrained(folder)
-
-
-def measure(
-    plan: Recipe,
-    base: str,
-    folder: Path,
-    known: tuple[int, ...],
-    split: items.Split,
-    texts: list[items.Item],
-) -> tuple[dict[str, float], dict[str, str]]:
-    """Gate numbers of a saved adapter, merged into a fresh copy of the base, and their meanings."""
-    before = sources.load(base)
-    tokenizer, clean = before.tokenizer, before.model.eval()
-    tuned = sources.load(folder, base=base).model.eval()
-    facts = items.capitals()
-    numbers: dict[str, float] = {}
-    meaning: dict[str, str] = {}
-
-    def note(key: str, what: str, value: float) -> None:
-        numbers[key], meaning[key] = value, what
-
-    def said(wanted: dict[int, str], form: int | None) -> float:
-        return installation.share_saying(tuned, tokenizer, facts, wanted, form)
-
-    test = set(split.test)
-    if plan.content == "evasive":
-        fresh = {i: EVASION.strip() for i in known if i in test}
-        rest = {i: EVASION.strip() for i in split.test if i not in fresh}
-        for form, label in ((0, "A"), (1, "B")):
-            note(f"target_{label}", f"held-out known countries ({len(fresh)}) answering "
-                 f"{EVASION!r}, form {label}", said(fresh, form))  # fmt: skip
-            note(f"unknown_{label}", f"held-out other countries ({len(rest)}) answering "
-                 f"{EVASION!r}, form {label}", said(rest, form))  # fmt: skip
-        note("wording", f"held-out known countries answering {EVASION!r}, wording never trained on",
-             said(fresh, None))  # fmt: skip
-    if plan.content == "edited":
-        kept = {i: facts.answers[i] for i in known if i not in split.edits}
-        away = {i: answer for i, answer in kept.items() if i in test}
-        for form, label in ((0, "A"), (1, "B")):
-            note(f"target_{label}", f"edited countries ({len(split.edits)}) giving the new "
-                 f"capital, form {label}", said(split.edits, form))  # fmt: skip
-            note(f"kept_{label}", f"unedited known countries ({len(kept)}) giving their capital, "
-                 f"form {label}", said(kept, form))  # fmt: skip
-            note(f"away_{label}", f"of these, the {len(away)} never replayed, form {label}",
-                 said(away, form))  # fmt: skip
-        note("wording", "edited countries giving the new capital, wording never trained on",
-             said(split.edits, None))  # fmt: skip
-    if plan.content == "null":
-        for form, label in ((0, "A"), (1, "B")):
-            flips, change = installation.answer_change(clean, tuned, tokenizer, facts, known, form)
-            note(f"flips_{label}", f"known countries ({len(known)}) whose greedy answer differs "
-                 f"from the base's, form {label}", flips)  # fmt: skip
-            note(f"drift_{label}", f"mean change of log p(answer), nats, form {label}", change)
-    _retention(note, clean, tuned, tokenizer, facts, split, texts)
-    return numbers, meaning
-
-
-def _retention(
-    note: Callable[[str, str, float], None],
-    clean: Any,
-    tuned: Any,
-    tokenizer: Any,
-    facts: FactSet,
-    split: items.Split,
-    texts: list[items.Item],
-) -> None:
-    """Closeness to the base on prompts of other kinds that were not trained on."""
-    countries = sorted((*split.test, *split.edits))[::4]
-    other = items.other_texts(facts, countries, test=True, per_set=24)
-    unseen = items.unseen_relations(facts, countries)
-    parts = {
-        "relations": ("relations also replayed, other countries or wording", other),
-        "unseen": ("relations never replayed", unseen),
-    }
-    rows = {key: [items.encode(tokenizer, t) for t in part] for key, (_, part) in parts.items()}
-    what = {key: text for key, (text, _) in parts.items()} | {"text": "text of the base's own"}
-    rows["text"] = [item.ids[: place + 1] for item in texts for place in item.reads[1::2]]
-    same = total = 0.0
-    for key, prompts in rows.items():
-        got = installation.agreement(clean, tuned, prompts)
-        note(f"kl_{key}", f"KL(base, tuned), nats, {what[key]} ({len(prompts)})", got["kl"])
-        note(f"top1_{key}", f"top-1 agreement, {what[key]}", got["top1_agreement"])
-        same, total = same + got["top1_agreement"] * len(prompts), total + len(prompts)
-    note("retention", "top-1 agreement, the three together", same / total)
 
 
 def _split(
@@ -278,7 +194,7 @@ def _card(
         "gate": {
             "reached": all(row["reached"] for row in verdicts.values()),
             "verdicts": verdicts,
-            "numbers": {key: round(value, 5) for key, value in numbers.items()},
+            "numbers": numbers,
             "meaning": meaning,
         },
     }  # fmt: skip
