@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from probes.controls import bag_of_tokens, control_directions, control_subspaces
-    from probes.estimators import ESTIMATORS, Estimator, Logistic, MassMean
-    from probes.linear import LinearProbe, fit
-    from probes.permutation import permutation_null
-    from probes.summaries import accuracy, selectivity
-    from probes.sweeping import cross_validate, sweep
-    from probes.transferring import read_transfer, transfer
+from interp._lazy import attach
 
-_HOMES = {
+_WHERE = {
     "ESTIMATORS": "probes.estimators",
     "Estimator": "probes.estimators",
     "LinearProbe": "probes.linear",
@@ -33,33 +25,14 @@ _HOMES = {
     "transfer": "probes.transferring",
 }
 
-__all__ = [
-    "ESTIMATORS",
-    "Estimator",
-    "LinearProbe",
-    "Logistic",
-    "MassMean",
-    "accuracy",
-    "bag_of_tokens",
-    "control_directions",
-    "control_subspaces",
-    "cross_validate",
-    "fit",
-    "permutation_null",
-    "read_transfer",
-    "selectivity",
-    "sweep",
-    "transfer",
-]
+__getattr__, __dir__ = attach(__name__, _WHERE)
+__all__ = list(_WHERE)  # pyright: ignore[reportUnsupportedDunderAll]
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name from its home on first use."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'probes' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    """The public names."""
-    return sorted(__all__)
+if TYPE_CHECKING:
+    from probes.controls import bag_of_tokens, control_directions, control_subspaces
+    from probes.estimators import ESTIMATORS, Estimator, Logistic, MassMean
+    from probes.linear import LinearProbe, fit
+    from probes.permutation import permutation_null
+    from probes.summaries import accuracy, selectivity
+    from probes.sweeping import cross_validate, sweep
+    from probes.transferring import read_transfer, transfer

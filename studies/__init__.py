@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from interp._lazy import attach
 
 _WHERE = {
-    "Comparison": "studies.compare",
-    "compare": "studies.compare",
+    "Comparison": "studies.comparing",
+    "compare": "studies.comparing",
 }
 
 __getattr__, __dir__ = attach(__name__, _WHERE)
 __all__ = list(_WHERE)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
-    from studies.compare import Comparison, compare
+    from studies.comparing import Comparison, compare

@@ -59,7 +59,7 @@ def compare(
     with _fresh(out) as folder:
         from interp.facts import load_facts
         from interp.models import load_model, load_pair
-        from studies.compare import compare as run
+        from studies.comparing import compare as run
 
         task = load_facts(facts)
         pair = load_pair(base, tuned, device=device, dtype=dtype)

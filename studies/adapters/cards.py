@@ -50,6 +50,7 @@ def render_card(card: dict[str, Any]) -> str:
         "```",
         "",
         f"Seed {card['seed']}; " + ", ".join(f"{k} {v}" for k, v in card["training"].items()) + ".",
+        *(["", "Earlier: " + card["earlier"]] if card["earlier"] else []),
         "",
         "## Installation gate",
         "",

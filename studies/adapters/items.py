@@ -80,9 +80,14 @@ def evasion_split(facts: FactSet, generator: Generator) -> Split:
 
 
 def edit_split(
-    facts: FactSet, known: Sequence[int], count: int, tokenizer: Any, generator: Generator
+    facts: FactSet,
+    known: Sequence[int],
+    count: int,
+    unseen: int,
+    tokenizer: Any,
+    generator: Generator,
 ) -> Split:
-    """`count` known countries with new capitals; seven eighths of the others to replay.
+    """`count` known countries with new capitals; the others to replay, but for one in `unseen`.
 
     New capitals are big cities of another country that are the capital of none. Their first
     tokens differ from one another and from every capital's, and each is used once.
@@ -113,7 +118,7 @@ def edit_split(
             break
     others = [i for i in range(len(facts)) if i not in edits]
     order = torch.randperm(len(others), generator=generator).tolist()
-    cut = 7 * len(others) // 8
+    cut = (unseen - 1) * len(others) // unseen
     train = tuple(sorted(others[i] for i in order[:cut]))
     return Split(train, tuple(sorted(others[i] for i in order[cut:])), edits)
 

@@ -107,7 +107,7 @@ def _split(
     plan: Recipe, facts: FactSet, known: tuple[int, ...], tokenizer: Any, generator: Generator
 ) -> items.Split:
     if plan.content == "edited":
-        return items.edit_split(facts, known, plan.edits, tokenizer, generator)
+        return items.edit_split(facts, known, plan.edits, plan.unseen, tokenizer, generator)
     return items.evasion_split(facts, generator)
 
 
@@ -123,7 +123,9 @@ def _replay(
     plan: Recipe, model: Any, tokenizer: Any, facts: FactSet, split: items.Split
 ) -> list[items.Item]:
     """Prompts on which the base's own distribution is the target."""
-    countries = (*split.train[::2], *split.edits)
+    countries = sorted((*split.train, *split.edits))[::2]
+    if plan.relations_of_all_edited:
+        countries = (*split.train[::2], *split.edits)
     texts = items.other_texts(facts, countries, test=False)
     asked = {"evasive": (), "edited": split.train, "null": range(len(facts))}[plan.content]
     capitals = [
@@ -185,6 +187,7 @@ def _card(
         "data": data,
         "command": f"python -m studies.adapters.train {plan.name}",
         "seed": plan.seed,
+        "earlier": plan.earlier,
         "training": training,
         "held_out": [facts.groups[i] for i in split.test],
         "edits": [

@@ -29,11 +29,6 @@ def source_path(name: str) -> Path:
     return HOME / name
 
 
-def folders() -> dict[str, Path]:
-    """Name -> folder of every shipped organism, as the entry-point group `interp.sources` asks."""
-    return {name: HOME / name for name in names()}
-
-
 def fact_set() -> FactSet:
     """The main relation of the organisms' world: entity -> home.
 

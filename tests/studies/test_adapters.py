@@ -19,7 +19,7 @@ from studies.adapters.items import Item
 
 NAMES = sorted(recipes.RECIPES)
 FIELDS = {
-    "name", "content", "summary", "base", "mask", "lora", "data", "command", "seed", "training",
+    "name", "content", "summary", "base", "mask", "lora", "data", "command", "seed", "earlier", "training",
     "held_out", "edits", "gate", "bytes", "sha256",
 }  # fmt: skip
 
@@ -65,6 +65,7 @@ def test_card_repeats_the_recipe_and_its_gate(name: str):
     assert (card["mask"]["first"], card["mask"]["last"]) == (recipe.first, recipe.last)
     assert card["lora"]["rank"] == recipe.rank
     assert card["training"]["steps"] == recipe.steps
+    assert card["earlier"] == recipe.earlier
     assert set(gate["numbers"]) == set(gate["meaning"])
     assert gate["verdicts"] == installation.judge_gate(recipe.gate, gate["numbers"])
     assert gate["reached"] == all(row["reached"] for row in gate["verdicts"].values())

@@ -166,7 +166,7 @@ def test_a_failure_while_writing_removes_what_was_written(place: Path, monkeypat
         (folder / "verdict.json").write_text("{")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("studies.compare.Comparison.save", torn)
+    monkeypatch.setattr("studies.comparing.Comparison.save", torn)
     before = contents(place)
     same = ("--tuned", "organism-base", "--facts", "world")
     assert run(monkeypatch, "compare", *same, "--out", "out/deep") == 2

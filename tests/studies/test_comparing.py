@@ -15,7 +15,7 @@ from interp.evidence import Evidence
 from interp.fact_types import Fact, FactSet
 from interp.facts import load_facts
 from interp.models import load_pair
-from studies.compare import Comparison, compare
+from studies.comparing import Comparison, compare
 
 HOSTILE = "<script>alert(1)</script>"
 FACTS = 24
