@@ -211,9 +211,7 @@ def _truth(pair: ModelPair, queries: Queries, asked: Known, seed: int) -> Eviden
     sites = boundaries(pair.base.n_layers)
     base, tuned = (
         {
-            site: Activations(
-                site, a.values, a.groups, truth, "statement end", a.model
-            )
+            site: Activations(site, a.values, a.groups, truth, "statement end", a.model)
             for site, a in collect(m, examples, sites).items()
         }
         for m in (pair.base, pair.tuned)

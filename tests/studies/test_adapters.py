@@ -19,8 +19,8 @@ from studies.adapters.items import Item
 
 NAMES = sorted(recipes.RECIPES)
 FIELDS = {
-    "name", "content", "summary", "base", "mask", "lora", "data", "command", "seed", "earlier", "training",
-    "held_out", "edits", "gate", "bytes", "sha256",
+    "name", "content", "summary", "base", "mask", "lora", "data", "command", "seed", "earlier",
+    "training", "held_out", "edits", "gate", "bytes", "sha256",
 }  # fmt: skip
 
 
