@@ -142,11 +142,11 @@ def causal_evidence(
     # The push is averaged position by position, so continued questions stay out of it.
     rows = (asked.estimating & asked.plain).nonzero()[:, 0]
     if int(asked.output_rows[rows].sum()) >= FOLDS:
-        everyone = [asked.examples.groups[i] for i in asked.output_rows.nonzero()[:, 0].tolist()]
-        halves = installed_boundary(parts[0], everyone, thresholds, seed, form=said.estimating_form)
+        # The verdict chooses k* on the groups that were shifted, so the placebos must as well.
         rows = _at_most(SHIFTED, rows, asked.output_rows, seed)
         shifted = asked.examples.subset(rows)
         groups = [asked.examples.groups[i] for i in rows[asked.output_rows[rows]].tolist()]
+        halves = installed_boundary(parts[0], groups, thresholds, seed, form=said.estimating_form)
         order = {g: i for i, g in enumerate(groups)}
         installed = {
             k: torch.tensor(
