@@ -33,7 +33,7 @@ class Direction:
         norm = torch.linalg.vector_norm(self.vector)
         if not torch.isfinite(norm) or norm == 0:
             raise ValueError(
-                f"a direction needs a finite vector that is not zero, got norm {norm.item()}; "
+                f"a direction needs a finite vector that is not zero, got norm {float(norm)}; "
                 "check the probe that made it"
             )
         object.__setattr__(self, "vector", self.vector / norm)

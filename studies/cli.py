@@ -136,7 +136,7 @@ def _fresh(out: Path | None) -> Iterator[Path]:
 def main() -> None:
     """Run the command; a user's error is one line and exit code 2."""
     try:
-        app(standalone_mode=False)
+        app(standalone_mode=False, prog_name="interp")
     except ValueError as error:
         _fail(" ".join(str(error).split()))
     except KeyboardInterrupt:
