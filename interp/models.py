@@ -19,6 +19,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.sources import build_bridge_from_module
 
 from interp import comparability, sources
+from interp.sites import Kind, Site
 
 #: Largest difference between wrapped and bare logits, relative to the largest logit.
 PARITY = {torch.float32: 1e-4, torch.float64: 1e-6}
@@ -246,12 +247,15 @@ def wrap(
         bridge.eval()
         bridge.requires_grad_(False)
         wrapped = Model(bridge, tokenizer, name, stored_dtype, warnings)
-        residual = bridge.run_with_cache(
-            probe,
-            names_filter=[f"blocks.{wrapped.n_layers - 1}.hook_out"],
-            use_cache=False,
-        )[1][f"blocks.{wrapped.n_layers - 1}.hook_out"]
-        found = {"wrapped": wrapped.logits(probe), "read-out": wrapped.readout(residual)}
+        top = Site(Kind.RESID_POST, wrapped.n_layers - 1).hook_name
+        residual: list[Tensor] = []
+
+        def keep(value: Tensor, hook: object) -> None:
+            residual.append(value)
+
+        with bridge.hooks(fwd_hooks=[(top, keep)]):
+            logits = wrapped.logits(probe)
+        found = {"wrapped": logits, "read-out": wrapped.readout(residual[0])}
     tolerance = PARITY.get(wrapped.dtype, 0.05) * max(1.0, expected.abs().max().item())
     for what, logits in found.items():
         difference = (logits - expected).abs().max().item()
