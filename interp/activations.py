@@ -29,7 +29,8 @@ class Activations:
     Attributes:
         site: where it was read.
         values: [example, d] for one position per example; [example, position, d] for "all", with
-            NaN at padding, so that nothing padded can pass for data.
+            NaN at padding, so that nothing padded can pass for data. d is [head, d_head] for q, k, v
+            and z without a head, and [head, key] for attention patterns, whose positions are queries.
         groups: the entity of each example.
         labels: a number per example, where the task has labels.
         position: the name of the position.
@@ -121,6 +122,8 @@ def collect(
                 **({} if stop < model.n_layers else {"logits_to_keep": 1}),
             )
         for site, value in seen.items():
+            if site.kind is Kind.PATTERN:
+                value = _in_columns(value, columns, examples.tokens.shape[1])
             if site not in kept:
                 places = (examples.tokens.shape[1],) if picked is None else ()
                 shape = (len(examples), *places, *value.shape[2:])
@@ -136,6 +139,15 @@ def collect(
     }
 
 
+def _in_columns(
+    pattern: Float[Tensor, "row query *head key"], columns: Int[Tensor, "row key"], width: int
+) -> Float[Tensor, "row query *head column"]:
+    """Attention weights with each key in its padded column; NaN where no real token stands."""
+    out = pattern.new_full((*pattern.shape[:-1], width), float("nan"))
+    at = columns.reshape(len(columns), *[1] * (pattern.ndim - 2), -1).expand_as(pattern)
+    return out.scatter(-1, at, pattern)
+
+
 @contextmanager
 def capture(model: Model, sites: Sequence[Site]) -> Iterator[dict[Site, Tensor]]:
     """Record copies of the sites' activations during forwards inside the `with`.
@@ -146,6 +158,8 @@ def capture(model: Model, sites: Sequence[Site]) -> Iterator[dict[Site, Tensor]]
 
     def keep(site: Site):
         def hook(value: Tensor, hook: object) -> None:
+            # Patterns come as [row, head, query, key]; a query is the position they are read at.
+            value = value.transpose(1, 2) if site.kind is Kind.PATTERN else value
             value = value if site.head is None else value[:, :, site.head]
             seen[site] = value.detach().clone()
 

@@ -17,8 +17,9 @@ from interp.models import Model
 from interp.sites import Site
 from interp.tasks import Examples
 from patching import tables
-from patching.engine import MAX_ROWS, sweep
+from patching.engine import sweep
 from patching.interventions import Add, Cell, Edit, Intervention, Mean, ProjectOut, Zero
+from patching.schedule import MAX_BYTES
 
 
 def ablate(
@@ -32,7 +33,7 @@ def ablate(
     reference: Examples | None = None,
     placebos: int = 9,
     seed: int = 0,
-    max_rows: int = MAX_ROWS,
+    max_bytes: int = MAX_BYTES,
 ) -> Evidence:
     """Take sites away, one at a time, and read the metric.
 
@@ -77,7 +78,7 @@ def ablate(
             cells.append(Cell((Edit(site, where, intervention),)))
             columns.append({**named, **about})
     metrics = {"metric": metric}
-    swept = sweep(model, examples, cells, metrics, max_rows=max_rows, progress="ablation")
+    swept = sweep(model, examples, cells, metrics, max_bytes=max_bytes, progress="ablation")
     return tables.evidence(
         swept,
         examples,
@@ -99,7 +100,7 @@ def steer(
     span: str = "all",
     placebos: int = 9,
     seed: int = 0,
-    max_rows: int = MAX_ROWS,
+    max_bytes: int = MAX_BYTES,
 ) -> Evidence:
     """Push along a direction: h ← h + c·s·v, with s the mean residual norm at the site.
 
@@ -138,7 +139,7 @@ def steer(
                 }
             )
     metrics = {"metric": metric}
-    swept = sweep(model, examples, cells, metrics, max_rows=max_rows, progress="steering")
+    swept = sweep(model, examples, cells, metrics, max_bytes=max_bytes, progress="steering")
     return tables.evidence(
         swept,
         examples,

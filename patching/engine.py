@@ -1,10 +1,11 @@
-"""The sweep engine: every cell of a sweep in one pass whose batch grows.
+"""The sweep engine: every cell of a sweep in passes whose batch grows over a frozen prefix.
 
-Below a patched layer a run equals the unpatched one. So the engine runs the unedited prompts once,
-keeps what enters each block, and climbs: at block l it appends one copy of the baseline for every
-cell that first touches block l, lets each cell's edits act on its own rows at their own sites, and
-lifts all rows together. L layers of P positions cost about half of L·P forwards instead of all of
-them, every weight is read once per pass, and the result is exact: nothing is approximated.
+Below a patched block and left of a patched position a run equals the unedited one. So the engine
+runs the unedited prompts once, keeps what enters each block with its keys and values, and climbs: at
+block l it appends one copy of the baseline for every cell that first touches block l, lets each
+cell's edits act on its own rows at their own sites, and lifts all rows together, computing only the
+positions from the first edited one on. L layers of P positions cost about a quarter of L·P forwards,
+every weight is read once per pass, and the result is exact: nothing is approximated.
 
 The baseline row is carried through the same pass and new rows are copies of it, so an edit that
 writes what is there differs from it by exactly zero. A source read in another pass carries that
@@ -14,9 +15,7 @@ pass's rounding (its matrix products have another shape): about 10⁻⁶ of a lo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -26,12 +25,12 @@ from tqdm.auto import tqdm
 from interp.activations import QUIET_SECONDS, check_sites
 from interp.metrics import Metric
 from interp.models import Model
-from interp.sites import Kind
+from interp.sites import Site
 from interp.tasks import Examples
-from patching.interventions import Cell, Edit
+from patching.interventions import Cell
+from patching.lifting import Baseline, climb
+from patching.schedule import MAX_BYTES, Shape, schedule
 
-#: Rows lifted together; more memory buys little speed beyond this.
-MAX_ROWS = 512
 #: Units of metrics that vary smoothly with the logits.
 CONTINUOUS = ("logits", "nats")
 
@@ -57,222 +56,142 @@ def sweep(
     cells: Sequence[Cell],
     metrics: Mapping[str, Metric],
     *,
-    max_rows: int = MAX_ROWS,
+    max_bytes: int = MAX_BYTES,
     progress: str | None = None,
 ) -> Swept:
     """Every cell's metrics on every example, exactly.
 
-    Cost: Σ over cells of (L − first layer) block applications to one prompt each, plus one baseline
-    per batch. Memory: about `max_rows` prompts' activations; smaller values change no number.
+    Cost: Σ over cells of (L − first layer) block applications to the positions from the cell's
+    first edited one on, plus a baseline per pass; `patching.plan` tells it beforehand.
 
     Args:
         model: the model that runs.
         examples: prompts; batched by length, so none is padded.
         cells: the edits of each row.
         metrics: read at their own positions; the unembedding is computed for these rows only.
-        max_rows: rows (prompts) lifted together.
-        progress: label of a progress bar counted in layer-rows; None for none.
+        max_bytes: memory for activations beside the model; smaller values change no number.
+        progress: label of a progress bar counted in layer-tokens; None for none.
 
     Raises:
-        ValueError: for sites the model lacks, edits of the wrong shape, or a metric that averages.
+        ValueError: for sites the model lacks, edits of the wrong shape, a metric that averages, or
+            a budget that cannot hold one prompt.
     """
-    if max_rows < 2:
-        raise ValueError(f"max_rows must be at least 2 (a baseline and a cell), got {max_rows}")
-    for cell in cells:
-        _check(model, examples, cell)
+    check_cells(model, examples, cells)
     n, device = len(examples), model.device
     dtype = torch.float64 if model.dtype == torch.float64 else torch.float32
     values = {
         name: torch.full((len(cells), n), float("nan"), dtype=dtype, device=device) for name in metrics
     }
     baseline = {name: torch.full((n,), float("nan"), dtype=dtype, device=device) for name in metrics}
-    order = sorted(range(len(cells)), key=lambda i: cells[i].first_layer)
-    # Small groups of prompts leave room for many cells beside one baseline row each.
-    per_batch = max(1, min(n, max_rows // 2, max(8, max_rows // (len(cells) + 1))))
-    batches = [part for same in examples.by_length() for part in same.split(per_batch)]
-    work = n * sum(model.n_layers - c.first_layer for c in cells)
+    for one in _lifted(model, examples, cells, max_bytes, progress):
+        chosen = torch.tensor(one.cells, dtype=torch.long, device=device)[:, None]
+        for name, found in _measure(model, one, metrics).items():
+            first = torch.where(baseline[name][one.rows].isnan(), found[0], baseline[name][one.rows])
+            baseline[name][one.rows] = first
+            values[name][chosen, one.rows[None]] = _anchored(
+                found[1:], found[0], first, metrics[name].unit
+            )
+    return Swept(values, baseline)
+
+
+@torch.no_grad()
+def record(
+    model: Model,
+    examples: Examples,
+    cells: Sequence[Cell],
+    sites: Sequence[Site],
+    *,
+    max_bytes: int = MAX_BYTES,
+    progress: str | None = None,
+) -> dict[Site, Float[Tensor, "cell example position *d"]]:
+    """Activations of the edited runs: what each cell's edits make of these sites.
+
+    NaN at padding. A site below a cell's first block holds the baseline's activation. Nothing above
+    the highest site runs.
+
+    Raises:
+        ValueError: as `sweep`; also without cells.
+    """
+    if not cells:
+        raise ValueError("record needs at least one cell, got none; for unedited runs use collect")
+    check_cells(model, examples, cells)
+    check_sites(model, sites)
+    kept: dict[Site, Tensor] = {}
+    shape = (len(cells), *examples.tokens.shape)
+    for one in _lifted(model, examples, cells, max_bytes, progress, reads=tuple(sites)):
+        n = len(one.rows)
+        for site, value in one.read.items():
+            lifted = value.reshape(-1, n, *value.shape[1:])
+            if site not in kept:
+                kept[site] = value.new_full((*shape, *lifted.shape[3:]), float("nan"))
+            for at, cell in enumerate(one.cells):
+                # Cells that enter above this site have no row here: theirs is the baseline's.
+                own = lifted[at + 1] if at + 1 < len(lifted) else lifted[0]
+                kept[site][cell][one.rows[:, None], one.run.columns] = own
+    return kept
+
+
+@dataclass(frozen=True, eq=False)
+class _Pass:
+    """One pass's results: the rows are the baseline, then cell by cell."""
+
+    run: Baseline
+    rows: Int[Tensor, " row"]
+    cells: tuple[int, ...]
+    start: int
+    final: Float[Tensor, "lifted position d"]
+    read: Mapping[Site, Tensor]
+
+
+def _lifted(
+    model: Model,
+    examples: Examples,
+    cells: Sequence[Cell],
+    max_bytes: int,
+    progress: str | None,
+    reads: Sequence[Site] = (),
+) -> Iterator[_Pass]:
+    """Run every pass of the schedule."""
+    batches = schedule(Shape.of(model), examples, cells, max_bytes, prefix=not reads)
     bar = tqdm(
-        total=work,
+        total=sum(one.layer_tokens for batch in batches for one in batch.passes),
         desc=progress,
-        unit="layer-row",
+        unit="layer-token",
         unit_scale=True,
         delay=QUIET_SECONDS,
         leave=False,
         disable=progress is None,
     )
     with bar:
-        for rows in batches:
-            run = _Baseline.of(model, examples, rows)
-            per_pass = max(1, max_rows // len(rows) - 1)
-            # Self-edits must meet their baseline in the same pass: every pass carries its own.
-            for start in range(0, max(len(order), 1), per_pass):
-                chosen = order[start : start + per_pass]
-                final = _climb(model, run, [cells[i] for i in chosen], rows, bar)
-                measured = _measure(model, run, final, rows, metrics)
-                for name, result in measured.items():
-                    if start == 0:
-                        baseline[name][rows] = result[0]
-                    at = torch.tensor(chosen, dtype=torch.long, device=device)[:, None]
-                    values[name][at, rows[None]] = _anchored(
-                        result[1:], result[0], baseline[name][rows], metrics[name].unit
-                    )
-    return Swept(values, baseline)
-
-
-@dataclass(frozen=True, eq=False)
-class _Baseline:
-    """One batch's unedited run: what enters every block, and how the model calls its blocks."""
-
-    inputs: list[Tensor]
-    calls: list[tuple[tuple[Any, ...], dict[str, Any]]]
-    columns: Int[Tensor, "row position"]
-
-    @classmethod
-    def of(cls, model: Model, examples: Examples, rows: Int[Tensor, " row"]) -> _Baseline:
-        start = examples.mask[rows].int().argmax(1)
-        width = int(examples.lengths[rows[0]])
-        columns = start[:, None] + torch.arange(width, device=start.device)
-        tokens = examples.tokens[rows].gather(1, columns)
-        inputs: list[Tensor] = []
-        calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-
-        def record(_module: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            rest = dict(kwargs)
-            hidden, args = (args[0], args[1:]) if args else (rest.pop("hidden_states"), ())
-            inputs.append(hidden)
-            calls.append((args, rest))
-
-        handles = [
-            block.register_forward_pre_hook(record, with_kwargs=True) for block in model.bridge.blocks
-        ]
-        try:
-            model.bridge(tokens, use_cache=False, logits_to_keep=1)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return cls(inputs, calls, columns)
-
-    @property
-    def rows(self) -> int:
-        return self.inputs[0].shape[0]
-
-
-def _climb(
-    model: Model, run: _Baseline, cells: list[Cell], rows: Int[Tensor, " row"], bar: Any
-) -> Float[Tensor, "lifted position d"]:
-    """Lift the baseline and every cell to the top; rows are the baseline, then cell by cell."""
-    n = run.rows
-    first = min((c.first_layer for c in cells), default=model.n_layers - 1)
-    hidden = run.inputs[first]
-    entered: list[Cell] = []
-    for layer in range(first, model.n_layers):
-        new = [c for c in cells if c.first_layer == layer]
-        if new:
-            copies = hidden[:n].repeat(len(new), 1, 1)
-            hidden = torch.cat([hidden, copies])
-            entered += new
-        edits = [
-            (slice((at + 1) * n, (at + 2) * n), edit)
-            for at, cell in enumerate(entered)
-            for edit in cell.edits
-            if edit.site.layer == layer
-        ]
-        hidden = _lift(model, run, layer, hidden, edits, rows)
-        bar.update(len(entered) * n)
-    # `entered` is in layer order, and `cells` was given in layer order: rows match `cells`.
-    return hidden
-
-
-def _lift(
-    model: Model,
-    run: _Baseline,
-    layer: int,
-    hidden: Tensor,
-    edits: list[tuple[slice, Edit]],
-    rows: Int[Tensor, " row"],
-) -> Tensor:
-    """One block applied to all rows, with this layer's edits acting at their hooks."""
-    args, kwargs = run.calls[layer]
-    repeats = hidden.shape[0] // run.rows
-
-    def grown(value: Any) -> Any:
-        if isinstance(value, Tensor) and value.ndim > 0 and value.shape[0] == run.rows:
-            return value if run.rows == 1 else value.repeat(repeats, *[1] * (value.ndim - 1))
-        if isinstance(value, tuple | list):
-            return type(value)(grown(v) for v in value)
-        return value
-
-    at: dict[str, list[tuple[slice, Edit]]] = {}
-    for place, edit in edits:
-        at.setdefault(edit.site.hook_name, []).append((place, edit))
-    with _attached(model, at, rows, run.columns):
-        out = model.bridge.blocks[layer](
-            hidden, *map(grown, args), **{k: grown(v) for k, v in kwargs.items()}
-        )
-    return out[0] if isinstance(out, tuple) else out
-
-
-@contextmanager
-def _attached(
-    model: Model,
-    at: Mapping[str, list[tuple[slice, Edit]]],
-    rows: Int[Tensor, " row"],
-    columns: Int[Tensor, "row position"],
-) -> Iterator[None]:
-    """The edits of one block on their hook points, for one call."""
-
-    def hook_for(edits: list[tuple[slice, Edit]]):
-        def hook(act: Tensor, hook: object) -> Tensor:
-            out = act.clone()
-            for place, edit in edits:
-                # A cell's edits at one hook act in turn, each on what the one before left.
-                out[place] = _Window(edit, columns).apply(out[place], rows)
-            return out
-
-        return hook
-
-    hooks = [(name, hook_for(edits)) for name, edits in at.items()]
-    if not hooks:
-        yield
-        return
-    with model.bridge.hooks(fwd_hooks=hooks):
-        yield
-
-
-@dataclass(frozen=True)
-class _Window:
-    """An edit seen through the real columns of one batch: padded coordinates cut away."""
-
-    edit: Edit
-    columns: Int[Tensor, "row position"]
-
-    def apply(self, act: Tensor, rows: Int[Tensor, " row"]) -> Tensor:
-        width = self.edit.where.shape[1]
-        if self.columns.shape[1] == width:
-            return self.edit.apply(act, rows)
-        # Pad the batch back to the examples' own columns, edit there, and cut it out again.
-        full = act.new_zeros(act.shape[0], width, *act.shape[2:])
-        index = torch.arange(act.shape[0], device=act.device)[:, None]
-        full[index, self.columns] = act
-        return self.edit.apply(full, rows)[index, self.columns]
+        for batch in batches:
+            run = Baseline.of(model, examples, batch.rows)
+            for one in batch.passes:
+                part, rows = run.part(one.part), batch.rows[one.part]
+                start = one.start if run.past else 0
+                chosen = [cells[i] for i in one.cells]
+                final, read = climb(
+                    model, part, chosen, rows, start=start, reads=reads, step=bar.update
+                )
+                yield _Pass(part, rows, one.cells, start, final, read)
 
 
 def _measure(
-    model: Model,
-    run: _Baseline,
-    final: Float[Tensor, "lifted position d"],
-    rows: Int[Tensor, " row"],
-    metrics: Mapping[str, Metric],
+    model: Model, one: _Pass, metrics: Mapping[str, Metric]
 ) -> dict[str, Float[Tensor, "copy row"]]:
     """Read the metrics at their positions, the baseline first; logits of these rows only."""
-    repeats = final.shape[0] // run.rows
-    example = rows.repeat(repeats)
-    offset = run.columns[:, 0].repeat(repeats)
-    index = torch.arange(len(example), device=final.device)
+    n = len(one.rows)
+    copies = one.final.shape[0] // n
+    index = torch.arange(n, device=one.final.device)
+    lifted = one.final.reshape(copies, n, *one.final.shape[1:])
     dtype = torch.float64 if model.dtype == torch.float64 else torch.float32
+    example = one.rows.repeat(copies)
     found = {}
     for positions, names in _by_position(metrics):
-        read = final[index, positions[example] - offset]
+        at = positions[one.rows] - one.run.columns[:, 0]
+        # What is read left of the first edited position is the baseline's, in every copy.
+        inside = (at >= one.start)[:, None]
+        there = lifted[:, index, (at - one.start).clamp(min=0)]
+        read = torch.where(inside, there, one.run.inputs[-1][index, at]).flatten(0, 1)
         whole = any(metrics[name].tokens is None for name in names)
         logits = model.readout(read) if whole else None
         for name in names:
@@ -281,7 +200,7 @@ def _measure(
                 seen = model.readout(read, tokens)
             else:
                 seen = logits if tokens is None else logits[:, tokens]
-            found[name] = metrics[name](seen, example).to(dtype).reshape(repeats, run.rows)
+            found[name] = metrics[name](seen, example).to(dtype).reshape(copies, n)
     return found
 
 
@@ -314,18 +233,19 @@ def _by_position(metrics: Mapping[str, Metric]) -> list[tuple[Tensor, list[str]]
     return found
 
 
-def _check(model: Model, examples: Examples, cell: Cell) -> None:
-    check_sites(model, [edit.site for edit in cell.edits])
-    for edit in cell.edits:
-        if edit.site.kind is Kind.EMBED:
-            raise ValueError("the engine edits blocks; for the embedding use resid_pre of block 0")
-        if edit.site.kind is Kind.PATTERN:
-            raise ValueError(
-                f"an edit writes vectors at positions; {edit.site} holds one row of queries by keys "
-                "per head; edit z, q, k or v instead"
-            )
+def check_cells(model: Model, examples: Examples, cells: Sequence[Cell]) -> None:
+    """Refuse edits at sites the model lacks, or whose positions are not the examples'.
+
+    Raises:
+        ValueError: one line with what was got, expected, and what to do.
+    """
+    sites = dict.fromkeys(edit.site for cell in cells for edit in cell.edits)
+    if cells:
+        check_sites(model, list(sites))
+    for edit in (edit for cell in cells for edit in cell.edits):
         if edit.where.shape != examples.tokens.shape:
             raise ValueError(
                 f"an edit's positions at {edit.site} must have the examples' shape "
-                f"{tuple(examples.tokens.shape)}; got {tuple(edit.where.shape)}"
+                f"{tuple(examples.tokens.shape)}; got {tuple(edit.where.shape)}; "
+                "take them from Examples.span_mask"
             )

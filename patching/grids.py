@@ -16,8 +16,9 @@ from interp.models import Model, ModelPair
 from interp.sites import Site, boundaries
 from interp.tasks import Contrast, Examples
 from patching import tables
-from patching.engine import MAX_ROWS, sweep
+from patching.engine import sweep
 from patching.interventions import Cell, Edit, Replace
+from patching.schedule import MAX_BYTES
 
 
 def patch_sites(
@@ -27,7 +28,7 @@ def patch_sites(
     metric: Metric,
     *,
     positions: str | Sequence[str] = "each",
-    max_rows: int = MAX_ROWS,
+    max_bytes: int = MAX_BYTES,
 ) -> Evidence:
     """Denoising: write the clean run's activation into the corrupted run, one place at a time.
 
@@ -41,7 +42,7 @@ def patch_sites(
         sites: residual, attention-output, MLP-output or head sites.
         metric: for instance `interp.logit_difference(contrast)`.
         positions: "each" for every position alone, or span names such as ("subject", "last", "all").
-        max_rows: prompts lifted together; changes memory, never numbers.
+        max_bytes: memory for activations beside the model; changes no number.
 
     Raises:
         ValueError: for sites or spans that do not exist.
@@ -58,7 +59,7 @@ def patch_sites(
             cells.append(Cell((Edit(site, where, source),)))
             columns.append({"kind": site.kind, "layer": site.layer, "head": site.head, **place})
     metrics = {"pair": metric}
-    swept = sweep(model, contrast.corrupted, cells, metrics, max_rows=max_rows, progress="patching")
+    swept = sweep(model, contrast.corrupted, cells, metrics, max_bytes=max_bytes, progress="patching")
     same = {"model": "base", "method": "patch"}
     patched = tables.evidence(
         swept,
@@ -75,7 +76,9 @@ def patch_sites(
     return Evidence.concat([patched, clean_rows])
 
 
-def handover(model: Model, contrast: Contrast, metric: Metric, *, max_rows: int = MAX_ROWS) -> Evidence:
+def handover(
+    model: Model, contrast: Contrast, metric: Metric, *, max_bytes: int = MAX_BYTES
+) -> Evidence:
     """Restore the last position, or the subject, at every boundary 0..L of aligned pairs.
 
     The handover is the first boundary from which restoring the last position alone recovers the
@@ -84,7 +87,9 @@ def handover(model: Model, contrast: Contrast, metric: Metric, *, max_rows: int 
     pairs instead of noise.
     """
     sites = boundaries(model.n_layers)
-    grid = patch_sites(model, contrast, sites, metric, positions=("last", "subject"), max_rows=max_rows)
+    grid = patch_sites(
+        model, contrast, sites, metric, positions=("last", "subject"), max_bytes=max_bytes
+    )
     table = grid.by_boundary(model.n_layers).table.astype(object)
     table["method"] = "handover"
     pairs = [
@@ -103,7 +108,7 @@ def cross_patch(
     metrics: Mapping[str, Metric],
     *,
     spans: Sequence[str] = ("subject", "last", "all"),
-    max_rows: int = MAX_ROWS,
+    max_bytes: int = MAX_BYTES,
 ) -> Evidence:
     """Cross-model activation patching (CMAP, 2402.14811) by position group, both directions.
 
@@ -128,7 +133,7 @@ def cross_patch(
                 cells.append(Cell((edit,)))
                 columns.append({"condition": "patched", "layer": k, "span": span})
         swept = sweep(
-            runs, examples, cells, metrics, max_rows=max_rows, progress=f"{donor_role} → {role}"
+            runs, examples, cells, metrics, max_bytes=max_bytes, progress=f"{donor_role} → {role}"
         )
         parts.append(
             tables.evidence(

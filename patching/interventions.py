@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.directions import Subspace
-from interp.sites import Site
+from interp.sites import Kind, Site
 
 
 @runtime_checkable
@@ -142,6 +142,6 @@ class Cell:
     edits: tuple[Edit, ...]
 
     @property
-    def first_layer(self) -> int:
-        """The lowest block the cell touches; below it the row equals the baseline."""
-        return min(edit.site.layer for edit in self.edits)
+    def entry(self) -> int:
+        """The boundary at which the cell leaves the unedited run; below it the two are equal."""
+        return min(e.site.layer + (e.site.kind is Kind.RESID_POST) for e in self.edits)

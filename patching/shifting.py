@@ -27,9 +27,10 @@ from interp.models import Model, ModelPair
 from interp.sites import boundaries
 from interp.tasks import Examples
 from patching import tables
-from patching.engine import MAX_ROWS, sweep
+from patching.engine import sweep
 from patching.interventions import Add, Cell, Edit, Replace
 from patching.layout import Layout, ridge_cross_fitted
+from patching.schedule import MAX_BYTES
 
 FOLDS = 5
 #: A token of the tuned model forms a class of its own when at least this many entities share it.
@@ -63,7 +64,7 @@ def shared_shift(
     installed: Mapping[int, Int[Tensor, " chosen"]],
     null: Model | None = None,
     seed: int = 0,
-    max_rows: int = MAX_ROWS,
+    max_bytes: int = MAX_BYTES,
 ) -> Evidence:
     """Sufficiency, retention and persistence at every boundary, with placebos at the chosen ones.
 
@@ -76,7 +77,7 @@ def shared_shift(
         installed: boundary k* -> indices into the changed prompts that are read there.
         null: a null tune of the same base; its mean shift is one more placebo.
         seed: for the folds and the random shifts.
-        max_rows: prompts lifted together.
+        max_bytes: memory for activations beside the models; changes no number.
 
     Raises:
         ValueError: with fewer changed prompts than folds.
@@ -104,7 +105,7 @@ def shared_shift(
         _push(chosen, states["base"][s][index], states["tuned"][s][index], folds, classes)
         for s in sites
     ]
-    run = _Runner(pair, chosen, metrics, max_rows)
+    run = _Runner(pair, chosen, metrics, max_bytes)
     parts = [run.every_boundary(pushes), *run.placebos(pushes, installed, generator)]
     if null is not None:
         shift = _null_shift(pair.base, null, chosen, installed)
@@ -118,7 +119,7 @@ class _Runner:
     pair: ModelPair
     examples: Examples
     metrics: Mapping[str, Metric]
-    max_rows: int
+    max_bytes: int
 
     def every_boundary(self, pushes: Sequence[Push]) -> Evidence:
         sites = boundaries(self.pair.base.n_layers)
@@ -182,7 +183,9 @@ class _Runner:
         where = some.span_mask("all")
         cells = [Cell((Edit(site, where, Add(shift)),)) for _, shift in shifts]
         metrics = {"said": _only(self.metrics["said"], some, members)}
-        swept = sweep(self.pair.base, some, cells, metrics, max_rows=self.max_rows, progress=condition)
+        swept = sweep(
+            self.pair.base, some, cells, metrics, max_bytes=self.max_bytes, progress=condition
+        )
         columns = [{"condition": condition, "layer": k, "seed": draw} for draw, _ in shifts]
         part = tables.evidence(swept, some, metrics, columns, model="base", method="shift")
         table = part.table.astype(object)
@@ -198,7 +201,7 @@ class _Runner:
             self.examples,
             [cell for _, _, cell in cells],
             self.metrics,
-            max_rows=self.max_rows,
+            max_bytes=self.max_bytes,
             progress=f"shared shift, {role}",
         )
         donor = "tuned" if role == "base" else "base"

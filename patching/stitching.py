@@ -11,8 +11,9 @@ from interp.models import ModelPair
 from interp.sites import boundaries
 from interp.tasks import Examples
 from patching import tables
-from patching.engine import MAX_ROWS, sweep
+from patching.engine import sweep
 from patching.interventions import Cell, Edit, Replace
+from patching.schedule import MAX_BYTES
 
 
 def stitch(
@@ -20,7 +21,7 @@ def stitch(
     examples: Examples,
     metrics: Metric | Mapping[str, Metric],
     *,
-    max_rows: int = MAX_ROWS,
+    max_bytes: int = MAX_BYTES,
 ) -> Evidence:
     """Every hybrid of the two models, cut at every boundary k = 0..L, exactly.
 
@@ -36,7 +37,7 @@ def stitch(
         pair: the two models.
         examples: prompts, the same ids for both.
         metrics: one metric ("metric" in the table) or several by name.
-        max_rows: prompts lifted together; changes memory, never numbers.
+        max_bytes: memory for activations beside the model; changes no number.
     """
     named = {"metric": metrics} if isinstance(metrics, Metric) else metrics
     sites = boundaries(pair.base.n_layers)
@@ -53,7 +54,7 @@ def stitch(
             examples,
             cells,
             named,
-            max_rows=max_rows,
+            max_bytes=max_bytes,
             progress=f"stitching {donor_role} below {role}",
         )
         parts.append(

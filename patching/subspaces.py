@@ -15,8 +15,9 @@ from interp.models import Model
 from interp.sites import Site
 from interp.tasks import Contrast
 from patching import tables
-from patching.engine import MAX_ROWS, sweep
+from patching.engine import sweep
 from patching.interventions import Cell, Edit, Intervention, ProjectOut, Replace, SwapSubspace
+from patching.schedule import MAX_BYTES
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ def measure_use(
     *,
     random_draws: int = 9,
     seed: int = 0,
-    max_rows: int = MAX_ROWS,
+    max_bytes: int = MAX_BYTES,
 ) -> Evidence:
     """Swap and removal of each claimed direction on held-out pairs that differ in the attribute.
 
@@ -117,7 +118,7 @@ def measure_use(
         (contrast.corrupted, swap_cells, swap_columns, "corrupted"),
         (contrast.clean, out_cells, out_columns, "clean"),
     ):
-        swept = sweep(model, examples, cells, metrics, max_rows=max_rows, progress="claims")
+        swept = sweep(model, examples, cells, metrics, max_bytes=max_bytes, progress="claims")
         parts.append(
             tables.evidence(
                 swept,

@@ -50,7 +50,9 @@ def compare(
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps, …")] = "cpu",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64.")] = "float32",
-    budget: Annotated[int, typer.Option(min=2, help="Prompts lifted together; bounds memory.")] = 512,
+    budget: Annotated[
+        float, typer.Option(min=0.01, help="Memory for activations beside the models, in GiB.")
+    ] = 2.0,
     seed: Annotated[int, typer.Option(min=0, help="Of splits, placebos and resampling.")] = 0,
 ) -> None:
     """Compare a tuned model with its base and write report.html and everything behind it."""
@@ -67,7 +69,7 @@ def compare(
         found = run(
             pair,
             task,
-            budget=budget,
+            budget=int(budget * 2**30),
             prompt="chat" if prompt == "chat" else "raw",
             null=None if null is None else load_model(null, **same),
             seed=seed,

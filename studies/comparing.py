@@ -23,7 +23,7 @@ from interp.outcomes import Outcomes
 from interp.report import Written, write_report
 from interp.thresholds import Thresholds
 from interp.verdict import Verdict, judge
-from patching.engine import MAX_ROWS
+from patching.schedule import MAX_BYTES
 from studies.measuring import Known, causal_evidence, known_questions
 from studies.queries import Prompt, Queries, ask, outcomes, say
 from studies.reading import probe_evidence
@@ -77,7 +77,7 @@ def compare(
     task: FactSet | str | Path | pd.DataFrame,
     *,
     out: str | Path | None = None,
-    budget: int = MAX_ROWS,
+    budget: int = MAX_BYTES,
     prompt: Prompt = "raw",
     null: Model | None = None,
     thresholds: Thresholds | None = None,
@@ -89,7 +89,7 @@ def compare(
         pair: base and tuned model.
         task: facts: a name, a file, a table or a `FactSet`.
         out: a folder for the report and everything behind it; None writes nothing.
-        budget: prompts lifted together in a sweep; bounds memory, changes no number.
+        budget: bytes of memory for activations beside the models; changes no number.
         prompt: "raw", or "chat" for the tuned model's chat template, rendered once for both.
         null: a null tune of the same base, whose shift is one more placebo.
         thresholds: declared cut-offs; the defaults are the ones the verdict was fixed with.
@@ -109,10 +109,10 @@ def compare(
     causal, readable = Evidence.concat([]), Evidence.concat([])
     if not said.identical:
         causal = causal_evidence(
-            pair, asked, said, thresholds=thresholds, null=null, seed=seed, max_rows=budget
+            pair, asked, said, thresholds=thresholds, null=null, seed=seed, max_bytes=budget
         )
         readable, used = probe_evidence(
-            pair, queries, asked, said.estimating_form, seed=seed, max_rows=budget
+            pair, queries, asked, said.estimating_form, seed=seed, max_bytes=budget
         )
         causal = Evidence.concat([causal, used])
         said = _with_contrast(said, causal)

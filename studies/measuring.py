@@ -124,21 +124,21 @@ def causal_evidence(
     thresholds: Thresholds,
     null: Model | None = None,
     seed: int = 0,
-    max_rows: int,
+    max_bytes: int,
 ) -> Evidence:
     """Stitching, handover, shared shift, cross-model patching and a patch grid, as one table."""
-    parts = [stitch(pair, asked.examples, asked.metrics(), max_rows=max_rows)]
+    parts = [stitch(pair, asked.examples, asked.metrics(), max_bytes=max_bytes)]
     pairs = base_pairs(asked, most=HANDOVER_PAIRS)
     if pairs is not None:
         metric = logit_difference(pairs)
-        parts.append(handover(pair.base, pairs, metric, max_rows=max_rows))
-        parts.append(_grid(pair.base, pairs.subset(range(min(GRID_PAIRS, len(pairs)))), max_rows))
+        parts.append(handover(pair.base, pairs, metric, max_bytes=max_bytes))
+        parts.append(_grid(pair.base, pairs.subset(range(min(GRID_PAIRS, len(pairs)))), max_bytes))
     changed = asked.output_rows.nonzero()[:, 0]
     if len(changed):
         some = asked.examples.subset(changed[:CROSS_PATCHED])
         chosen = changed[:CROSS_PATCHED]
         output = token_contrast(some, asked.plus[chosen], asked.minus[chosen])
-        parts.append(cross_patch(pair, some, {"output": output}, max_rows=max_rows))
+        parts.append(cross_patch(pair, some, {"output": output}, max_bytes=max_bytes))
     # The push is averaged position by position, so continued questions stay out of it.
     rows = (asked.estimating & asked.plain).nonzero()[:, 0]
     if int(asked.output_rows[rows].sum()) >= FOLDS:
@@ -164,7 +164,7 @@ def causal_evidence(
                 installed=installed,
                 null=null,
                 seed=seed,
-                max_rows=max_rows,
+                max_bytes=max_bytes,
             )
         )
     return Evidence.concat(parts)
@@ -197,9 +197,9 @@ def base_pairs(
     )
 
 
-def _grid(model: Model, pairs: Contrast, max_rows: int) -> Evidence:
+def _grid(model: Model, pairs: Contrast, max_bytes: int) -> Evidence:
     sites = every_layer(Kind.RESID_PRE, model.n_layers)
-    grid = patch_sites(model, pairs, sites, logit_difference(pairs), max_rows=max_rows)
+    grid = patch_sites(model, pairs, sites, logit_difference(pairs), max_bytes=max_bytes)
     decode = model.tokenizer.decode
     tokens = {
         str(i): {

@@ -69,7 +69,7 @@ def attributes(facts: FactSet) -> list[Attribute]:
 
 
 def probe_evidence(
-    pair: ModelPair, queries: Queries, asked: Known, form: str, *, seed: int = 0, max_rows: int
+    pair: ModelPair, queries: Queries, asked: Known, form: str, *, seed: int = 0, max_bytes: int
 ) -> tuple[Evidence, Evidence]:
     """(what is readable, whether it is used): probes with controls, transfer, and claims."""
     index = [i for i, t in enumerate(queries.examples.templates) if t == form]
@@ -94,7 +94,7 @@ def probe_evidence(
             if direct is not None:
                 metric = logit_difference(direct)
                 used.append(
-                    measure_use(pair.base, direct, claims, metric, seed=seed, max_rows=max_rows)
+                    measure_use(pair.base, direct, claims, metric, seed=seed, max_bytes=max_bytes)
                 )
     readable.append(_truth(pair, queries, asked, seed))
     boundary_rows = Evidence.concat(readable).by_boundary(pair.base.n_layers)

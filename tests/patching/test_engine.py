@@ -14,12 +14,26 @@ from interp.activations import collect
 from interp.metrics import Metric, logit_difference
 from interp.models import load_model, wrap
 from interp.sites import Kind, Site
+from patching import schedule
 from patching.context import intervened
 from patching.engine import sweep
 from patching.interventions import Add, Cell, Edit, Mean, Replace, Zero
+from patching.lifting import Baseline
+from patching.schedule import MAX_BYTES, Shape
 
 CLOSE = 1e-4
 RESIDUAL = (Kind.RESID_PRE, Kind.ATTN_OUT, Kind.MLP_OUT, Kind.RESID_POST)
+
+
+def tight(model, examples):
+    """The least a sweep may be given: one prompt and one edited copy at a time."""
+    shape, width = Shape.of(model), int(examples.lengths.max())
+    return 2 * shape.row_bytes(width, 0) + width * shape.kept_bytes
+
+
+def roomy(model, examples):
+    """What a sweep is given when nothing is said."""
+    return MAX_BYTES
 
 
 def grid(model, contrast, sites, source):
@@ -63,7 +77,21 @@ class _Row:
         return intervention(full, torch.tensor([row]))[:, real]
 
 
-def test_equals_the_loops_of_transformer_lens(family_model):
+@pytest.fixture(params=["whole prompts", "a pass for each first position"])
+def call_price(request, monkeypatch):
+    """At no price for a call, rows always climb over the longest prefix they can; else over none."""
+    prefix = request.param != "whole prompts"
+    monkeypatch.setattr(schedule, "CALL_FLOPS", 0.0 if prefix else 1e18)
+    return prefix
+
+
+def test_every_family_can_climb_over_a_prefix(family_model):
+    run = Baseline.of(family_model, tiny.contrast(5, 5).clean, torch.arange(2))
+    assert sorted(run.past) == list(range(family_model.n_layers))
+    assert all(k.shape[2] == v.shape[2] == 5 for k, v in run.past.values())
+
+
+def test_equals_the_loops_of_transformer_lens(family_model, call_price):
     model, pairs = family_model, tiny.contrast(6, 6)
     n, width = pairs.clean.tokens.shape
     sites = [Site(kind, layer) for kind in RESIDUAL for layer in range(model.n_layers)]
@@ -121,37 +149,42 @@ def test_one_head_equals_the_loop_of_transformer_lens(tiny_model):
         assert (ours - ours.mean()).abs().max() > 0.05
 
 
-@pytest.mark.parametrize("max_rows", [7, 512])
-def test_a_self_patch_changes_nothing_at_all(family_model, max_rows):
+@pytest.mark.parametrize("budget", [tight, roomy])
+def test_a_self_patch_changes_nothing_at_all(family_model, budget, call_price):
     model, pairs = family_model, tiny.contrast(5, 6, 5)
+    max_bytes = budget(model, pairs.corrupted)
     sites = [Site(kind, layer) for kind in RESIDUAL for layer in range(model.n_layers)]
     own = collect(model, pairs.corrupted, sites, positions="all")
     metric = {"pair": logit_difference(pairs)}
     where = pairs.corrupted.span_mask("all")
     cells = [Cell((Edit(s, where, Replace(own[s].values)),)) for s in sites]
-    swept = sweep(model, pairs.corrupted, cells, metric, max_rows=max_rows)
+    swept = sweep(model, pairs.corrupted, cells, metric, max_bytes=max_bytes)
     assert (swept.values["pair"] - swept.baseline["pair"]).abs().max() == 0
     # The same cells with the other prompt's activations do change it.
     other = collect(model, pairs.clean, sites, positions="all")
     cells = [Cell((Edit(s, where, Replace(other[s].values)),)) for s in sites]
-    swept = sweep(model, pairs.corrupted, cells, metric, max_rows=max_rows)
+    swept = sweep(model, pairs.corrupted, cells, metric, max_bytes=max_bytes)
     assert (swept.values["pair"] - swept.baseline["pair"]).abs().max() > 0.05
 
 
-def test_the_rows_budget_changes_no_number(family_model):
+def test_the_budget_changes_no_number(family_model, call_price):
     pairs = tiny.contrast(4, 5, 4)
     sites = [Site(Kind.RESID_PRE, 0), Site(Kind.MLP_OUT, 1)]
     source = collect(family_model, pairs.clean, sites, positions="all")
     cells = grid(family_model, pairs, sites, source)
     metric = {"pair": logit_difference(pairs)}
-    runs = [sweep(family_model, pairs.corrupted, cells, metric, max_rows=rows) for rows in (2, 9, 512)]
+    least = tight(family_model, pairs.corrupted)
+    runs = [
+        sweep(family_model, pairs.corrupted, cells, metric, max_bytes=room)
+        for room in (least, 4 * least, MAX_BYTES)
+    ]
     for other in runs[1:]:
         assert (other.values["pair"] - runs[0].values["pair"]).abs().max() <= 1e-5
         assert (other.baseline["pair"] - runs[0].baseline["pair"]).abs().max() <= 1e-5
 
 
 @pytest.mark.parametrize("pad", ["left", "right"])
-def test_padded_examples_give_what_each_gives_alone(family_model, pad):
+def test_padded_examples_give_what_each_gives_alone(family_model, pad, call_price):
     lengths = (4, 7, 5, 7)
     together = tiny.contrast(*lengths, pad=pad)
     site = Site(Kind.RESID_PRE, 1)
@@ -253,8 +286,8 @@ def test_any_cell_equals_a_hooked_run(tiny_model, data):
         Cell(tuple(edit() for _ in range(data.draw(st.integers(1, 3)))))
         for _ in range(data.draw(st.integers(1, 3)))
     ]
-    rows = data.draw(st.sampled_from([2, 5, 512]))
-    swept = sweep(model, pairs.corrupted, cells, {"m": metric}, max_rows=rows)
+    room = data.draw(st.sampled_from([tight, roomy]))(model, pairs.corrupted)
+    swept = sweep(model, pairs.corrupted, cells, {"m": metric}, max_bytes=room)
     for mine, cell in zip(swept.values["m"], cells, strict=True):
         expected = hooked(model, pairs.corrupted, cell.edits, metric)
         assert torch.allclose(mine, expected, rtol=CLOSE, atol=CLOSE)
@@ -299,17 +332,15 @@ def test_mistakes_are_named_in_one_line(tiny_model):
 
     mean = Metric(lambda lg, e: lg.mean(), "logits", metric.positions)
     site = Site(Kind.RESID_PRE, 0)
-    for match, cells, metrics, rows in (
-        ("do not average", one(site), {"m": mean}, 512),
-        ("blocks 0..2", one(Site(Kind.RESID_PRE, 3)), {"m": metric}, 512),
-        ("heads 0..3", one(Site(Kind.Z, 0, 4)), {"m": metric}, 512),
-        ("resid_pre of block 0", one(Site(Kind.EMBED, 0)), {"m": metric}, 512),
-        ("one row of queries", one(Site(Kind.PATTERN, 0)), {"m": metric}, 512),
-        (r"shape \(2, 5\); got \(2, 4\)", one(site, where[:, :4]), {"m": metric}, 512),
-        ("at least 2", one(site), {"m": metric}, 1),
+    for match, cells, metrics, room in (
+        ("do not average", one(site), {"m": mean}, MAX_BYTES),
+        ("blocks 0..2", one(Site(Kind.RESID_PRE, 3)), {"m": metric}, MAX_BYTES),
+        ("heads 0..3", one(Site(Kind.Z, 0, 4)), {"m": metric}, MAX_BYTES),
+        (r"shape \(2, 5\); got \(2, 4\)", one(site, where[:, :4]), {"m": metric}, MAX_BYTES),
+        ("one prompt of 5 tokens", one(site), {"m": metric}, 1000),
     ):
         with pytest.raises(ValueError, match=match) as caught:
-            sweep(model, pairs.clean, cells, metrics, max_rows=rows)
+            sweep(model, pairs.clean, cells, metrics, max_bytes=room)
         assert "\n" not in str(caught.value)
 
 
@@ -353,8 +384,8 @@ def test_on_a_real_model():
     own = collect(model, pairs.corrupted, sites, positions="all")
     same = [Cell((Edit(s, where, Add(torch.zeros(1, 1, 1))),)) for s in sites]
     again = [Cell((Edit(s, where, Replace(own[s].values)),)) for s in sites]
-    for rows in (8, 512):
-        swept = sweep(model, pairs.corrupted, same + again, {"m": metric}, max_rows=rows)
+    for room in (tight(model, pairs.corrupted), MAX_BYTES):
+        swept = sweep(model, pairs.corrupted, same + again, {"m": metric}, max_bytes=room)
         moved = (swept.values["m"] - swept.baseline["m"]).abs().squeeze(1)
         assert moved[: len(sites)].max() == 0
         assert moved[len(sites) :].max() <= CLOSE * max(1.0, float(swept.baseline["m"].abs()))

@@ -89,4 +89,4 @@ def test_padding_never_reaches_a_row(act, source):
 def test_a_cell_starts_at_its_lowest_block():
     where = torch.ones(1, 1, dtype=torch.bool)
     edits = tuple(Edit(Site(Kind.MLP_OUT, layer), where, Zero()) for layer in (2, 1, 3))
-    assert Cell(edits).first_layer == 1
+    assert Cell(edits).entry == 1

@@ -137,7 +137,7 @@ BAD = {
     "no chat template": ((*PAIR, *GOOD, "--prompt", "chat"), "../models/tuned has none; use --prompt"),
     "unknown dtype": (("--dtype", "int8"), "dtype must be one of"),
     "unknown device": (("--device", "nowhere"), "device must be one that torch finds here"),
-    "tiny budget": (("--budget", "1"), "--budget"),
+    "tiny budget": (("--budget", "0"), "--budget"),
     "negative seed": (("--seed", "-1"), "--seed"),
     "unknown option": (("--temperature", "1"), "No such option: --temperature"),
 }  # fmt: skip

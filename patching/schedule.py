@@ -1,0 +1,185 @@
+"""Which rows climb together: passes that share their first position, and what they will cost.
+
+Rows that touch nothing left of position p need only positions from p on. Fewer, later positions
+cost less; more, smaller passes cost more. The split that is cheapest under a simple model (tokens
+through blocks, plus a fixed price for each call of a block) is found by dynamic programming; it
+changes the cost, never a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from interp.models import Model
+from interp.tasks import Examples
+from patching.interventions import Cell
+
+#: Memory a sweep may use beside the model.
+MAX_BYTES = 2 * 2**30
+#: On a CPU, rows whose activations outgrow the caches gain nothing by sharing a pass.
+CPU_PASS_BYTES = 96 * 2**20
+#: Work that one call of a block costs whatever its rows, in floating-point operations.
+CALL_FLOPS = 2e8
+#: Prompts whose unedited run is kept at a time.
+RECORDED = 32
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Cells lifted together over some of a batch's rows, from one position on."""
+
+    part: slice
+    cells: tuple[int, ...]
+    start: int
+    layer_tokens: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples of one length whose unedited run is kept while their passes run."""
+
+    rows: Int[Tensor, " row"]
+    width: int
+    passes: tuple[Pass, ...]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the schedule must know of a model, per token unless said."""
+
+    layers: int
+    block_flops: float
+    kept_bytes: int
+    lifted_bytes: int
+    score_bytes: int
+    cpu: bool
+
+    @classmethod
+    def of(cls, model: Model) -> Shape:
+        """Read off the configuration and the parameters of the blocks.
+
+        `lifted_bytes` counts what is alive at once inside a block: the residual stream several
+        times, queries, keys, values and heads' outputs, and the hidden layer of the MLP with its
+        gate, product and temporaries; `score_bytes` is per key, for scores, mask and weights.
+        """
+        cfg, blocks = model.bridge.cfg, model.bridge.blocks
+        size = torch.empty(0, dtype=model.dtype).element_size()
+        parameters = sum(p.numel() for p in blocks[0].parameters())
+        heads = int(cfg.n_heads)
+        head_width = int(cfg.d_head)
+        keyed = int(getattr(cfg, "n_key_value_heads", None) or heads) * head_width
+        hidden = int(getattr(cfg, "d_mlp", None) or 4 * cfg.d_model)
+        return cls(
+            layers=model.n_layers,
+            block_flops=2.0 * parameters,
+            kept_bytes=size * ((model.n_layers + 1) * model.d_model + 2 * model.n_layers * keyed),
+            lifted_bytes=size * (6 * model.d_model + 6 * heads * head_width + 4 * hidden),
+            score_bytes=max(size, 4) * 4 * heads,
+            cpu=model.device.type == "cpu",
+        )
+
+    def row_bytes(self, width: int, start: int) -> int:
+        """Bytes one lifted row of a prompt of `width` tokens needs from `start` on."""
+        return (width - start) * (self.lifted_bytes + self.score_bytes * width)
+
+
+def schedule(
+    shape: Shape, examples: Examples, cells: Sequence[Cell], max_bytes: int, *, prefix: bool = True
+) -> list[Batch]:
+    """Batches of one length each, and their passes in the order they run.
+
+    Raises:
+        ValueError: if one prompt and one cell do not fit in `max_bytes`.
+    """
+    starts = _starts(examples, cells) if prefix else None
+    found = []
+    for same in examples.by_length():
+        width = int(examples.lengths[same[0]])
+        least = 2 * shape.row_bytes(width, 0) + width * shape.kept_bytes
+        if max_bytes < least:
+            raise ValueError(
+                f"max_bytes must hold one prompt of {width} tokens and one edited copy, "
+                f"{least:,} bytes; got {max_bytes:,}; raise it or shorten the prompts"
+            )
+        if starts is not None:
+            # Rows that start alike go together, so that a batch's earliest start wastes little.
+            first = starts[:, same].float().mean(0) if len(cells) else torch.zeros(len(same))
+            same = same[first.argsort(stable=True).to(same.device)]
+        recorded = max(1, min(RECORDED, max_bytes // 4 // (width * shape.kept_bytes)))
+        for rows in same.split(recorded):
+            room = max_bytes - len(rows) * width * shape.kept_bytes
+            room = min(room, CPU_PASS_BYTES) if shape.cpu else room
+            room = max(room, 2 * shape.row_bytes(width, 0))
+            begin = [0] * len(cells) if starts is None else starts[:, rows].amin(1).tolist()
+            passes = tuple(_passes(shape, cells, begin, len(rows), width, room))
+            found.append(Batch(rows, width, passes))
+    return found
+
+
+def _starts(examples: Examples, cells: Sequence[Cell]) -> Int[Tensor, "cell example"]:
+    """First position each cell edits in each example, counted from its first real token."""
+    origin = examples.mask.int().argmax(1)
+    known: dict[int, Tensor] = {}
+
+    def first(where: Tensor) -> Tensor:
+        if id(where) not in known:
+            # An edit that names no real position of an example leaves its last one to compute.
+            real = where & examples.mask
+            at = torch.where(real.any(1), real.int().argmax(1) - origin, examples.lengths - 1)
+            known[id(where)] = at.cpu()
+        return known[id(where)]
+
+    rows = [torch.stack([first(e.where) for e in cell.edits]).amin(0) for cell in cells]
+    return torch.stack(rows) if rows else torch.zeros(0, len(examples), dtype=torch.long)
+
+
+def _passes(
+    shape: Shape, cells: Sequence[Cell], begin: Sequence[int], rows: int, width: int, room: int
+) -> Iterator[Pass]:
+    if not cells:
+        yield Pass(slice(0, rows), (), 0, 0)
+    by_start: dict[int, list[int]] = {}
+    for i in sorted(range(len(cells)), key=lambda i: cells[i].entry):
+        by_start.setdefault(begin[i], []).append(i)
+    for start, group in _grouped(shape, cells, by_start, rows, width):
+        fit = max(2, room // shape.row_bytes(width, start))
+        together = max(1, min(rows, fit // (len(group) + 1)))
+        for low in range(0, rows, together):
+            part = slice(low, min(low + together, rows))
+            n = part.stop - part.start
+            # Even shares: a last pass of a few rows would cost as many calls as a full one.
+            count = -(-len(group) // max(1, fit // n - 1))
+            share = -(-len(group) // count)
+            for at in range(0, len(group), share):
+                chosen = group[at : at + share]
+                lifted = sum(shape.layers - cells[i].entry for i in chosen)
+                lifted += shape.layers - cells[chosen[0]].entry
+                yield Pass(part, tuple(chosen), start, lifted * n * (width - start))
+
+
+def _grouped(
+    shape: Shape, cells: Sequence[Cell], by_start: dict[int, list[int]], rows: int, width: int
+) -> list[tuple[int, list[int]]]:
+    """Neighbouring starts that climb together, at the least cost: (first start, cells by entry)."""
+    starts = sorted(by_start)
+    weight = [sum(shape.layers - cells[i].entry for i in by_start[s]) * rows for s in starts]
+    call = CALL_FLOPS / shape.block_flops * shape.layers
+    best: list[tuple[float, int]] = [(0.0, 0)]
+    for stop in range(1, len(starts) + 1):
+        total, options = 0.0, []
+        for low in range(stop - 1, -1, -1):
+            total += weight[low]
+            options.append((best[low][0] + total * (width - starts[low]) + call, low))
+        best.append(min(options))
+    cuts, stop = [], len(starts)
+    while stop:
+        low = best[stop][1]
+        members = [i for s in starts[low:stop] for i in by_start[s]]
+        cuts.append((starts[low], sorted(members, key=lambda i: cells[i].entry)))
+        stop = low
+    return cuts[::-1]
