@@ -27,8 +27,9 @@ from interp.metrics import Metric
 from interp.models import Model
 from interp.sites import Site
 from interp.tasks import Examples
+from patching.baseline import Baseline
 from patching.interventions import Cell
-from patching.lifting import Baseline, climb
+from patching.lifting import Lifted, climb
 from patching.schedule import MAX_BYTES, Shape, schedule
 
 #: Units of metrics that vary smoothly with the logits.
@@ -127,7 +128,7 @@ def record(
             for at, cell in enumerate(one.cells):
                 # Cells that enter above this site have no row here: theirs is the baseline's.
                 own = lifted[at + 1] if at + 1 < len(lifted) else lifted[0]
-                kept[site][cell][one.rows[:, None], one.run.columns] = own
+                kept[site][cell][one.rows[:, None], one.final.run.columns] = own
     return kept
 
 
@@ -135,11 +136,9 @@ def record(
 class _Pass:
     """One pass's results: the rows are the baseline, then cell by cell."""
 
-    run: Baseline
     rows: Int[Tensor, " row"]
     cells: tuple[int, ...]
-    start: int
-    final: Float[Tensor, "lifted position d"]
+    final: Lifted
     read: Mapping[Site, Tensor]
 
 
@@ -167,31 +166,30 @@ def _lifted(
             run = Baseline.of(model, examples, batch.rows)
             for one in batch.passes:
                 part, rows = run.part(one.part), batch.rows[one.part]
-                start = one.start if run.past else 0
-                chosen = [cells[i] for i in one.cells]
                 final, read = climb(
-                    model, part, chosen, rows, start=start, reads=reads, step=bar.update
+                    model,
+                    part,
+                    [cells[i] for i in one.cells],
+                    rows,
+                    starts=one.starts if run.past else None,
+                    packed=one.packed and run.packable,
+                    reads=reads,
+                    step=bar.update,
                 )
-                yield _Pass(part, rows, one.cells, start, final, read)
+                yield _Pass(rows, one.cells, final, read)
 
 
 def _measure(
     model: Model, one: _Pass, metrics: Mapping[str, Metric]
 ) -> dict[str, Float[Tensor, "copy row"]]:
     """Read the metrics at their positions, the baseline first; logits of these rows only."""
-    n = len(one.rows)
-    copies = one.final.shape[0] // n
-    index = torch.arange(n, device=one.final.device)
-    lifted = one.final.reshape(copies, n, *one.final.shape[1:])
+    n, copies = len(one.rows), one.final.copies
     dtype = torch.float64 if model.dtype == torch.float64 else torch.float32
     example = one.rows.repeat(copies)
     found = {}
     for positions, names in _by_position(metrics):
-        at = positions[one.rows] - one.run.columns[:, 0]
-        # What is read left of the first edited position is the baseline's, in every copy.
-        inside = (at >= one.start)[:, None]
-        there = lifted[:, index, (at - one.start).clamp(min=0)]
-        read = torch.where(inside, there, one.run.inputs[-1][index, at]).flatten(0, 1)
+        first = one.final.run.columns[:, 0]
+        read = one.final.at(positions[one.rows] - first).flatten(0, 1)
         whole = any(metrics[name].tokens is None for name in names)
         logits = model.readout(read) if whole else None
         for name in names:

@@ -1,17 +1,18 @@
-"""One unedited run kept, and many edited rows lifted over it: the engine's inner loop.
+"""Edited rows on their way up: the engine's inner loop.
 
-`Baseline` runs prompts once and keeps what enters each block, how the model calls its blocks, and
-the keys and values each block made. `climb` then lifts edited copies from the block they first
-touch, computing only positions from `start` on: left of it every row equals the unedited run, whose
-keys and values it reads.
+`climb` lifts copies of a baseline from the boundary they leave it at. A copy holds only positions
+from its first edited one on; to their left it reads the baseline's keys and values. Copies that
+start alike form ordinary batches, [row, position, d]. Packed, copies may start anywhere: every token
+is a row of its own, [token, 1, d], and is given its copy's keys and values, so that short prompts
+fill the matrix products.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,103 +22,11 @@ from torch import Tensor
 from interp.activations import capture
 from interp.models import Model
 from interp.sites import Kind, Site
-from interp.tasks import Examples
+from patching.baseline import ALONG, CACHES, Baseline, each
 from patching.interventions import Cell, Edit
 
-#: Arguments of a block that run along positions, and the axis they run along.
-_ALONG = {
-    "attention_mask": -2,
-    "position_embeddings": -2,
-    "position_ids": -1,
-    "cache_position": -1,
-}
-_CACHES = ("past_key_values", "layer_past")
 #: Kinds that are written between blocks.
-_BOUNDARY = (Kind.EMBED, Kind.RESID_PRE, Kind.RESID_POST)
-
-
-@dataclass(frozen=True, eq=False)
-class Baseline:
-    """One batch's unedited run.
-
-    Attributes:
-        inputs: what enters block k, and at L what leaves the last one, [row, position, d] each.
-        calls: the other arguments of each block's call, by name.
-        past: keys and values of each block after any rotation, [row, head, position, d_head]; empty
-            where the model's blocks cannot be given a prefix.
-        columns: column of each position in the examples' padded tokens.
-        tokens: the prompts without their padding.
-    """
-
-    inputs: list[Tensor]
-    calls: list[dict[str, Any]]
-    past: dict[int, tuple[Tensor, Tensor]]
-    columns: Int[Tensor, "row position"]
-    tokens: Int[Tensor, "row position"]
-
-    @classmethod
-    def of(cls, model: Model, examples: Examples, rows: Int[Tensor, " row"]) -> Baseline:
-        """Run the examples `rows`, all of one length, without their padding."""
-        columns = columns_of(examples, rows)
-        tokens = examples.tokens[rows].gather(1, columns)
-        keep = _Keep()
-        inputs: list[Tensor] = []
-        calls: list[dict[str, Any]] = []
-
-        def enter(block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            names = list(inspect.signature(block.original_component.forward).parameters)
-            given = dict(zip(names, args, strict=False)) | kwargs
-            inputs.append(given.pop("hidden_states"))
-            cache = next((name for name in _CACHES if name in names), None)
-            if cache is not None:
-                given[cache] = keep
-            calls.append({name: _one_row(value) for name, value in given.items()})
-            return (inputs[-1],), given
-
-        def leave(block: Any, args: tuple[Any, ...], output: Any) -> None:
-            inputs.append(output[0] if isinstance(output, tuple) else output)
-
-        blocks = model.bridge.blocks
-        handles = [block.register_forward_pre_hook(enter, with_kwargs=True) for block in blocks]
-        handles.append(blocks[-1].register_forward_hook(leave))
-        try:
-            model.bridge(tokens, use_cache=False, logits_to_keep=1)
-        finally:
-            for handle in handles:
-                handle.remove()
-        known = all(name in _ALONG or not _tensors(value) for name, value in _others(calls))
-        past = keep.past if known and len(keep.past) == len(blocks) else {}
-        return cls(inputs, calls, past, columns, tokens)
-
-    @property
-    def rows(self) -> int:
-        """How many prompts it holds."""
-        return self.columns.shape[0]
-
-    def part(self, rows: slice) -> Baseline:
-        """Some of its prompts."""
-        n = self.rows
-
-        def cut(value: Any) -> Any:
-            if isinstance(value, Tensor) and n > 1 and value.ndim > 1 and value.shape[0] == n:
-                return value[rows]
-            return tuple(map(cut, value)) if isinstance(value, tuple) else value
-
-        return replace(
-            self,
-            inputs=[value[rows] for value in self.inputs],
-            calls=[{name: cut(value) for name, value in call.items()} for call in self.calls],
-            past={layer: (k[rows], v[rows]) for layer, (k, v) in self.past.items()},
-            columns=self.columns[rows],
-            tokens=self.tokens[rows],
-        )
-
-
-def columns_of(examples: Examples, rows: Int[Tensor, " row"]) -> Int[Tensor, "row position"]:
-    """The padded columns of the real tokens of examples of one length."""
-    start = examples.mask[rows].int().argmax(1)
-    width = int(examples.lengths[rows[0]])
-    return start[:, None] + torch.arange(width, device=start.device)
+_BETWEEN = (Kind.EMBED, Kind.RESID_PRE, Kind.RESID_POST)
 
 
 def climb(
@@ -126,176 +35,249 @@ def climb(
     cells: Sequence[Cell],
     rows: Int[Tensor, " row"],
     *,
-    start: int = 0,
+    starts: Sequence[int] | None = None,
+    packed: bool = False,
     reads: Sequence[Site] = (),
     step: Callable[[int], object] = lambda tokens: None,
-) -> tuple[Float[Tensor, "lifted position d"], dict[Site, Tensor]]:
+) -> tuple[Lifted, dict[Site, Tensor]]:
     """Lift the baseline and every cell to the top, or to the last block that `reads` needs.
 
     Args:
         model: the model that runs.
         run: the unedited run of these rows.
-        cells: in the order of the block they enter.
+        cells: in the order of the boundary they enter at.
         rows: the examples the run's rows are.
-        start: first position computed; no cell may edit left of it.
-        reads: sites whose activations are returned, for all lifted rows from `start` on.
+        starts: first position computed of each cell, none of whose edits may lie left of it; all
+            equal unless packed; 0 when None.
+        packed: every token a row of its own.
+        reads: sites whose activations are returned, for all lifted rows; not with packed.
         step: told the layer-tokens done.
 
     Returns:
-        The residual stream after the last block run, rows being the baseline, then cell by cell;
-        and the activations read. A site below a cell's own block holds fewer rows.
+        The residual stream after the last block run; and the activations read, [row, position, *d]
+        with the baseline's rows first. A site below a cell's own boundary holds fewer rows.
     """
-    n, last = run.rows, model.n_layers
-    first = min([cell.entry for cell in cells] + [site.layer for site in reads], default=last)
-    top = max(first, 1 + max(site.layer for site in reads) if reads else last)
-    hidden = run.inputs[first][:, start:]
-    columns = run.columns[:, start:]
-    entered: list[Cell] = []
+    starts = [0] * len(cells) if starts is None else list(starts)
+    first = min([c.entry for c in cells] + [site.layer for site in reads], default=model.n_layers)
+    top = max(first, 1 + max(site.layer for site in reads) if reads else model.n_layers)
+    lifted = Lifted.of(run, (min(starts, default=0), *starts), packed, first)
     seen: dict[Site, Tensor] = {}
     for layer in range(first, top + 1):
-        new = [cell for cell in cells if cell.entry == layer]
-        if new:
-            hidden = torch.cat([hidden, hidden[:n].repeat(len(new), 1, 1)])
-            entered += new
-            for at, cell in enumerate(new, start=len(entered) - len(new) + 1):
-                if any(edit.site.kind is Kind.EMBED for edit in cell.edits):
-                    hidden[at * n : (at + 1) * n] = _embedded(model, run, cell, rows)[:, start:]
-        at_boundary, inside = _edits(entered, layer, n)
-        for place, edit in at_boundary:
-            # `hidden` is ours only once rows were appended; an edit's own rows always were.
-            hidden[place] = _Window(edit, columns, run.columns).apply(hidden[place], rows)
+        entered = lifted.copies - 1
+        new = [cell for cell in cells[entered:] if cell.entry == layer]
+        lifted.enter(len(new))
+        for at, cell in enumerate(new, start=entered + 1):
+            if any(edit.site.kind is Kind.EMBED for edit in cell.edits):
+                lifted.write(at, lifted.tokens, _embedded(model, run, cell, rows))
+        between, inside = _edits(cells[: lifted.copies - 1], layer)
+        for at, edit in between:
+            lifted.apply(at, edit, lifted.tokens, rows)
         if layer == top:
             break
         here = [site for site in reads if site.layer == layer]
-        with _attached(model, inside, rows, columns, run.columns), capture(model, here) as found:
-            hidden = _block(model, run, layer, hidden, start)
+        with _attached(model, lifted, inside, rows), capture(model, here) as found:
+            out = model.bridge.blocks[layer](lifted.shaped, **lifted.call(layer))
+        lifted.tokens = (out[0] if isinstance(out, tuple) else out).flatten(0, 1)
         seen.update(found)
-        step(hidden.shape[0] * hidden.shape[1])
-    return hidden, seen
+        step(len(lifted.tokens))
+    return lifted, seen
 
 
-def _edits(
-    entered: Sequence[Cell], layer: int, n: int
-) -> tuple[list[tuple[slice, Edit]], list[tuple[slice, Edit]]]:
-    """Edits at the boundary below this block, and inside it, with the rows they act on."""
-    boundary, inside = [], []
-    for at, cell in enumerate(entered):
-        place = slice((at + 1) * n, (at + 2) * n)
+@dataclass(eq=False)
+class Lifted:
+    """The baseline and the cells entered so far, token after token, copy by copy.
+
+    Attributes:
+        run: the baseline they were copied from.
+        starts: first position held of the baseline copy, then of every cell's.
+        packed: every token a row of its own in the model's blocks.
+        tokens: the residual stream, [token, d]; within a copy row by row, position by position.
+        copies: how many have entered, the baseline among them.
+    """
+
+    run: Baseline
+    starts: Sequence[int]
+    packed: bool
+    tokens: Float[Tensor, "token d"]
+    copies: int = 1
+
+    @classmethod
+    def of(cls, run: Baseline, starts: Sequence[int], packed: bool, layer: int) -> Lifted:
+        """The baseline alone, at this boundary, as tokens of its own."""
+        return cls(run, starts, packed, run.inputs[layer][:, starts[0] :].flatten(0, 1).clone())
+
+    def enter(self, count: int) -> None:
+        """Append copies of the baseline for the next cells."""
+        if not count:
+            return
+        before, self.copies = self.copies, self.copies + count
+        _, row, position = self.index(before)
+        base = self.view(0, self.tokens)
+        self.tokens = torch.cat([self.tokens, base[row, position - self.starts[0]]])
+
+    def index(self, since: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+        """Copy, row and position of each token of the copies from `since` on."""
+        device = self.tokens.device
+        begin = torch.tensor(self.starts[since : self.copies], device=device)
+        length = self.run.tokens.shape[1] - begin
+        copy = torch.arange(len(begin), device=device).repeat_interleave(length * self.run.rows)
+        offset = (length * self.run.rows).cumsum(0) - length * self.run.rows
+        within = torch.arange(len(copy), device=device) - offset[copy]
+        return since + copy, within // length[copy], begin[copy] + within % length[copy]
+
+    def slot(self, at: int) -> slice:
+        """The tokens of one copy."""
+        n, width = self.run.rows, self.run.tokens.shape[1]
+        low = n * (width * at - sum(self.starts[:at]))
+        return slice(low, low + n * (width - self.starts[at]))
+
+    def view(self, at: int, tokens: Float[Tensor, "token *d"]) -> Float[Tensor, "row position *d"]:
+        """One copy's tokens of an activation given for all, as rows of positions."""
+        return tokens[self.slot(at)].unflatten(0, (self.run.rows, -1))
+
+    def write(self, at: int, tokens: Tensor, whole: Float[Tensor, "row position *d"]) -> None:
+        """Put a whole prompt's activations where one copy's tokens are."""
+        tokens[self.slot(at)] = whole[:, self.starts[at] :].flatten(0, 1)
+
+    def apply(self, at: int, edit: Edit, tokens: Tensor, rows: Int[Tensor, " row"]) -> None:
+        """Let one copy's edit act on an activation, [token, *d], that is ours to write."""
+        window = _Window(edit, self.run.columns[:, self.starts[at] :], self.run.columns)
+        tokens[self.slot(at)] = window.apply(self.view(at, tokens), rows).flatten(0, 1)
+
+    @property
+    def shaped(self) -> Tensor:
+        """The residual stream as the blocks take it."""
+        if self.packed:
+            return self.tokens[:, None]
+        return self.tokens.unflatten(0, (self.copies * self.run.rows, -1))
+
+    def call(self, layer: int) -> dict[str, Any]:
+        """The other arguments of this block's call, for these rows."""
+        start, index = self.starts[0], self.index() if self.packed else None
+        call = {}
+        for name, value in self.run.calls[layer].items():
+            if name in CACHES and index is not None:
+                call[name] = _Packed(self.run.past[layer], *index)
+            elif name in CACHES:
+                call[name] = _Prefix(self.run.past[layer], start) if start else None
+            elif index is not None:
+                call[name] = each(value, partial(_of_tokens, name, index))
+            else:
+                value = each(value, partial(_from, name, start)) if start else value
+                call[name] = each(value, self._repeated)
+        return call
+
+    def at(self, positions: Int[Tensor, " row"]) -> Float[Tensor, "copy row d"]:
+        """The residual stream at one position of each row; left of a copy's start the baseline's."""
+        n, width = self.run.rows, self.run.tokens.shape[1]
+        device = self.tokens.device
+        begin = torch.tensor(self.starts[: self.copies], device=device)[:, None]
+        length = width - begin
+        row = torch.arange(n, device=device)
+        low = n * (width * torch.arange(self.copies, device=device)[:, None] - begin.cumsum(0) + begin)
+        inside = positions >= begin
+        index = low + row * length + (positions - begin).clamp(min=0)
+        whole = self.run.inputs[-1][row, positions]
+        return torch.where(inside[..., None], self.tokens[index], whole)
+
+    def _repeated(self, value: Tensor) -> Tensor:
+        n = self.run.rows
+        per_row = value.ndim > 1 and value.shape[0] == n > 1
+        return value.repeat(self.copies, *[1] * (value.ndim - 1)) if per_row else value
+
+
+def _edits(cells: Sequence[Cell], layer: int) -> tuple[list[tuple[int, Edit]], list[tuple[int, Edit]]]:
+    """Edits at the boundary below this block, and inside it, each with the copy it acts on."""
+    after, before, inside = [], [], []
+    for at, cell in enumerate(cells, start=1):
         for edit in cell.edits:
             kind = edit.site.kind
             if kind is Kind.RESID_POST and edit.site.layer == layer - 1:
-                boundary.insert(0, (place, edit))
+                after.append((at, edit))
             elif kind is Kind.RESID_PRE and edit.site.layer == layer:
-                boundary.append((place, edit))
-            elif kind not in _BOUNDARY and edit.site.layer == layer:
-                inside.append((place, edit))
-    return boundary, inside
+                before.append((at, edit))
+            elif kind not in _BETWEEN and edit.site.layer == layer:
+                inside.append((at, edit))
+    return after + before, inside
 
 
 def _embedded(model: Model, run: Baseline, cell: Cell, rows: Int[Tensor, " row"]) -> Tensor:
     """What enters block 0 when a cell's edits act on the token embedding."""
-    edits = [(slice(None), edit) for edit in cell.edits if edit.site.kind is Kind.EMBED]
-    with _attached(model, edits, rows, run.columns, run.columns):
+    edits = [(0, edit) for edit in cell.edits if edit.site.kind is Kind.EMBED]
+    alone = Lifted.of(run, (0,), False, 0)
+    with _attached(model, alone, edits, rows):
         return model.bridge(run.tokens, use_cache=False, stop_at_layer=0)
 
 
-def _block(model: Model, run: Baseline, layer: int, hidden: Tensor, start: int) -> Tensor:
-    """One block applied to all lifted rows."""
-    repeats = hidden.shape[0] // run.rows
-    call = {}
-    for name, value in run.calls[layer].items():
-        if name in _CACHES:
-            call[name] = _Prefix(run.past[layer], start) if start else None
-        else:
-            call[name] = _grown(_from(value, name, start), run.rows, repeats, name)
-    out = model.bridge.blocks[layer](hidden, **call)
-    return out[0] if isinstance(out, tuple) else out
-
-
-def _from(value: Any, name: str, start: int) -> Any:
-    if start and isinstance(value, tuple):
-        return tuple(_from(v, name, start) for v in value)
-    if not start or not isinstance(value, Tensor) or value.ndim < -_ALONG[name]:
+def _from(name: str, start: int, value: Tensor) -> Tensor:
+    """An argument of whole prompts, from one position on."""
+    if name not in ALONG or (name == "attention_mask" and value.ndim < 4):
         return value
-    if name == "attention_mask" and value.ndim < 4:
-        return value
-    return value.narrow(_ALONG[name], start, value.shape[_ALONG[name]] - start)
+    axis = ALONG[name]
+    return value.narrow(axis, start, value.shape[axis] - start)
 
 
-def _grown(value: Any, rows: int, repeats: int, name: str) -> Any:
-    if isinstance(value, tuple):
-        return tuple(_grown(v, rows, repeats, name) for v in value)
-    per_row = isinstance(value, Tensor) and value.ndim > 1 and rows > 1 and value.shape[0] == rows
-    return value.repeat(repeats, *[1] * (value.ndim - 1)) if per_row else value
-
-
-def _one_row(value: Any) -> Any:
-    """Arguments equal for every row, as they are without padding, are kept once and broadcast."""
-    if isinstance(value, tuple | list):
-        return tuple(map(_one_row, value))
-    if isinstance(value, Tensor) and value.ndim > 1 and bool((value == value[:1]).all()):
-        return value[:1]
-    return value
-
-
-def _others(calls: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
-    return ((n, v) for call in calls for n, v in call.items() if n not in _CACHES)
-
-
-def _tensors(value: Any) -> bool:
-    inner = value if isinstance(value, tuple | list) else (value,)
-    return any(isinstance(v, Tensor) for v in inner)
-
-
-class _Keep:
-    """Stands in for a cache while the baseline runs, and remembers keys and values."""
-
-    def __init__(self) -> None:
-        self.past: dict[int, tuple[Tensor, Tensor]] = {}
-
-    def update(self, k: Tensor, v: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        self.past[layer] = (k, v)
-        return k, v
+def _of_tokens(name: str, index: tuple[Tensor, Tensor, Tensor], value: Tensor) -> Tensor:
+    """An argument of whole prompts, one row for each token."""
+    _, row, position = index
+    row = row if value.shape[0] > 1 else torch.zeros_like(row)
+    if name == "attention_mask":
+        return value[row, :, position][:, :, None]
+    return value[row, position][:, None]
 
 
 class _Prefix:
-    """Stands in for a cache while rows climb: the baseline's keys and values left of `start`."""
+    """Stands in for a cache: the baseline's keys and values left of `start`, then the rows' own."""
 
     def __init__(self, past: tuple[Tensor, Tensor], start: int) -> None:
-        self.past = tuple(part[:, :, :start] for part in past)
+        self.keys, self.values = (part[:, :, :start] for part in past)
 
     def update(self, k: Tensor, v: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        keys, values = self.past
-        return _behind(keys, k), _behind(values, v)
+        """Keys and values of all positions."""
+        copies = k.shape[0] // self.keys.shape[0]
+        keys, values = (p.repeat(copies, 1, 1, 1) for p in (self.keys, self.values))
+        return torch.cat([keys, k], 2), torch.cat([values, v], 2)
 
 
-def _behind(past: Tensor, new: Tensor) -> Tensor:
-    repeats = new.shape[0] // past.shape[0]
-    if past.shape[0] == 1:
-        return torch.cat([past.expand(repeats, -1, -1, -1), new], 2)
-    return torch.cat([past.repeat(repeats, 1, 1, 1), new], 2)
+class _Packed:
+    """Stands in for a cache: for each token all keys and values of its copy, in their order."""
+
+    def __init__(
+        self, past: tuple[Tensor, Tensor], copy: Tensor, row: Tensor, position: Tensor
+    ) -> None:
+        self.past, self.position = past, position
+        self.copies = int(copy[-1]) + 1
+        self.line = copy * past[0].shape[0] + row
+
+    def update(self, k: Tensor, v: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Keys and values of all positions; the mask hides those a token may not see."""
+        keys, values = (p.repeat(self.copies, 1, 1, 1) for p in self.past)
+        keys[self.line, :, self.position] = k[:, :, 0]
+        values[self.line, :, self.position] = v[:, :, 0]
+        return keys[self.line], values[self.line]
 
 
 @contextmanager
 def _attached(
-    model: Model,
-    edits: Sequence[tuple[slice, Edit]],
-    rows: Int[Tensor, " row"],
-    columns: Int[Tensor, "row position"],
-    keys: Int[Tensor, "row key"],
+    model: Model, lifted: Lifted, edits: Sequence[tuple[int, Edit]], rows: Int[Tensor, " row"]
 ) -> Iterator[None]:
     """The edits of one block on their hook points, for one call."""
-    at: dict[str, list[tuple[slice, Edit]]] = {}
-    for place, edit in edits:
-        at.setdefault(edit.site.hook_name, []).append((place, edit))
+    at: dict[str, list[tuple[int, Edit]]] = {}
+    for copy, edit in edits:
+        at.setdefault(edit.site.hook_name, []).append((copy, edit))
 
-    def hook_for(chosen: list[tuple[slice, Edit]]):
+    def hook_for(chosen: list[tuple[int, Edit]]):
+        # Patterns come as [row, head, query, key]; a query is the position they are edited at.
+        turned = chosen[0][1].site.kind is Kind.PATTERN
+
         def hook(act: Tensor, hook: object) -> Tensor:
-            out = act.clone()
-            for place, edit in chosen:
+            act = act.transpose(1, 2) if turned else act
+            tokens = act.flatten(0, 1).clone()
+            for copy, edit in chosen:
                 # A cell's edits at one hook act in turn, each on what the one before left.
-                out[place] = _Window(edit, columns, keys).apply(out[place], rows)
-            return out
+                lifted.apply(copy, edit, tokens, rows)
+            out = tokens.reshape(act.shape)
+            return out.transpose(1, 2) if turned else out
 
         return hook
 
@@ -309,11 +291,7 @@ def _attached(
 
 @dataclass(frozen=True)
 class _Window:
-    """An edit seen through the positions being computed, placed back in the examples' columns.
-
-    Attention patterns come as [row, head, query, key] and are edited as [row, query, head, key],
-    so that a query is a position and a head is where every other site has it.
-    """
+    """An edit seen through the positions being computed, placed back in the examples' columns."""
 
     edit: Edit
     columns: Int[Tensor, "row position"]
@@ -321,18 +299,15 @@ class _Window:
 
     def apply(self, act: Tensor, rows: Int[Tensor, " row"]) -> Tensor:
         width = self.edit.where.shape[1]
-        pattern = self.edit.site.kind is Kind.PATTERN
-        if self.columns.shape[1] == width and not pattern:
+        if self.keys.shape[1] == width == self.columns.shape[1]:
             return self.edit.apply(act, rows)
         index = torch.arange(act.shape[0], device=act.device)[:, None]
-        if not pattern:
-            full = act.new_zeros(act.shape[0], width, *act.shape[2:])
-            full[index, self.columns] = act
-            return self.edit.apply(full, rows)[index, self.columns]
-        act = act.transpose(1, 2)
-        wide = act.new_zeros(*act.shape[:3], width)
-        wide[index, :, :, self.keys] = act.permute(0, 3, 1, 2)
-        full = act.new_zeros(act.shape[0], width, act.shape[2], width)
-        full[index, self.columns] = wide
+        pattern = self.edit.site.kind is Kind.PATTERN
+        if pattern:
+            keyed = act.new_zeros(*act.shape[:3], width)
+            keyed[index, :, :, self.keys] = act.permute(0, 3, 1, 2)
+            act = keyed
+        full = act.new_zeros(act.shape[0], width, *act.shape[2:])
+        full[index, self.columns] = act
         edited = self.edit.apply(full, rows)[index, self.columns]
-        return edited[index, :, :, self.keys].permute(0, 2, 3, 1).transpose(1, 2)
+        return edited[index, :, :, self.keys].permute(0, 2, 3, 1) if pattern else edited

@@ -25,17 +25,23 @@ MAX_BYTES = 2 * 2**30
 CPU_PASS_BYTES = 96 * 2**20
 #: Work that one call of a block costs whatever its rows, in floating-point operations.
 CALL_FLOPS = 2e8
+#: What a packed token costs more than another, per position of its prompt.
+PACKED_PRICE = 0.02
 #: Prompts whose unedited run is kept at a time.
 RECORDED = 32
 
 
 @dataclass(frozen=True)
 class Pass:
-    """Cells lifted together over some of a batch's rows, from one position on."""
+    """Cells lifted together over some of a batch's rows, each from its first position on.
+
+    Packed passes hold every token as a row of its own; others start all cells alike.
+    """
 
     part: slice
     cells: tuple[int, ...]
-    start: int
+    starts: tuple[int, ...]
+    packed: bool
     layer_tokens: int
 
 
@@ -57,6 +63,7 @@ class Shape:
     kept_bytes: int
     lifted_bytes: int
     score_bytes: int
+    key_bytes: int
     cpu: bool
 
     @classmethod
@@ -65,7 +72,8 @@ class Shape:
 
         `lifted_bytes` counts what is alive at once inside a block: the residual stream several
         times, queries, keys, values and heads' outputs, and the hidden layer of the MLP with its
-        gate, product and temporaries; `score_bytes` is per key, for scores, mask and weights.
+        gate, product and temporaries; `score_bytes` is per key, for scores, mask and weights;
+        `key_bytes` per key of a packed token, for its own copies of keys and values.
         """
         cfg, blocks = model.bridge.cfg, model.bridge.blocks
         size = torch.empty(0, dtype=model.dtype).element_size()
@@ -80,12 +88,22 @@ class Shape:
             kept_bytes=size * ((model.n_layers + 1) * model.d_model + 2 * model.n_layers * keyed),
             lifted_bytes=size * (6 * model.d_model + 6 * heads * head_width + 4 * hidden),
             score_bytes=max(size, 4) * 4 * heads,
+            key_bytes=size * 2 * (2 * keyed + 2 * heads * head_width),
             cpu=model.device.type == "cpu",
         )
 
     def row_bytes(self, width: int, start: int) -> int:
         """Bytes one lifted row of a prompt of `width` tokens needs from `start` on."""
         return (width - start) * (self.lifted_bytes + self.score_bytes * width)
+
+    def packed_bytes(self, width: int) -> int:
+        """Bytes one packed token of a prompt of `width` tokens needs."""
+        return self.lifted_bytes + (self.score_bytes + self.key_bytes) * width
+
+    @property
+    def call_price(self) -> float:
+        """What one call of a block costs beside its tokens, in tokens."""
+        return CALL_FLOPS / self.block_flops
 
 
 def schedule(
@@ -142,39 +160,56 @@ def _passes(
     shape: Shape, cells: Sequence[Cell], begin: Sequence[int], rows: int, width: int, room: int
 ) -> Iterator[Pass]:
     if not cells:
-        yield Pass(slice(0, rows), (), 0, 0)
-    by_start: dict[int, list[int]] = {}
-    for i in sorted(range(len(cells)), key=lambda i: cells[i].entry):
-        by_start.setdefault(begin[i], []).append(i)
-    for start, group in _grouped(shape, cells, by_start, rows, width):
-        fit = max(2, room // shape.row_bytes(width, start))
-        together = max(1, min(rows, fit // (len(group) + 1)))
+        yield Pass(slice(0, rows), (), (), False, 0)
+        return
+    order = sorted(range(len(cells)), key=lambda i: cells[i].entry)
+    groups, price = _grouped(shape, cells, begin, order, rows, width)
+    work = sum((shape.layers - cells[i].entry) * (width - begin[i]) for i in order) * rows
+    packed = work * (1 + PACKED_PRICE * width) + shape.call_price * shape.layers < price
+    for start, group in [(min(begin), order)] if packed else groups:
+        fit = max(2, room // (shape.packed_bytes(width) if packed else shape.row_bytes(width, start)))
+        begins = [begin[i] if packed else start for i in group]
+        # Rows and tokens a pass can hold: packed passes are counted in tokens.
+        size = sum(width - s for s in begins) if packed else len(group)
+        carried = width - start if packed else 1
+        together = max(1, min(rows, fit // (size + carried)))
         for low in range(0, rows, together):
             part = slice(low, min(low + together, rows))
             n = part.stop - part.start
             # Even shares: a last pass of a few rows would cost as many calls as a full one.
-            count = -(-len(group) // max(1, fit // n - 1))
+            count = min(len(group), -(-size // max(1, fit // n - carried)))
             share = -(-len(group) // count)
             for at in range(0, len(group), share):
-                chosen = group[at : at + share]
-                lifted = sum(shape.layers - cells[i].entry for i in chosen)
-                lifted += shape.layers - cells[chosen[0]].entry
-                yield Pass(part, tuple(chosen), start, lifted * n * (width - start))
+                chosen, starts = group[at : at + share], begins[at : at + share]
+                tokens = sum(
+                    (shape.layers - cells[i].entry) * (width - s)
+                    for i, s in zip(chosen, starts, strict=True)
+                )
+                tokens += (shape.layers - cells[chosen[0]].entry) * (width - min(starts))
+                yield Pass(part, tuple(chosen), tuple(starts), packed, tokens * n)
 
 
 def _grouped(
-    shape: Shape, cells: Sequence[Cell], by_start: dict[int, list[int]], rows: int, width: int
-) -> list[tuple[int, list[int]]]:
-    """Neighbouring starts that climb together, at the least cost: (first start, cells by entry)."""
+    shape: Shape,
+    cells: Sequence[Cell],
+    begin: Sequence[int],
+    order: Sequence[int],
+    rows: int,
+    width: int,
+) -> tuple[list[tuple[int, list[int]]], float]:
+    """Neighbouring starts that climb together at the least price: (first start, cells), and it."""
+    by_start: dict[int, list[int]] = {}
+    for i in order:
+        by_start.setdefault(begin[i], []).append(i)
     starts = sorted(by_start)
     weight = [sum(shape.layers - cells[i].entry for i in by_start[s]) * rows for s in starts]
-    call = CALL_FLOPS / shape.block_flops * shape.layers
     best: list[tuple[float, int]] = [(0.0, 0)]
     for stop in range(1, len(starts) + 1):
         total, options = 0.0, []
         for low in range(stop - 1, -1, -1):
             total += weight[low]
-            options.append((best[low][0] + total * (width - starts[low]) + call, low))
+            price = total * (width - starts[low]) + shape.call_price * shape.layers
+            options.append((best[low][0] + price, low))
         best.append(min(options))
     cuts, stop = [], len(starts)
     while stop:
@@ -182,4 +217,4 @@ def _grouped(
         members = [i for s in starts[low:stop] for i in by_start[s]]
         cuts.append((starts[low], sorted(members, key=lambda i: cells[i].entry)))
         stop = low
-    return cuts[::-1]
+    return cuts[::-1], best[-1][0]

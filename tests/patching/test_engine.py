@@ -15,10 +15,10 @@ from interp.metrics import Metric, logit_difference
 from interp.models import load_model, wrap
 from interp.sites import Kind, Site
 from patching import schedule
+from patching.baseline import Baseline
 from patching.context import intervened
 from patching.engine import sweep
 from patching.interventions import Add, Cell, Edit, Mean, Replace, Zero
-from patching.lifting import Baseline
 from patching.schedule import MAX_BYTES, Shape
 
 CLOSE = 1e-4
@@ -77,21 +77,21 @@ class _Row:
         return intervention(full, torch.tensor([row]))[:, real]
 
 
-@pytest.fixture(params=["whole prompts", "a pass for each first position"])
-def call_price(request, monkeypatch):
-    """At no price for a call, rows always climb over the longest prefix they can; else over none."""
-    prefix = request.param != "whole prompts"
-    monkeypatch.setattr(schedule, "CALL_FLOPS", 0.0 if prefix else 1e18)
-    return prefix
+@pytest.fixture(params=["whole prompts", "a pass for each first position", "packed"])
+def layout(request, monkeypatch):
+    """Prices under which the schedule always chooses one layout."""
+    monkeypatch.setattr(schedule, "CALL_FLOPS", 1e18 if request.param == "whole prompts" else 0.0)
+    monkeypatch.setattr(schedule, "PACKED_PRICE", -1e-9 if request.param == "packed" else 1e9)
 
 
 def test_every_family_can_climb_over_a_prefix(family_model):
     run = Baseline.of(family_model, tiny.contrast(5, 5).clean, torch.arange(2))
     assert sorted(run.past) == list(range(family_model.n_layers))
+    assert run.packable
     assert all(k.shape[2] == v.shape[2] == 5 for k, v in run.past.values())
 
 
-def test_equals_the_loops_of_transformer_lens(family_model, call_price):
+def test_equals_the_loops_of_transformer_lens(family_model, layout):
     model, pairs = family_model, tiny.contrast(6, 6)
     n, width = pairs.clean.tokens.shape
     sites = [Site(kind, layer) for kind in RESIDUAL for layer in range(model.n_layers)]
@@ -150,7 +150,7 @@ def test_one_head_equals_the_loop_of_transformer_lens(tiny_model):
 
 
 @pytest.mark.parametrize("budget", [tight, roomy])
-def test_a_self_patch_changes_nothing_at_all(family_model, budget, call_price):
+def test_a_self_patch_changes_nothing_at_all(family_model, budget, layout):
     model, pairs = family_model, tiny.contrast(5, 6, 5)
     max_bytes = budget(model, pairs.corrupted)
     sites = [Site(kind, layer) for kind in RESIDUAL for layer in range(model.n_layers)]
@@ -167,7 +167,7 @@ def test_a_self_patch_changes_nothing_at_all(family_model, budget, call_price):
     assert (swept.values["pair"] - swept.baseline["pair"]).abs().max() > 0.05
 
 
-def test_the_budget_changes_no_number(family_model, call_price):
+def test_the_budget_changes_no_number(family_model, layout):
     pairs = tiny.contrast(4, 5, 4)
     sites = [Site(Kind.RESID_PRE, 0), Site(Kind.MLP_OUT, 1)]
     source = collect(family_model, pairs.clean, sites, positions="all")
@@ -184,7 +184,7 @@ def test_the_budget_changes_no_number(family_model, call_price):
 
 
 @pytest.mark.parametrize("pad", ["left", "right"])
-def test_padded_examples_give_what_each_gives_alone(family_model, pad, call_price):
+def test_padded_examples_give_what_each_gives_alone(family_model, pad, layout):
     lengths = (4, 7, 5, 7)
     together = tiny.contrast(*lengths, pad=pad)
     site = Site(Kind.RESID_PRE, 1)

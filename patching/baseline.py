@@ -1,0 +1,143 @@
+"""One unedited run, kept so that edited rows can be lifted over it.
+
+`Baseline` runs prompts once and keeps what enters each block, how the model calls its blocks, and
+the keys and values each block made: all that a row needs of the positions it shares with it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from interp.models import Model
+from interp.tasks import Examples
+
+#: Arguments of a block that run along positions, and the axis they run along.
+ALONG = {"attention_mask": -2, "position_embeddings": -2, "position_ids": -1, "cache_position": -1}
+CACHES = ("past_key_values", "layer_past")
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """One batch's unedited run.
+
+    Attributes:
+        inputs: what enters block k, and at L what leaves the last one, [row, position, d] each.
+        calls: the other arguments of each block's call, by name; what is equal for every row is
+            kept once.
+        past: keys and values of each block after any rotation, [row, head, position, d_head]; empty
+            where the model's blocks cannot be given a prefix.
+        columns: column of each position in the examples' padded tokens.
+        tokens: the prompts without their padding.
+    """
+
+    inputs: list[Tensor]
+    calls: list[dict[str, Any]]
+    past: dict[int, tuple[Tensor, Tensor]]
+    columns: Int[Tensor, "row position"]
+    tokens: Int[Tensor, "row position"]
+
+    @classmethod
+    def of(cls, model: Model, examples: Examples, rows: Int[Tensor, " row"]) -> Baseline:
+        """Run the examples `rows`, all of one length, without their padding."""
+        first = examples.mask[rows].int().argmax(1)
+        width = int(examples.lengths[rows[0]])
+        columns = first[:, None] + torch.arange(width, device=first.device)
+        tokens = examples.tokens[rows].gather(1, columns)
+        keep = _Keep()
+        inputs: list[Tensor] = []
+        calls: list[dict[str, Any]] = []
+
+        def enter(block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            names = list(inspect.signature(block.original_component.forward).parameters)
+            given = dict(zip(names, args, strict=False)) | kwargs
+            inputs.append(given.pop("hidden_states"))
+            cache = next((name for name in CACHES if name in names), None)
+            if cache is not None:
+                given[cache] = keep
+            calls.append({name: each(value, _one_row) for name, value in given.items()})
+            return (inputs[-1],), given
+
+        def leave(block: Any, args: tuple[Any, ...], output: Any) -> None:
+            inputs.append(output[0] if isinstance(output, tuple) else output)
+
+        blocks = model.bridge.blocks
+        handles = [block.register_forward_pre_hook(enter, with_kwargs=True) for block in blocks]
+        handles.append(blocks[-1].register_forward_hook(leave))
+        try:
+            model.bridge(tokens, use_cache=False, logits_to_keep=1)
+        finally:
+            for handle in handles:
+                handle.remove()
+        known = all(
+            name in (*ALONG, *CACHES) or not _has_tensor(value)
+            for call in calls
+            for name, value in call.items()
+        )
+        past = keep.past if known and len(keep.past) == len(blocks) else {}
+        return cls(inputs, calls, past, columns, tokens)
+
+    @property
+    def rows(self) -> int:
+        """How many prompts it holds."""
+        return self.columns.shape[0]
+
+    @property
+    def packable(self) -> bool:
+        """Whether every token may be given to the blocks as a row of its own."""
+        masks = [call.get("attention_mask") for call in self.calls]
+        four = all(isinstance(mask, Tensor) and mask.ndim == 4 for mask in masks)
+        timed = any(call.get("cache_position") is not None for call in self.calls)
+        return bool(self.past) and four and not timed
+
+    def part(self, rows: slice) -> Baseline:
+        """Some of its prompts."""
+        if rows == slice(0, self.rows):
+            return self
+
+        def cut(value: Tensor) -> Tensor:
+            return value[rows] if value.ndim > 1 and value.shape[0] == self.rows > 1 else value
+
+        return replace(
+            self,
+            inputs=[value[rows] for value in self.inputs],
+            calls=[{name: each(value, cut) for name, value in call.items()} for call in self.calls],
+            past={layer: (k[rows], v[rows]) for layer, (k, v) in self.past.items()},
+            columns=self.columns[rows],
+            tokens=self.tokens[rows],
+        )
+
+
+def each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The argument with its tensors changed, one by one."""
+    if isinstance(value, tuple | list):
+        return tuple(each(v, change) for v in value)
+    return change(value) if isinstance(value, Tensor) else value
+
+
+def _one_row(value: Tensor) -> Tensor:
+    """Without padding, masks and positions are the same in every row: they broadcast."""
+    return value[:1] if value.ndim > 1 and bool((value == value[:1]).all()) else value
+
+
+def _has_tensor(value: Any) -> bool:
+    inner = value if isinstance(value, tuple | list) else (value,)
+    return any(isinstance(v, Tensor) for v in inner)
+
+
+class _Keep:
+    """Stands in for a cache while the baseline runs, and remembers keys and values."""
+
+    def __init__(self) -> None:
+        self.past: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def update(self, k: Tensor, v: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Take note, and change nothing."""
+        self.past[layer] = (k, v)
+        return k, v
