@@ -34,6 +34,7 @@ _WHERE = {
     "boundaries": "interp.sites",
     "boundary": "interp.sites",
     "every_layer": "interp.sites",
+    "every_head": "interp.sites",
     "Contrast": "interp.tasks",
     "Examples": "interp.tasks",
     "aligned_pairs": "interp.tasks",

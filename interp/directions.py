@@ -80,3 +80,55 @@ def random_direction(
     """A direction drawn uniformly on the sphere: the weakest placebo, shown but never decisive."""
     vector = torch.randn(d, generator=generator, device=generator.device)
     return Direction(site, vector, position, "random")
+
+
+@dataclass(frozen=True)
+class AffineEraser:
+    """A map that removes what a few directions say and leaves the mean of the activations in place.
+
+    h ↦ h − left (right (h − centre)) = P h + bias with P = I − left·right, a projection: applying it
+    twice changes nothing more. `left` spans what is taken away, the rows of `right` read it off; for
+    an orthogonal projection right = leftᵀ.
+
+    Raises:
+        ValueError: if the shapes disagree, or a number is not finite.
+    """
+
+    site: Site
+    left: Float[Tensor, "d rank"]
+    right: Float[Tensor, "rank d"]
+    centre: Float[Tensor, " d"]
+    position: str = "last"
+    origin: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the parts."""
+        if not all(bool(torch.isfinite(x).all()) for x in (self.left, self.right, self.centre)):
+            raise ValueError("an eraser needs finite numbers, got NaN or infinity; check its fit")
+
+    def apply(self, values: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
+        """The values without what is erased, computed in float64 and returned in their own type."""
+        if values.shape[-1] != len(self.centre):
+            raise ValueError(
+                f"values must have {len(self.centre)} features, got {values.shape[-1]}; this eraser "
+                f"was fitted at {self.site}"
+            )
+        left, right, centre = (
+            x.to(values.device, torch.float64) for x in (self.left, self.right, self.centre)
+        )
+        exact = values.double()
+        return (exact - ((exact - centre) @ right.T) @ left.T).to(values.dtype)
+
+    @property
+    def matrix(self) -> Float[Tensor, "d d"]:
+        """P = I − left·right; erasing is h Pᵀ + bias for rows h."""
+        return torch.eye(len(self.centre)).to(self.left) - self.left @ self.right
+
+    @property
+    def bias(self) -> Float[Tensor, " d"]:
+        """What is added after P, so that the centre stays where it is: (I − P) centre."""
+        return self.left @ (self.right @ self.centre)
+
+    def subspace(self) -> Subspace:
+        """The span of what is taken away, for swaps and projections."""
+        return Subspace(self.site, self.left, self.position, self.origin)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.tasks import Contrast, Examples
+
+if TYPE_CHECKING:
+    from interp.models import Model
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +135,27 @@ def token_logit(examples: Examples, chosen: Int[Tensor, " example"]) -> Metric:
         return logits[at, chosen[example]] - logits.mean(1)
 
     return Metric(read, "logits", examples.position("last"))
+
+
+@torch.no_grad()
+def divergence(model: Model, examples: Examples) -> Metric:
+    """KL(p₀ ‖ p) of the next token, p₀ the unedited model's distribution (unit: nats).
+
+    The reference is read once, here, from `model` on these examples; 0 where nothing changed.
+    """
+    at = torch.arange(len(examples), device=examples.tokens.device)
+    last = examples.position("last")
+    logits = torch.cat(
+        [model.logits(examples.tokens[i][examples.mask[i]][None])[:, -1] for i in at.tolist()]
+    )
+    reference = logits.float().log_softmax(-1)
+
+    def read(logits: Tensor, example: Tensor) -> Tensor:
+        return torch.nn.functional.kl_div(
+            logits.float().log_softmax(-1), reference[example], reduction="none", log_target=True
+        ).sum(-1)
+
+    return Metric(read, "nats", last)
 
 
 def top_token(examples: Examples) -> Metric:

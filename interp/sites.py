@@ -104,6 +104,11 @@ def every_layer(kind: Kind, n_layers: int) -> list[Site]:
     return [Site(kind, layer) for layer in range(n_layers)]
 
 
+def every_head(kind: Kind, n_layers: int, n_heads: int) -> list[Site]:
+    """One site for each head of each layer; keys and values have `n_key_value_heads` of them."""
+    return [Site(kind, layer, head) for layer in range(n_layers) for head in range(n_heads)]
+
+
 def last_layer(sites: Iterable[Site]) -> int:
     """The highest block that must run so that every one of these sites has been computed."""
     return max(-1 if s.kind is Kind.EMBED else s.layer for s in sites)

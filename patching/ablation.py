@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.activations import collect
-from interp.directions import Direction, Subspace, random_direction
+from interp.directions import AffineEraser, Direction, Subspace
 from interp.evidence import Evidence
 from interp.metrics import Metric
 from interp.models import Model
@@ -18,17 +18,33 @@ from interp.sites import Site
 from interp.tasks import Examples
 from patching import tables
 from patching.engine import sweep
-from patching.interventions import Add, Cell, Edit, Intervention, Mean, ProjectOut, Zero
+from patching.grids import Place, named
+from patching.interventions import (
+    Add,
+    Cell,
+    Edit,
+    Erase,
+    Intervention,
+    Mean,
+    ProjectOut,
+    Replace,
+    Resample,
+    Zero,
+)
 from patching.schedule import MAX_BYTES
+
+#: Ablations with a name.
+WAYS = ("zero", "mean", "position_mean", "resample")
+How = str | Direction | Subspace | AffineEraser
 
 
 def ablate(
     model: Model,
     examples: Examples,
-    sites: Sequence[Site],
+    sites: Sequence[Place],
     metric: Metric,
     *,
-    how: Literal["zero", "mean"] | Direction | Subspace,
+    how: How,
     span: str = "all",
     reference: Examples | None = None,
     placebos: int = 9,
@@ -37,46 +53,43 @@ def ablate(
 ) -> Evidence:
     """Take sites away, one at a time, and read the metric.
 
-    "zero" writes 0; "mean" writes the site's mean over all real positions of `reference` (the
-    examples themselves by default); a Direction or Subspace is projected out about that mean,
-    h ← h - (h - mean)QQᵀ, with placebo rows beside it: `placebos` random subspaces of the same rank
-    whose removal is scaled, per example and position, to the norm of the real removal.
+    - "zero" writes 0;
+    - "mean" writes the site's mean over all real positions of `reference` (the examples themselves
+      by default);
+    - "position_mean" writes its mean at the same position over prompts of the same length;
+    - "resample" writes what the site holds, at the same position, in another example of the same
+      length drawn at random from another group, once for each of `placebos` draws (seed = draw);
+    - a Direction or Subspace is projected out about the mean, h ← h − (h − mean)QQᵀ;
+    - an eraser (LEACE and its kin) is applied.
 
-    Rows: condition "ablated", "placebo" (seed = draw) and "baseline"; value is the raw metric.
+    Beside the last two stand placebos: removals along `placebos` random subspaces of the same rank,
+    scaled per example and position to the norm of the real removal.
+
+    Rows: condition "ablated", "placebo" (seed = draw) and "baseline"; value is the raw metric. A
+    tuple of sites is ablated jointly.
 
     Raises:
-        ValueError: for an unknown `how`, or a subspace of another width than the site.
+        ValueError: for an unknown `how`, a subspace of another width than the site, or prompts that
+            have no partner of their length to resample from.
     """
-    if not isinstance(how, Direction | Subspace) and how not in ("zero", "mean"):
-        raise ValueError(f"how must be 'zero', 'mean', a Direction or a Subspace; got {how!r}")
-    subspace = how.subspace() if isinstance(how, Direction) else how
-    generator = torch.Generator().manual_seed(seed)
+    if isinstance(how, str) and how not in WAYS:
+        raise ValueError(
+            f"how must be one of {list(WAYS)}, a Direction, a Subspace or an eraser; got {how!r}"
+        )
+    places = [place if isinstance(place, tuple) else (place,) for place in sites]
+    single = list(dict.fromkeys(site for place in places for site in place))
     where = examples.span_mask(span)
-    means = {} if how == "zero" else _means(model, examples if reference is None else reference, sites)
-    held = collect(model, examples, sites, positions="all") if isinstance(subspace, Subspace) else {}
+    per_site = {
+        site: chosen
+        for site, chosen in _removals(
+            model, examples, single, how, reference, placebos, torch.Generator().manual_seed(seed)
+        )
+    }
     cells, columns = [], []
-    for site in sites:
-        if isinstance(subspace, Subspace) and subspace.basis.shape[0] != means[site].shape[-1]:
-            raise ValueError(
-                f"{site} has width {means[site].shape[-1]}; got {subspace.basis.shape[0]} in the "
-                f"subspace found at {subspace.site}; give sites of its width"
-            )
-        named = {"kind": site.kind, "layer": site.layer, "head": site.head, "span": span}
-        edits: list[tuple[dict[str, object], Intervention]] = []
-        if isinstance(subspace, Subspace):
-            edits.append(({"condition": "ablated"}, ProjectOut(subspace, means[site])))
-            removed = -subspace.project(held[site].values - means[site])
-            edits += [
-                ({"condition": "placebo", "seed": draw}, Add(fake))
-                for draw, fake in enumerate(
-                    _placebos(removed, held[site].values - means[site], subspace, placebos, generator)
-                )
-            ]
-        else:
-            edits.append(({"condition": "ablated"}, Mean(means[site]) if means else Zero()))
-        for about, intervention in edits:
-            cells.append(Cell((Edit(site, where, intervention),)))
-            columns.append({**named, **about})
+    for place in places:
+        for at, (about, _) in enumerate(per_site[place[0]]):
+            cells.append(Cell(tuple(Edit(site, where, per_site[site][at][1]) for site in place)))
+            columns.append({**named(place), "span": span, **about})
     metrics = {"metric": metric}
     swept = sweep(model, examples, cells, metrics, max_bytes=max_bytes, progress="ablation")
     return tables.evidence(
@@ -85,70 +98,58 @@ def ablate(
         metrics,
         columns,
         baseline={"condition": "baseline"},
-        model="base",
+        model=model.role,
         method="ablate",
     )
 
 
-def steer(
+def _removals(
     model: Model,
     examples: Examples,
-    direction: Direction,
-    metric: Metric,
-    *,
-    strengths: Sequence[float],
-    span: str = "all",
-    placebos: int = 9,
-    seed: int = 0,
-    max_bytes: int = MAX_BYTES,
-) -> Evidence:
-    """Push along a direction: h ← h + c·s·v, with s the mean residual norm at the site.
-
-    Strengths c are therefore comparable between layers and models. Random directions of the same
-    norm are pushed at every strength beside it (condition "placebo", seed = draw).
-
-    Note:
-        Steering shows what a direction can do to the output, not that the model uses it.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    values = collect(model, examples, [direction.site], positions="all")[direction.site].values
-    scale = float(values[examples.mask].norm(dim=-1).mean())
-    width = direction.vector.shape[0]
-    vectors: list[tuple[dict[str, object], Tensor]] = [({"condition": "steered"}, direction.vector)]
-    vectors += [
-        (
-            {"condition": "placebo", "seed": draw},
-            random_direction(direction.site, width, generator=generator).vector,
-        )
-        for draw in range(placebos)
-    ]
-    where = examples.span_mask(span)
-    cells, columns = [], []
-    for strength in strengths:
-        for about, vector in vectors:
-            push = Add(vector.to(model.device)[None, None], strength * scale)
-            cells.append(Cell((Edit(direction.site, where, push),)))
-            site = direction.site
-            columns.append(
-                {
-                    **about,
-                    "strength": strength,
-                    "kind": site.kind,
-                    "layer": site.layer,
-                    "span": span,
-                }
-            )
-    metrics = {"metric": metric}
-    swept = sweep(model, examples, cells, metrics, max_bytes=max_bytes, progress="steering")
-    return tables.evidence(
-        swept,
-        examples,
-        metrics,
-        columns,
-        baseline={"condition": "baseline"},
-        model="base",
-        method="steer",
-    )
+    sites: Sequence[Site],
+    how: How,
+    reference: Examples | None,
+    placebos: int,
+    generator: torch.Generator,
+) -> Iterator[tuple[Site, list[tuple[dict[str, Any], Intervention]]]]:
+    """For each site the interventions of every row, with their columns."""
+    ablated = {"condition": "ablated"}
+    if how == "zero":
+        yield from ((site, [(ablated, Zero())]) for site in sites)
+        return
+    if how == "mean":
+        means = _means(model, examples if reference is None else reference, sites)
+        yield from ((site, [(ablated, Mean(means[site]))]) for site in sites)
+        return
+    held = {s: a.values for s, a in collect(model, examples, sites, positions="all").items()}
+    if how == "position_mean":
+        yield from ((site, [(ablated, Replace(_by_position(examples, held[site])))]) for site in sites)
+        return
+    if how == "resample":
+        draws = [_others(examples, generator) for _ in range(placebos)]
+        for site in sites:
+            taken = [Resample(held[site], donor) for donor in draws]
+            yield site, [({**ablated, "seed": i}, one) for i, one in enumerate(taken)]
+        return
+    means = _means(model, examples if reference is None else reference, sites)
+    for site in sites:
+        centred = held[site] - means[site]
+        if isinstance(how, Direction | Subspace):
+            subspace = how.subspace() if isinstance(how, Direction) else how
+            if subspace.basis.shape[0] != centred.shape[-1]:
+                raise ValueError(
+                    f"{site} has width {centred.shape[-1]}; got {subspace.basis.shape[0]} in the "
+                    f"subspace found at {subspace.site}; give sites of its width"
+                )
+            real: Intervention = ProjectOut(subspace, means[site])
+            removed, rank = -subspace.project(centred), subspace.basis.shape[1]
+        else:
+            assert not isinstance(how, str)
+            real, rank = Erase(how), how.left.shape[1]
+            removed = how.apply(held[site]) - held[site]
+        fakes = _placebos(removed, centred, site, rank, placebos, generator)
+        chance = [({"condition": "placebo", "seed": i}, Add(fake)) for i, fake in enumerate(fakes)]
+        yield site, [(ablated, real), *chance]
 
 
 def _means(model: Model, reference: Examples, sites: Sequence[Site]) -> dict[Site, Float[Tensor, " d"]]:
@@ -156,18 +157,55 @@ def _means(model: Model, reference: Examples, sites: Sequence[Site]) -> dict[Sit
     return {site: a.values[reference.mask].mean(0) for site, a in found.items()}
 
 
+def _by_position(
+    examples: Examples, values: Float[Tensor, "example position *d"]
+) -> Float[Tensor, "example position *d"]:
+    """The mean over prompts of the same length, position by position."""
+    out = values.clone()
+    for same in examples.by_length():
+        origin = examples.mask[same].int().argmax(1)
+        columns = origin[:, None] + torch.arange(int(examples.lengths[same[0]]), device=origin.device)
+        out[same[:, None], columns] = (
+            values[same[:, None], columns]
+            .mean(0)
+            .expand(len(same), *values[same[:, None], columns].shape[1:])
+        )
+    return out
+
+
+def _others(examples: Examples, generator: torch.Generator) -> Int[Tensor, " example"]:
+    """For each example another one of its length and layout, of another group, at random."""
+    donor = torch.arange(len(examples))
+    for same in examples.by_length():
+        for i in same.tolist():
+            fit = [
+                j
+                for j in same.tolist()
+                if examples.groups[j] != examples.groups[i]
+                and bool((examples.mask[j] == examples.mask[i]).all())
+            ]
+            if not fit:
+                raise ValueError(
+                    f"resampling needs another prompt of {int(examples.lengths[i])} tokens and "
+                    f"another group for {examples.texts[i]!r}, got none; add prompts or use 'mean'"
+                )
+            donor[i] = fit[int(torch.randint(len(fit), (1,), generator=generator))]
+    return donor.to(examples.tokens.device)
+
+
 def _placebos(
     removed: Float[Tensor, "example position d"],
     centred: Float[Tensor, "example position d"],
-    subspace: Subspace,
+    site: Site,
+    rank: int,
     count: int,
     generator: torch.Generator,
 ) -> list[Float[Tensor, "example position d"]]:
     """Removals along random subspaces of the same rank, scaled to the real removal's norm."""
     found = []
     for _ in range(count):
-        basis = torch.randn(subspace.basis.shape, generator=generator).to(removed)
-        fake = -Subspace(subspace.site, basis, origin="random").project(centred)
+        basis = torch.randn(removed.shape[-1], rank, generator=generator).to(removed)
+        fake = -Subspace(site, basis, origin="random").project(centred)
         norm = fake.norm(dim=-1, keepdim=True).clamp(min=1e-12)
         found.append(fake / norm * removed.norm(dim=-1, keepdim=True))
     return found

@@ -16,8 +16,12 @@ from jaxtyping import Int
 from torch import Tensor
 
 from interp.models import Model
+from interp.sites import Kind, Site
 from interp.tasks import Examples
+from patching.interventions import Edit
 
+#: Where a run's input may be corrupted.
+INPUTS = (Site(Kind.EMBED, 0), Site(Kind.RESID_PRE, 0))
 #: Arguments of a block that run along positions, and the axis they run along.
 ALONG = {"attention_mask": -2, "position_embeddings": -2, "position_ids": -1, "cache_position": -1}
 CACHES = ("past_key_values", "layer_past")
@@ -44,8 +48,24 @@ class Baseline:
     tokens: Int[Tensor, "row position"]
 
     @classmethod
-    def of(cls, model: Model, examples: Examples, rows: Int[Tensor, " row"]) -> Baseline:
-        """Run the examples `rows`, all of one length, without their padding."""
+    def of(
+        cls,
+        model: Model,
+        examples: Examples,
+        rows: Int[Tensor, " row"],
+        corruption: Edit | None = None,
+    ) -> Baseline:
+        """Run the examples `rows`, all of one length, without their padding.
+
+        Raises:
+            ValueError: for a corruption anywhere but at the input.
+        """
+        at = None if corruption is None else corruption.site.kind
+        if corruption is not None and corruption.site not in INPUTS:
+            raise ValueError(
+                f"a corruption acts on the input, embed.0 or resid_pre.0; got {corruption.site}; "
+                "put other edits into the cells"
+            )
         first = examples.mask[rows].int().argmax(1)
         width = int(examples.lengths[rows[0]])
         columns = first[:, None] + torch.arange(width, device=first.device)
@@ -54,10 +74,17 @@ class Baseline:
         inputs: list[Tensor] = []
         calls: list[dict[str, Any]] = []
 
+        def corrupt(act: Tensor, hook: object) -> Tensor:
+            assert corruption is not None
+            return Window(corruption, columns, columns).apply(act, rows)
+
         def enter(block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             names = list(inspect.signature(block.original_component.forward).parameters)
             given = dict(zip(names, args, strict=False)) | kwargs
-            inputs.append(given.pop("hidden_states"))
+            hidden = given.pop("hidden_states")
+            # What enters the block is noted before its own hook fires: corrupt it here.
+            first = not inputs and at is Kind.RESID_PRE
+            inputs.append(corrupt(hidden, None) if first else hidden)
             cache = next((name for name in CACHES if name in names), None)
             if cache is not None:
                 given[cache] = keep
@@ -70,8 +97,10 @@ class Baseline:
         blocks = model.bridge.blocks
         handles = [block.register_forward_pre_hook(enter, with_kwargs=True) for block in blocks]
         handles.append(blocks[-1].register_forward_hook(leave))
+        hooks = [(corruption.site.hook_name, corrupt)] if at is Kind.EMBED else []
         try:
-            model.bridge(tokens, use_cache=False, logits_to_keep=1)
+            with model.bridge.hooks(fwd_hooks=hooks):
+                model.bridge(tokens, use_cache=False, logits_to_keep=1)
         finally:
             for handle in handles:
                 handle.remove()
@@ -112,6 +141,31 @@ class Baseline:
             columns=self.columns[rows],
             tokens=self.tokens[rows],
         )
+
+
+@dataclass(frozen=True)
+class Window:
+    """An edit seen through the positions being computed, placed back in the examples' columns."""
+
+    edit: Edit
+    columns: Int[Tensor, "row position"]
+    keys: Int[Tensor, "row key"]
+
+    def apply(self, act: Tensor, rows: Int[Tensor, " row"]) -> Tensor:
+        """The activation of these rows with the edit written where it belongs."""
+        width = self.edit.where.shape[1]
+        if self.keys.shape[1] == width == self.columns.shape[1]:
+            return self.edit.apply(act, rows)
+        index = torch.arange(act.shape[0], device=act.device)[:, None]
+        pattern = self.edit.site.kind is Kind.PATTERN
+        if pattern:
+            keyed = act.new_zeros(*act.shape[:3], width)
+            keyed[index, :, :, self.keys] = act.permute(0, 3, 1, 2)
+            act = keyed
+        full = act.new_zeros(act.shape[0], width, *act.shape[2:])
+        full[index, self.columns] = act
+        edited = self.edit.apply(full, rows)[index, self.columns]
+        return edited[index, :, :, self.keys].permute(0, 2, 3, 1) if pattern else edited
 
 
 def each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

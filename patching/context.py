@@ -10,6 +10,7 @@ from torch import Tensor
 
 from interp.activations import check_sites
 from interp.models import Model
+from interp.sites import Kind
 from patching.interventions import Edit
 
 
@@ -26,13 +27,18 @@ def intervened(model: Model, edits: Sequence[Edit]) -> Iterator[Model]:
     check_sites(model, [edit.site for edit in edits])
 
     def hook_for(edit: Edit):
+        # Patterns come as [row, head, query, key]; a query is the position they are edited at.
+        turned = edit.site.kind is Kind.PATTERN
+
         def hook(act: Tensor, hook: object) -> Tensor:
+            act = act.transpose(1, 2) if turned else act
             if act.shape[:2] != edit.where.shape:
                 raise ValueError(
                     f"the edit at {edit.site} names positions of shape {tuple(edit.where.shape)}; "
                     f"the forward has {tuple(act.shape[:2])}; run the examples it was made for"
                 )
-            return edit.apply(act, torch.arange(act.shape[0], device=act.device))
+            out = edit.apply(act, torch.arange(act.shape[0], device=act.device))
+            return out.transpose(1, 2) if turned else out
 
         return hook
 

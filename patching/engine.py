@@ -28,7 +28,7 @@ from interp.models import Model
 from interp.sites import Site
 from interp.tasks import Examples
 from patching.baseline import Baseline
-from patching.interventions import Cell
+from patching.interventions import Cell, Edit
 from patching.lifting import Lifted, climb
 from patching.schedule import MAX_BYTES, Shape, schedule
 
@@ -57,6 +57,7 @@ def sweep(
     cells: Sequence[Cell],
     metrics: Mapping[str, Metric],
     *,
+    corruption: Edit | None = None,
     max_bytes: int = MAX_BYTES,
     progress: str | None = None,
 ) -> Swept:
@@ -70,6 +71,8 @@ def sweep(
         examples: prompts; batched by length, so none is padded.
         cells: the edits of each row.
         metrics: read at their own positions; the unembedding is computed for these rows only.
+        corruption: an edit of the embedding or of what enters block 0 that every run suffers, the
+            baseline and all cells alike (noise, for causal tracing).
         max_bytes: memory for activations beside the model; smaller values change no number.
         progress: label of a progress bar counted in layer-tokens; None for none.
 
@@ -78,13 +81,15 @@ def sweep(
             a budget that cannot hold one prompt.
     """
     check_cells(model, examples, cells)
+    if corruption is not None:
+        check_cells(model, examples, [Cell((corruption,))])
     n, device = len(examples), model.device
     dtype = torch.float64 if model.dtype == torch.float64 else torch.float32
     values = {
         name: torch.full((len(cells), n), float("nan"), dtype=dtype, device=device) for name in metrics
     }
     baseline = {name: torch.full((n,), float("nan"), dtype=dtype, device=device) for name in metrics}
-    for one in _lifted(model, examples, cells, max_bytes, progress):
+    for one in _lifted(model, examples, cells, max_bytes, progress, corruption=corruption):
         chosen = torch.tensor(one.cells, dtype=torch.long, device=device)[:, None]
         for name, found in _measure(model, one, metrics).items():
             first = torch.where(baseline[name][one.rows].isnan(), found[0], baseline[name][one.rows])
@@ -107,8 +112,9 @@ def record(
 ) -> dict[Site, Float[Tensor, "cell example position *d"]]:
     """Activations of the edited runs: what each cell's edits make of these sites.
 
-    NaN at padding. A site below a cell's first block holds the baseline's activation. Nothing above
-    the highest site runs.
+    NaN at padding. A site that a cell also edits is read before its edit: what the run would have
+    there. A site below a cell's first block holds the baseline's activation. Nothing above the
+    highest site runs.
 
     Raises:
         ValueError: as `sweep`; also without cells.
@@ -148,7 +154,9 @@ def _lifted(
     cells: Sequence[Cell],
     max_bytes: int,
     progress: str | None,
+    *,
     reads: Sequence[Site] = (),
+    corruption: Edit | None = None,
 ) -> Iterator[_Pass]:
     """Run every pass of the schedule."""
     batches = schedule(Shape.of(model), examples, cells, max_bytes, prefix=not reads)
@@ -163,7 +171,7 @@ def _lifted(
     )
     with bar:
         for batch in batches:
-            run = Baseline.of(model, examples, batch.rows)
+            run = Baseline.of(model, examples, batch.rows, corruption)
             for one in batch.passes:
                 part, rows = run.part(one.part), batch.rows[one.part]
                 final, read = climb(

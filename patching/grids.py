@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 import torch
@@ -10,70 +11,129 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from interp.activations import collect
+from interp.directions import Subspace
 from interp.evidence import Evidence
 from interp.metrics import Metric
 from interp.models import Model, ModelPair
 from interp.sites import Site, boundaries
 from interp.tasks import Contrast, Examples
 from patching import tables
+from patching.donors import Donor, donated
 from patching.engine import sweep
-from patching.interventions import Cell, Edit, Replace
+from patching.interventions import Cell, Edit, Intervention, Replace, SwapSubspace
 from patching.schedule import MAX_BYTES
+
+#: One site, or several that are written together.
+Place = Site | tuple[Site, ...]
 
 
 def patch_sites(
     model: Model,
     contrast: Contrast,
-    sites: Sequence[Site],
+    sites: Sequence[Place],
     metric: Metric,
     *,
     positions: str | Sequence[str] = "each",
+    direction: str = "denoise",
+    donor: Donor | None = None,
+    subspace: Subspace | None = None,
+    placebos: int = 9,
+    seed: int = 0,
     max_bytes: int = MAX_BYTES,
 ) -> Evidence:
-    """Denoising: write the clean run's activation into the corrupted run, one place at a time.
+    """Write another run's activations into a run, one place at a time, exactly.
 
-    Rows are site × position × pair with condition "patched" and the raw metric; the baselines are
-    the rows "clean" and "corrupted". Recovery is (patched - corrupted) / (clean - corrupted),
-    undefined where the two baselines agree, and is left to the reader of the table.
+    "denoise" writes the clean run's activations into the corrupted run; "noise" the reverse. Rows
+    are site × position × pair with condition "patched" and the raw metric; the baselines are the
+    rows "clean" and "corrupted". Recovery is (patched - corrupted) / (clean - corrupted), undefined
+    where the two baselines agree, and is left to the reader of the table.
+
+    With a `subspace` only the component inside it is exchanged, h ← h + (source − h)QQᵀ, and beside
+    it, as "placebo" (seed = draw), that of random subspaces of the same rank.
 
     Args:
         model: the model that runs.
         contrast: aligned pairs.
-        sites: residual, attention-output, MLP-output or head sites.
+        sites: any sites; a tuple of sites is written jointly and reported under its lowest layer,
+            kinds joined by "+".
         metric: for instance `interp.logit_difference(contrast)`.
         positions: "each" for every position alone, or span names such as ("subject", "last", "all").
+        direction: which run is patched.
+        donor: other activations to write (see `patching.donors.donated`): a model for its run of
+            the same prompts, other aligned prompts, "mean", or tensors by site.
+        subspace: exchange only this component; its width must be the sites'.
+        placebos: random subspaces beside it.
+        seed: of the random subspaces.
         max_bytes: memory for activations beside the model; changes no number.
 
     Raises:
-        ValueError: for sites or spans that do not exist.
+        ValueError: for sites or spans that do not exist, or donors that do not fit.
 
     Note:
-        Restoring an activation shows that it suffices here, not that it is normally used.
+        Restoring an activation shows that it suffices here, not that it is normally used. The
+        residual between attention and MLP has no site of its own: write ATTN_OUT instead.
     """
-    clean = collect(model, contrast.clean, sites, positions="all")
-    places = _places(contrast.corrupted, positions)
+    runs, other = contrast.corrupted, contrast.clean
+    if direction == "noise":
+        runs, other = other, runs
+    elif direction != "denoise":
+        raise ValueError(f"direction must be 'denoise' or 'noise', got {direction!r}")
+    places = [place if isinstance(place, tuple) else (place,) for place in sites]
+    single = list(dict.fromkeys(site for place in places for site in place))
+    source = donated(model, runs, other, donor, single)
+    chances = _subspaces(subspace, source, placebos, seed)
     cells, columns = [], []
-    for site in sites:
-        source = Replace(clean[site].values)
-        for place, where in places:
-            cells.append(Cell((Edit(site, where, source),)))
-            columns.append({"kind": site.kind, "layer": site.layer, "head": site.head, **place})
+    for place in places:
+        for where_columns, where in positions_of(runs, positions):
+            for about, space in chances:
+                edits = [Edit(site, where, _written(source[site], space)) for site in place]
+                cells.append(Cell(tuple(edits)))
+                columns.append({**named(place), **where_columns, **about})
     metrics = {"pair": metric}
-    swept = sweep(model, contrast.corrupted, cells, metrics, max_bytes=max_bytes, progress="patching")
-    same = {"model": "base", "method": "patch"}
-    patched = tables.evidence(
-        swept,
-        contrast.corrupted,
-        metrics,
-        [{**c, "condition": "patched"} for c in columns],
-        baseline={"condition": "corrupted"},
-        **same,
-    )
-    unedited = sweep(model, contrast.clean, [], metrics)
-    clean_rows = tables.evidence(
-        unedited, contrast.clean, metrics, [], baseline={"condition": "clean"}, **same
-    )
-    return Evidence.concat([patched, clean_rows])
+    swept = sweep(model, runs, cells, metrics, max_bytes=max_bytes, progress="patching")
+    ends = ("clean", "corrupted") if direction == "noise" else ("corrupted", "clean")
+    same = {"model": model.role, "method": "patch"}
+    if isinstance(donor, Model):
+        same["donor"] = donor.role
+    patched = tables.evidence(swept, runs, metrics, columns, baseline={"condition": ends[0]}, **same)
+    unedited = sweep(model, other, [], metrics)
+    others = tables.evidence(unedited, other, metrics, [], baseline={"condition": ends[1]}, **same)
+    return Evidence.concat([patched, others])
+
+
+def named(place: tuple[Site, ...]) -> dict[str, Any]:
+    """The columns that name a site, or several written together."""
+    first = min(place, key=lambda site: site.layer)
+    return {
+        "kind": "+".join(dict.fromkeys(str(site.kind) for site in place)),
+        "layer": first.layer,
+        "head": first.head if len(place) == 1 else None,
+    }
+
+
+def _subspaces(
+    subspace: Subspace | None, source: Mapping[Site, Tensor], placebos: int, seed: int
+) -> list[tuple[dict[str, Any], Subspace | None]]:
+    found: list[tuple[dict[str, Any], Subspace | None]] = [({"condition": "patched"}, subspace)]
+    if subspace is None:
+        return found
+    width = subspace.basis.shape[0]
+    for site, values in source.items():
+        if values.shape[-1] != width or values.ndim != 3:
+            raise ValueError(
+                f"{site} holds {tuple(values.shape[2:])} numbers at a position; the subspace found "
+                f"at {subspace.site} has width {width}; give sites of its width"
+            )
+    generator = torch.Generator().manual_seed(seed)
+    for draw in range(placebos):
+        basis = torch.randn(subspace.basis.shape, generator=generator)
+        chance = Subspace(subspace.site, basis, origin="random")
+        found.append(({"condition": "placebo", "seed": draw}, chance))
+    return found
+
+
+def _written(source: Tensor, space: Subspace | None) -> Intervention:
+    return Replace(source) if space is None else SwapSubspace(space, source)
 
 
 def handover(
@@ -107,51 +167,56 @@ def cross_patch(
     examples: Examples,
     metrics: Mapping[str, Metric],
     *,
+    sites: Sequence[Site] | None = None,
     spans: Sequence[str] = ("subject", "last", "all"),
     max_bytes: int = MAX_BYTES,
 ) -> Evidence:
     """Cross-model activation patching (CMAP, 2402.14811) by position group, both directions.
 
-    At every boundary, the donor's residual is written into the other model at the span's positions:
-    ρ = (m[B ← h_T] - m[B]) / (m[T] - m[B]) and the reverse. With "all" it is stitching.
+    At every site, the donor's activation is written into the other model at the span's positions:
+    ρ = (m[B ← h_T] - m[B]) / (m[T] - m[B]) and the reverse. By default the sites are the boundaries
+    0..L of the residual stream, reported under their number; with "all" that is stitching. Other
+    sites (heads, MLPs, …) are reported by kind, layer and head.
 
     Note:
         Only all-position operators locate a change: patching one position misplaces changes that
         act through others.
     """
     parts = []
-    sites = boundaries(pair.base.n_layers)
-    for role, runs, donor_role, donor in (
-        ("base", pair.base, "tuned", pair.tuned),
-        ("tuned", pair.tuned, "base", pair.base),
-    ):
-        source = collect(donor, examples, sites, positions="all")
+    chosen = boundaries(pair.base.n_layers) if sites is None else list(sites)
+    for runs, donor in ((pair.base, pair.tuned), (pair.tuned, pair.base)):
+        source = collect(donor, examples, chosen, positions="all")
         cells, columns = [], []
-        for k, site in enumerate(sites):
+        for k, site in enumerate(chosen):
             for span in spans:
                 edit = Edit(site, examples.span_mask(span), Replace(source[site].values))
                 cells.append(Cell((edit,)))
-                columns.append({"condition": "patched", "layer": k, "span": span})
-        swept = sweep(
-            runs, examples, cells, metrics, max_bytes=max_bytes, progress=f"{donor_role} → {role}"
-        )
+                about = {"layer": k} if sites is None else named((site,))
+                columns.append({**about, "condition": "patched", "span": span, "donor": donor.role})
+        label = f"{donor.role} → {runs.role}"
+        swept = sweep(runs, examples, cells, metrics, max_bytes=max_bytes, progress=label)
         parts.append(
             tables.evidence(
                 swept,
                 examples,
                 metrics,
-                [{**c, "donor": donor_role} for c in columns],
+                columns,
                 baseline={"condition": "baseline"},
-                model=role,
+                model=runs.role,
                 method="cross_patch",
             )
         )
     return Evidence.concat(parts)
 
 
-def _places(
+def positions_of(
     examples: Examples, positions: str | Sequence[str]
 ) -> list[tuple[dict[str, object], Bool[Tensor, "example position"]]]:
+    """Where each cell of a grid writes: every position alone, or named spans; with its column.
+
+    Raises:
+        ValueError: if no span bears a name.
+    """
     if positions == "each":
         found = []
         for p in range(examples.tokens.shape[1]):

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.directions import Subspace
+from interp.directions import AffineEraser, Subspace
 from interp.sites import Kind, Site
 
 
@@ -71,6 +71,71 @@ class Add:
         """The shifted activation."""
         vector = self.vector if len(self.vector) == 1 else self.vector[example]
         return act + self.strength * vector.to(act)
+
+
+@dataclass(frozen=True, eq=False)
+class Resample:
+    """Resample ablation: h ← the source's row of another example, `donor[example]`."""
+
+    source: Float[Tensor, "example *#place"]
+    donor: Int[Tensor, " example"]
+
+    def __call__(self, act: Tensor, example: Tensor) -> Tensor:
+        """The donors' rows."""
+        return self.source[self.donor[example]].to(act.dtype).expand_as(act)
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """h ← factor · h."""
+
+    factor: float
+
+    def __call__(self, act: Tensor, example: Tensor) -> Tensor:
+        """The scaled activation."""
+        return self.factor * act
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Another intervention on some features only, for instance single MLP neurons."""
+
+    intervention: Intervention
+    index: Int[Tensor, " feature"]
+
+    def __call__(self, act: Tensor, example: Tensor) -> Tensor:
+        """The activation with these features changed."""
+        chosen = torch.zeros(act.shape[-1], dtype=torch.bool, device=act.device)
+        chosen[self.index] = True
+        return torch.where(chosen, self.intervention(act, example), act)
+
+
+@dataclass(frozen=True, eq=False)
+class Knockout:
+    """Cut attention to some keys (2304.14767): a ← a·(1 − m) / Σ_keys a·(1 − m), at `Kind.PATTERN`.
+
+    The same as adding −∞ to their scores before the softmax. `keys` is True at the keys cut off, in
+    the examples' columns. A query left with nothing to attend to attends to nothing.
+    """
+
+    keys: Bool[Tensor, "example key"]
+
+    def __call__(self, act: Tensor, example: Tensor) -> Tensor:
+        """The renormalised weights."""
+        cut = self.keys[example].reshape(len(example), *[1] * (act.ndim - 2), -1)
+        kept = act.masked_fill(cut, 0)
+        return kept / kept.sum(-1, keepdim=True).clamp(min=torch.finfo(act.dtype).tiny)
+
+
+@dataclass(frozen=True, eq=False)
+class Erase:
+    """Write what an eraser (LEACE and its kin) leaves of an activation: h ← P h + bias."""
+
+    eraser: AffineEraser
+
+    def __call__(self, act: Tensor, example: Tensor) -> Tensor:
+        """The erased activation."""
+        return self.eraser.apply(act)
 
 
 @dataclass(frozen=True, eq=False)

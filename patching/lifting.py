@@ -22,7 +22,7 @@ from torch import Tensor
 from interp.activations import capture
 from interp.models import Model
 from interp.sites import Kind, Site
-from patching.baseline import ALONG, CACHES, Baseline, each
+from patching.baseline import ALONG, CACHES, Baseline, Window, each
 from patching.interventions import Cell, Edit
 
 #: Kinds that are written between blocks.
@@ -55,7 +55,9 @@ def climb(
 
     Returns:
         The residual stream after the last block run; and the activations read, [row, position, *d]
-        with the baseline's rows first. A site below a cell's own boundary holds fewer rows.
+        with the baseline's rows first. They are read before an edit at the same place, so a place
+        may be held and asked what it would have done. A site below a cell's own boundary holds
+        fewer rows.
     """
     starts = [0] * len(cells) if starts is None else list(starts)
     first = min([c.entry for c in cells] + [site.layer for site in reads], default=model.n_layers)
@@ -75,7 +77,7 @@ def climb(
         if layer == top:
             break
         here = [site for site in reads if site.layer == layer]
-        with _attached(model, lifted, inside, rows), capture(model, here) as found:
+        with capture(model, here) as found, _attached(model, lifted, inside, rows):
             out = model.bridge.blocks[layer](lifted.shaped, **lifted.call(layer))
         lifted.tokens = (out[0] if isinstance(out, tuple) else out).flatten(0, 1)
         seen.update(found)
@@ -141,7 +143,7 @@ class Lifted:
 
     def apply(self, at: int, edit: Edit, tokens: Tensor, rows: Int[Tensor, " row"]) -> None:
         """Let one copy's edit act on an activation, [token, *d], that is ours to write."""
-        window = _Window(edit, self.run.columns[:, self.starts[at] :], self.run.columns)
+        window = Window(edit, self.run.columns[:, self.starts[at] :], self.run.columns)
         tokens[self.slot(at)] = window.apply(self.view(at, tokens), rows).flatten(0, 1)
 
     @property
@@ -287,27 +289,3 @@ def _attached(
         return
     with model.bridge.hooks(fwd_hooks=hooks):
         yield
-
-
-@dataclass(frozen=True)
-class _Window:
-    """An edit seen through the positions being computed, placed back in the examples' columns."""
-
-    edit: Edit
-    columns: Int[Tensor, "row position"]
-    keys: Int[Tensor, "row key"]
-
-    def apply(self, act: Tensor, rows: Int[Tensor, " row"]) -> Tensor:
-        width = self.edit.where.shape[1]
-        if self.keys.shape[1] == width == self.columns.shape[1]:
-            return self.edit.apply(act, rows)
-        index = torch.arange(act.shape[0], device=act.device)[:, None]
-        pattern = self.edit.site.kind is Kind.PATTERN
-        if pattern:
-            keyed = act.new_zeros(*act.shape[:3], width)
-            keyed[index, :, :, self.keys] = act.permute(0, 3, 1, 2)
-            act = keyed
-        full = act.new_zeros(act.shape[0], width, *act.shape[2:])
-        full[index, self.columns] = act
-        edited = self.edit.apply(full, rows)[index, self.columns]
-        return edited[index, :, :, self.keys].permute(0, 2, 3, 1) if pattern else edited

@@ -8,7 +8,7 @@ changes the cost, never a number.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -128,7 +128,8 @@ def schedule(
             # Rows that start alike go together, so that a batch's earliest start wastes little.
             first = starts[:, same].float().mean(0) if len(cells) else torch.zeros(len(same))
             same = same[first.argsort(stable=True).to(same.device)]
-        recorded = max(1, min(RECORDED, max_bytes // 4 // (width * shape.kept_bytes)))
+        spare = min(max_bytes // 4, max_bytes - 2 * shape.row_bytes(width, 0))
+        recorded = max(1, min(RECORDED, spare // (width * shape.kept_bytes)))
         for rows in same.split(recorded):
             room = max_bytes - len(rows) * width * shape.kept_bytes
             room = min(room, CPU_PASS_BYTES) if shape.cpu else room
@@ -167,26 +168,39 @@ def _passes(
     work = sum((shape.layers - cells[i].entry) * (width - begin[i]) for i in order) * rows
     packed = work * (1 + PACKED_PRICE * width) + shape.call_price * shape.layers < price
     for start, group in [(min(begin), order)] if packed else groups:
-        fit = max(2, room // (shape.packed_bytes(width) if packed else shape.row_bytes(width, start)))
-        begins = [begin[i] if packed else start for i in group]
-        # Rows and tokens a pass can hold: packed passes are counted in tokens.
-        size = sum(width - s for s in begins) if packed else len(group)
+        fit = room // (shape.packed_bytes(width) if packed else shape.row_bytes(width, start))
+        # A packed pass is counted in tokens, another in rows.
+        sizes = {i: width - begin[i] if packed else 1 for i in group}
         carried = width - start if packed else 1
-        together = max(1, min(rows, fit // (size + carried)))
+        total = sum(sizes.values())
+        together = max(1, min(rows, fit // (total + carried)))
         for low in range(0, rows, together):
             part = slice(low, min(low + together, rows))
             n = part.stop - part.start
-            # Even shares: a last pass of a few rows would cost as many calls as a full one.
-            count = min(len(group), -(-size // max(1, fit // n - carried)))
-            share = -(-len(group) // count)
-            for at in range(0, len(group), share):
-                chosen, starts = group[at : at + share], begins[at : at + share]
-                tokens = sum(
-                    (shape.layers - cells[i].entry) * (width - s)
-                    for i, s in zip(chosen, starts, strict=True)
-                )
-                tokens += (shape.layers - cells[chosen[0]].entry) * (width - min(starts))
-                yield Pass(part, tuple(chosen), tuple(starts), packed, tokens * n)
+            for chosen in _shares(group, sizes, max(1, fit // n - carried)):
+                starts = tuple(begin[i] if packed else start for i in chosen)
+                tokens = (shape.layers - cells[chosen[0]].entry) * (width - min(starts))
+                for i, s in zip(chosen, starts, strict=True):
+                    tokens += (shape.layers - cells[i].entry) * (width - s)
+                yield Pass(part, tuple(chosen), starts, packed, tokens * n)
+
+
+def _shares(group: Sequence[int], sizes: Mapping[int, int], limit: int) -> Iterator[list[int]]:
+    """Runs of cells of about equal size, none above the limit unless one cell alone is.
+
+    Even shares: a last pass of a few rows would cost as many calls as a full one.
+    """
+    total = sum(sizes[i] for i in group)
+    even = total / -(-total // limit)
+    share: list[int] = []
+    size = 0
+    for i in group:
+        if share and (size >= even or size + sizes[i] > limit):
+            yield share
+            share, size = [], 0
+        share.append(i)
+        size += sizes[i]
+    yield share
 
 
 def _grouped(

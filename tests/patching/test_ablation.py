@@ -7,12 +7,13 @@ import tiny
 import torch
 
 from interp.activations import collect
-from interp.directions import Direction, Subspace
+from interp.directions import AffineEraser, Direction, Subspace
 from interp.metrics import logit_difference
 from interp.sites import Kind, Site
-from patching.ablation import _placebos, ablate, steer
+from patching.ablation import _placebos, ablate
 from patching.context import intervened
-from patching.interventions import Edit, Mean, Zero
+from patching.interventions import Edit, Mean, Replace, Zero
+from patching.steering import steer
 
 TOP = Site(Kind.RESID_POST, 2)
 SITES = [Site(Kind.MLP_OUT, 0), Site(Kind.ATTN_OUT, 1), Site(Kind.Z, 1, 2)]
@@ -74,7 +75,7 @@ def test_placebos_remove_as_much_along_other_directions(rank):
     centred = torch.randn(4, 5, 16, generator=generator)
     subspace = Subspace(TOP, torch.randn(16, rank, generator=generator))
     removed = -subspace.project(centred)
-    draws = _placebos(removed, centred, subspace, 6, generator)
+    draws = _placebos(removed, centred, TOP, rank, 6, generator)
     for fake in draws:
         assert torch.allclose(fake.norm(dim=-1), removed.norm(dim=-1), rtol=1e-4)
         # Another direction: little of it lies in the subspace that is tested.
@@ -120,11 +121,79 @@ def test_draws_are_repeated_by_their_seed(tiny_model, pairs):
     assert (placebo(1) != placebo(2)).any()
 
 
+def one_by_one(model, pairs, site, replaced):
+    """The metric with a site's activations replaced, in a plain hooked forward."""
+    examples = pairs.clean
+    edit = Edit(site, examples.span_mask("all"), Replace(replaced))
+    at = torch.arange(len(examples))
+    with intervened(model, [edit]) as inside:
+        logits = inside.logits(examples.tokens)[:, -1]
+    return logits[at, pairs.answers] - logits[at, pairs.foils]
+
+
+def test_position_means_and_resampling(tiny_model, pairs):
+    model, site, metric = tiny_model("llama"), Site(Kind.MLP_OUT, 0), logit_difference(pairs)
+    held = collect(model, pairs.clean, [site], positions="all")[site].values
+    mean = ablate(model, pairs.clean, [site], metric, how="position_mean")
+    expected = one_by_one(model, pairs, site, held.mean(0).expand_as(held))
+    assert (values(mean.where(condition="ablated")) - expected).abs().max() <= 1e-4
+    # Two prompts of one length: each can only be given the other's.
+    drawn = ablate(model, pairs.clean, [site], metric, how="resample", placebos=2)
+    expected = one_by_one(model, pairs, site, held.flip(0))
+    for draw in (0, 1):
+        assert (values(drawn.where(condition="ablated", seed=draw)) - expected).abs().max() <= 1e-4
+    plain = ablate(model, pairs.clean, [site], metric, how="mean")
+    assert (values(plain.where(condition="ablated")) - expected).abs().max() > 1e-2
+    with pytest.raises(ValueError, match="another prompt of 6 tokens"):
+        ablate(model, pairs.clean.subset([0]), [site], metric, how="resample")
+
+
+def test_erasers_joint_sites_and_their_placebos(tiny_model, pairs):
+    model, metric = tiny_model("gpt2"), logit_difference(pairs)
+    site = Site(Kind.RESID_PRE, 1)
+    generator = torch.Generator().manual_seed(0)
+    left, centre = torch.randn(32, 2, generator=generator), torch.randn(32, generator=generator)
+    eraser = AffineEraser(site, left, torch.linalg.pinv(left), centre)
+    held = collect(model, pairs.clean, [site], positions="all")[site].values
+    found = ablate(model, pairs.clean, [site], metric, how=eraser, placebos=2)
+    expected = one_by_one(model, pairs, site, eraser.apply(held))
+    assert (values(found.where(condition="ablated")) - expected).abs().max() <= 1e-4
+    assert len(found.where(condition="placebo")) == 4
+    both = (Site(Kind.MLP_OUT, 0), Site(Kind.MLP_OUT, 2))
+    joint = ablate(model, pairs.clean, [both], metric, how="zero")
+    where = pairs.clean.span_mask("all")
+    with intervened(model, [Edit(s, where, Zero()) for s in both]) as inside:
+        logits = inside.logits(pairs.clean.tokens)[:, -1]
+    at = torch.arange(2)
+    expected = logits[at, pairs.answers] - logits[at, pairs.foils]
+    assert (values(joint.where(condition="ablated")) - expected).abs().max() <= 1e-4
+
+
+def test_the_side_effect_of_steering_is_a_divergence(tiny_model, pairs):
+    model, push = tiny_model("neox"), direction()
+    table = steer(
+        model, pairs.clean, push, logit_difference(pairs), strengths=(0.0, 1.0), span="last",
+        unrelated=pairs.corrupted, placebos=1,
+    ).where(metric="side_effect")  # fmt: skip
+    assert set(table["unit"]) == {"nats"}
+    hidden = collect(model, pairs.corrupted, [TOP], positions="all")[TOP].values
+    prompts = collect(model, pairs.clean, [TOP], positions="all")[TOP].values
+    scale = prompts.flatten(0, 1).norm(dim=1).mean()
+    before, after = (
+        model.readout(h[:, -1]).log_softmax(-1) for h in (hidden, hidden + scale * push.vector)
+    )
+    expected = (before.exp() * (before - after)).sum(-1)
+    steered = table[(table["condition"] == "steered") & (table["strength"] == 1.0)]
+    assert (values(steered) - expected).abs().max() <= 1e-4
+    still = table[(table["condition"] == "steered") & (table["strength"] == 0.0)]
+    assert values(still).abs().max() <= 1e-5
+    assert expected.min() > 1e-3
+
+
 def test_mistakes_are_named(tiny_model, pairs):
     model, metric = tiny_model("gpt2"), logit_difference(pairs)
-    with pytest.raises(ValueError, match="'zero', 'mean', a Direction or a Subspace; got 'resample'"):
-        # The annotation refuses it too; a caller without run-time checks meets this message.
-        ablate.__wrapped__(model, pairs.clean, [TOP], metric, how="resample")
+    with pytest.raises(ValueError, match="how must be one of .*; got 'median'"):
+        ablate(model, pairs.clean, [TOP], metric, how="median")
     narrow = Direction(TOP, torch.ones(7))
     with pytest.raises(ValueError, match="width 32.*got 7"):
         ablate(model, pairs.clean, [TOP], metric, how=narrow)
