@@ -1,7 +1,11 @@
-"""`python -m benchmarks.patching`: a RESID_PRE grid against TransformerLens's own loop, in one run.
+"""`python -m benchmarks.patching`: our grids against the loops a user would write instead, in one run.
 
-Both do the same exact work on SmolLM2-135M: every layer × every position of one pair, or of several
-pairs at once. Runs alternate and the medians are compared; the largest difference is printed beside.
+On SmolLM2-135M, with the same prompts for every side: `patching.patch_sites`, TransformerLens's own
+loops, a loop with plain PyTorch hooks on the bare transformers model, and loops in nnsight and
+pyvene, which live in a virtual environment of their own (it is made on the first run). Ours and
+TransformerLens's grids are run in full and alternate; the other loops cost one forward for each
+cell, so a random sample of their cells is timed and scaled to the grid. Medians are compared, and the
+largest difference of any value to TransformerLens's is printed beside.
 """
 
 from __future__ import annotations
@@ -10,44 +14,155 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from transformer_lens import patching as reference
 
+from benchmarks import figure, peers
 from interp.metrics import logit_difference
 from interp.models import Model, load_model
-from interp.sites import Kind, every_layer
+from interp.sites import Kind, every_head, every_layer
 from interp.tasks import Contrast, Examples
 from patching.grids import patch_sites
+from patching.planning import plan
+from patching.schedule import Shape
 
-SHAPES = {"resid_pre_1x6": (1, 6), "resid_pre_1x12": (1, 12), "resid_pre_1x18": (1, 18)}
+HERE = Path(__file__).parent
+#: Cells of a grid that the sampled loops run.
+SAMPLE = 48
+
+
+@dataclass(frozen=True)
+class Task:
+    """One grid: what is patched, in how many pairs of how many tokens."""
+
+    kind: Kind
+    pairs: int
+    width: int
+
+    @property
+    def name(self) -> str:
+        """As in the table."""
+        kind = "head_z" if self.kind is Kind.Z else str(self.kind)
+        return f"{kind}_{self.pairs}x{self.width}"
+
+
+TASKS = (
+    Task(Kind.RESID_PRE, 1, 6),
+    Task(Kind.RESID_PRE, 1, 12),
+    Task(Kind.RESID_PRE, 1, 18),
+    Task(Kind.RESID_PRE, 16, 10),
+    Task(Kind.Z, 1, 6),
+)
+#: The figures a reader is promised.
+PROMISED = ("resid_pre_1x6", "resid_pre_1x18", "resid_pre_16x10", "head_z_1x6")
 
 
 def main() -> None:
-    """Time every shape and print a table; with --json, one JSON object as the last line."""
+    """Time every side of every task; print and write the table; --json adds one object at the end."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="smollm2")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    model = load_model(given.model)
-    speedups, worst = {}, 0.0
-    print(f"{model.name}, {torch.get_num_threads()} threads, medians of {given.repeats}")
-    for name, (pairs, width) in SHAPES.items():
-        contrast = random_pairs(model, pairs, width)
-        ours, theirs, difference = compare(model, contrast, given.repeats)
-        speedups[name] = theirs / ours
-        worst = max(worst, difference)
-        print(
-            f"{name}: ours {ours:.2f} s, TransformerLens {theirs:.2f} s, "
-            f"{theirs / ours:.1f} x, largest difference {difference:.1e}"
+    model = load_model("smollm2")
+    peak = best_product()
+    seconds: dict[str, dict[str, float]] = {}
+    worst, achieved = 0.0, 0.0
+    sampled: dict[str, peers.Sample] = {}
+    for task in TASKS:
+        contrast = random_pairs(task.pairs, task.width)
+        times, truth, difference = full(model, task, contrast, given.repeats)
+        seconds[task.name], worst = times, max(worst, difference)
+        cells = truth.shape.numel()
+        chosen = torch.randperm(cells, generator=torch.Generator().manual_seed(0))[:SAMPLE]
+        sampled[task.name] = peers.Sample(
+            kind=str(task.kind),
+            clean=contrast.clean.tokens.tolist(),
+            corrupted=contrast.corrupted.tokens.tolist(),
+            answers=contrast.answers.tolist(),
+            foils=contrast.foils.tolist(),
+            cells=[list(map(int, torch.unravel_index(i, truth.shape))) for i in chosen],
+            total=cells,
+            expected=truth.flatten()[chosen].tolist(),
         )
+        flops = plan(model, contrast.corrupted, sites_of(model, task)).layer_tokens
+        rate = flops * Shape.of(model).block_flops / times["interp"]
+        achieved = max(achieved, rate)
+        print(f"{task.name}: {shown(times)}; {rate / 1e9:.0f} GFLOP/s", flush=True)
+    for side, found in peers.run(sampled, given.repeats).items():
+        for name, (time_taken, difference) in found.items():
+            seconds[name][side], worst = time_taken, max(worst, difference)
+            print(f"{name}: {side} {time_taken:.2f} s, largest difference {difference:.1e}")
+    table = as_table(seconds)
+    print(table)
+    print(f"largest difference {worst:.1e}; best matrix product {peak / 1e9:.0f} GFLOP/s")
+    (HERE / "patching.md").write_text(table + "\n", encoding="utf-8")
+    figure.draw(seconds, HERE / "patching.svg")
     if given.json:
-        print(json.dumps({"speedup_vs_transformer_lens": speedups, "max_abs_difference": worst}))
+        speedups = {n: seconds[n]["TransformerLens"] / seconds[n]["interp"] for n in PROMISED}
+        print(
+            json.dumps(
+                {
+                    "speedup_vs_transformer_lens": speedups,
+                    "max_abs_difference": worst,
+                    "fraction_of_peak_flops": achieved / peak,
+                }
+            )
+        )
 
 
-def random_pairs(model: Model, pairs: int, width: int, seed: int = 0) -> Contrast:
+def full(
+    model: Model, task: Task, contrast: Contrast, repeats: int
+) -> tuple[dict[str, float], torch.Tensor, float]:
+    """Median seconds of our grid and TransformerLens's, its grid, and the largest difference."""
+    sites, metric, rows = sites_of(model, task), logit_difference(contrast), torch.arange(task.pairs)
+
+    def ours() -> torch.Tensor:
+        table = patch_sites(model, contrast, sites, metric).where(condition="patched")
+        values = torch.tensor(table["value"].to_numpy())
+        grid = values.reshape(len(sites), task.width, task.pairs).mean(-1)
+        grid = grid.reshape(model.n_layers, -1, task.width).transpose(1, 2)
+        return grid.squeeze(-1) if task.kind is not Kind.Z else grid
+
+    loop = {
+        Kind.RESID_PRE: reference.get_act_patch_resid_pre,
+        Kind.Z: reference.get_act_patch_attn_head_out_by_pos,
+    }[task.kind]
+
+    def theirs() -> torch.Tensor:
+        with torch.no_grad():
+            _, cache = model.bridge.run_with_cache(contrast.clean.tokens)
+            return loop(
+                model.bridge,
+                contrast.corrupted.tokens,
+                cache,
+                lambda logits: (
+                    logits[rows, -1, contrast.answers] - logits[rows, -1, contrast.foils]
+                ).mean(),
+            )
+
+    mine = ours()
+    times: dict[str, list[float]] = {"interp": [], "TransformerLens": []}
+    grid = mine
+    for _ in range(repeats):
+        times["interp"].append(timed(ours)[0])
+        taken, grid = timed(theirs)
+        times["TransformerLens"].append(taken)
+    difference = float((mine - grid).abs().max())
+    return {side: statistics.median(t) for side, t in times.items()}, grid, difference
+
+
+def sites_of(model: Model, task: Task) -> list:
+    """Every place of the task's kind."""
+    if task.kind is Kind.Z:
+        return every_head(task.kind, model.n_layers, model.n_heads())
+    return every_layer(task.kind, model.n_layers)
+
+
+def random_pairs(pairs: int, width: int, seed: int = 0) -> Contrast:
     """Pairs of random tokens: the amount of work depends on their number and length only."""
     generator = torch.Generator().manual_seed(seed)
     parts = []
@@ -65,46 +180,43 @@ def random_pairs(model: Model, pairs: int, width: int, seed: int = 0) -> Contras
     return Contrast(parts[0], parts[1], answers, answers + 1_000)
 
 
-def compare(model: Model, contrast: Contrast, repeats: int) -> tuple[float, float, float]:
-    """Median seconds of ours and of TransformerLens's loop, and the largest difference."""
-    sites = every_layer(Kind.RESID_PRE, model.n_layers)
-    metric = logit_difference(contrast)
-    rows = torch.arange(len(contrast))
-
-    def ours() -> torch.Tensor:
-        table = patch_sites(model, contrast, sites, metric).where(condition="patched")
-        grid = table.groupby(["layer", "position"], observed=True)["value"].mean()
-        return torch.tensor(grid.to_numpy().reshape(model.n_layers, -1))
-
-    def theirs() -> torch.Tensor:
-        with torch.no_grad():
-            _, cache = model.bridge.run_with_cache(contrast.clean.tokens)
-            return reference.get_act_patch_resid_pre(
-                model.bridge,
-                contrast.corrupted.tokens,
-                cache,
-                lambda logits: (
-                    logits[rows, -1, contrast.answers] - logits[rows, -1, contrast.foils]
-                ).mean(),
-            )
-
-    first, second = ours(), theirs()
-    times: dict[str, list[float]] = {"ours": [], "theirs": []}
-    for _ in range(repeats):
-        times["ours"].append(timed(ours))
-        times["theirs"].append(timed(theirs))
-    return (
-        statistics.median(times["ours"]),
-        statistics.median(times["theirs"]),
-        float((first - second).abs().max()),
-    )
+def best_product() -> float:
+    """The most floating-point operations a second of any square matrix product here."""
+    best = 0.0
+    for size in (512, 1024, 2048, 3072):
+        left, right = torch.randn(size, size), torch.randn(size, size)
+        taken = min(timed(lambda a=left, b=right: a @ b)[0] for _ in range(7))
+        best = max(best, 2 * size**3 / taken)
+    return best
 
 
-def timed(run: Callable[[], object]) -> float:
-    """Seconds of one call."""
+def timed(run: Callable[[], torch.Tensor]) -> tuple[float, torch.Tensor]:
+    """Seconds of one call, and what it returned."""
     start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+    found = run()
+    return time.perf_counter() - start, found
+
+
+def shown(times: Mapping[str, float]) -> str:
+    """Both sides and their ratio."""
+    ratio = times["TransformerLens"] / times["interp"]
+    return ", ".join(f"{side} {t:.2f} s" for side, t in times.items()) + f", {ratio:.1f}x"
+
+
+def as_table(seconds: Mapping[str, Mapping[str, float]]) -> str:
+    """Seconds of every side and how many times ours they take, in Markdown."""
+    sides = list(dict.fromkeys(side for times in seconds.values() for side in times))
+    lines = ["| grid (pairs x tokens) | " + " | ".join(sides) + " |", "|---" * (1 + len(sides)) + "|"]
+    for name, times in seconds.items():
+        row = [
+            f"{times[side]:.2f} s"
+            + ("" if side == "interp" else f" ({times[side] / times['interp']:.1f}x)")
+            if side in times
+            else "-"
+            for side in sides
+        ]
+        lines.append(f"| {name} | " + " | ".join(row) + " |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

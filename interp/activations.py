@@ -186,8 +186,6 @@ def check_sites(model: Model, sites: Sequence[Site]) -> None:
         if site.hook_name not in model.bridge.hook_dict:
             raise ValueError(f"{model.name} has no {site.kind} at layer {site.layer}; try another")
         if site.head is not None:
-            keyed = site.kind in (Kind.K, Kind.V)
-            fewer = getattr(model.bridge.cfg, "n_key_value_heads", None) if keyed else None
-            heads = fewer or model.bridge.cfg.n_heads
+            heads = model.n_heads(site.kind)
             if not 0 <= site.head < heads:
                 raise ValueError(f"{site} does not exist: {model.name} has heads 0..{heads - 1}")

@@ -60,6 +60,11 @@ class Model:
         """Width of the residual stream."""
         return int(self.bridge.cfg.d_model)
 
+    def n_heads(self, kind: Kind = Kind.Z) -> int:
+        """Attention heads of a layer; for keys and values those that queries share."""
+        shared = getattr(self.bridge.cfg, "n_key_value_heads", None)
+        return int((shared if kind in (Kind.K, Kind.V) else None) or self.bridge.cfg.n_heads)
+
     @property
     def context(self) -> int | None:
         """Longest prompt in tokens, or None where the configuration names none."""

@@ -40,7 +40,8 @@ _HOOKS = {
     Kind.MLP_POST: "mlp.hook_post",
 }
 
-_HEADED = {Kind.Z, Kind.Q, Kind.K, Kind.V, Kind.PATTERN}
+#: Kinds that come head by head.
+HEADED = frozenset({Kind.Z, Kind.Q, Kind.K, Kind.V, Kind.PATTERN})
 
 #: Kinds whose activation is a vector of the residual stream's width at each position.
 RESIDUAL_KINDS = frozenset({Kind.RESID_PRE, Kind.RESID_POST, Kind.ATTN_OUT, Kind.MLP_OUT})
@@ -63,7 +64,7 @@ class Site:
         object.__setattr__(self, "kind", Kind(self.kind))
         if self.layer < 0:
             raise ValueError(f"layer must be 0 or more, got {self.layer}; count blocks from 0")
-        if self.head is not None and self.kind not in _HEADED:
+        if self.head is not None and self.kind not in HEADED:
             raise ValueError(
                 f"{self.kind} has no heads, got head={self.head}; leave head out or use Kind.Z"
             )

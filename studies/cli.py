@@ -81,6 +81,45 @@ def compare(
     typer.echo(f"report: {written.report}")
 
 
+@app.command()
+def plan(
+    base: Annotated[str, typer.Option(help="Name, folder, .gguf file or hub id.")] = "organism-base",
+    facts: Annotated[str, typer.Option(help="Name, or a .csv, .jsonl or .parquet file.")] = "world",
+    site: Annotated[
+        str, typer.Option(help="What would be patched at every layer: resid_pre, mlp_out, z, …")
+    ] = "resid_pre",
+    positions: Annotated[
+        str, typer.Option(help="each, or spans joined by commas: subject,last,all.")
+    ] = "each",
+    prompts: Annotated[int, typer.Option(min=1, help="How many prompts of the facts.")] = 16,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, …")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64.")] = "float32",
+    budget: Annotated[
+        float, typer.Option(min=0.01, help="Memory for activations beside the model, in GiB.")
+    ] = 2.0,
+) -> None:
+    """Tell what a patching grid would cost: forwards, layer-tokens, memory and time."""
+    from interp.facts import load_facts
+    from interp.models import ModelPair, load_model
+    from interp.sites import HEADED, Kind, every_head, every_layer
+    from patching.planning import plan as cost
+    from studies.queries import ask
+
+    kinds = [str(kind) for kind in Kind if kind is not Kind.EMBED]
+    if site not in kinds:
+        raise ValueError(f"--site must be one of {', '.join(kinds)}; got {site!r}")
+    kind = Kind(site)
+    model = load_model(base, device=device, dtype=dtype)
+    examples = ask(ModelPair(model, model), load_facts(facts), forms=1).examples
+    some = examples.subset(range(min(prompts, len(examples))))
+    if kind in HEADED:
+        sites = every_head(kind, model.n_layers, model.n_heads(kind))
+    else:
+        sites = every_layer(kind, model.n_layers)
+    where = "each" if positions == "each" else positions.split(",")
+    typer.echo(str(cost(model, some, sites, positions=where, max_bytes=int(budget * 2**30))))
+
+
 @app.command("list")
 def list_() -> None:
     """Models, adapters and facts that can be named."""

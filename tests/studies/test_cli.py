@@ -190,6 +190,33 @@ def test_without_arguments_the_help_is_shown(monkeypatch, capsys):
     assert capsys.readouterr().err.startswith("Usage: interp")
 
 
+def test_a_plan_tells_the_cost_before_anything_runs(place: Path, monkeypatch, capsys):
+    costs = []
+    for options in ((), ("--site", "z"), ("--positions", "subject,last"), ("--prompts", "2")):
+        assert run(monkeypatch, "plan", *options) == 0
+        line = capsys.readouterr().out.strip()
+        # 6 blocks × 6 positions; 4 heads each; two spans.
+        cells = {"--site": 144, "--positions": 12}.get(options[0] if options else "", 36)
+        assert line.startswith(f"{cells} cells × {2 if '--prompts' in options else 16} prompts: ")
+        costs.append(line)
+    assert len(set(costs)) == 4
+    assert not (place / "interp-runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--site", "head"), "--site must be one of resid_pre, .*; got 'head'"),
+        (("--positions", "object"), "no span 'object'"),
+        (("--base", "nobody"), "no model 'nobody'"),
+        (("--budget", "0"), "--budget"),
+    ],
+)
+def test_a_plan_names_mistakes(options, message, fails):
+    line = fails("plan", *options)
+    assert re.search(message, line), line
+
+
 def test_everything_that_can_be_named_is_listed(monkeypatch, capsys):
     assert run(monkeypatch, "list") == 0
     listed = capsys.readouterr().out

@@ -1,0 +1,154 @@
+"""Loops over cells, one forward each, as each library's own documentation writes them.
+
+Run as a script by `benchmarks.peers`, in whichever environment has the library: it needs torch and
+transformers only beside it. `peer_loops.py SIDE TASK.json OUT.json`.
+"""
+
+import json
+import statistics
+import sys
+import time
+
+import torch
+from transformers import AutoModelForCausalLM
+
+
+def difference(logits, sample):
+    row = torch.arange(len(sample["answers"]))
+    return float((logits[row, sample["answers"]] - logits[row, sample["foils"]]).mean())
+
+
+class Hooks:
+    """The bare transformers model with PyTorch's own hooks."""
+
+    def __init__(self, folder):
+        self.model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation="eager"
+        ).eval()
+        self.width = self.model.config.hidden_size // self.model.config.num_attention_heads
+
+    def prepare(self, sample):
+        kept, handles = {}, []
+        for i, layer in enumerate(self.model.model.layers):
+            place = layer if sample["kind"] == "resid_pre" else layer.self_attn.o_proj
+
+            def keep(module, args, i=i):
+                kept[i] = args[0].detach().clone()
+
+            handles.append(place.register_forward_pre_hook(keep))
+        self.model(torch.tensor(sample["clean"]), use_cache=False)
+        for handle in handles:
+            handle.remove()
+        return kept
+
+    def cell(self, sample, kept, cell):
+        layer, position, *head = cell
+        block = self.model.model.layers[layer]
+        place = block if not head else block.self_attn.o_proj
+        part = slice(None) if not head else slice(head[0] * self.width, (head[0] + 1) * self.width)
+
+        def write(module, args):
+            out = args[0].clone()
+            out[:, position, part] = kept[layer][:, position, part]
+            return (out, *args[1:])
+
+        handle = place.register_forward_pre_hook(write)
+        try:
+            tokens = torch.tensor(sample["corrupted"])
+            return self.model(tokens, use_cache=False).logits[:, -1]
+        finally:
+            handle.remove()
+
+
+class NNsight:
+    """nnsight: edits inside a trace."""
+
+    def __init__(self, folder):
+        from nnsight import LanguageModel
+
+        self.model = LanguageModel(
+            folder, device_map="cpu", dispatch=True, dtype=torch.float32, attn_implementation="eager"
+        )
+        self.width = self.model.config.hidden_size // self.model.config.num_attention_heads
+
+    def prepare(self, sample):
+        hooks = Hooks.__new__(Hooks)
+        hooks.model = self.model._module
+        return hooks.prepare(sample)
+
+    def cell(self, sample, kept, cell):
+        layer, position, *head = cell
+        block = self.model.model.layers[layer]
+        part = slice(None) if not head else slice(head[0] * self.width, (head[0] + 1) * self.width)
+        place = block if not head else block.self_attn.o_proj
+        value = kept[layer][:, position, part]
+        with self.model.trace(torch.tensor(sample["corrupted"])):
+            changed = place.input.clone()
+            changed[:, position, part] = value
+            place.input = changed
+            logits = self.model.lm_head.output[:, -1].save()
+        return logits
+
+
+class Pyvene:
+    """pyvene: an intervenable model for each place; its interface runs the source with every cell."""
+
+    def __init__(self, folder):
+        import pyvene
+
+        self.pyvene = pyvene
+        self.model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation="eager"
+        ).eval()
+
+    def prepare(self, sample):
+        hooks = Hooks.__new__(Hooks)
+        hooks.model = self.model
+        return hooks.prepare(sample)
+
+    def cell(self, sample, kept, cell):
+        layer, position, *head = cell
+        component = "block_input" if not head else "head_attention_value_output"
+        unit = "pos" if not head else "h.pos"
+        config = self.pyvene.IntervenableConfig(
+            model_type=type(self.model),
+            representations=[self.pyvene.RepresentationConfig(layer, component, unit, 1)],
+            intervention_types=self.pyvene.VanillaIntervention,
+        )
+        intervenable = self.pyvene.IntervenableModel(config, self.model)
+        tokens = {"input_ids": torch.tensor(sample["corrupted"])}
+        source = {"input_ids": torch.tensor(sample["clean"])}
+        where = position if not head else None
+        places = (
+            {"sources->base": where}
+            if not head
+            else {"sources->base": ([[[[head[0]]], [[position]]]], [[[[head[0]]], [[position]]]])}
+        )
+        _, out = intervenable(tokens, [source], places)
+        return out.logits[:, -1]
+
+
+SIDES = {"hooks": Hooks, "nnsight": NNsight, "pyvene": Pyvene}
+
+
+@torch.no_grad()
+def main(side, task, out):
+    with open(task, encoding="utf-8") as handle:
+        given = json.load(handle)
+    loop = SIDES[side](given["model"])
+    found = {}
+    for name, sample in given["samples"].items():
+        kept = loop.prepare(sample)
+        loop.cell(sample, kept, sample["cells"][0])
+        times, values = [], []
+        for _ in range(given["repeats"]):
+            start = time.perf_counter()
+            values = [difference(loop.cell(sample, kept, c), sample) for c in sample["cells"]]
+            times.append(time.perf_counter() - start)
+        found[name] = {"seconds": statistics.median(times), "values": values}
+    with open(out, "w", encoding="utf-8") as handle:
+        json.dump(found, handle)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,87 @@
+"""Runs the other libraries' loops: plain hooks here, nnsight and pyvene in an environment of theirs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from interp.sources import smollm2_folder
+
+ROOT = Path(__file__).parents[1]
+ENVIRONMENT = ROOT / ".venv-peers"
+PEERS = ("nnsight", "pyvene")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Cells of one grid for a loop to run: indices (layer, position) or (layer, position, head).
+
+    `expected` is each cell's mean logit difference over the pairs, from the reference.
+    """
+
+    kind: str
+    clean: list[list[int]]
+    corrupted: list[list[int]]
+    answers: list[int]
+    foils: list[int]
+    cells: list[list[int]]
+    total: int
+    expected: list[float]
+
+
+def run(samples: Mapping[str, Sample], repeats: int) -> dict[str, dict[str, tuple[float, float]]]:
+    """Side -> task -> (seconds for the whole grid, largest difference to what is expected)."""
+    found = {"PyTorch hooks": _loops(Path(sys.executable), "hooks", samples, repeats)}
+    python = environment()
+    for peer in PEERS:
+        found[peer] = _loops(python, peer, samples, repeats)
+    return found
+
+
+def environment() -> Path:
+    """The peers' interpreter; the environment is made where there is none."""
+    python = ENVIRONMENT / "bin" / "python"
+    ready = ENVIRONMENT / ".ready"
+    if not ready.exists():
+        print(f"making {ENVIRONMENT.name} for {', '.join(PEERS)}", flush=True)
+        pin = next(
+            line.strip()
+            for line in (ROOT / "constraints.txt").read_text().splitlines()
+            if line.lower().startswith("torch==")
+        )
+        subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
+        for wanted in ([pin], list(PEERS)):
+            pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+            subprocess.run([*pip, pin, *wanted], check=True)
+        ready.touch()
+    return python
+
+
+def _loops(
+    python: Path, side: str, samples: Mapping[str, Sample], repeats: int
+) -> dict[str, tuple[float, float]]:
+    with tempfile.TemporaryDirectory() as folder:
+        task, out = Path(folder, "task.json"), Path(folder, "out.json")
+        given = {
+            "model": str(smollm2_folder()),
+            "repeats": repeats,
+            "samples": {name: asdict(sample) for name, sample in samples.items()},
+        }
+        task.write_text(json.dumps(given), encoding="utf-8")
+        script = str(Path(__file__).with_name("peer_loops.py"))
+        offline = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+        subprocess.run([str(python), script, side, str(task), str(out)], check=True, env=offline)
+        measured = json.loads(out.read_text(encoding="utf-8"))
+    found = {}
+    for name, one in measured.items():
+        sample = samples[name]
+        pairs = zip(one["values"], sample.expected, strict=True)
+        difference = max(abs(value - expected) for value, expected in pairs)
+        found[name] = (one["seconds"] / len(sample.cells) * sample.total, difference)
+    return found
