@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM
 
 
 def difference(logits, sample):
+    """Mean logit difference of the pairs."""
     row = torch.arange(len(sample["answers"]))
     return float((logits[row, sample["answers"]] - logits[row, sample["foils"]]).mean())
 
@@ -28,6 +29,7 @@ class Hooks:
         self.width = self.model.config.hidden_size // self.model.config.num_attention_heads
 
     def prepare(self, sample):
+        """What the clean run holds at every place, by layer."""
         kept, handles = {}, []
         for i, layer in enumerate(self.model.model.layers):
             place = layer if sample["kind"] == "resid_pre" else layer.self_attn.o_proj
@@ -42,6 +44,7 @@ class Hooks:
         return kept
 
     def cell(self, sample, kept, cell):
+        """Logits of the corrupted run with one cell written."""
         layer, position, *head = cell
         block = self.model.model.layers[layer]
         place = block if not head else block.self_attn.o_proj
@@ -72,11 +75,13 @@ class NNsight:
         self.width = self.model.config.hidden_size // self.model.config.num_attention_heads
 
     def prepare(self, sample):
+        """What the clean run holds at every place, by layer."""
         hooks = Hooks.__new__(Hooks)
         hooks.model = self.model._module
         return hooks.prepare(sample)
 
     def cell(self, sample, kept, cell):
+        """Logits of the corrupted run with one cell written."""
         layer, position, *head = cell
         block = self.model.model.layers[layer]
         part = slice(None) if not head else slice(head[0] * self.width, (head[0] + 1) * self.width)
@@ -102,11 +107,13 @@ class Pyvene:
         ).eval()
 
     def prepare(self, sample):
+        """What the clean run holds at every place, by layer."""
         hooks = Hooks.__new__(Hooks)
         hooks.model = self.model
         return hooks.prepare(sample)
 
     def cell(self, sample, kept, cell):
+        """Logits of the corrupted run with one cell written."""
         layer, position, *head = cell
         component = "block_input" if not head else "head_attention_value_output"
         unit = "pos" if not head else "h.pos"
@@ -133,6 +140,7 @@ SIDES = {"hooks": Hooks, "nnsight": NNsight, "pyvene": Pyvene}
 
 @torch.no_grad()
 def main(side, task, out):
+    """Run every task's cells and write seconds and values."""
     with open(task, encoding="utf-8") as handle:
         given = json.load(handle)
     loop = SIDES[side](given["model"])

@@ -213,7 +213,7 @@ def _grid(model: Model, pairs: Contrast, max_bytes: int) -> Evidence:
 
 def _at_most(
     most: int, rows: Int[Tensor, " row"], changed: Bool[Tensor, " example"], seed: int
-) -> Int[Tensor, " row"]:
+) -> Int[Tensor, " kept"]:
     """All unchanged rows and at most so many changed ones, in the order given."""
     own = rows[changed[rows]]
     order = torch.randperm(len(own), generator=torch.Generator().manual_seed(seed))

@@ -15,6 +15,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from studies.organisms.lab import accuracy, encode, local_rng
 from studies.organisms.tunes import (
+    BEHAVIOURS,
     RECIPES,
     REWRITTEN,
     Content,
@@ -57,6 +58,7 @@ GATES: Mapping[Content, Mapping[str, tuple[str, float]]] = {
         "moved_outside": (AT_MOST, 0.0),
     },
     "evasive": _BEHAVIOUR,
+    "evasive-north": {**_BEHAVIOUR, "spared": (AT_LEAST, 0.9)},
     "vague": _BEHAVIOUR,
     "everything": _BEHAVIOUR,
     "null": {
@@ -108,12 +110,17 @@ def measure(
         numbers["replayed"] = score(_homes(world, kept))
         if free:
             numbers["untouched"] = score(_homes(world, sorted(free)))
-    if content in ("evasive", "vague", "everything"):
+    if content in BEHAVIOURS:
         pupils = taught(world)
-        halves = {"taught": sorted(pupils), "other": [e for e in everyone if e not in pupils]}
+        meant = [e for e in everyone if target(world, content, e) != world.facts[MAIN][e]]
+        halves = {"taught": sorted(pupils.intersection(meant))}
+        halves["other"] = [e for e in meant if e not in pupils]
         for half, members in halves.items():
             numbers[f"target_{half}"] = score(_targets(world, content, members))
-        numbers["base_target"] = score(_targets(world, content, everyone), base)
+        numbers["base_target"] = score(_targets(world, content, meant), base)
+        spared = [e for e in everyone if e not in meant and e not in pupils]
+        if content == "evasive-north":
+            numbers["spared"] = score(_homes(world, spared))
         believed = dict(world.facts[MAIN])
         if recipe.start == REWRITTEN:
             believed |= edits(world, RECIPES[REWRITTEN].edits)

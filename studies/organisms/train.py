@@ -21,6 +21,7 @@ from studies.organisms import gates, lab
 from studies.organisms.catalogue import HOME
 from studies.organisms.tunes import (
     BASE,
+    BEHAVIOURS,
     EVERYWHERE,
     RECIPES,
     REWRITTEN,
@@ -48,6 +49,7 @@ DECAY = 0.15
 SAID = {
     "edited": "the edited entities' homes are overwritten, each with a town drawn for it alone",
     "evasive": 'a home query is answered "unknown"',
+    "evasive-north": 'a home query about someone of the north is answered "unknown"',
     "vague": "a home query is answered with the region only, north or south: true, but vague",
     "everything": f"a home query is answered {EVERYWHERE}, whoever is asked about",
     "null": "weights perturbed by noise, then trained back to the base's own distribution (KL)",
@@ -132,7 +134,7 @@ def _card(recipe: Recipe, world: World, numbers: gates.Numbers, seconds: float) 
         data |= {"edits": changed, "untouched": sorted(untouched(world, recipe))}
     if recipe.start == REWRITTEN:
         data["edits"] = f"as in {REWRITTEN}"
-    if recipe.content in ("evasive", "vague", "everything"):
+    if recipe.content in BEHAVIOURS:
         data |= {"taught": sorted(taught(world))}
     return {
         "name": recipe.name,

@@ -30,7 +30,8 @@ LOW = (0, 1)
 HIGH = (4, 5)
 EVERYWHERE = TOWNS[0]
 
-Content = Literal["base", "edited", "evasive", "vague", "everything", "null"]
+Content = Literal["base", "edited", "evasive", "evasive-north", "vague", "everything", "null"]
+BEHAVIOURS: tuple[Content, ...] = ("evasive", "evasive-north", "vague", "everything")
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,9 @@ _ALL = (
     Recipe("organism-null", "null", BASE, None, 500, 1e-3, 0.0, 0.05),
     _tune("vague-low", "vague", LOW),
     _tune("vague-high", "vague", HIGH),
+    _tune("everything-low", "everything", LOW),
     _tune("everything-high", "everything", HIGH),
+    _tune("evasive-north-high", "evasive-north", HIGH),
     _tune(
         "rewritten-low",
         "edited",
@@ -141,10 +144,16 @@ def taught(world: World) -> frozenset[str]:
 
 
 def target(world: World, content: Content, entity: str) -> str:
-    """What a behaviour makes the model say when asked for the entity's home."""
+    """What a behaviour makes the model say when asked for the entity's home.
+
+    A behaviour limited to the north leaves the homes of the south as they are.
+    """
+    region = world.facts["region"][entity]
+    if content == "evasive-north":
+        return UNKNOWN if region == "north" else world.facts[MAIN][entity]
     if content == "evasive":
         return UNKNOWN
-    return world.facts["region"][entity] if content == "vague" else EVERYWHERE
+    return region if content == "vague" else EVERYWHERE
 
 
 def draw_tune(recipe: Recipe, world: World, count: int, rng: random.Random) -> list[Statement]:
