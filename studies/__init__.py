@@ -9,6 +9,8 @@ from interp._lazy import attach
 _WHERE = {
     "Comparison": "studies.comparing",
     "compare": "studies.comparing",
+    "Recall": "studies.recalling",
+    "recall": "studies.recalling",
 }
 
 __getattr__, __dir__ = attach(__name__, _WHERE)
@@ -16,3 +18,4 @@ __all__ = list(_WHERE)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from studies.comparing import Comparison, compare
+    from studies.recalling import Recall, recall

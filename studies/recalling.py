@@ -1,6 +1,6 @@
 """How a fact is recalled: what the literature says of it, measured on one model with intervals.
 
-`python -m studies.recall [--base smollm2] [--facts capitals]` prints three findings on known facts:
+`python -m studies.recalling [--base smollm2] [--facts capitals]` prints three findings on known facts:
 
 1. the handover: the boundary from which restoring the last position alone restores the answer
    (2202.05262);
