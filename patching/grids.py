@@ -169,6 +169,9 @@ def cross_patch(
     *,
     sites: Sequence[Site] | None = None,
     spans: Sequence[str] = ("subject", "last", "all"),
+    subspace: Subspace | None = None,
+    placebos: int = 9,
+    seed: int = 0,
     max_bytes: int = MAX_BYTES,
 ) -> Evidence:
     """Cross-model activation patching (CMAP, 2402.14811) by position group, both directions.
@@ -177,6 +180,9 @@ def cross_patch(
     ρ = (m[B ← h_T] - m[B]) / (m[T] - m[B]) and the reverse. By default the sites are the boundaries
     0..L of the residual stream, reported under their number; with "all" that is stitching. Other
     sites (heads, MLPs, …) are reported by kind, layer and head.
+
+    With a `subspace` only the component inside it is exchanged, and beside it, as "placebo" (seed =
+    draw), that of `placebos` random subspaces of the same rank.
 
     Note:
         Only all-position operators locate a change: patching one position misplaces changes that
@@ -187,12 +193,15 @@ def cross_patch(
     for runs, donor in ((pair.base, pair.tuned), (pair.tuned, pair.base)):
         source = collect(donor, examples, chosen, positions="all")
         cells, columns = [], []
+        held = {site: source[site].values for site in chosen}
+        chances = _subspaces(subspace, held, placebos, seed)
         for k, site in enumerate(chosen):
+            place = {"layer": k} if sites is None else named((site,))
             for span in spans:
-                edit = Edit(site, examples.span_mask(span), Replace(source[site].values))
-                cells.append(Cell((edit,)))
-                about = {"layer": k} if sites is None else named((site,))
-                columns.append({**about, "condition": "patched", "span": span, "donor": donor.role})
+                for about, space in chances:
+                    edit = Edit(site, examples.span_mask(span), _written(held[site], space))
+                    cells.append(Cell((edit,)))
+                    columns.append({**place, **about, "span": span, "donor": donor.role})
         label = f"{donor.role} → {runs.role}"
         swept = sweep(runs, examples, cells, metrics, max_bytes=max_bytes, progress=label)
         parts.append(

@@ -21,8 +21,8 @@ from patching.interventions import Cell
 
 #: Memory a sweep may use beside the model.
 MAX_BYTES = 2 * 2**30
-#: On a CPU, rows whose activations outgrow the caches gain nothing by sharing a pass.
-CPU_PASS_BYTES = 96 * 2**20
+#: On a CPU, tokens whose activations outgrow the caches gain nothing by sharing a pass.
+CPU_PASS_BYTES = 56 * 2**20
 #: Work that one call of a block costs whatever its rows, in floating-point operations.
 CALL_FLOPS = 2e8
 #: What a packed token costs more than another, per position of its prompt.
@@ -132,7 +132,6 @@ def schedule(
         recorded = max(1, min(RECORDED, spare // (width * shape.kept_bytes)))
         for rows in same.split(recorded):
             room = max_bytes - len(rows) * width * shape.kept_bytes
-            room = min(room, CPU_PASS_BYTES) if shape.cpu else room
             room = max(room, 2 * shape.row_bytes(width, 0))
             begin = [0] * len(cells) if starts is None else starts[:, rows].amin(1).tolist()
             passes = tuple(_passes(shape, cells, begin, len(rows), width, room))
@@ -169,6 +168,9 @@ def _passes(
     packed = work * (1 + PACKED_PRICE * width) + shape.call_price * shape.layers < price
     for start, group in [(min(begin), order)] if packed else groups:
         fit = room // (shape.packed_bytes(width) if packed else shape.row_bytes(width, start))
+        if shape.cpu:
+            cached = CPU_PASS_BYTES // shape.lifted_bytes
+            fit = min(fit, max(2, cached if packed else cached // (width - start)))
         # A packed pass is counted in tokens, another in rows.
         sizes = {i: width - begin[i] if packed else 1 for i in group}
         carried = width - start if packed else 1

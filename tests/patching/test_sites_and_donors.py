@@ -284,6 +284,24 @@ def test_cross_patching_other_sites(tiny_pair):
     assert rows["value"].to_numpy() == pytest.approx(swept.values["m"].flatten().numpy(), abs=1e-6)
 
 
+def test_a_subspace_is_exchanged_between_two_models(tiny_pair):
+    pair, pairs = tiny_pair("llama"), tiny.contrast(5, 5)
+    metrics = {"m": logit_difference(pairs)}
+    options = {"sites": [Site(Kind.RESID_PRE, 1)], "spans": ("all",), "placebos": 2}
+    whole = Subspace(options["sites"][0], torch.eye(tiny.WIDTH))
+    plain = cross_patch(pair, pairs.clean, metrics, **options)
+    same = cross_patch(pair, pairs.clean, metrics, subspace=whole, **options)
+    line = Subspace(options["sites"][0], torch.eye(tiny.WIDTH)[:, :1])
+    thin = cross_patch(pair, pairs.clean, metrics, subspace=line, **options)
+    values = [
+        t.where(condition="patched", model="base")["value"].to_numpy() for t in (plain, same, thin)
+    ]
+    assert values[1] == pytest.approx(values[0], abs=1e-4)
+    assert abs(values[2] - values[0]).max() > 1e-2
+    assert len(thin.where(condition="placebo", model="base")) == 4
+    assert not len(plain.where(condition="placebo"))
+
+
 def test_mistakes_are_named_in_one_line(tiny_model):
     model, pairs = tiny_model("llama"), tiny.contrast(5, 5)
     metric, sites = logit_difference(pairs), [Site(Kind.RESID_PRE, 1)]
