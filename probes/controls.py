@@ -8,7 +8,8 @@
   label statistics, folds and sample size. It does not measure how much a probe could memorise.
 * ``random_features``: Gaussian features of the same dimension. With token counts at hand each token
   has a random vector and an example is the sum over its tokens; without, each example has its own.
-* ``surface``: the probe on token counts and length alone.
+* ``surface``: the probe on token counts and length alone; ``surface_NAME`` for several trivial
+  readers (see `surface_features`).
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def permute_over_groups(
         where = np.stack([m for m in mixed if len(m) == size])
         order = generator.permuted(np.tile(np.arange(len(where)), (draws, 1)), axis=1)
         drawn = generator.permuted(labels[where][order], axis=2)
-        out[:, where.reshape(-1)] = drawn.reshape(draws, -1)
+        out[:, where.reshape(-1)] = drawn.reshape(draws, where.size)
     return out
 
 
@@ -74,6 +75,41 @@ def bag_of_tokens(
     counts.scatter_add_(1, code.cpu(), mask.float().cpu())
     used = counts.sum(0) > 0
     return torch.cat([counts[:, used], mask.sum(1, keepdim=True).float().cpu()], dim=1)
+
+
+def surface_features(
+    tokens: Int[Tensor, "example position"],
+    mask: Bool[Tensor, "example position"],
+    *,
+    answers: Sequence[str] | None = None,
+) -> dict[str, Float[Tensor, "example feature"]]:
+    """What a reader sees who looks at no meaning: one set of features per trivial reader.
+
+    ``tokens``: `bag_of_tokens`. ``length``: number of tokens. ``frequency``: mean, largest and last of
+    log(1 + token number); tokenisers number their merges from the most frequent on, so this stands in
+    for how rare the words are, roughly and without a corpus. With `answers` also ``answer``: their
+    length in characters and in words. Give the whole mapping to `cross_validate`.
+
+    Raises:
+        ValueError: if there is not one answer per example.
+    """
+    seen = mask.float().cpu()
+    rarity = (1 + tokens.cpu().double()).log().float() * seen
+    last = (seen * torch.arange(1, seen.shape[1] + 1)).argmax(1, keepdim=True)
+    mean = rarity.sum(1) / seen.sum(1).clamp(min=1)
+    out = {
+        "tokens": bag_of_tokens(tokens, mask),
+        "length": seen.sum(1, keepdim=True),
+        "frequency": torch.stack([mean, rarity.amax(1), rarity.gather(1, last)[:, 0]], 1),
+    }
+    if answers is not None:
+        if len(answers) != len(tokens):
+            raise ValueError(
+                f"answers must have one entry per example, {len(tokens)}; got {len(answers)}"
+            )
+        sizes = [(float(len(a)), float(len(a.split()))) for a in answers]
+        out["answer"] = torch.tensor(sizes)
+    return out
 
 
 def _control_weights(activations: Activations, draws: int, seed: int) -> Float[Tensor, "draw class d"]:

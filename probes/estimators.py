@@ -1,24 +1,29 @@
 """Estimators: training activations and labels in, one weight row per class out.
 
-Every estimator answers the same call, `solve(values, labels, n_classes)`, where `labels` holds many
-draws (real labels, shuffles, control tasks) over the same features: whatever depends on the
-features alone is done once. Scores are `values @ weight.T + bias`, the largest wins. Scaling and
-centring happen inside `solve`, so on the training split only, and are folded back into the
-weights, which are always in raw activation coordinates.
+Every estimator answers the same call, `solve(values, labels, n_classes, groups)`, where `labels`
+holds many draws (folds, real labels, shuffles, control tasks) over the same features, −1 marking the
+rows that a draw must not see: whatever draws share is done once. Scores are
+`values @ weight.T + bias`, the largest wins. Scaling, centring and the choice of a strength happen
+inside `solve`, on the rows that the draw sees, and are folded back into the weights, which are
+always in raw activation coordinates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-Solution = tuple[Float[Tensor, "draw class d"], Float[Tensor, "draw class"]]
+from probes.closed_form import LDA, MassMean, RidgeClassifier, one_by_one
+from probes.logistic import solve_logistic
+from probes.narrow import KSparse, Principal
+from probes.problems import Solution
+from probes.selecting import choose, log_loss
 
 
 @runtime_checkable
@@ -35,54 +40,31 @@ class Estimator(Protocol):
         values: Float[Tensor, "example d"],
         labels: Int[Tensor, "draw example"],
         n_classes: int,
+        groups: np.ndarray | None = None,
     ) -> Solution:
-        """Weights and biases for each draw of labels 0..n_classes − 1, in float64."""
+        """Weights and biases for each draw of labels 0..n_classes − 1 (−1: unseen), in float64."""
         ...
 
 
 @dataclass(frozen=True)
-class MassMean:
-    """Nearest class mean: w_c = μ_c, b_c = −½‖μ_c‖² (Marks & Tegmark, 2310.06824).
-
-    With two classes the decision is the projection on μ₁ − μ₀, cut halfway between the means; class
-    sizes do not move the cut. Weights are relative to the grand mean of the training split, which
-    changes no decision. No scaling: features of large variance speak loudest.
-    """
-
-    name: str = "mass_mean"
-
-    def solve(
-        self,
-        values: Float[Tensor, "example d"],
-        labels: Int[Tensor, "draw example"],
-        n_classes: int,
-    ) -> Solution:
-        """Class means of every draw in one matrix product."""
-        values = values.double()
-        centre = values.mean(0)
-        centred = values - centre
-        member = torch.nn.functional.one_hot(labels.long(), n_classes).to(values)
-        count = member.sum(1)
-        weight = torch.einsum("nec,ed->ncd", member / count.clamp(min=1)[:, None], centred)
-        bias = -0.5 * weight.square().sum(-1) - weight @ centre
-        return weight, bias.masked_fill(count == 0, -torch.inf)
-
-
-@dataclass(frozen=True)
 class Logistic:
-    """L2-regularised logistic regression by scikit-learn, on features standardised in training.
+    """L2-regularised logistic regression on features standardised in training.
 
-    Minimises ½‖w‖² + C Σ_i s_i log-loss_i with s_i inverse to the frequency of the example's class,
-    so that balanced accuracy is what is fitted. C is fixed, not selected: at a few hundred
+    Minimises ½‖w‖² + C Σ_i s_i log-loss_i with s_i inverse to the frequency of the example's class
+    (`balanced`, so that balanced accuracy is what is fitted; else 1); with more than two classes the
+    softmax. Of several strengths C each draw takes the one with the lowest log-loss in group-disjoint
+    folds inside its own training rows (see `selecting`). One C is a fair default: at a few hundred
     examples and more dimensions than examples, accuracy is flat in it for an order of magnitude.
-    With fewer examples than dimensions the problem is first rotated into the span of the training
-    examples (a QR factorisation shared by all label draws); the optimum is the same, because a
-    penalised weight never leaves that span.
+
+    `backend`: "torch" solves all draws together to within `tolerance` (relative) of the optimum;
+    "sklearn" is the reference, one LogisticRegression per draw with its default solver.
     """
 
-    c: float = 0.01
-    tolerance: float = 1e-4
-    max_iter: int = 1000
+    c: float | tuple[float, ...] = 0.01
+    balanced: bool = True
+    backend: Literal["torch", "sklearn"] = "torch"
+    tolerance: float = 1e-8
+    folds: int = 5
     name: str = "logistic"
 
     def solve(
@@ -90,49 +72,62 @@ class Logistic:
         values: Float[Tensor, "example d"],
         labels: Int[Tensor, "draw example"],
         n_classes: int,
+        groups: np.ndarray | None = None,
     ) -> Solution:
-        """One fit per draw in the rotated coordinates."""
-        from sklearn import config_context
+        """All draws at their strengths."""
 
-        values = values.double()
-        centre, scale = values.mean(0), values.std(0, correction=0)
-        scale = torch.where(scale > 1e-12 * scale.max(), scale, torch.ones_like(scale))
-        features, turn = (values - centre) / scale, None
-        if len(features) < features.shape[1]:
-            turn, triangle = torch.linalg.qr(features.T)
-            features = triangle.T
-        rows = features.cpu().numpy()
-        # The rows were checked once by `problem`; checking them in every fit would double the time.
-        with config_context(assume_finite=True, skip_parameter_validation=True):
-            fits = [self._fit(rows, draw, n_classes) for draw in labels.cpu().numpy()]
-        weight = torch.from_numpy(np.stack([w for w, _ in fits])).to(values)
-        bias = torch.from_numpy(np.stack([b for _, b in fits])).to(values)
-        weight = (weight if turn is None else weight @ turn.T) / scale
-        return weight, bias - weight @ centre
+        def fit(rows: Tensor, drawn: Tensor, strengths: Tensor) -> Solution:
+            solve = solve_logistic if self.backend == "torch" else reference_logistic
+            return solve(
+                rows, drawn, strengths, n_classes, balanced=self.balanced, tolerance=self.tolerance
+            )
 
-    def _fit(
-        self, rows: np.ndarray, labels: np.ndarray, n_classes: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        from sklearn.linear_model import LogisticRegression
-
-        weight = np.zeros((n_classes, rows.shape[1]))
-        bias = np.full(n_classes, -np.inf)
-        present = np.unique(labels)
-        if len(present) == 1:
-            bias[present] = 0.0
-            return weight, bias
-        model = LogisticRegression(
-            C=self.c, tol=self.tolerance, max_iter=self.max_iter, class_weight="balanced"
-        ).fit(rows, labels)
-        if len(present) == 2:
-            weight[present] = np.concatenate([-model.coef_ / 2, model.coef_ / 2])
-            bias[present] = np.concatenate([-model.intercept_ / 2, model.intercept_ / 2])
+        if isinstance(self.c, tuple):
+            chosen = choose(fit, log_loss, values, labels, self.c, groups, folds=self.folds)
         else:
-            weight[present], bias[present] = model.coef_, model.intercept_
-        return weight, bias
+            chosen = torch.full((len(labels),), self.c, dtype=torch.float64)
+        return fit(values, labels, chosen)
 
 
-ESTIMATORS: Mapping[str, Estimator] = {"logistic": Logistic(), "mass_mean": MassMean()}
+def reference_logistic(
+    values: Float[Tensor, "example d"],
+    labels: Int[Tensor, "draw example"],
+    strengths: Float[Tensor, " draw"],
+    n_classes: int,
+    *,
+    balanced: bool = True,
+    tolerance: float = 1e-8,
+) -> Solution:
+    """`solve_logistic` by a loop over scikit-learn's LogisticRegression, for reference.
+
+    `tolerance` is scikit-learn's own: the largest component of the gradient.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    def fit(rows: np.ndarray, draw: np.ndarray, c: float) -> tuple[np.ndarray, np.ndarray]:
+        scaler = StandardScaler().fit(rows)
+        model = LogisticRegression(
+            C=c, tol=tolerance, max_iter=10_000, class_weight="balanced" if balanced else None
+        ).fit(scaler.transform(rows), draw)
+        weight = model.coef_ / scaler.scale_
+        return weight, model.intercept_ - weight @ scaler.mean_
+
+    return one_by_one(fit, values, labels, n_classes, strengths)
+
+
+ESTIMATORS: Mapping[str, Estimator] = {
+    one.name: one
+    for one in (
+        Logistic(),
+        MassMean(),
+        MassMean(covariance=True, name="mass_mean_iid"),
+        LDA(),
+        RidgeClassifier(),
+        Principal(),
+        KSparse(),
+    )
+}
 
 
 def named(estimator: str | Estimator) -> Estimator:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.activations import Activations
 from interp.directions import Direction, Subspace
 from interp.sites import Site
 from probes.estimators import Estimator, named
-from probes.problems import balance, group_folds, problem
+from probes.problems import Split, balance, group_folds, masked, problem, splits_of
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,19 @@ def fit(
         ValueError: on malformed activations or labels, or an unknown estimator.
     """
     known, solver = problem(train), named(estimator)
-    weight, bias = solver.solve(train.values, known.tensor()[None], known.n_classes)
+    labels, groups = known.labels, known.groups
+    spread = min(len(np.unique(groups[labels == c])) for c in range(known.n_classes))
+    drawn, splits = labels[None], []
+    if len(known.names) >= folds and spread >= 2:
+        splits = splits_of(group_folds(groups, folds, seed=seed, labels=labels))
+        drawn = np.stack([labels, *(masked(labels, rows) for rows, _ in splits)])
+    weight, bias = solver.solve(
+        train.values, torch.from_numpy(drawn).to(train.values.device), known.n_classes, groups
+    )
+    score = None
+    if splits:
+        guess = held_out(weight[1:], bias[1:], train.values, splits)
+        score = float(((guess == labels) * balance(labels, known.n_classes)).mean())
     dtype = train.values.dtype
     return LinearProbe(
         site=train.site,
@@ -88,37 +101,38 @@ def fit(
         bias=bias[0].to(dtype),
         estimator=solver.name,
         classes=known.classes,
-        score=_held_out(train, solver, folds, seed),
+        score=score,
         position=train.position,
     )
 
 
-def _held_out(train: Activations, solver: Estimator, folds: int, seed: int) -> float | None:
-    known = problem(train)
-    labels, groups = known.labels, known.groups
-    spread = min(len(np.unique(groups[labels == c])) for c in range(known.n_classes))
-    if len(known.names) < folds or spread < 2:
-        return None
-    fold = group_folds(groups, folds, seed=seed, labels=labels)
-    correct = np.empty(len(labels))
-    for k in range(folds):
-        held = fold == k
-        guess = predictions(
-            solver, train.values[~held], known.tensor(labels[~held])[None], train.values[held],
-            known.n_classes,
-        )  # fmt: skip
-        correct[held] = guess[0] == labels[held]
-    return float((correct * balance(labels, known.n_classes)).mean())
+def held_out(
+    weight: Float[Tensor, "split class d"],
+    bias: Float[Tensor, "split class"],
+    values: Float[Tensor, "example d"],
+    splits: Sequence[Split],
+) -> np.ndarray:
+    """The class number predicted for each example by the split that held it out; −1 if none did."""
+    out = np.full(len(values), -1, dtype=np.int64)
+    for w, b, (_, test) in zip(weight, bias, splits, strict=True):
+        out[test] = (values[test].to(w) @ w.T + b).argmax(1).cpu().numpy()
+    return out
 
 
 def predictions(
     solver: Estimator,
-    train: Float[Tensor, "example d"],
-    labels: Tensor,
-    test: Float[Tensor, "held d"],
+    values: Float[Tensor, "example d"],
+    labels: Int[np.ndarray, "task split example"],
+    splits: Sequence[Split],
     n_classes: int,
-) -> np.ndarray:
-    """Class numbers predicted on the held-out rows per draw of training labels, (draw, held)."""
-    weight, bias = solver.solve(train, labels.to(train.device), n_classes)
-    scores = torch.einsum("hd,ncd->nhc", test.double(), weight) + bias[:, None]
-    return scores.argmax(-1).cpu().numpy()
+    groups: np.ndarray | None = None,
+) -> Int[np.ndarray, "task example"]:
+    """Held-out class numbers of several tasks over the same splits, all fitted in one call.
+
+    `labels` are those to train on, −1 outside a split's training rows.
+    """
+    drawn = torch.from_numpy(labels.reshape(-1, labels.shape[-1])).to(values.device)
+    weight, bias = solver.solve(values, drawn, n_classes, groups)
+    k = len(splits)
+    parts = range(0, len(weight), k)
+    return np.stack([held_out(weight[i : i + k], bias[i : i + k], values, splits) for i in parts])

@@ -7,18 +7,35 @@ taken before the split.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.activations import Activations
 from interp.sites import Site
 
 Sites = Activations | Mapping[Site, Activations] | Sequence[Activations]
+
+#: Weights and biases per draw of labels and class, in raw activation coordinates.
+Solution = tuple[Float[Tensor, "draw class d"], Float[Tensor, "draw class"]]
+
+#: Below these a class is too small to trust its recall: groups, and examples relative to equal shares.
+FEWEST_GROUPS, SMALLEST_SHARE = 5, 0.2
+
+#: Training and held-out rows.
+Split = tuple[np.ndarray, np.ndarray]
+
+#: The label of a row that a draw must not be fitted on.
+UNSEEN = -1
+
+
+class SmallSample(UserWarning):
+    """A class has so few groups or examples that its recall says little."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +171,38 @@ def group_folds(
     for k, (_, test) in enumerate(splitter.split(labels[:, None], labels, groups)):
         fold[test] = k
     return fold
+
+
+def check_sample(known: Problem) -> None:
+    """Warn where a class has under five groups, or under a fifth of its equal share of the examples.
+
+    Its recall, and with it the balanced accuracy, then hangs on a handful of entities.
+
+    Warns:
+        SmallSample: naming the class; attributed to the caller of the public function.
+    """
+    for k, name in enumerate(known.classes):
+        mine = known.labels == k
+        groups, share = len(np.unique(known.groups[mine])), mine.mean()
+        if groups < FEWEST_GROUPS or share * known.n_classes < SMALLEST_SHARE:
+            warnings.warn(
+                f"class {name} has {groups} groups and {share:.0%} of the examples; balanced accuracy "
+                "will be uncertain: add entities or merge classes",
+                SmallSample,
+                stacklevel=3,
+            )
+
+
+def splits_of(fold: np.ndarray) -> list[Split]:
+    """The training and held-out rows of each fold."""
+    return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in np.unique(fold)]
+
+
+def masked(labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The labels with every row outside `rows` marked unseen."""
+    out = np.full_like(labels, UNSEEN)
+    out[..., rows] = labels[..., rows]
+    return out
 
 
 def balance(labels: np.ndarray, n_classes: int) -> np.ndarray:

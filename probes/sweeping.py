@@ -15,8 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from interp.activations import Activations
@@ -25,9 +23,22 @@ from interp.sites import Site
 from probes.controls import CONTROLS, permute_over_groups, random_features
 from probes.estimators import Estimator, named
 from probes.linear import predictions
-from probes.problems import Problem, Sites, check_disjoint, group_folds, problem
+from probes.parallel import each
+from probes.problems import (
+    UNSEEN,
+    Problem,
+    Sites,
+    Split,
+    check_disjoint,
+    check_sample,
+    group_folds,
+    masked,
+    problem,
+    splits_of,
+)
 
-Split = tuple[np.ndarray, np.ndarray]
+#: Features of one trivial reader, or of several by name.
+Surface = Tensor | Mapping[str, Tensor]
 
 
 def cross_validate(
@@ -37,23 +48,27 @@ def cross_validate(
     folds: int = 5,
     controls: Sequence[str] = CONTROLS,
     draws: int = 3,
-    surface: Float[Tensor, "example feature"] | None = None,
+    surface: Surface | None = None,
     attribute: str = "label",
     seed: int,
 ) -> Evidence:
     """Held-out correctness at every site by cross-validation over group-disjoint, stratified folds.
 
-    All sites share folds and control labels. `surface` (see `bag_of_tokens`) adds the surface
-    baseline and gives the random features their tokens. `draws` repeats every control.
+    All sites share folds and control labels. `surface` adds the surface baseline (see
+    `bag_of_tokens`; its random features then belong to tokens), or several of them by name (see
+    `surface_features`). `draws` repeats every control.
 
     Raises:
         ValueError: on malformed activations, fewer groups than folds, a class in one group only,
             or an unknown control or estimator.
+
+    Warns:
+        SmallSample: if a class has few groups or a small share of the examples.
     """
     known = problem(activations)
     fold = group_folds(known.groups, folds, seed=seed, labels=known.labels)
-    splits = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(folds)]
-    return _measure(known, splits, named(estimator), controls, draws, surface, attribute, seed)
+    check_sample(known)
+    return _measure(known, splits_of(fold), named(estimator), controls, draws, surface, attribute, seed)
 
 
 def sweep(
@@ -72,10 +87,14 @@ def sweep(
     Raises:
         ValueError: if train and test share a group or differ in sites, test holds a label unseen in
             training, the activations are malformed, or a control or the estimator is unknown.
+
+    Warns:
+        SmallSample: if a class has few training groups or a small share of the training examples.
     """
     fitted = problem(train)
     held = problem(test, classes=fitted.classes)
     check_disjoint(fitted.names, held.names)
+    check_sample(fitted)
     joint = problem(joined(fitted, held))
     n = len(fitted.labels)
     split = (np.arange(n), np.arange(n, n + len(held.labels)))
@@ -116,56 +135,60 @@ def _measure(
     solver: Estimator,
     controls: Sequence[str],
     draws: int,
-    surface: Tensor | None,
+    surface: Surface | None,
     attribute: str,
     seed: int,
 ) -> Evidence:
     unknown = sorted(set(controls) - set(CONTROLS))
     if unknown:
         raise ValueError(f"controls must be among {list(CONTROLS)}, got {unknown}")
-    if surface is not None and len(surface) != len(known.labels):
-        raise ValueError(
-            f"surface must have one row per example, {len(known.labels)}; got {len(surface)}"
-        )
+    trivial = {"surface": surface} if isinstance(surface, Tensor) else dict(surface or {})
+    for name, features in trivial.items():
+        if len(features) != len(known.labels):
+            raise ValueError(
+                f"{name} must have one row per example, {len(known.labels)}; got {len(features)}"
+            )
+    tokens = trivial.get("surface", trivial.get("tokens"))
     generator = np.random.default_rng(seed)
     labels, groups = known.labels, known.groups
-    tasks = [("probe", 0, labels, [labels[train] for train, _ in splits])]
+    real = np.stack([masked(labels, train) for train, _ in splits])
+    tasks = [("probe", 0, labels, real)]
     if "shuffled" in controls:
-        shuffles = [
-            permute_over_groups(labels[train], groups[train], draws, generator) for train, _ in splits
-        ]
-        tasks += [("shuffled", i, labels, [s[i] for s in shuffles]) for i in range(draws)]
+        shuffles = np.full((draws, *real.shape), UNSEEN)
+        for k, (train, _) in enumerate(splits):
+            drawn = permute_over_groups(labels[train], groups[train], draws, generator)
+            shuffles[:, k, train] = drawn
+        tasks += [("shuffled", i, labels, shuffled) for i, shuffled in enumerate(shuffles)]
     if "control_task" in controls:
         for i, task in enumerate(permute_over_groups(labels, groups, draws, generator)):
-            tasks.append(("control_task", i, task, [task[train] for train, _ in splits]))
+            drawn = np.stack([masked(task, train) for train, _ in splits])
+            tasks.append(("control_task", i, task, drawn))
+    trained = np.stack([drawn for *_, drawn in tasks])
+    repeats = draws if "random_features" in controls else 0
+    seeds = [generator.spawn(repeats) for _ in known.sites]
+
+    def guesses(values: Tensor, drawn: np.ndarray) -> np.ndarray:
+        return predictions(solver, values, drawn, splits, known.n_classes, groups)
+
+    def measured(at: int) -> tuple[np.ndarray, list[np.ndarray]]:
+        values = known.sites[at].values
+        noises = [random_features(len(labels), values.shape[1], own, tokens) for own in seeds[at]]
+        return guesses(values, trained), [guesses(noise, real[None])[0] for noise in noises]
 
     rows = Rows(known, attribute)
-    with threadpool_limits(1, user_api="blas"):
-        trivial = (
-            None if surface is None else _guesses(solver, surface, splits, [tasks[0][3]], known)[0]
-        )
-        for one in known.sites:
-            guesses = _guesses(solver, one.values, splits, [t[3] for t in tasks], known)
-            for (condition, draw, target, _), guess in zip(tasks, guesses, strict=True):
-                rows.add(splits, guess, target, one, condition, draw)
-            for draw in range(draws if "random_features" in controls else 0):
-                noise = random_features(len(labels), one.values.shape[1], generator, surface)
-                guess = _guesses(solver, noise, splits, [tasks[0][3]], known)[0]
-                rows.add(splits, guess, labels, one, "random_features", draw)
-            if trivial is not None:
-                rows.add(splits, trivial, labels, one, "surface", 0)
+    read = {
+        name if name == "surface" else f"surface_{name}": guesses(features, real[None])[0]
+        for name, features in trivial.items()
+    }
+    for one, (guess, noise) in zip(known.sites, each(measured, range(len(known.sites))), strict=True):
+        for (condition, draw, target, _), got in zip(tasks, guess, strict=True):
+            rows.add(splits, got, target, one, condition, draw)
+        for draw, got in enumerate(noise):
+            rows.add(splits, got, labels, one, "random_features", draw)
+        for name, got in read.items():
+            rows.add(splits, got, labels, one, name, 0)
     notes = {"seed": seed, "estimator": solver.name, "folds": len(splits), "draws": draws}
     return rows.evidence({f"probe.{attribute}": notes, f"classes.{attribute}": list(known.classes)})
-
-
-def _guesses(
-    solver: Estimator, values: Tensor, splits: list[Split], labels: list[Any], known: Problem
-) -> np.ndarray:
-    out = np.full((len(labels), len(known.labels)), -1, dtype=np.int64)
-    for k, (train, test) in enumerate(splits):
-        drawn = torch.from_numpy(np.stack([task[k] for task in labels]))
-        out[:, test] = predictions(solver, values[train], drawn, values[test], known.n_classes)
-    return out
 
 
 class Rows:

@@ -1,8 +1,11 @@
 """Transfer base → tuned: does the base's probe still read the tuned model?
 
 frozen: the base's probe on the tuned model's activations. mean_shifted: the same after the
-difference of the two training means is subtracted. refit: a fresh probe on the tuned model, the
-ceiling. cosine: between the base's and the refit weights in raw coordinates, class mean removed.
+difference of the two training means is subtracted. aligned: the same after the rotation that brings
+the tuned model's training activations closest to the base's (orthogonal Procrustes); it finds any
+rotation where there are more examples than dimensions, and overfits where there are fewer. refit: a
+fresh probe on the tuned model, the ceiling. cosine: between the base's and the refit weights in raw
+coordinates, class mean removed.
 ``cosine_random`` compares with Gaussian directions and ``cosine_control`` with probes refitted on
 control-task labels: in activations that vary in few directions, any two probes are alike, and only
 the second baseline shows it.
@@ -36,10 +39,10 @@ def transfer(
     attribute: str = "label",
     seed: int,
 ) -> Evidence:
-    """Held-out correctness on the tuned model of frozen, mean-shifted and refit probes, per site.
+    """Held-out correctness on the tuned model of frozen, shifted, aligned and refit probes, per site.
 
     Rows have method ``transfer``, model the tuned one and donor the base. Conditions frozen,
-    mean_shifted and refit hold one row per test example (value 1 or 0, strength the number of
+    mean_shifted, aligned and refit hold one row per test example (value 1 or 0, strength the number of
     its class, unit accuracy); cosine, cosine_random and cosine_control (the last with method
     ``transfer_control``) hold no group (unit cosine, seed = the draw). A high cosine says that
     the readers agree, not that the model uses them.
@@ -70,13 +73,16 @@ def transfer(
     rows = Rows(held, attribute, "transfer")
     cosines: list[Evidence] = []
     for before, after, test in zip(base.sites, tuned.sites, held.sites, strict=True):
-        w0, b0 = (x[0] for x in solver.solve(before.values, base.tensor()[None], base.n_classes))
-        w1, b1 = solver.solve(after.values, drawn, base.n_classes)
+        known = base.tensor()[None].to(before.values.device)
+        first = solver.solve(before.values, known, base.n_classes, base.groups)
+        w0, b0 = (x[0] for x in first)
+        w1, b1 = solver.solve(after.values, drawn.to(w0.device), base.n_classes, base.groups)
         values = test.values.double()
         shift = after.values.double().mean(0) - before.values.double().mean(0)
         guesses = {
             "frozen": values @ w0.T + b0,
             "mean_shifted": (values - shift) @ w0.T + b0,
+            "aligned": aligned(before.values, after.values, values) @ w0.T + b0,
             "refit": values @ w1[0].T + b1[0],
         }
         for condition, scores in guesses.items():
@@ -99,6 +105,33 @@ def transfer(
     return Evidence.concat([rows.evidence(facts), *cosines])
 
 
+def aligned(
+    base: Float[Tensor, "example d"],
+    tuned: Float[Tensor, "example d"],
+    values: Float[Tensor, "held d"],
+) -> Float[Tensor, "held d"]:
+    """Tuned activations in the base's coordinates: μ_b + (h − μ_t) R, R the closest rotation.
+
+    R = U Vᵀ minimises ‖(T − μ_t) R − (B − μ_b)‖ over paired training rows, with U S Vᵀ the singular
+    value decomposition of (T − μ_t)ᵀ (B − μ_b) (Schönemann 1966), taken within the spans of the rows:
+    what lies outside the span of the tuned rows is dropped.
+    """
+    base, tuned, values = base.double(), tuned.double(), values.double()
+    here, there = base - base.mean(0), tuned - tuned.mean(0)
+    spans = [_span(there), _span(here)]
+    cross = (there @ spans[0].T).T @ (here @ spans[1].T)
+    left, _, right = torch.linalg.svd(cross, full_matrices=False)
+    turned = (values - tuned.mean(0)) @ spans[0].T @ left @ right @ spans[1]
+    return base.mean(0) + turned
+
+
+def _span(rows: Float[Tensor, "example d"]) -> Float[Tensor, "rank d"]:
+    if len(rows) > rows.shape[1]:
+        return torch.eye(rows.shape[1]).to(rows)
+    _, size, span = torch.linalg.svd(rows, full_matrices=False)
+    return span[size > 1e-9 * size[0].clamp(min=1e-30)]
+
+
 def _cosine(
     weights: Float[Tensor, "draw class d"], reference: Float[Tensor, "class d"]
 ) -> Float[Tensor, " draw"]:
@@ -110,14 +143,14 @@ def _cosine(
 def read_transfer(
     evidence: Evidence, *, margin: float = 0.05, level: float = 0.95, seed: int = 0
 ) -> pd.DataFrame:
-    """One row per place: frozen, mean_shifted and refit with intervals, cosines, and the reading.
+    """One row per place: frozen, shifted, aligned and refit with intervals, cosines, and the reading.
 
     The baselines of the cosine are means of absolute values.
 
     A probe *works* where the lower bound of its balanced accuracy exceeds chance (1 / classes) by
     the margin, and *fails* where the upper bound stays below the same line. intact: frozen works.
     moved: refit works and frozen fails (`shift_repairs`: the mean shift
-    alone brings it to within the margin of refit).
+    alone brings it to within the margin of refit; `rotation_repairs`: the alignment does).
     not linearly decodable: refit and frozen fail, which does not mean gone. Else undetermined.
     """
     transfers = evidence.where(method=["transfer", "transfer_control"])
@@ -138,9 +171,10 @@ def read_transfer(
         fails = {c: high < line for c, (_, _, high) in seen.items()}
         for c, (estimate, low, high) in seen.items():
             row |= {c: estimate, f"{c}_low": low, f"{c}_high": high}
-        near = seen["mean_shifted"][0] >= seen["refit"][0] - margin
         row["reading"] = _reading(works, fails)
-        row["shift_repairs"] = works["mean_shifted"] and not works["frozen"] and near
+        for repair, condition in (("shift", "mean_shifted"), ("rotation", "aligned")):
+            near = seen[condition][0] >= seen["refit"][0] - margin
+            row[f"{repair}_repairs"] = works[condition] and not works["frozen"] and near
         out.append(row)
     result = pd.DataFrame(out)
     return result.merge(alike, on=list(PLACE), how="left") if len(alike) else result

@@ -12,6 +12,7 @@ import probes
 from interp.activations import Activations
 from interp.evidence import Evidence
 from interp.sites import Kind, Site
+from probes.transferring import aligned
 
 SITE = Site(Kind.RESID_PRE, 1)
 
@@ -63,6 +64,20 @@ def test_a_rotation_reads_as_moved_and_the_shift_does_not_repair_it() -> None:
     _, row = run(lambda x: x @ turn)
     assert row["reading"] == "moved" and not row["shift_repairs"]
     assert abs(row["cosine"]) < 0.5
+    assert row["rotation_repairs"] and row["aligned"] > 0.9 and row["frozen"] < 0.7
+
+
+def test_alignment_undoes_a_rotation_and_a_shift_exactly_and_no_more() -> None:
+    generator = torch.Generator().manual_seed(0)
+    base = torch.randn(60, 12, generator=generator, dtype=torch.float64) + 5
+    turn = torch.linalg.qr(torch.randn(12, 12, generator=generator, dtype=torch.float64))[0]
+    moved = base @ turn + 3
+    assert torch.allclose(aligned(base[:40], moved[:40], moved), base)
+    stretched = moved * torch.linspace(0.2, 5, 12, dtype=torch.float64)
+    assert (aligned(base[:40], stretched[:40], stretched) - base).abs().max() > 0.5
+    # With fewer examples than dimensions any training rows can be matched; held-out rows are not.
+    few = aligned(base[:6], moved[:6], moved)
+    assert torch.allclose(few[:6], base[:6]) and (few[6:] - base[6:]).abs().max() > 0.5
 
 
 def test_noise_is_not_linearly_decodable() -> None:

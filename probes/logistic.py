@@ -1,0 +1,155 @@
+"""Logistic regressions of many label draws over one set of activations: from labels to problems.
+
+A label of −1 marks a row that the draw must not see: of all folds, strengths and label draws one
+product with the activations is taken per step. Standardisation is by each draw's own training
+rows: the features that the draws share are only a fixed change of coordinates, and each draw's own
+scale enters its problem as r_p (see `newton`); the free intercept takes the centring.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from probes.newton import Problems, minimise
+from probes.problems import Solution
+
+#: A feature whose spread is below this share of its size, or of the largest spread, is constant.
+CONSTANT = 1e-12
+
+
+def solve_logistic(
+    values: Float[Tensor, "example d"],
+    labels: Int[Tensor, "draw example"],
+    strengths: Float[Tensor, " draw"],
+    n_classes: int,
+    *,
+    balanced: bool = True,
+    standardise: bool = True,
+    keep: Bool[Tensor, "draw d"] | None = None,
+    tolerance: float = 1e-8,
+) -> Solution:
+    """Weights and biases, in raw coordinates, of ½‖w‖² + C Σ_i s_i log-loss_i for each draw.
+
+    Two classes present in a draw: one weight row u, given back as −u/2 and u/2; more: the softmax
+    over those present; one: the constant answer. Absent classes have bias −inf. With `balanced`,
+    s_i is inverse to the frequency of the example's class in the draw. `keep` names the features
+    that a draw may use (default: all).
+
+    Raises:
+        ValueError: if a draw sees no row, or a strength is not positive.
+    """
+    if not bool((strengths > 0).all()):
+        raise ValueError(f"C must be positive, got {float(strengths.min())}; try 0.01")
+    labels = labels.to(values.device).long()
+    counts = torch.stack([(labels == k).sum(1) for k in range(n_classes)], dim=1)
+    present = counts > 0
+    kinds = present.sum(1)
+    if not bool((kinds > 0).all()):
+        raise ValueError("each draw needs a training row, got one where every label is -1")
+    used = (labels >= 0).any(0)
+    labels, values = labels[:, used], values[used].double()
+    centre = values.mean(0)
+    spread = _spread(values, centre, values.new_ones(1, len(values)))[0]
+    spread = torch.where(spread > 0, spread, torch.ones_like(spread)) if standardise else 1.0
+    features = (values - centre) / spread
+    if standardise:
+        masks, mask_of = torch.unique(labels >= 0, dim=0, return_inverse=True)
+        own = _spread(features, torch.zeros_like(centre), masks.to(features))
+        if len(masks) > 1 and not _alike(features, masks.to(features), own):
+            return _mask_by_mask(
+                values, labels, strengths, n_classes, mask_of,
+                balanced=balanced, keep=keep, tolerance=tolerance,
+            )  # fmt: skip
+        scale = torch.where(own > 0, 1 / own, torch.zeros_like(own))[mask_of]
+    else:
+        scale = features.new_ones(len(labels), features.shape[1])
+    if keep is not None:
+        scale = scale * keep.to(scale)
+    strengths = strengths.to(features)
+    rate = strengths[:, None].expand(-1, n_classes)
+    if balanced:
+        total = counts.sum(1, keepdim=True)
+        rate = rate * total / (kinds[:, None] * counts.clamp(min=1))
+    weight = features.new_zeros(len(labels), n_classes, features.shape[1])
+    bias = torch.zeros_like(weight[..., 0])
+    for binary in (True, False):
+        chosen = torch.nonzero(kinds == 2 if binary else kinds > 2)[:, 0]
+        if not len(chosen):
+            continue
+        problems = _problems(labels[chosen], rate[chosen], scale[chosen], present[chosen], binary)
+        found = minimise(features, problems, tolerance=tolerance)
+        if binary:
+            second = present[chosen].cumsum(1) == 2
+            sign = present[chosen].to(found) * torch.where(second, 0.5, -0.5).to(found)
+            found = sign[:, :, None] * found
+        weight[chosen], bias[chosen] = found[..., :-1], found[..., -1]
+    weight = weight * (scale / spread)[:, None]
+    bias = bias - weight @ centre
+    return weight, bias.masked_fill(~present, -torch.inf)
+
+
+def _alike(
+    features: Float[Tensor, "example d"], masks: Float[Tensor, "mask example"], own: Tensor
+) -> bool:
+    """Whether all masks agree on coordinates well enough to share them: one bad row can prevent it."""
+    mean = (masks @ features) / masks.sum(1, keepdim=True)
+    off = (own > 0) & ((own > 3) | (own < 1 / 3) | (mean.abs() > 1))
+    return not bool(off.any())
+
+
+def _mask_by_mask(
+    values: Tensor,
+    labels: Tensor,
+    strengths: Tensor,
+    n_classes: int,
+    mask_of: Tensor,
+    *,
+    balanced: bool,
+    keep: Tensor | None,
+    tolerance: float,
+) -> Solution:
+    """The same draws, each mask in its own coordinates."""
+    weight = values.new_zeros(len(labels), n_classes, values.shape[1])
+    bias = torch.zeros_like(weight[..., 0])
+    for k in range(int(mask_of.max()) + 1):
+        at = mask_of == k
+        weight[at], bias[at] = solve_logistic(
+            values, labels[at], strengths[at.to(strengths.device)], n_classes, balanced=balanced,
+            keep=None if keep is None else keep[at], tolerance=tolerance,
+        )  # fmt: skip
+    return weight, bias
+
+
+def _spread(
+    values: Float[Tensor, "example d"],
+    centre: Float[Tensor, " d"],
+    masks: Float[Tensor, "mask example"],
+) -> Float[Tensor, "mask d"]:
+    """Standard deviation of each feature over each mask's rows; exactly 0 where it is constant."""
+    count = masks.sum(1, keepdim=True)
+    moved = values - centre
+    mean = masks @ moved / count
+    variance = (masks @ moved.square() / count - mean.square()).clamp(min=0)
+    spread = variance.sqrt()
+    noise = CONSTANT * spread.amax(1, keepdim=True)
+    # Differences of squares resolve a variance only down to rounding of the mean square.
+    noise = torch.maximum(noise, 3e-8 * mean.abs())
+    noise = torch.maximum(noise, CONSTANT * values.abs().amax(0))
+    return torch.where(spread > noise, spread, torch.zeros_like(spread))
+
+
+def _problems(labels: Tensor, rate: Tensor, scale: Tensor, present: Tensor, binary: bool) -> Problems:
+    seen = labels >= 0
+    each = rate.gather(1, labels.clamp(min=0)) * seen
+    if binary:
+        second = (present.cumsum(1) == 2).int().argmax(1)
+        target = (labels == second[:, None])[:, None].to(rate)
+        shut = rate.new_zeros(len(labels), 1, 1)
+    else:
+        classes = torch.arange(present.shape[1], device=labels.device)
+        target = (labels[:, None] == classes[:, None]).to(rate)
+        shut = torch.zeros_like(rate).masked_fill(~present, -torch.inf)[..., None]
+    ones = scale.new_ones(len(scale), 1)
+    return Problems(target, each[:, None], torch.cat([scale, ones], 1)[:, None], shut)

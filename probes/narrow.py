@@ -1,0 +1,91 @@
+"""Estimators that may use little: a few principal components, or a few neurons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from probes.closed_form import MassMean
+from probes.logistic import solve_logistic
+from probes.problems import Solution
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Nearest class mean within the first principal components of the training rows.
+
+    The components are found without labels; with one component the direction is the first principal
+    component itself, and labels only orient and cut it. What it reads is what the activations vary
+    in most. Features are centred and not scaled.
+    """
+
+    components: int = 1
+    name: str = "pca"
+
+    def solve(
+        self,
+        values: Float[Tensor, "example d"],
+        labels: Int[Tensor, "draw example"],
+        n_classes: int,
+        groups: np.ndarray | None = None,
+    ) -> Solution:
+        """Components of each draw's rows, then class means among them."""
+        from sklearn.decomposition import PCA
+
+        weights, biases = [], []
+        for draw in labels:
+            seen = draw >= 0
+            rows = values[seen].double()
+            most = min(self.components, *rows.shape)
+            found = PCA(most, svd_solver="full").fit(rows.cpu().numpy())
+            basis = torch.from_numpy(found.components_).to(rows)
+            weight, bias = MassMean().solve(rows @ basis.T, draw[seen][None], n_classes)
+            weights.append(weight[0] @ basis)
+            biases.append(bias[0])
+        return torch.stack(weights), torch.stack(biases)
+
+
+@dataclass(frozen=True)
+class KSparse:
+    """Logistic regression on the k features that separate the classes best (2305.01610).
+
+    The features are ranked by the F statistic of the training rows alone, and the others get weight
+    exactly zero. How accuracy grows with k says whether a concept sits in a few neurons.
+    """
+
+    k: int = 10
+    c: float = 0.1
+    name: str = "k_sparse"
+
+    def solve(
+        self,
+        values: Float[Tensor, "example d"],
+        labels: Int[Tensor, "draw example"],
+        n_classes: int,
+        groups: np.ndarray | None = None,
+    ) -> Solution:
+        """Ranking per draw, then all draws together."""
+        if self.k < 1:
+            raise ValueError(f"k must be at least 1, got {self.k}; try 10")
+        keep = torch.stack([self._best(values, draw) for draw in labels])
+        strengths = torch.full((len(labels),), self.c, dtype=torch.float64)
+        return solve_logistic(values, labels, strengths, n_classes, keep=keep)
+
+    def _best(self, values: Tensor, labels: Tensor) -> Bool[Tensor, " d"]:
+        from sklearn.feature_selection import f_classif
+
+        seen = (labels >= 0).cpu().numpy()
+        rows, drawn = values.double().cpu().numpy()[seen], labels.cpu().numpy()[seen]
+        keep = torch.zeros(values.shape[1], dtype=torch.bool)
+        if len(np.unique(drawn)) > 1:
+            # Features without variance have no F; they rank last.
+            with np.errstate(divide="ignore", invalid="ignore"):
+                varied = rows.std(0) > 0
+                score = np.full(len(varied), -1.0)
+                score[varied] = np.nan_to_num(f_classif(rows[:, varied], drawn)[0], posinf=np.inf)
+            keep[torch.from_numpy(np.argsort(-score, kind="stable")[: self.k].copy())] = True
+        return keep.to(values.device)

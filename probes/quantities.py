@@ -1,0 +1,174 @@
+"""Quantities: ridge probes for numbers (populations, atomic numbers), and several labels at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from interp.activations import Activations
+from interp.directions import Direction
+from interp.evidence import Evidence
+from interp.sites import Site
+from interp.stats import group_bootstrap
+from probes.closed_form import Ridge
+from probes.controls import permute_over_groups
+from probes.estimators import Estimator
+from probes.linear import LinearProbe, fit
+from probes.parallel import each
+from probes.problems import Sites, group_folds, problem, splits_of
+from probes.summaries import PLACE
+
+
+@dataclass(frozen=True)
+class QuantityProbe:
+    """Prediction = values · weight + bias, in the unit of the labels and raw activation coordinates."""
+
+    site: Site
+    weight: Float[Tensor, " d"]
+    bias: float
+    estimator: str
+    position: str = "last"
+
+    def predict(self, values: Float[Tensor, "example d"]) -> Float[Tensor, " example"]:
+        """The predicted quantity of each example."""
+        if values.shape[-1] != len(self.weight):
+            raise ValueError(
+                f"values must have {len(self.weight)} features, got {values.shape[-1]}; "
+                f"this probe was fitted at {self.site}"
+            )
+        return values.double() @ self.weight.double().to(values.device) + self.bias
+
+    def direction(self) -> Direction:
+        """The direction in which the predicted quantity grows."""
+        return Direction(self.site, self.weight, self.position, self.estimator)
+
+
+def fit_quantity(train: Activations, *, estimator: Ridge | None = None) -> QuantityProbe:
+    """Fit a quantity on all the training examples; labels are the numbers.
+
+    Raises:
+        ValueError: on malformed activations or labels, or labels that are all the same.
+    """
+    known, solver = problem(train), estimator or Ridge()
+    targets = torch.tensor(known.classes, dtype=torch.float64)[known.tensor()]
+    targets = targets.to(train.values.device)
+    weight, bias = solver.solve_quantity(train.values, targets[None], known.groups)
+    return QuantityProbe(
+        train.site, weight[0, 0].to(train.values.dtype), float(bias[0, 0]), solver.name, train.position
+    )
+
+
+def cross_validate_quantity(
+    activations: Sites,
+    *,
+    estimator: Ridge | None = None,
+    folds: int = 5,
+    draws: int = 3,
+    attribute: str = "quantity",
+    seed: int,
+) -> Evidence:
+    """Held-out predictions of a quantity at every site, over group-disjoint folds.
+
+    Method ``quantity``; condition ``probe``, or ``control_task`` for quantities permuted over groups
+    (`draws` of them); value the prediction and strength the number it is scored against, both in the
+    labels' unit. Read with `explained`.
+
+    Raises:
+        ValueError: on malformed activations, or fewer groups than folds.
+    """
+    known, solver = problem(activations), estimator or Ridge()
+    truth = np.array(known.classes, dtype=float)[known.labels]
+    generator = np.random.default_rng(seed)
+    tasks = np.concatenate([truth[None], permute_over_groups(truth, known.groups, draws, generator)])
+    splits = splits_of(group_folds(known.groups, folds, seed=seed))
+    drawn = np.full((len(tasks), len(splits), len(truth)), np.nan)
+    for k, (train, _) in enumerate(splits):
+        drawn[:, k, train] = tasks[:, train]
+
+    def predicted(one: Activations) -> np.ndarray:
+        targets = torch.from_numpy(drawn.reshape(-1, len(truth))).to(one.values.device)
+        weight, bias = solver.solve_quantity(one.values, targets, known.groups)
+        scores = one.values.double() @ weight[:, 0].T + bias[:, 0]
+        scores = scores.T.reshape(drawn.shape).cpu().numpy()
+        out = np.empty_like(tasks)
+        for k, (_, test) in enumerate(splits):
+            out[:, test] = scores[:, k, test]
+        return out
+
+    names, parts = np.array(known.names, dtype=object)[known.groups], []
+    for one, guess in zip(known.sites, each(predicted, known.sites), strict=True):
+        for i, (task, values) in enumerate(zip(tasks, guess, strict=True)):
+            parts.append(
+                Evidence.build(
+                    values, method="quantity", condition="probe" if i == 0 else "control_task",
+                    metric=attribute, unit="quantity", strength=task, example=np.arange(len(truth)),
+                    group=names, seed=max(i - 1, 0), model=one.model, kind=str(one.site.kind),
+                    layer=one.site.layer, head=one.site.head, span=one.position,
+                )
+            )  # fmt: skip
+    notes = {"seed": seed, "estimator": solver.name, "folds": folds, "draws": draws}
+    return Evidence.concat(parts).with_provenance(**{f"quantity.{attribute}": notes})
+
+
+def explained(
+    evidence: Evidence, *, level: float = 0.95, draws: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """R² = 1 − Σ(t − p)² / Σ(t − t̄)² per place and condition: columns estimate, low, high, groups.
+
+    Also `correlation`, which does not punish a wrong scale. BCa bootstrap over groups; the fitted
+    probes are held fixed. R² is 0 for the constant answer and negative for worse.
+    """
+    rows = evidence.where(method="quantity")
+    out = []
+    for key, part in rows.groupby([*PLACE, "condition"], dropna=False, observed=True, sort=False):
+        t, p = part["strength"].to_numpy(dtype=float), part["value"].to_numpy(dtype=float)
+        names, code = np.unique(part["group"].astype(str), return_inverse=True)
+        moments = np.stack([np.ones_like(t), t, p, t * t, p * p, t * p], 1)
+        sums = np.zeros((len(names), 6))
+        np.add.at(sums, code, moments)
+
+        def r_squared(numbers: np.ndarray, sums: np.ndarray = sums) -> np.ndarray:
+            n, st, _, stt, spp, stp = np.moveaxis(sums[numbers.astype(int)].sum(-2), -1, 0)
+            spread = stt - st**2 / n
+            return np.asarray(1 - (stt - 2 * stp + spp) / np.where(spread > 0, spread, np.nan))
+
+        numbers = np.arange(len(names))
+        got = group_bootstrap(
+            numbers.astype(float), numbers, statistic=r_squared, draws=draws, level=level, seed=seed
+        )
+        related = np.corrcoef(t, p)[0, 1] if p.std() > 0 else 0.0
+        out.append([*key, got.estimate, got.low, got.high, related, got.n])
+    columns = [*PLACE, "condition", "estimate", "low", "high", "correlation", "groups"]
+    return pd.DataFrame(out, columns=pd.Index(columns))
+
+
+def fit_labels(
+    train: Activations,
+    labels: Mapping[str, Sequence[int] | Shaped[Tensor, " example"]],
+    *,
+    estimator: str | Estimator = "logistic",
+    folds: int = 5,
+    seed: int = 0,
+) -> dict[str, LinearProbe]:
+    """One probe for each of several labels of the same examples (they need not exclude each other).
+
+    Raises:
+        ValueError: if a label has another length or one class, or the activations are malformed.
+    """
+    out = {}
+    for name, given in labels.items():
+        column = torch.as_tensor(given)
+        if column.shape != (len(train),):
+            raise ValueError(
+                f"label {name!r} must have one entry per example, ({len(train)},); "
+                f"got {tuple(column.shape)}"
+            )
+        at = Activations(train.site, train.values, train.groups, column, train.position, train.model)
+        out[name] = fit(at, estimator=estimator, folds=folds, seed=seed)
+    return out

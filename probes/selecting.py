@@ -1,0 +1,122 @@
+"""Choosing a strength inside the training rows: group-disjoint inner folds, never the held-out rows.
+
+For each draw of labels the rows it sees are dealt into folds by group; every strength is fitted on
+all folds but one and scored on that one; the strength with the lowest mean loss is refitted on all
+rows the draw sees. Centring and scaling are part of each fit. The classes weigh equally.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from probes.problems import UNSEEN, Solution, group_folds
+
+#: The loss of one row per class scores (or predictions) and label (or quantity).
+Loss = Callable[[Float[Tensor, "row class"], Shaped[Tensor, " row"]], Float[Tensor, " row"]]
+#: Fits draws at one strength each: (values, draws, strengths) -> weights and biases.
+Fit = Callable[[Tensor, Tensor, Tensor], Solution]
+
+
+def log_loss(scores: Float[Tensor, "row class"], labels: Int[Tensor, " row"]) -> Float[Tensor, " row"]:
+    """−log softmax(scores) at the label, at most 20: a class unseen in training is no infinity."""
+    chance = scores.log_softmax(1).gather(1, labels[:, None])[:, 0]
+    return -chance.clamp(min=-20)
+
+
+def brier_like(
+    scores: Float[Tensor, "row class"], labels: Int[Tensor, " row"]
+) -> Float[Tensor, " row"]:
+    """Squared distance of the scores from ±1, summed over the classes."""
+    sign = 2.0 * torch.nn.functional.one_hot(labels.long(), scores.shape[1]) - 1
+    return (scores.clamp(min=-20) - sign).square().sum(1)
+
+
+def squared(scores: Float[Tensor, "row 1"], targets: Float[Tensor, " row"]) -> Float[Tensor, " row"]:
+    """Squared error of a quantity."""
+    return (scores[:, 0] - targets).square()
+
+
+def choose(
+    fit: Fit,
+    loss: Loss,
+    values: Float[Tensor, "example d"],
+    draws: Shaped[Tensor, "draw example"],
+    path: tuple[float, ...],
+    groups: np.ndarray | None,
+    *,
+    folds: int = 5,
+    seed: int = 0,
+) -> Float[Tensor, " draw"]:
+    """The strength of the lowest held-out loss for each draw, classes weighing equally.
+
+    Draws are labels (−1: unseen) or quantities (NaN: unseen). Ties take the first strength. With
+    fewer groups than folds each group is a fold.
+
+    Raises:
+        ValueError: if there are no groups to keep apart, fewer than two of them in a draw, or a
+            strength is not positive.
+    """
+    if groups is None:
+        raise ValueError("choosing a strength needs groups, got none; give one strength, or groups")
+    if not path or min(path) <= 0:
+        raise ValueError(f"strengths must be positive, got {list(path)}; try (0.001, 0.01, 0.1)")
+    strengths = torch.tensor(path, dtype=torch.float64)
+    return torch.stack(
+        [
+            strengths[int(_losses(fit, loss, values, draw, strengths, groups, folds, seed).argmin())]
+            for draw in draws
+        ]
+    )
+
+
+def _losses(
+    fit: Fit,
+    loss: Loss,
+    values: Tensor,
+    draw: Tensor,
+    strengths: Tensor,
+    groups: np.ndarray,
+    folds: int,
+    seed: int,
+) -> Float[Tensor, " strength"]:
+    quantity = draw.is_floating_point()
+    blank = torch.nan if quantity else UNSEEN
+    code = torch.where(draw.isfinite(), 0, UNSEEN) if quantity else draw
+    fold = torch.from_numpy(_inner_folds(code.cpu().numpy(), groups, folds, seed)).to(draw.device)
+    parts = [int(k) for k in torch.unique(fold[fold >= 0])]
+    train = torch.stack([draw.masked_fill(fold == k, blank) for k in parts])
+    n = len(strengths)
+    weight, bias = fit(values, train.repeat_interleave(n, 0), strengths.repeat(len(parts)))
+    losses = values.new_zeros((n, len(draw)), dtype=torch.float64)
+    for i, k in enumerate(parts):
+        held = fold == k
+        rows = values[held].double()
+        for j in range(n):
+            at = i * n + j
+            losses[j, held] = loss(rows @ weight[at].T + bias[at], draw[held])
+    kinds = torch.unique(code[code >= 0])
+    return torch.stack([losses[:, code == c].mean(1) for c in kinds]).mean(0)
+
+
+def _inner_folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    labels, groups = labels.astype(np.int64), groups.astype(np.int64)
+    return _dealt(labels.tobytes(), groups.tobytes(), folds, seed).copy()
+
+
+@lru_cache(maxsize=512)
+def _dealt(labels: bytes, groups: bytes, folds: int, seed: int) -> np.ndarray:
+    """Folds of the seen rows and −1 elsewhere; remembered, since all sites share their labels."""
+    label, group = np.frombuffer(labels, np.int64), np.frombuffer(groups, np.int64)
+    seen = label >= 0
+    label, group = label[seen], group[seen]
+    spread = min(len(np.unique(group[label == c])) for c in np.unique(label))
+    out = np.full(len(seen), -1, dtype=np.int64)
+    folds = min(folds, len(np.unique(group)))
+    out[seen] = group_folds(group, folds, seed=seed, labels=label if spread > 1 else None)
+    return out

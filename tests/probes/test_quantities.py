@@ -1,0 +1,66 @@
+"""Quantities: a planted number is predicted on held-out groups, a permuted one is not."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import r2_score
+
+import probes
+from interp.activations import Activations
+from interp.sites import Kind, Site
+from probes.closed_form import Ridge
+from probes.quantities import cross_validate_quantity, explained, fit_labels, fit_quantity
+
+SITE = Site(Kind.RESID_PRE, 2)
+
+
+def population(n: int = 200, d: int = 24, noise: float = 0.3) -> tuple[Activations, torch.Tensor]:
+    """A number per entity written along one direction; two rows per entity."""
+    generator = torch.Generator().manual_seed(0)
+    number = torch.randn(n, generator=generator).repeat_interleave(2)
+    u = torch.nn.functional.normalize(torch.randn(d, generator=generator), dim=0)
+    values = noise * torch.randn(2 * n, d, generator=generator) + 3 + number[:, None] * u
+    return Activations(SITE, values, tuple(f"e{i // 2}" for i in range(2 * n)), 50 + 10 * number), u
+
+
+def test_a_planted_number_is_predicted_and_its_direction_found() -> None:
+    at, u = population()
+    probe = fit_quantity(at, estimator=Ridge(alpha=1.0))
+    assert probe.direction().vector @ u > 0.95
+    with pytest.raises(ValueError, match="24 features, got 3"):
+        probe.predict(torch.zeros(1, 3))
+    evidence = cross_validate_quantity([at], draws=4, seed=0, attribute="population")
+    table = explained(evidence, draws=300).set_index("condition")
+    assert table.loc["probe", "low"] > 0.8 and table.loc["probe", "correlation"] > 0.9
+    assert table.loc["control_task", "high"] < 0.1
+    rows = evidence.where(condition="probe")
+    by_hand = r2_score(rows["strength"].to_numpy(dtype=float), rows["value"])
+    assert table.loc["probe", "estimate"] == pytest.approx(by_hand, abs=1e-4)
+    assert table.loc["probe", "groups"] == 200
+
+
+def test_a_number_remembered_per_entity_does_not_count() -> None:
+    generator = torch.Generator().manual_seed(1)
+    number = torch.randn(40, generator=generator).repeat_interleave(5)
+    values = torch.randn(40, 60, generator=generator).repeat_interleave(5, 0)
+    values = values + 0.05 * torch.randn(200, 60, generator=generator)
+    for names, low, high in (
+        (tuple(f"e{i // 5}" for i in range(200)), -np.inf, 0.2),
+        (tuple(f"row{i}" for i in range(200)), 0.9, 1.0),  # entities split across folds
+    ):
+        at = Activations(SITE, values, names, number)
+        evidence = cross_validate_quantity(at, estimator=Ridge(alpha=1.0), draws=0, seed=0)
+        assert low < explained(evidence, draws=50)["estimate"].iloc[0] < high
+
+
+def test_several_labels_of_the_same_examples() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(200, 10, generator=generator)
+    a, b = (x[:, 0] > 0).long(), (x[:, 1] + x[:, 0] > 0).long()
+    at = Activations(SITE, x, tuple(f"e{i}" for i in range(200)), a)
+    found = fit_labels(at, {"a": a, "b": b.tolist()})
+    alone = probes.fit(at, seed=0)
+    assert torch.equal(found["a"].weight, alone.weight)
+    assert found["b"].direction().vector[1] > 0.5 > abs(found["a"].direction().vector[1])
+    with pytest.raises(ValueError, match=r"label 'a' must have one entry per example, \(200,\)"):
+        fit_labels(at, {"a": a[:5]})
