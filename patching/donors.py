@@ -22,7 +22,7 @@ def donated(
     model: Model,
     runs: Examples,
     default: Examples,
-    donor: Donor | None,
+    donor: Donor,
     sites: Sequence[Site],
 ) -> dict[Site, Float[Tensor, "example position *d"]]:
     """The donor's activations at the sites, one row for each example of `runs`.
@@ -30,10 +30,10 @@ def donated(
     Args:
         model: the model that is patched.
         runs: the prompts that are patched.
-        default: the prompts the donor reads, where it is None, a model or "mean".
-        donor: None for this model's own run of `default`; a model for its run of them; prompts for
-            this model's run of those; "mean" for the mean over all real tokens of `default`; or a
-            mapping with a tensor [example, position, *d] for each site.
+        default: the prompts the donor reads, where it is a model or "mean".
+        donor: a model for its run of `default`; prompts for this model's run of those; "mean" for
+            the mean over all real tokens of `default`; or a mapping with a tensor
+            [example, position, *d] for each site.
         sites: where.
 
     Raises:
@@ -51,9 +51,7 @@ def donated(
                 )
         return {site: donor[site] for site in sites}
     if isinstance(donor, str) and donor != "mean":
-        raise ValueError(
-            f"donor must be None, prompts, a model, 'mean' or tensors by site; got {donor!r}"
-        )
+        raise ValueError(f"donor must be prompts, a model, 'mean' or tensors by site; got {donor!r}")
     prompts = donor if isinstance(donor, Examples) else default
     source = donor if isinstance(donor, Model) else model
     clash = [str(m) for m in compare(model, source) if m.fatal] if source is not model else []

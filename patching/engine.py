@@ -22,10 +22,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from interp.activations import QUIET_SECONDS, check_sites
+from interp.activations import QUIET_SECONDS, capture, check_sites, in_columns
 from interp.metrics import Metric
 from interp.models import Model
-from interp.sites import Site
+from interp.sites import Kind, Site
 from interp.tasks import Examples
 from patching.baseline import Baseline
 from patching.interventions import Cell, Edit
@@ -136,6 +136,43 @@ def record(
                 own = lifted[at + 1] if at + 1 < len(lifted) else lifted[0]
                 kept[site][cell][one.rows[:, None], one.final.run.columns] = own
     return kept
+
+
+@torch.no_grad()
+def observe(
+    model: Model,
+    examples: Examples,
+    sites: Sequence[Site],
+    metrics: Mapping[str, Metric],
+    *,
+    batch_size: int = 64,
+) -> tuple[dict[Site, Float[Tensor, "example position *d"]], Swept]:
+    """Unedited runs read at sites (all positions, NaN at padding) and by metrics, in one forward.
+
+    The same as `collect` and a sweep without cells, at half their cost.
+
+    Raises:
+        ValueError: for sites the model lacks, or a metric that averages.
+    """
+    check_sites(model, sites)
+    kept: dict[Site, Tensor] = {}
+    n, padded = examples.tokens.shape
+    found = {name: torch.full((n,), float("nan"), device=model.device) for name in metrics}
+    for rows in (part for same in examples.by_length() for part in same.split(batch_size)):
+        with capture(model, sites) as seen:
+            run = Baseline.of(model, examples, rows)
+        for site, value in seen.items():
+            if site.kind is Kind.PATTERN:
+                value = in_columns(value, run.columns, padded)
+            if site not in kept:
+                kept[site] = value.new_full((n, padded, *value.shape[2:]), float("nan"))
+            kept[site][rows[:, None], run.columns] = value
+        top = Lifted.of(run, (0,), False, model.n_layers)
+        for name, values in _measure(model, _Pass(rows, (), top, {}), metrics).items():
+            found[name] = found[name].to(values.dtype)
+            found[name][rows] = values[0]
+    empty = {name: values.new_empty(0, n) for name, values in found.items()}
+    return kept, Swept(empty, found)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from interp.sites import Site, boundaries
 from interp.tasks import Contrast, Examples
 from patching import tables
 from patching.donors import Donor, donated
-from patching.engine import sweep
+from patching.engine import observe, sweep
 from patching.interventions import Cell, Edit, Intervention, Replace, SwapSubspace
 from patching.schedule import MAX_BYTES
 
@@ -80,7 +80,12 @@ def patch_sites(
         raise ValueError(f"direction must be 'denoise' or 'noise', got {direction!r}")
     places = [place if isinstance(place, tuple) else (place,) for place in sites]
     single = list(dict.fromkeys(site for place in places for site in place))
-    source = donated(model, runs, other, donor, single)
+    metrics = {"pair": metric}
+    if donor is None:
+        source, unedited = observe(model, other, single, metrics)
+    else:
+        source = donated(model, runs, other, donor, single)
+        unedited = sweep(model, other, [], metrics)
     chances = _subspaces(subspace, source, placebos, seed)
     cells, columns = [], []
     for place in places:
@@ -89,14 +94,12 @@ def patch_sites(
                 edits = [Edit(site, where, _written(source[site], space)) for site in place]
                 cells.append(Cell(tuple(edits)))
                 columns.append({**named(place), **where_columns, **about})
-    metrics = {"pair": metric}
     swept = sweep(model, runs, cells, metrics, max_bytes=max_bytes, progress="patching")
     ends = ("clean", "corrupted") if direction == "noise" else ("corrupted", "clean")
     same = {"model": model.role, "method": "patch"}
     if isinstance(donor, Model):
         same["donor"] = donor.role
     patched = tables.evidence(swept, runs, metrics, columns, baseline={"condition": ends[0]}, **same)
-    unedited = sweep(model, other, [], metrics)
     others = tables.evidence(unedited, other, metrics, [], baseline={"condition": ends[1]}, **same)
     return Evidence.concat([patched, others])
 
