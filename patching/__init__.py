@@ -21,6 +21,20 @@ _WHERE = {
     "plan": "patching.planning",
     "plan_sweep": "patching.planning",
     "Plan": "patching.planning",
+    "attribute": "patching.attribution",
+    "attribute_edges": "patching.edges",
+    "screen_then_verify": "patching.screening",
+    "graft": "patching.grafting",
+    "component_responsibility": "patching.grafting",
+    "Parameters": "patching.parameters",
+    "Blocks": "patching.parameter_sets",
+    "Heads": "patching.parameter_sets",
+    "TopChange": "patching.parameter_sets",
+    "Named": "patching.parameter_sets",
+    "Adapter": "patching.parameter_sets",
+    "Ends": "patching.parameter_sets",
+    "Joint": "patching.parameter_sets",
+    "RandomLike": "patching.parameter_sets",
     "intervened": "patching.context",
     "Claim": "patching.subspaces",
     "measure_use": "patching.subspaces",
@@ -47,8 +61,11 @@ __all__ = list(_WHERE)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from patching.ablation import ablate
+    from patching.attribution import attribute
     from patching.context import intervened
+    from patching.edges import attribute_edges
     from patching.engine import Swept, record, sweep
+    from patching.grafting import component_responsibility, graft
     from patching.grids import cross_patch, handover, patch_sites
     from patching.interventions import (
         Add,
@@ -66,8 +83,20 @@ if TYPE_CHECKING:
         Zero,
     )
     from patching.knockout import knock_out
+    from patching.parameter_sets import (
+        Adapter,
+        Blocks,
+        Ends,
+        Heads,
+        Joint,
+        Named,
+        RandomLike,
+        TopChange,
+    )
+    from patching.parameters import Parameters
     from patching.paths import path_patch
     from patching.planning import Plan, plan, plan_sweep
+    from patching.screening import screen_then_verify
     from patching.shifting import shared_shift
     from patching.steering import steer
     from patching.stitching import stitch
