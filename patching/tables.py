@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from interp.evidence import Evidence
@@ -29,12 +30,15 @@ def evidence(
     """
     parts = []
     for name, metric in metrics.items():
-        if cells:
-            parts.append(_rows(swept.values[name], cells, name, metric, examples, constants))
+        rows, columns = ([swept.values[name]] if cells else []), list(cells)
         if baseline is not None:
-            rows = swept.baseline[name][None]
-            parts.append(_rows(rows, [baseline], name, metric, examples, constants))
-    return Evidence.concat(parts)
+            # The unedited run is one more cell.
+            rows.append(swept.baseline[name][None])
+            columns.append(baseline)
+        if columns:
+            values = torch.cat([part.to(rows[0]) for part in rows])
+            parts.append(_rows(values, columns, name, metric, examples, constants))
+    return parts[0] if len(parts) == 1 else Evidence.concat(parts)
 
 
 def _rows(
