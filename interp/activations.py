@@ -72,8 +72,9 @@ def collect(
 ) -> dict[Site, Activations]:
     """Activations of many sites in one pass over the examples.
 
-    Only the wanted positions are kept, the pass stops after the last layer needed, and examples are
-    batched by length, so that no padding is computed. Every kept tensor is a copy.
+    Only the wanted positions are ever copied, inside the hook, so that memory beside the forward's
+    own grows with what is asked for. The pass stops after the last layer needed (no logits are computed),
+    and examples are batched by length, so that no padding is. Every kept tensor is a copy.
 
     Args:
         model: whose activations.
@@ -106,7 +107,7 @@ def collect(
     else:
         at = None if everywhere else examples.position(positions)
     kept: dict[Site, Tensor] = {}
-    stop = last_layer(sites) + 1
+    stop, padded = last_layer(sites) + 1, examples.tokens.shape[1]
     batches = [part for same in examples.by_length() for part in same.split(batch_size)]
     for rows in tqdm(batches, desc="activations", unit="batch", delay=QUIET_SECONDS, leave=False):
         start = examples.mask[rows].int().argmax(1)
@@ -114,22 +115,20 @@ def collect(
         columns = start[:, None] + torch.arange(width, device=start.device)
         tokens = examples.tokens[rows].gather(1, columns)
         picked = None if at is None else at[rows] - start
-        with capture(model, sites) as seen:
-            model.bridge(
-                tokens,
-                use_cache=False,
-                stop_at_layer=stop if stop < model.n_layers else None,
-                **({} if stop < model.n_layers else {"logits_to_keep": 1}),
-            )
+        with capture(model, sites, picked) as seen:
+            if stop < model.n_layers:
+                model.bridge(tokens, use_cache=False, stop_at_layer=stop)
+            else:
+                with _without_logits(model):
+                    model.bridge(tokens, use_cache=False, logits_to_keep=1)
         for site, value in seen.items():
             if site.kind is Kind.PATTERN:
-                value = _in_columns(value, columns, examples.tokens.shape[1])
+                value = in_columns(value, columns, padded)
             if site not in kept:
-                places = (examples.tokens.shape[1],) if picked is None else ()
-                shape = (len(examples), *places, *value.shape[2:])
-                kept[site] = value.new_full(shape, float("nan"))
+                each = value.shape[1:] if picked is not None else (padded, *value.shape[2:])
+                kept[site] = value.new_full((len(examples), *each), float("nan"))
             if picked is not None:
-                kept[site][rows] = value[torch.arange(len(rows)), picked]
+                kept[site][rows] = value
             else:
                 kept[site][rows[:, None], columns] = value
     name = positions if isinstance(positions, str) else "given"
@@ -139,20 +138,43 @@ def collect(
     }
 
 
-def _in_columns(
-    pattern: Float[Tensor, "row query *head key"], columns: Int[Tensor, "row key"], width: int
-) -> Float[Tensor, "row query *head column"]:
+def in_columns(
+    pattern: Float[Tensor, "row *place key"], columns: Int[Tensor, "row key"], width: int
+) -> Float[Tensor, "row *place column"]:
     """Attention weights with each key in its padded column; NaN where no real token stands."""
     out = pattern.new_full((*pattern.shape[:-1], width), float("nan"))
     at = columns.reshape(len(columns), *[1] * (pattern.ndim - 2), -1).expand_as(pattern)
     return out.scatter(-1, at, pattern)
 
 
+class _Enough(Exception):
+    """Everything that was asked for has been seen."""
+
+
 @contextmanager
-def capture(model: Model, sites: Sequence[Site]) -> Iterator[dict[Site, Tensor]]:
+def _without_logits(model: Model) -> Iterator[None]:
+    """A forward inside the `with` ends before the final norm; the next one runs through again."""
+
+    def stop(*_: object) -> None:
+        raise _Enough
+
+    handle = model.bridge.ln_final.register_forward_pre_hook(stop)
+    try:
+        yield
+    except _Enough:
+        pass
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def capture(
+    model: Model, sites: Sequence[Site], positions: Int[Tensor, " row"] | None = None
+) -> Iterator[dict[Site, Tensor]]:
     """Record copies of the sites' activations during forwards inside the `with`.
 
-    A head site keeps only its head. Hooks are removed on leaving, however it is left.
+    A head site keeps only its head; with `positions`, one for each row, only those are copied, as
+    [row, *d]. Hooks are removed on leaving, however it is left.
     """
     seen: dict[Site, Tensor] = {}
 
@@ -161,7 +183,11 @@ def capture(model: Model, sites: Sequence[Site]) -> Iterator[dict[Site, Tensor]]
             # Patterns come as [row, head, query, key]; a query is the position they are read at.
             value = value.transpose(1, 2) if site.kind is Kind.PATTERN else value
             value = value if site.head is None else value[:, :, site.head]
-            seen[site] = value.detach().clone()
+            if positions is None:
+                seen[site] = value.detach().clone()
+            else:  # indexing with tensors copies
+                rows = torch.arange(len(positions), device=positions.device)
+                seen[site] = value.detach()[rows, positions]
 
         return hook
 

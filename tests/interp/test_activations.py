@@ -1,5 +1,7 @@
 """`collect` gives the hidden states of the bare model, whatever the padding, and stops early."""
 
+from contextlib import contextmanager
+
 import pytest
 import tiny
 import torch
@@ -95,6 +97,42 @@ def test_the_pass_stops_after_the_last_layer_needed(tiny_model):
     finally:
         for handle in handles:
             handle.remove()
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_no_logits_are_computed_and_the_next_forward_runs_through(family: str, tiny_model):
+    model: Model = tiny_model(family)
+    ids, ran = torch.tensor(ROWS[:1]), []
+    logits, before = model.logits(ids), tiny.hooks_left(model)
+    handle = model.bridge.unembed.register_forward_hook(lambda *_: ran.append(1))
+    try:
+        collect(model, prompts(), boundaries(model.n_layers))
+        assert not ran and tiny.hooks_left(model) == before
+        assert torch.equal(model.logits(ids), logits) and ran
+    finally:
+        handle.remove()
+
+
+@pytest.mark.parametrize("width", [4, 12])
+def test_a_batch_holds_only_the_positions_asked_for(tiny_model, monkeypatch, width: int):
+    model: Model = tiny_model("llama")
+    held: list[int] = []
+
+    @contextmanager
+    def weighed(*given):
+        with capture(*given) as seen:
+            yield seen
+            held.append(sum(value.untyped_storage().nbytes() for value in seen.values()))
+
+    monkeypatch.setattr("interp.activations.capture", weighed)
+    examples, sites = tiny.examples(tiny.token_rows(*[width] * 6)), boundaries(model.n_layers)
+    one_position = 2 * len(sites) * model.d_model * 4
+    collect(model, examples, sites, batch_size=2)
+    assert held == [one_position] * 3, "whatever the length of the prompts"
+    # Control: everything asked for is everything held.
+    held.clear()
+    collect(model, examples, sites, positions="all", batch_size=2)
+    assert held == [one_position * width] * 3
 
 
 def test_hooks_are_gone_afterwards_even_after_a_failure(tiny_model):
