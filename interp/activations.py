@@ -73,8 +73,8 @@ def collect(
     """Activations of many sites in one pass over the examples.
 
     Only the wanted positions are ever copied, inside the hook, so that memory beside the forward's
-    own grows with what is asked for. The pass stops after the last layer needed (no logits are computed),
-    and examples are batched by length, so that no padding is. Every kept tensor is a copy.
+    own grows with what is asked for. The pass stops after the last layer needed (no logits are
+    computed), and examples are batched by length, so that no padding is. Every kept tensor is a copy.
 
     Args:
         model: whose activations.
