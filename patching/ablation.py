@@ -111,9 +111,9 @@ def _removals(
     reference: Examples | None,
     placebos: int,
     generator: torch.Generator,
-) -> Iterator[tuple[Site, list[tuple[dict[str, Any], Intervention]]]]:
+) -> Iterator[tuple[Site, Sequence[tuple[dict[str, Any], Intervention]]]]:
     """For each site the interventions of every row, with their columns."""
-    ablated = {"condition": "ablated"}
+    ablated: dict[str, Any] = {"condition": "ablated"}
     if how == "zero":
         yield from ((site, [(ablated, Zero())]) for site in sites)
         return

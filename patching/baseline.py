@@ -97,7 +97,7 @@ class Baseline:
         blocks = model.bridge.blocks
         handles = [block.register_forward_pre_hook(enter, with_kwargs=True) for block in blocks]
         handles.append(blocks[-1].register_forward_hook(leave))
-        hooks = [(corruption.site.hook_name, corrupt)] if at is Kind.EMBED else []
+        hooks = [(INPUTS[0].hook_name, corrupt)] if at is Kind.EMBED else []
         try:
             with model.bridge.hooks(fwd_hooks=hooks):
                 model.bridge(tokens, use_cache=False, logits_to_keep=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Bool
@@ -62,7 +63,7 @@ def knock_out(
         raise ValueError(f"window must be 1..{model.n_layers} blocks, got {window}")
     where, keys = examples.span_mask(destination), examples.span_mask(source)
     generator = torch.Generator().manual_seed(seed)
-    cuts = [({"condition": "knocked_out"}, keys)]
+    cuts: list[tuple[dict[str, Any], Tensor]] = [({"condition": "knocked_out"}, keys)]
     for draw in range(placebos):
         other = _other_keys(examples, keys, where, generator)
         cuts.append(({"condition": "placebo", "seed": draw}, other))
