@@ -28,7 +28,7 @@ def solve_logistic(
     balanced: bool = True,
     standardise: bool = True,
     keep: Bool[Tensor, "draw d"] | None = None,
-    tolerance: float = 1e-8,
+    tolerance: float = 3e-8,
 ) -> Solution:
     """Weights and biases, in raw coordinates, of ½‖w‖² + C Σ_i s_i log-loss_i for each draw.
 
@@ -53,7 +53,7 @@ def solve_logistic(
     centre = values.mean(0)
     spread = _spread(values, centre, values.new_ones(1, len(values)))[0]
     spread = torch.where(spread > 0, spread, torch.ones_like(spread)) if standardise else 1.0
-    features = (values - centre) / spread
+    features = (values - centre).div_(spread)
     if standardise:
         masks, mask_of = torch.unique(labels >= 0, dim=0, return_inverse=True)
         own = _spread(features, torch.zeros_like(centre), masks.to(features))
@@ -129,14 +129,15 @@ def _spread(
 ) -> Float[Tensor, "mask d"]:
     """Standard deviation of each feature over each mask's rows; exactly 0 where it is constant."""
     count = masks.sum(1, keepdim=True)
-    moved = values - centre
+    moved = values - centre if bool(centre.any()) else values
     mean = masks @ moved / count
-    variance = (masks @ moved.square() / count - mean.square()).clamp(min=0)
+    variance = (masks @ moved.square() / count - mean.square()).clamp_(min=0)
     spread = variance.sqrt()
     noise = CONSTANT * spread.amax(1, keepdim=True)
     # Differences of squares resolve a variance only down to rounding of the mean square.
     noise = torch.maximum(noise, 3e-8 * mean.abs())
-    noise = torch.maximum(noise, CONSTANT * values.abs().amax(0))
+    largest = torch.maximum(values.amax(0), -values.amin(0))
+    noise = torch.maximum(noise, CONSTANT * largest)
     return torch.where(spread > noise, spread, torch.zeros_like(spread))
 
 

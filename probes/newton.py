@@ -11,9 +11,10 @@ over the same x, and a step of all of them is one matrix product with it. Interc
 
 Newton's method with conjugate gradients, where products with the Hessian are in single precision and
 the gradient, the scores and the step length in double, so that the optimum is that of double
-precision. The conjugate gradients are preconditioned by (I + κ_p XᵀX)⁻¹, κ_p the mean curvature of
-the problem, whose eigenvectors are computed once for all problems. Problems leave the batch as they
-converge; what single precision cannot bring there is finished in double.
+precision. The conjugate gradients are preconditioned by (I + κ_p XᵀX)⁻¹, κ_p half the mean curvature
+of the problem. The eigenvectors of XᵀX are computed once for all problems, and where the r_p are near
+one the conjugate gradients run in their coordinates. Problems leave the batch as they converge; what
+single precision cannot bring there is finished in double.
 
 Source: Dembo, Eisenstat & Steihaug 1982 (inexact Newton); scikit-learn's LogisticRegression is the
 same optimum.
@@ -21,9 +22,11 @@ same optimum.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -36,6 +39,8 @@ _NEWTON_STEPS, _CG_STEPS, _HALVINGS = 60, 300, 30
 #: The inner solve may leave these shares of the slope, far from and near the optimum; single
 #: precision that leaves more than the last has reached its limit.
 _LOOSE, _TIGHT, _COARSE = 0.3, 0.1, 0.7
+#: Left to gain, as a share of the objective, where a slope that does not fall is a limit of precision.
+_NEAR = 1e-2
 
 
 @dataclass
@@ -90,9 +95,18 @@ class Design:
         n, d = features.shape
         self.features = features
         self.rows = torch.cat([features, features.new_ones(n, 1)], dim=1)
-        self.columns = self.rows.T.contiguous()
         self.penalty = features.new_ones(d + 1)
         self.penalty[-1] = 0
+
+    @cached_property
+    def columns(self) -> Tensor:
+        """The rows transposed, in the order that products are fastest in."""
+        return self.rows.T.contiguous()
+
+    @property
+    def noise(self) -> float:
+        """Rounding of the eigenvalues, as a share of the largest."""
+        return 4 * torch.finfo(self.features.dtype).eps
 
     @cached_property
     def spectrum(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -109,19 +123,30 @@ class Design:
             energy = energy.to(features.dtype)
         else:
             energy, basis = torch.linalg.eigh(features.T @ features)
+            # Rounding of the largest must not damp a slope along the smallest: it would look solved.
+            energy = energy - self.noise * energy[-1]
         basis = torch.block_diag(basis, features.new_ones(1, 1))
         energy = torch.cat([energy.clamp(min=0), energy.new_full((1,), float(n))])
         return basis, basis.T.contiguous(), energy
 
+    @cached_property
+    def turned(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The rows in the coordinates of the spectrum, [example, rank] and transposed, and penalty."""
+        rows = self.rows @ self.spectrum[0]
+        penalty = rows.new_ones(rows.shape[1])
+        penalty[-1] = 0
+        return rows, rows.T.contiguous(), penalty
+
 
 def minimise(
-    features: Float[Tensor, "example d"], problems: Problems, *, tolerance: float = 1e-8
+    features: Float[Tensor, "example d"], problems: Problems, *, tolerance: float = 3e-8
 ) -> Float[Tensor, "problem row feature"]:
     """The optimum of each problem, intercept last, in float64.
 
     A problem has converged where the objective is estimated to be within `tolerance` (relative) of
-    its minimum. The estimate comes from the last Newton decrement ½ gᵀH⁻¹g and can be off by a factor
-    of ten: 1e-8 leaves at most 1e-7 on the activations of a language model.
+    its minimum. The estimate is the size of the slope there, in the norm of the preconditioner, times
+    what the last Newton step gained per size of its slope; it can be off by a factor of ten: 3e-8
+    leaves at most 1e-7 on the activations of a language model.
 
     Warns:
         RuntimeWarning: if a problem did not converge.
@@ -166,30 +191,45 @@ def _newton(
     value = problems.losses(scores) + 0.5 * (weight.square() * exact.penalty).sum((1, 2))
     converged = torch.zeros(len(problems), dtype=torch.bool, device=found.device)
     live = torch.arange(len(problems), device=found.device)
-    for _ in range(_NEWTON_STEPS):
+    kind = Turned if inner is not exact and Turned.fits(problems.scale) else Plain
+    # What a slope of this size in the norm of the preconditioner promised: decrement over energy.
+    promise = value.new_full(value.shape, torch.inf)
+    before = torch.full_like(value, torch.inf)
+    length = torch.ones_like(value)
+    for turn in range(_NEWTON_STEPS + 1):
         chance = problems.chances(scores)
         slope = _products(problems.weight * (chance - problems.target), exact.rows)
         slope = slope * problems.scale + exact.penalty * weight
-        step, change, forcing = _direction(exact, inner, problems, chance, slope, value)
+        system = kind(inner, problems, chance, slope)
+        energy = system.energy.double()
+        # What is left of the last slope: the residual of the inner solve and Newton's remainder.
+        full = length == 1
+        done = (promise * energy <= tolerance * value) & full
+        blunt = (energy > _COARSE**2 * before) & (promise * energy < _NEAR * value) & full
+        out = done | (length == 0)
+        if inner is not exact:
+            # Where rounding of the largest eigenvalue exceeds the penalty, the norm cannot be trusted.
+            largest = inner.spectrum[2][:-1].amax().double()
+            out = out | blunt
+            done = done & (_curvature(problems, chance) * inner.noise * largest < 1)
+        if bool(out.any()) or turn == _NEWTON_STEPS:
+            found[where[live]] = weight
+            converged[live[done]] = True
+            if bool(out.all()):
+                break
+            keep = ~out
+            live, problems, system = live[keep], problems[keep], system[keep]
+            weight, scores, value, chance, slope, energy = (
+                x[keep] for x in (weight, scores, value, chance, slope, energy)
+            )
+        forcing = (energy / value).clamp(min=0).sqrt().clamp(min=_TIGHT, max=_LOOSE)
+        step = system.step(forcing.square())
+        change = _products(step * problems.scale, exact.columns)
         gain = -(slope * step).sum((1, 2))
         search = Line(weight, step, exact.penalty, scores, change, value, gain)
         length, scores, after = search.halved(problems)
         weight = weight + length[:, None, None] * step
-        decrement = gain / (2 * value)
-        value = after
-        # After a full step: the residual of the inner solve, and Newton's quadratic remainder.
-        ahead = torch.maximum(decrement * forcing.square(), decrement**1.5)
-        done = (ahead <= tolerance) & (length == 1)
-        stuck = (length == 0) | ((forcing > _COARSE) & (inner is not exact))
-        out = done | stuck
-        if bool(out.any()):
-            found[where[live[out]]] = weight[out]
-            converged[live[done]] = True
-            live, problems = live[~out], problems[~out]
-            weight, scores, value = weight[~out], scores[~out], value[~out]
-            if not len(live):
-                return converged
-    found[where[live]] = weight
+        promise, before, value = 0.5 * gain / energy, energy, after
     return converged
 
 
@@ -229,78 +269,158 @@ class Line:
         return length, moved, after
 
 
-def _direction(
-    exact: Design, inner: Design, problems: Problems, chance: Tensor, slope: Tensor, value: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The Newton step −H⁻¹ slope, its change of scores, and the share of the slope that it leaves.
+class Plain:
+    """The system H step = −slope of each problem, its preconditioner being (I + κ XᵀX)⁻¹."""
 
-    Solved by preconditioned conjugate gradients in the inner precision; the share left over (in the
-    norm of the preconditioner) is measured in the exact one.
+    def __init__(self, design: Design, problems: Problems, chance: Tensor, slope: Tensor) -> None:
+        """In the precision of the design."""
+        dtype = design.rows.dtype
+        self.design, self.problems = design, problems.to(dtype)
+        self.chance = chance.to(dtype)
+        self.shrink = _shrunk(design, problems, chance) - 1
+        self.residual = -slope.to(dtype)
+        self.ahead = self.preconditioned(self.residual)
+        self.energy = (self.residual * self.ahead).sum((1, 2))
+
+    def __getitem__(self, index: Tensor) -> Plain:
+        """Some of the problems."""
+        return _indexed(self, index)
+
+    def image(self, change: Tensor) -> Tensor:
+        """The Hessian times a change of weights."""
+        along = _products(change * self.problems.scale, self.design.columns)
+        curved = self.problems.curved(self.chance, along)
+        image = _products(curved, self.design.rows) * self.problems.scale
+        return image.addcmul_(self.design.penalty, change)
+
+    def preconditioned(self, residual: Tensor) -> Tensor:
+        """(I + κ XᵀX)⁻¹ residual, in the span of the rows and outside it."""
+        basis, transposed, _ = self.design.spectrum
+        return residual + _products(_products(residual, basis) * self.shrink, transposed)
+
+    def step(self, share: Tensor) -> Tensor:
+        """The step, leaving this share of the slope's squared norm."""
+        return _usable(_conjugate_gradients(self, share), self.residual, self.ahead).double()
+
+
+class Turned:
+    """The same in coordinates where XᵀX is diagonal: preconditioning costs no product there.
+
+    The unknown is r ∘ w and its penalty is taken for that of w, which hardly changes the step where
+    all scales are near one. The slope is exact, so the optimum is too.
     """
-    dtype = inner.rows.dtype
-    curvature = (problems.weight * chance * (1 - chance)).mean((1, 2)).clamp(min=1e-20)
-    eigenvalues = inner.spectrum[2]
+
+    @staticmethod
+    def fits(scale: Tensor) -> bool:
+        """Whether all scales are near one."""
+        return bool(((scale > 0.75) & (scale < 1.4)).all())
+
+    def __init__(self, design: Design, problems: Problems, chance: Tensor, slope: Tensor) -> None:
+        """In the precision of the design."""
+        dtype = design.features.dtype
+        self.design = design
+        self.scale = problems.scale
+        self.binary = problems.target.shape[1] == 1
+        bend = problems.weight * chance
+        self.bend = (bend * (1 - chance) if self.binary else bend).to(dtype)
+        self.chance = chance.to(dtype)
+        self.shrink = _shrunk(design, problems, chance)
+        self.whole = -(slope / self.scale).to(dtype)
+        self.residual = _products(self.whole, design.spectrum[0])
+        self.ahead = self.preconditioned(self.residual)
+        self.energy = (self.residual * self.ahead).sum((1, 2))
+        if self.residual.shape[2] < self.whole.shape[2]:
+            outside = self.whole.square().sum((1, 2)) - self.residual.square().sum((1, 2))
+            self.energy = self.energy + outside.clamp(min=0)
+
+    def __getitem__(self, index: Tensor) -> Turned:
+        """Some of the problems."""
+        return _indexed(self, index)
+
+    def image(self, change: Tensor) -> Tensor:
+        """The Hessian times a change of coordinates."""
+        rows, columns, penalty = self.design.turned
+        along = _products(change, columns)
+        bent = along.mul_(self.bend)
+        if not self.binary:
+            # s (p ∘ z − p (p · z)), where bent is s p ∘ z
+            bent = bent - self.chance * bent.sum(1, keepdim=True)
+        return _products(bent, rows).addcmul_(penalty, change)
+
+    def preconditioned(self, residual: Tensor) -> Tensor:
+        """(I + κ XᵀX)⁻¹ residual."""
+        return residual * self.shrink
+
+    def step(self, share: Tensor) -> Tensor:
+        """The step, leaving this share of the slope's squared norm."""
+        inside = _usable(_conjugate_gradients(self, share), self.residual, self.ahead)
+        _, transposed, _ = self.design.spectrum
+        if inside.shape[2] == self.whole.shape[2]:
+            step = _products(inside, transposed)
+        else:
+            step = self.whole + _products(inside - self.residual, transposed)
+        return step.double() / self.scale
+
+
+System = TypeVar("System", Plain, Turned)
+
+
+def _indexed(system: System, index: Tensor) -> System:
+    out = copy.copy(system)
+    for name, value in vars(system).items():
+        if isinstance(value, (Tensor, Problems)):
+            setattr(out, name, value[index])
+    return out
+
+
+def _curvature(problems: Problems, chance: Tensor) -> Float[Tensor, " problem"]:
+    """κ: half of the mean curvature, which is the sum of few rows: most have less."""
+    return 0.5 * (problems.weight * chance * (1 - chance)).mean((1, 2)).clamp(min=1e-20)
+
+
+def _shrunk(design: Design, problems: Problems, chance: Tensor) -> Tensor:
+    """1 / (1 + κ λ) of each problem and eigenvalue λ; the intercept has no 1."""
+    curvature = _curvature(problems, chance)
+    eigenvalues = design.spectrum[2]
     ridge = torch.ones_like(eigenvalues)
     ridge[-1] = 0
-    shrink = (1 / (ridge + curvature[:, None, None] * eigenvalues) - 1).to(dtype)
-    residual = -slope.to(dtype)
-    first = _preconditioned(inner, residual, shrink)
-    start = (residual * first).sum((1, 2))
-    forcing = (start / value.to(dtype)).clamp(min=0).sqrt().clamp(min=_TIGHT, max=_LOOSE)
-    step = _conjugate_gradients(
-        inner, problems.to(dtype), chance.to(dtype), residual, first, shrink, forcing.square()
-    )
+    return (1 / (ridge + curvature[:, None, None] * eigenvalues)).to(eigenvalues)
+
+
+def _usable(step: Tensor, residual: Tensor, first: Tensor) -> Tensor:
+    """The step, or where it is not finite or does not descend the first preconditioned residual."""
     usable = torch.isfinite(step).all(2).all(1) & ((residual * step).sum((1, 2)) > 0)
-    step = torch.where(usable[:, None, None], step, first).double()
-    change = _products(step * problems.scale, exact.columns)
-    image = _products(problems.curved(chance, change), exact.rows) * problems.scale
-    missing = (slope + image + exact.penalty * step).to(dtype)
-    left = (missing * _preconditioned(inner, missing, shrink)).sum((1, 2)) / start
-    return step, change, left.clamp(min=0).sqrt().double()
+    return torch.where(usable[:, None, None], step, first)
 
 
-def _conjugate_gradients(
-    design: Design,
-    problems: Problems,
-    chance: Tensor,
-    residual: Tensor,
-    conjugate: Tensor,
-    shrink: Tensor,
-    share: Tensor,
-) -> Tensor:
+def _conjugate_gradients(system: System, share: Tensor) -> Tensor:
     """H⁻¹ residual up to a share of its squared norm; solved problems leave the batch."""
+    residual, conjugate = system.residual.clone(), system.ahead
     step, part = torch.zeros_like(residual), torch.zeros_like(residual)
     energy = (residual * conjugate).sum((1, 2))
-    goal = share * energy
-    live = torch.arange(len(problems), device=residual.device)
+    goal = share.to(energy) * energy
+    live = torch.arange(len(residual), device=residual.device)
     for _ in range(_CG_STEPS):
-        along = _products(conjugate * problems.scale, design.columns)
-        image = _products(problems.curved(chance, along), design.rows) * problems.scale
-        image = image + design.penalty * conjugate
+        image = system.image(conjugate)
         rate = (energy / (conjugate * image).sum((1, 2)))[:, None, None]
-        part = part.addcmul(rate, conjugate)
-        residual = residual.addcmul(rate, image, value=-1)
-        ahead = _preconditioned(design, residual, shrink)
+        part.addcmul_(rate, conjugate)
+        residual.addcmul_(rate, image, value=-1)
+        ahead = system.preconditioned(residual)
         fresh = (residual * ahead).sum((1, 2))
         more = fresh > goal  # False for NaN: a breakdown stops here
-        if not bool(more.any()):
+        left = int(more.sum())
+        if not left:
             break
-        conjugate = ahead.addcmul((fresh / energy)[:, None, None], conjugate)
+        conjugate = ahead.addcmul_((fresh / energy)[:, None, None], conjugate)
         energy = fresh
-        if int((~more).sum()) * 4 >= len(more):
+        if left * 4 <= len(more) * 3:
             step[live] = part
-            live, problems = live[more], problems[more]
-            part, residual, conjugate, energy, goal, chance, shrink = (
-                x[more] for x in (part, residual, conjugate, energy, goal, chance, shrink)
+            live, system = live[more], system[more]
+            part, residual, conjugate, energy, goal = (
+                x[more] for x in (part, residual, conjugate, energy, goal)
             )
     step[live] = part
     return step
-
-
-def _preconditioned(design: Design, residual: Tensor, shrink: Tensor) -> Tensor:
-    """(I + κ XᵀX)⁻¹ residual, in the span of the rows and outside it."""
-    basis, transposed, _ = design.spectrum
-    return residual + _products(_products(residual, basis) * shrink, transposed)
 
 
 def _products(left: Float[Tensor, "problem row a"], right: Float[Tensor, "a b"]) -> Tensor:
