@@ -12,10 +12,17 @@ _WHERE = {
     "Direction": "interp.directions",
     "Subspace": "interp.directions",
     "Evidence": "interp.evidence",
+    "Card": "interp.facts",
+    "EntityAttributes": "interp.facts",
     "Fact": "interp.facts",
     "FactSet": "interp.facts",
+    "Statements": "interp.facts",
+    "attribute_sets": "interp.facts",
+    "entity_attributes": "interp.facts",
     "fact_names": "interp.facts",
     "load_facts": "interp.facts",
+    "load_statements": "interp.facts",
+    "truth_sets": "interp.facts",
     "truth_statements": "interp.facts",
     "Metric": "interp.metrics",
     "closed_set_correct": "interp.metrics",
@@ -51,7 +58,20 @@ if TYPE_CHECKING:
     from interp.activations import Activations, collect
     from interp.directions import Direction, Subspace
     from interp.evidence import Evidence
-    from interp.facts import Fact, FactSet, fact_names, load_facts, truth_statements
+    from interp.facts import (
+        Card,
+        EntityAttributes,
+        Fact,
+        FactSet,
+        Statements,
+        attribute_sets,
+        entity_attributes,
+        fact_names,
+        load_facts,
+        load_statements,
+        truth_sets,
+        truth_statements,
+    )
     from interp.metrics import (
         Metric,
         closed_set_correct,

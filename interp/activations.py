@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from interp.sites import Kind, Site, last_layer
+from interp.sites import RESIDUAL_KINDS, Kind, Site, last_layer
 from interp.tasks import Examples
 
 if TYPE_CHECKING:
@@ -106,36 +106,50 @@ def collect(
         at = positions
     else:
         at = None if everywhere else examples.position(positions)
-    kept: dict[Site, Tensor] = {}
     stop, padded = last_layer(sites) + 1, examples.tokens.shape[1]
+    # Made before the forwards where the width is known: kept tensors in between their passing ones
+    # would leave the memory in pieces.
+    places = (padded,) if at is None else ()
+    flat = [site for site in sites if site.kind in RESIDUAL_KINDS]
+    kept = {site: _blank(model, (len(examples), *places, model.d_model)) for site in flat}
     batches = [part for same in examples.by_length() for part in same.split(batch_size)]
     for rows in tqdm(batches, desc="activations", unit="batch", delay=QUIET_SECONDS, leave=False):
         start = examples.mask[rows].int().argmax(1)
         width = int(examples.lengths[rows[0]])
         columns = start[:, None] + torch.arange(width, device=start.device)
         tokens = examples.tokens[rows].gather(1, columns)
-        picked = None if at is None else at[rows] - start
-        with capture(model, sites, picked) as seen:
+        each = torch.arange(len(rows), device=start.device)
+
+        def see(
+            site: Site, value: Tensor, rows: Tensor = rows, columns: Tensor = columns,
+            start: Tensor = start, each: Tensor = each,
+        ) -> None:  # fmt: skip
+            wanted = value if at is None else value[each, at[rows] - start]
+            if site.kind is Kind.PATTERN:
+                wanted = in_columns(wanted, columns, padded)
+            if site not in kept:
+                shape = (len(examples), *places, *wanted.shape[1 + len(places) :])
+                kept[site] = _blank(model, shape)
+            if at is None:
+                kept[site][rows[:, None], columns] = wanted
+            else:
+                kept[site][rows] = wanted
+
+        with observed(model, sites, see):
             if stop < model.n_layers:
                 model.bridge(tokens, use_cache=False, stop_at_layer=stop)
             else:
                 with _without_logits(model):
                     model.bridge(tokens, use_cache=False, logits_to_keep=1)
-        for site, value in seen.items():
-            if site.kind is Kind.PATTERN:
-                value = in_columns(value, columns, padded)
-            if site not in kept:
-                each = value.shape[1:] if picked is not None else (padded, *value.shape[2:])
-                kept[site] = value.new_full((len(examples), *each), float("nan"))
-            if picked is not None:
-                kept[site][rows] = value
-            else:
-                kept[site][rows[:, None], columns] = value
     name = positions if isinstance(positions, str) else "given"
     return {
         site: Activations(site, kept[site], examples.groups, examples.labels, name, model.role)
         for site in sites
     }
+
+
+def _blank(model: Model, shape: Sequence[int]) -> Tensor:
+    return torch.full(tuple(shape), float("nan"), dtype=model.dtype, device=model.device)
 
 
 def in_columns(
@@ -168,31 +182,39 @@ def _without_logits(model: Model) -> Iterator[None]:
 
 
 @contextmanager
-def capture(
-    model: Model, sites: Sequence[Site], positions: Int[Tensor, " row"] | None = None
-) -> Iterator[dict[Site, Tensor]]:
+def capture(model: Model, sites: Sequence[Site]) -> Iterator[dict[Site, Tensor]]:
     """Record copies of the sites' activations during forwards inside the `with`.
 
-    A head site keeps only its head; with `positions`, one for each row, only those are copied, as
-    [row, *d]. Hooks are removed on leaving, however it is left.
+    A head site keeps only its head. Hooks are removed on leaving, however it is left.
     """
     seen: dict[Site, Tensor] = {}
 
-    def keep(site: Site):
+    def see(site: Site, value: Tensor) -> None:
+        seen[site] = value.clone()
+
+    with observed(model, sites, see):
+        yield seen
+
+
+@contextmanager
+def observed(
+    model: Model, sites: Sequence[Site], see: Callable[[Site, Tensor], None]
+) -> Iterator[None]:
+    """Show `see` each site's activation, [row, position, *d], during forwards inside the `with`.
+
+    It is the model's own tensor: copy what is to be kept. Hooks are removed on leaving.
+    """
+
+    def show(site: Site):
         def hook(value: Tensor, hook: object) -> None:
             # Patterns come as [row, head, query, key]; a query is the position they are read at.
             value = value.transpose(1, 2) if site.kind is Kind.PATTERN else value
-            value = value if site.head is None else value[:, :, site.head]
-            if positions is None:
-                seen[site] = value.detach().clone()
-            else:  # indexing with tensors copies
-                rows = torch.arange(len(positions), device=positions.device)
-                seen[site] = value.detach()[rows, positions]
+            see(site, (value if site.head is None else value[:, :, site.head]).detach())
 
         return hook
 
-    with model.bridge.hooks(fwd_hooks=[(site.hook_name, keep(site)) for site in sites]):
-        yield seen
+    with model.bridge.hooks(fwd_hooks=[(site.hook_name, show(site)) for site in sites]):
+        yield
 
 
 def check_sites(model: Model, sites: Sequence[Site]) -> None:

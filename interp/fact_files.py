@@ -13,7 +13,7 @@ from interp.fact_types import Fact, FactSet, check_templates
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 _REQUIRED = ("subject", "answer")
-_Row = tuple[str, Mapping[str, Any] | str]  # (where, cells or what is wrong with the whole row)
+Row = tuple[str, Mapping[str, Any] | str]  # (where, cells or what is wrong with the whole row)
 
 
 def facts_from_file(path: Path, templates: Sequence[str] | None = None) -> FactSet:
@@ -23,22 +23,31 @@ def facts_from_file(path: Path, templates: Sequence[str] | None = None) -> FactS
         ValueError: no such file, another suffix, unreadable contents, a missing column, no
             templates, or malformed rows (all of them named in one line).
     """
+    columns, rows, metadata = read_table(path, "facts")
+    return _assemble(path.stem, str(path.name), columns, rows, metadata, templates)
+
+
+def read_table(path: Path, what: str) -> tuple[list[str], list[Row], dict[str, Any]]:
+    """Columns, rows (each with where it stands) and metadata of a .csv, .jsonl or .parquet file.
+
+    Raises:
+        ValueError: no such file, another suffix, or unreadable contents.
+    """
     if not path.is_file():
-        raise ValueError(f"facts must come from an existing file; got {path}: check the path")
+        raise ValueError(f"{what} must come from an existing file; got {path}: check the path")
     readers = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise ValueError(
-            f"a facts file must end in one of {', '.join(SUFFIXES)}; got {path.name}: convert it"
+            f"a {what} file must end in one of {', '.join(SUFFIXES)}; got {path.name}: convert it"
         )
     try:
-        columns, rows, metadata = reader(path)
+        return reader(path)
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path.name} must be UTF-8 text; got byte {error.object[error.start]:#04x} at offset "
             f"{error.start}: save it as UTF-8"
         ) from error
-    return _assemble(path.stem, str(path.name), columns, rows, metadata, templates)
 
 
 def facts_from_frame(
@@ -51,17 +60,18 @@ def facts_from_frame(
     """
     metadata = {str(key): value for key, value in frame.attrs.items()}
     columns = [str(column) for column in frame.columns]
-    return _assemble(name, name, columns, _frame_rows(frame), metadata, templates)
+    return _assemble(name, name, columns, frame_rows(frame), metadata, templates)
 
 
-def _frame_rows(frame: pd.DataFrame) -> Iterator[_Row]:
+def frame_rows(frame: pd.DataFrame) -> Iterator[Row]:
+    """Each row of a frame as cells by column."""
     records = frame.astype(object).to_numpy()
     columns = [str(column) for column in frame.columns]
     for number, record in enumerate(records, start=1):
         yield f"row {number}", dict(zip(columns, record, strict=True))
 
 
-def _read_csv(path: Path) -> tuple[list[str], list[_Row], dict[str, Any]]:
+def _read_csv(path: Path) -> tuple[list[str], list[Row], dict[str, Any]]:
     lines = path.read_text(encoding="utf-8-sig").splitlines(keepends=True)
     metadata: dict[str, Any] = {}
     skipped = 0
@@ -76,7 +86,7 @@ def _read_csv(path: Path) -> tuple[list[str], list[_Row], dict[str, Any]]:
         elif colon and key.strip() in ("statement", "name"):
             metadata[key.strip()] = value.strip()
     reader = csv.reader(lines[skipped:], strict=True)
-    rows: list[_Row] = []
+    rows: list[Row] = []
     columns: list[str] = []
     start = skipped + 1
     try:
@@ -95,8 +105,8 @@ def _read_csv(path: Path) -> tuple[list[str], list[_Row], dict[str, Any]]:
     return columns, rows, metadata
 
 
-def _read_jsonl(path: Path) -> tuple[list[str], list[_Row], dict[str, Any]]:
-    rows: list[_Row] = []
+def _read_jsonl(path: Path) -> tuple[list[str], list[Row], dict[str, Any]]:
+    rows: list[Row] = []
     columns: dict[str, None] = {}
     metadata: dict[str, Any] = {}
     lines = path.read_text(encoding="utf-8-sig").split("\n")
@@ -122,7 +132,7 @@ def _read_jsonl(path: Path) -> tuple[list[str], list[_Row], dict[str, Any]]:
     return list(columns), rows, metadata
 
 
-def _read_parquet(path: Path) -> tuple[list[str], list[_Row], dict[str, Any]]:
+def _read_parquet(path: Path) -> tuple[list[str], list[Row], dict[str, Any]]:
     try:
         frame = pd.read_parquet(path)
     except (OSError, ValueError) as error:  # pyarrow's errors are subclasses of these
@@ -132,14 +142,14 @@ def _read_parquet(path: Path) -> tuple[list[str], list[_Row], dict[str, Any]]:
             "write it again with DataFrame.to_parquet"
         ) from error
     columns = [str(column) for column in frame.columns]
-    return columns, list(_frame_rows(frame)), {str(k): v for k, v in frame.attrs.items()}
+    return columns, list(frame_rows(frame)), {str(k): v for k, v in frame.attrs.items()}
 
 
 def _assemble(
     name: str,
     source: str,
     columns: list[str],
-    rows: Sequence[_Row] | Iterator[_Row],
+    rows: Sequence[Row] | Iterator[Row],
     metadata: Mapping[str, Any],
     templates: Sequence[str] | None,
 ) -> FactSet:
@@ -151,12 +161,21 @@ def _assemble(
             f"{source} must have the columns subject, answer (optional: group, attributes); got "
             f"{columns}: add {', '.join(missing)}"
         )
-    repeated = sorted({column for column in columns if columns.count(column) > 1})
-    if repeated:
-        raise ValueError(f"column names in {source} must differ; got {repeated} twice: rename one")
+    repeated_columns(source, columns)
     facts = _facts(source, rows, "group" in columns)
     chosen, statement = _sentences(source, metadata, templates)
     return FactSet(str(metadata.get("name") or name), chosen, facts, statement, source)
+
+
+def repeated_columns(source: str, columns: Sequence[str]) -> None:
+    """Refuse two columns of one name.
+
+    Raises:
+        ValueError: naming them.
+    """
+    repeated = sorted({column for column in columns if columns.count(column) > 1})
+    if repeated:
+        raise ValueError(f"column names in {source} must differ; got {repeated} twice: rename one")
 
 
 def _sentences(
@@ -177,7 +196,7 @@ def _sentences(
     return tuple(given), str(statement)
 
 
-def _facts(source: str, rows: Sequence[_Row], grouped: bool) -> tuple[Fact, ...]:
+def _facts(source: str, rows: Sequence[Row], grouped: bool) -> tuple[Fact, ...]:
     """Build every fact, or name every malformed row in one line."""
     facts: list[Fact] = []
     wrong: list[str] = []
@@ -190,17 +209,17 @@ def _facts(source: str, rows: Sequence[_Row], grouped: bool) -> tuple[Fact, ...]
         problems = [
             f"{column} {problem}"
             for column in needed
-            if (problem := _problem(cells.get(column))) is not None
+            if (problem := cell_problem(cells.get(column))) is not None
         ]
         extra = [column for column in cells if column not in (*_REQUIRED, "group")]
         for column in extra:
-            problem = _problem(cells[column])
+            problem = cell_problem(cells[column])
             if problem is not None and not problem.startswith("is empty"):
                 problems.append(f"{column} {problem}")
         if problems:
             wrong.append(f"{where}: {' and '.join(problems)}")
             continue
-        subject, answer = _text(cells["subject"]), _text(cells["answer"])
+        subject, answer = cell_text(cells["subject"]), cell_text(cells["answer"])
         if subject in seen:
             before, answered = seen[subject]
             kind = "repeats" if answered == answer else f"contradicts (answer {answered!r})"
@@ -208,9 +227,9 @@ def _facts(source: str, rows: Sequence[_Row], grouped: bool) -> tuple[Fact, ...]
             continue
         seen[subject] = (where, answer)
         attributes = {
-            column: _text(cells[column]) for column in extra if _problem(cells[column]) is None
+            column: cell_text(cells[column]) for column in extra if cell_problem(cells[column]) is None
         }
-        group = _text(cells["group"]) if grouped else subject
+        group = cell_text(cells["group"]) if grouped else subject
         facts.append(Fact(subject, answer, group, attributes))
     if wrong:
         raise ValueError(
@@ -224,7 +243,7 @@ def _facts(source: str, rows: Sequence[_Row], grouped: bool) -> tuple[Fact, ...]
     return tuple(facts)
 
 
-def _problem(value: Any) -> str | None:
+def cell_problem(value: Any) -> str | None:
     """What is wrong with one cell, or None."""
     if value is None or value is pd.NA or value is pd.NaT:
         return "is empty"
@@ -245,7 +264,8 @@ def _problem(value: Any) -> str | None:
     return None if math.isfinite(number) else "is not finite"
 
 
-def _text(value: Any) -> str:
+def cell_text(value: Any) -> str:
+    """A cell as text; whole numbers without a decimal point."""
     if isinstance(value, str):
         return value.strip()
     return str(int(value)) if float(value).is_integer() else str(value)

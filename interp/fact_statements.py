@@ -1,61 +1,15 @@
 """True and false sentences about the same entities, so that only their truth differs."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
 
 import numpy as np
 
-from interp.fact_sources import capitals, city_country, element_symbols
-from interp.fact_types import FactSet, Statements, render_statement
+from interp.fact_types import Fact, FactSet, Statements, render_statement
 
-STATEMENT_NAMES = ("cities", "capitals", "larger_than", "element_symbols")
-_RANGE = (11, 99)  # numbers X of "X is larger than Y"
-_MAX_GAP = 10
-_BIG_CITIES = 150  # about two million people and more; small models know few smaller ones
-
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-    "fifteen sixteen seventeen eighteen nineteen"
-).split()
-_TENS = "- - twenty thirty forty fifty sixty seventy eighty ninety".split()
-
-
-def truth_statements(
-    name: str, *, negated: bool = False, n: int | None = None, seed: int = 0
-) -> Statements:
-    """Sentences in matched pairs: each entity once with its value and once with a wrong one.
-
-    `n` is the number of entities (default: all there are; of the cities the 150 largest, at most
-    20 in a country), so there are 2n sentences, half of them true. Two entities exchange their
-    values for the false sentences, so every value is claimed as often truly as falsely, and
-    neither the entity nor the value alone tells the truth. Splitting by `blocks` (the entities
-    that exchanged) keeps this so within every fold; splitting by entity does not, and pushes a
-    probe that reads only values below chance. Exception: for "larger_than" (group = X) the
-    distribution of X and of |X - Y| matches, that of Y cannot: a large Y makes the sentence false
-    by its meaning. `negated` inserts "not" and turns the labels round.
-
-    Source: 2310.06824 (cities, larger_than, negations). Does not show belief: a sentence may be
-    frequent rather than believed true.
-
-    Raises:
-        ValueError: unknown name, or n outside 2..what the source holds.
-    """
-    if name not in STATEMENT_NAMES:
-        raise ValueError(
-            f"statements must be one of {', '.join(STATEMENT_NAMES)}; got {name!r}: choose one"
-        )
-    rng = np.random.default_rng(seed)
-    if name == "larger_than":
-        return _larger_than(rng, n, negated)
-    if name == "cities":
-        facts = city_country(1_000_000, 20)
-        count = _checked(n, len(facts), _BIG_CITIES)
-        facts = facts.subset(list(range(count)))  # the largest
-    else:
-        facts = capitals() if name == "capitals" else element_symbols()
-        count = _checked(n, len(facts), len(facts))
-        facts = facts.subset(sorted(rng.choice(len(facts), count, replace=False).tolist()))
-    return _from_facts(name, facts, rng, negated)
+#: A sentence, whether it is true, its entity, the value claimed, and its block.
+Row = tuple[str, bool, str, str, str]
 
 
 def exchange_blocks(values: Sequence[str], rng: np.random.Generator) -> list[tuple[int, ...]]:
@@ -95,85 +49,129 @@ def exchange_blocks(values: Sequence[str], rng: np.random.Generator) -> list[tup
     return blocks
 
 
-def number_word(number: int) -> str:
-    """English name of 0..99 ("twenty-six")."""
-    if number < 20:
-        return _ONES[number]
-    tens, ones = divmod(number, 10)
-    return _TENS[tens] + (f"-{_ONES[ones]}" if ones else "")
+def deck_of(entity: str, decks: int, seed: int) -> int:
+    """The deck 0..decks − 1 of an entity: the same in whichever set it occurs."""
+    digest = blake2b(f"{seed}:{entity}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % decks
 
 
 def statements_of(
-    facts: FactSet, *, negated: bool = False, most: int | None = None, seed: int = 0
+    facts: FactSet,
+    *,
+    negated: bool = False,
+    most: int | None = None,
+    decks: int | None = None,
+    seed: int = 0,
 ) -> Statements:
     """True and false sentences about any fact set, by its own `statement` (see `truth_statements`).
 
     `most` keeps that many facts, drawn with the seed.
 
     Raises:
-        ValueError: if one answer belongs to more than half of the facts.
+        ValueError: if one answer belongs to more than half of the facts, or decks is below 1.
     """
     rng = np.random.default_rng(seed)
     if most is not None and len(facts) > most:
         facts = facts.subset(sorted(rng.choice(len(facts), most, replace=False).tolist()))
-    return _from_facts(facts.name, facts, rng, negated)
+    return from_facts(facts.name, facts, rng, negated, decks=decks, seed=seed)
 
 
-def _from_facts(name: str, facts: FactSet, rng: np.random.Generator, negated: bool) -> Statements:
-    template = _negate(facts.statement) if negated else facts.statement
-    rows = []
-    for block in exchange_blocks(facts.answers, rng):
-        label = " / ".join(facts.facts[i].group for i in block)
-        for i, other in zip(block, (*block[1:], block[0]), strict=True):
-            fact = facts.facts[i]
-            for value, truth in ((fact.answer, True), (facts.facts[other].answer, False)):
-                text = render_statement(template, fact.subject, value)
-                rows.append((text, truth != negated, fact.group, value, label))
-    return _statements(name, rows, negated)
+def from_facts(
+    name: str,
+    facts: FactSet,
+    rng: np.random.Generator,
+    negated: bool,
+    *,
+    decks: int | None = None,
+    seed: int = 0,
+    home: Callable[[Fact], str] = lambda fact: fact.group,
+) -> Statements:
+    """Each fact once with its answer and once with that of another fact of its block.
+
+    Blocks are exchanging pairs or, with `decks`, decks of the facts' homes.
+    """
+    template = negate(facts.statement) if negated else facts.statement
+    rows: list[Row] = []
+    for part, deck in _dealt(facts, rng, decks, seed, home):
+        answers = [facts.facts[i].answer for i in part]
+        for places in exchange_blocks(answers, rng):
+            block = [part[place] for place in places]
+            label = deck or " / ".join(facts.facts[i].group for i in block)
+            for i, other in zip(block, (*block[1:], block[0]), strict=True):
+                fact = facts.facts[i]
+                for value, truth in ((fact.answer, True), (facts.facts[other].answer, False)):
+                    text = render_statement(template, fact.subject, value)
+                    rows.append((text, truth != negated, fact.group, value, label))
+    return as_statements(name, rows, negated)
 
 
-def _larger_than(rng: np.random.Generator, n: int | None, negated: bool) -> Statements:
-    low, high = _RANGE
-    cells = [
-        (x, gap)
-        for x in range(low, high + 1)
-        for gap in range(1, _MAX_GAP + 1)
-        if x - gap >= 0 and x + gap <= high
-    ]
-    count = _checked(n, len(cells), len(cells))
-    template = "{subject} is larger than {answer}."
-    template = _negate(template) if negated else template
-    rows = []
-    for i in rng.permutation(len(cells))[:count]:
-        x, gap = cells[i]
-        for y, truth in ((x - gap, True), (x + gap, False)):
-            text = render_statement(template, number_word(x), number_word(y))
-            rows.append((text, truth != negated, number_word(x), number_word(y), number_word(x)))
-    return _statements("larger_than", rows, negated)
+def as_statements(name: str, rows: Sequence[Row], negated: bool) -> Statements:
+    """Rows as columns."""
+    texts, labels, groups, values, blocks = zip(*rows, strict=True)
+    return Statements(name, texts, labels, groups, values, blocks, negated)
 
 
-def _statements(name: str, rows: list[tuple[str, bool, str, str, str]], negated: bool) -> Statements:
-    return Statements(
-        name,
-        texts=tuple(row[0] for row in rows),
-        labels=tuple(row[1] for row in rows),
-        groups=tuple(row[2] for row in rows),
-        values=tuple(row[3] for row in rows),
-        blocks=tuple(row[4] for row in rows),
-        negated=negated,
-    )
-
-
-def _at(values: Sequence[str], places: Sequence[int]) -> set[str]:
-    return {values[i] for i in places}
-
-
-def _negate(statement: str) -> str:
+def negate(statement: str) -> str:
+    """Insert "not" after the first "is"."""
     return statement.replace(" is ", " is not ", 1)
 
 
-def _checked(n: int | None, most: int, default: int) -> int:
+def checked(n: int | None, most: int, default: int) -> int:
+    """How many entities to take.
+
+    Raises:
+        ValueError: outside 2..most.
+    """
     count = min(default, most) if n is None else n
     if not 2 <= count <= most:
         raise ValueError(f"n must be in 2..{most}; got {count}: ask for a number within")
     return count
+
+
+def check_decks(decks: int | None) -> None:
+    """Refuse a number of decks below 1.
+
+    Raises:
+        ValueError: naming the number.
+    """
+    if decks is not None and decks < 1:
+        raise ValueError(f"decks must be 1 or more; got {decks}: 24 is a good number")
+
+
+def _dealt(
+    facts: FactSet,
+    rng: np.random.Generator,
+    decks: int | None,
+    seed: int,
+    home: Callable[[Fact], str],
+) -> list[tuple[list[int], str]]:
+    """Places of the facts that exchange among themselves, and the name of their deck."""
+    check_decks(decks)
+    if decks is None:
+        return [(list(range(len(facts))), "")]
+    hands: list[list[int]] = [[] for _ in range(decks)]
+    for i, fact in enumerate(facts.facts):
+        hands[deck_of(home(fact), decks, seed)].append(i)
+    found = []
+    for deck, hand in enumerate(hands):
+        part = _that_exchange(hand, facts.answers, rng)
+        if part:
+            found.append((part, f"deck {deck:02d}"))
+    return found
+
+
+def _that_exchange(hand: list[int], values: Sequence[str], rng: np.random.Generator) -> list[int]:
+    """The hand without the surplus of an answer on more than half of it; even in number."""
+    part = list(hand)
+    while part:
+        value, most = Counter(values[i] for i in part).most_common(1)[0]
+        surplus = 2 * most > len(part)
+        if not surplus and len(part) % 2 == 0:
+            break
+        drop = [i for i in part if not surplus or values[i] == value]
+        part.remove(drop[int(rng.integers(len(drop)))])
+    return part
+
+
+def _at(values: Sequence[str], places: Sequence[int]) -> set[str]:
+    return {values[i] for i in places}

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 SLOT = "{subject}"
+_EXAMPLE = '"The capital of {subject} is the city of"'
 
 
 @dataclass(frozen=True)
@@ -135,25 +136,33 @@ def check_templates(templates: tuple[str, ...], statement: str) -> None:
         ValueError: no template, a template without exactly one "{subject}" or with white space at
             its end, a repeated template, or a statement without "{subject}" and "{answer}".
     """
-    example = '"The capital of {subject} is the city of"'
     if not templates:
-        raise ValueError(f"facts need at least one template; got none: give one such as {example}")
+        raise ValueError(f"facts need at least one template; got none: give one such as {_EXAMPLE}")
     for template in templates:
-        if template.count(SLOT) != 1:
-            raise ValueError(
-                f"a template must hold {SLOT} exactly once; got {template!r}: write it as {example}"
-            )
-        if template != template.strip():
-            raise ValueError(
-                f"a template must not begin or end with white space (the answer brings its own "
-                f"space); got {template!r}: remove it"
-            )
+        check_prompt(template)
     if len(set(templates)) < len(templates):
         raise ValueError(f"templates must differ; got {list(templates)}: remove the repeated one")
     if statement.count(SLOT) != 1 or statement.count("{answer}") != 1:
         raise ValueError(
             f"a statement must hold {SLOT} and {{answer}} exactly once; got {statement!r}: write "
             'it as "The capital of {subject} is {answer}."'
+        )
+
+
+def check_prompt(template: str) -> None:
+    """Check one sentence that names a subject.
+
+    Raises:
+        ValueError: not exactly one "{subject}", or white space at its end.
+    """
+    if template.count(SLOT) != 1:
+        raise ValueError(
+            f"a template must hold {SLOT} exactly once; got {template!r}: write it as {_EXAMPLE}"
+        )
+    if template != template.strip():
+        raise ValueError(
+            f"a template must not begin or end with white space (the answer brings its own "
+            f"space); got {template!r}: remove it"
         )
 
 

@@ -3,6 +3,8 @@
     facts = load_facts("capitals")            # or "facts.csv", a Path, a DataFrame
     facts.prompts(0)[0]                       # "The capital of Afghanistan is the city of"
     truth_statements("cities", seed=0)        # as many true as false sentences
+    load_statements("cities.csv")             # statement,label as published, or a user's own
+    truth_sets()["cities"].confounds          # what else could tell the label
 
 Further names are found through the entry-point group `interp.facts`: every entry point loads to a
 function without arguments that returns a FactSet.
@@ -15,19 +17,29 @@ from pathlib import Path
 
 import pandas as pd
 
+from interp.fact_attributes import EntityAttributes, attribute_sets, entity_attributes
+from interp.fact_cards import Card
 from interp.fact_files import SUFFIXES, facts_from_file, facts_from_frame
 from interp.fact_sources import SOURCES
-from interp.fact_statements import STATEMENT_NAMES, statements_of, truth_statements
+from interp.fact_statements import statements_of
+from interp.fact_truths import STATEMENT_NAMES, truth_sets, truth_statements
 from interp.fact_types import Fact, FactSet, Statements
+from interp.statement_files import load_statements
 
 __all__ = [
     "STATEMENT_NAMES",
+    "Card",
+    "EntityAttributes",
     "Fact",
     "FactSet",
     "Statements",
+    "attribute_sets",
+    "entity_attributes",
     "fact_names",
     "load_facts",
+    "load_statements",
     "statements_of",
+    "truth_sets",
     "truth_statements",
 ]
 

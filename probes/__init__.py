@@ -21,9 +21,13 @@ _WHERE = {
     "Ridge": "probes.closed_form",
     "RidgeClassifier": "probes.closed_form",
     "SmallSample": "probes.problems",
+    "Question": "probes.claiming",
     "accuracy": "probes.summaries",
     "bag_of_tokens": "probes.controls",
+    "belief": "probes.believing",
+    "believed_and_said": "probes.believing",
     "check_erasure": "probes.erasing",
+    "claims": "probes.claiming",
     "compression": "probes.describing",
     "contrast_consistent": "probes.contrast",
     "control_directions": "probes.controls",
@@ -43,9 +47,11 @@ _WHERE = {
     "learning_curve": "probes.describing",
     "margins": "probes.scoring",
     "permutation_null": "probes.permutation",
+    "posterior": "probes.believing",
     "read_transfer": "probes.transferring",
     "scores": "probes.scoring",
     "selectivity": "probes.summaries",
+    "sincerity": "probes.believing",
     "solve_logistic": "probes.logistic",
     "surface_features": "probes.controls",
     "sweep": "probes.sweeping",
@@ -56,6 +62,8 @@ __getattr__, __dir__ = attach(__name__, _WHERE)
 __all__ = list(_WHERE)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
+    from probes.believing import belief, believed_and_said, posterior, sincerity
+    from probes.claiming import Question, claims
     from probes.closed_form import LDA, MassMean, Ridge, RidgeClassifier
     from probes.compatible import ProbeClassifier, ProbeRegressor
     from probes.contrast import contrast_consistent

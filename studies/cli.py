@@ -122,9 +122,9 @@ def plan(
 
 @app.command("list")
 def list_() -> None:
-    """Models, adapters and facts that can be named."""
+    """Models, adapters, facts, and the sets that probes are trained on."""
     from interp import sources
-    from interp.facts import fact_names
+    from interp.facts import attribute_sets, fact_names, truth_sets
 
     adapters = [n for n in sources.names() if sources.is_adapter(n)]
     models = [n for n in sources.names() if n not in adapters]
@@ -132,6 +132,8 @@ def list_() -> None:
         ("models", models),
         ("adapters (applied to --base)", adapters),
         ("facts", fact_names()),
+        ("truth sets", [str(card) for card in truth_sets().values()]),
+        ("attribute sets", [str(card) for card in attribute_sets().values()]),
     ):
         typer.echo(f"{title}:")
         for name in names:

@@ -5,8 +5,9 @@ from contextlib import contextmanager
 import pytest
 import tiny
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 
-from interp.activations import Activations, capture, collect
+from interp.activations import Activations, capture, collect, observed
 from interp.models import Model
 from interp.sites import Kind, Site, boundaries
 from interp.tasks import Examples
@@ -114,25 +115,33 @@ def test_no_logits_are_computed_and_the_next_forward_runs_through(family: str, t
 
 
 @pytest.mark.parametrize("width", [4, 12])
-def test_a_batch_holds_only_the_positions_asked_for(tiny_model, monkeypatch, width: int):
+def test_only_the_positions_asked_for_are_held(tiny_model, monkeypatch, width: int):
     model: Model = tiny_model("llama")
-    held: list[int] = []
+    shown: list[StorageWeakRef] = []
 
     @contextmanager
-    def weighed(*given):
-        with capture(*given) as seen:
-            yield seen
-            held.append(sum(value.untyped_storage().nbytes() for value in seen.values()))
+    def watched(model, sites, see):
+        def watching(site: Site, value: torch.Tensor) -> None:
+            shown.append(StorageWeakRef(value.untyped_storage()))
+            see(site, value)
 
-    monkeypatch.setattr("interp.activations.capture", weighed)
-    examples, sites = tiny.examples(tiny.token_rows(*[width] * 6)), boundaries(model.n_layers)
-    one_position = 2 * len(sites) * model.d_model * 4
-    collect(model, examples, sites, batch_size=2)
-    assert held == [one_position] * 3, "whatever the length of the prompts"
+        with observed(model, sites, watching):
+            yield
+
+    monkeypatch.setattr("interp.activations.observed", watched)
+    examples = tiny.examples(tiny.token_rows(*[width] * 6))
+    sites = [*boundaries(model.n_layers), Site(Kind.Z, 1, 0), Site(Kind.MLP_POST, 1)]
+
+    def held(**asked: str) -> int:
+        shown.clear()
+        found = collect(model, examples, sites, batch_size=2, **asked)
+        assert len(shown) == 3 * len(sites) and all(one.expired() for one in shown)
+        return sum(one.values.untyped_storage().nbytes() for one in found.values())
+
+    one_position = 6 * (4 * 32 + 8 + 64) * 4
+    assert held() == one_position, "whatever the length of the prompts"
     # Control: everything asked for is everything held.
-    held.clear()
-    collect(model, examples, sites, positions="all", batch_size=2)
-    assert held == [one_position * width] * 3
+    assert held(positions="all") == one_position * width
 
 
 def test_hooks_are_gone_afterwards_even_after_a_failure(tiny_model):

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from interp.fact_comparisons import number_word
 from interp.fact_sources import SOURCES, city_country
-from interp.fact_statements import exchange_blocks, number_word
+from interp.fact_statements import exchange_blocks
 from interp.fact_types import render, render_statement, shares_words
 from interp.facts import STATEMENT_NAMES, FactSet, fact_names, load_facts, truth_statements
 
