@@ -39,7 +39,7 @@ test: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real"
 
 test-all: $(VENV)/.test $(VENV)/.real
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --hypothesis-profile default
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -9,8 +9,13 @@ jaxtyping.install_import_hook(["interp", "probes", "patching", "studies"], "bear
 
 import pytest  # noqa: E402
 import tiny  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 from interp.models import Model, ModelPair, wrap  # noqa: E402
+
+# The same examples in every run of `make test`; `make test-all` draws new ones.
+settings.register_profile("repeatable", derandomize=True, print_blob=True)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")

@@ -144,6 +144,17 @@ def test_a_batch_of_folds_and_strengths_equals_one_fit_each(kind: str, classes: 
     assert cosine(weight[0].numpy(), weight[19].numpy()) < 0.999
 
 
+def test_features_that_are_all_constant_leave_the_shares_of_the_classes() -> None:
+    x = torch.full((60, 8), 3.0, dtype=torch.float64)
+    labels = torch.arange(60) % 3 // 2  # 40 zeros, 20 ones
+    for balanced, odds in ((True, 1.0), (False, 2.0)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            weight, bias = solve_logistic(x, labels[None], torch.tensor([0.1]), 2, balanced=balanced)
+        assert not weight.any()
+        assert torch.exp(bias[0, 0] - bias[0, 1]).item() == pytest.approx(odds, rel=1e-3)
+
+
 def test_unseen_rows_and_other_draws_change_nothing() -> None:
     x, y = dataset("random", 80, 30, 3, seed=0)
     values, labels = torch.from_numpy(x), torch.from_numpy(y)
