@@ -1,22 +1,25 @@
 """`python -m benchmarks.collect`: reading all layers' residuals against the bare forward.
 
-256 prompts of 12 tokens on SmolLM2-135M, in batches of 64, float32, the residual at the last position
-at every boundary 0..30. Every side runs the same batches without key/value cache and reads the
-unembedding at one position only (`logits_to_keep=1`):
+256 prompts of 12 tokens on SmolLM2-135M, in batches of 64, float32, without key/value cache, the
+residual at the last position at every boundary 0..30:
 
-    bare                  the transformers model, nothing recorded (its default attention, sdpa)
+    bare                  the transformers model without its unembedding, nothing recorded (sdpa, the
+                          default attention); like ours it computes no logits
     bare, eager           the same with the attention that TransformerLens needs to show patterns
+    bare, one logit row   the whole model with logits_to_keep=1
     output_hidden_states  bare, keeping the last position of every hidden state
-    TransformerLens       run_with_cache(names_filter) of the same 31 hooks, then the last position
-    nnsight               a trace that saves the last position of every block's output; in an
-                          environment of its own, where `benchmarks.peers` has made one
+    TransformerLens       run_with_cache(names_filter) of the same 31 hooks, logits_to_keep=1, then the
+                          last position
+    nnsight               a trace that saves the last position of every block's output,
+                          logits_to_keep=1; in an environment of its own, where `benchmarks.peers` has
+                          made one, compared with the bare model inside it, beside which it runs
     interp.collect        ours
 
-Runs alternate batch by batch, so that all sides meet the same load of the machine; the median seconds
-of a batch times the number of batches. nnsight is compared with the bare model inside it, beside
-which it runs. Memory is measured in a fresh process for each side: the largest resident size while it
-runs (sampled every 2 ms) minus that before its first forward. On Linux file-backed pages (code and
-mapped weights, which the kernel takes away and brings back as it likes) are left out.
+`ratio_to_bare_forward` is against the fastest of the three bare rows. Runs alternate batch by batch in
+rotating order, so that all sides meet the same load of the machine; the median seconds of a batch times
+the number of batches. Memory is measured in a fresh process for each side: the largest resident size
+while it runs (sampled every 2 ms) minus that before its first forward. On Linux file-backed pages (code
+and mapped weights, which the kernel takes away and brings back as it likes) are left out.
 """
 
 from __future__ import annotations
@@ -47,9 +50,10 @@ from interp.sources import load, smollm2_folder
 from interp.tasks import Examples
 
 PROMPTS, WIDTH, BATCH = 256, 12, 64
-OURS, BARE, EAGER, STATES = "interp.collect", "bare", "bare, eager", "output_hidden_states"
+OURS, STATES = "interp.collect", "output_hidden_states"
+BARE, EAGER, LOGITS = "bare", "bare, eager", "bare, one logit row"
 LENS, NNSIGHT, BESIDE = "TransformerLens", "nnsight", "bare, beside nnsight"
-SIDES = (OURS, BARE, EAGER, STATES, LENS)
+SIDES = (OURS, BARE, EAGER, LOGITS, STATES, LENS)
 #: A batch of token ids to what the side reads of it: [boundary, row, d], or nothing.
 Side = Callable[[Tensor], Tensor | None]
 
@@ -71,7 +75,7 @@ def main() -> None:
     seconds.update(nnsight(batches, given.repeats))
     memory = {name: weighed(name) for name in SIDES}
     result = 4 * shape[0] * PROMPTS * shape[2] / 2**20
-    fastest = min(seconds[BARE], seconds[EAGER])
+    fastest = min(seconds[name] for name in (BARE, EAGER, LOGITS))
     ratio = {name: one / fastest for name, one in seconds.items()}
     if NNSIGHT in seconds:
         ratio[NNSIGHT] = seconds[NNSIGHT] / seconds[BESIDE]
@@ -119,12 +123,15 @@ def transformers_model(attention: str) -> torch.nn.Module:
 
 def side(name: str) -> tuple[Side, torch.nn.Module]:
     """What one side does with a batch, and the module that holds its weights."""
-    if name in (BARE, EAGER, STATES):
+    if name in (BARE, EAGER, LOGITS, STATES):
         model = transformers_model("eager" if name == EAGER else "sdpa")
 
         def forward(tokens: Tensor) -> Tensor | None:
+            if name == LOGITS:
+                model(tokens, use_cache=False, logits_to_keep=1)
+                return None
             kept = name == STATES
-            out = model(tokens, use_cache=False, logits_to_keep=1, output_hidden_states=kept)
+            out = model.base_model(tokens, use_cache=False, output_hidden_states=kept)
             return torch.stack([h[:, -1] for h in out.hidden_states]) if kept else None
 
         return forward, model
@@ -161,10 +168,13 @@ def timed(
         run(batches[0])
     taken: dict[str, list[float]] = {name: [] for name in sides}
     difference = 0.0
+    order = list(sides)
     for _ in range(repeats):
         for batch in batches:
             found = {}
-            for name, run in sides.items():
+            order = [*order[1:], order[0]]
+            for name in order:
+                run = sides[name]
                 start = time.perf_counter()
                 found[name] = run(batch)
                 taken[name].append(time.perf_counter() - start)
