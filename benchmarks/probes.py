@@ -34,7 +34,7 @@ from probes.problems import group_folds, masked, splits_of
 LAYERS, EXAMPLES, FEATURES, FOLDS = 30, 1_000, 576, 5
 STRENGTHS = tuple(np.logspace(-4, 0, 8).tolist())
 SAME_OPTIMUM, DEFAULT = 5e-6, 1e-4
-Weights = np.ndarray  # layer, strength, fold, feature + intercept, in standardised features
+Weights = np.ndarray  # layer, strength, fold, feature + intercept
 
 
 def main() -> None:
@@ -63,6 +63,7 @@ def main() -> None:
             found[name] = run()
             times[name].append(time.perf_counter() - start)
     seconds = {name: statistics.median(t) for name, t in times.items()}
+    found["ours"] = standardised(found["ours"], values, fold)
     fits = len(values) * len(STRENGTHS) * FOLDS
     print(f"{given.model}, {fits} fits, {threads} threads, medians of {given.repeats}")
     reports = {name: measured(values, labels, fold, weights) for name, weights in found.items()}
@@ -130,13 +131,18 @@ def ours(values: torch.Tensor, labels: np.ndarray, fold: np.ndarray) -> Weights:
         whole = torch.cat([weight, bias[..., None]], 2)
         return (whole[:, 1] - whole[:, 0]).reshape(len(STRENGTHS), FOLDS, -1).numpy()
 
-    raw = np.stack(each(solve, values))
-    for layer, weights in zip(values, raw, strict=True):
+    return np.stack(each(solve, values))
+
+
+def standardised(raw: Weights, values: torch.Tensor, fold: np.ndarray) -> Weights:
+    """Ours are in raw coordinates: the same in those of scikit-learn's standardised features."""
+    out = raw.copy()
+    for layer, weights in zip(values, out, strict=True):
         for k, (train, _) in enumerate(splits_of(fold)):
             scaler = StandardScaler().fit(layer[train].double().numpy())
             weights[:, k, -1] += weights[:, k, :-1] @ scaler.mean_
             weights[:, k, :-1] *= scaler.scale_
-    return raw
+    return out
 
 
 def theirs(
