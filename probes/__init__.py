@@ -37,6 +37,7 @@ _WHERE = {
     "cross_validate_quantity": "probes.quantities",
     "description_length": "probes.describing",
     "explained": "probes.quantities",
+    "explained_beyond": "probes.quantities",
     "fit": "probes.linear",
     "fit_labels": "probes.quantities",
     "fit_quantity": "probes.quantities",
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
         QuantityProbe,
         cross_validate_quantity,
         explained,
+        explained_beyond,
         fit_labels,
         fit_quantity,
     )

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from sklearn.feature_extraction.text import CountVectorizer
 from torch import Tensor
 
 from interp.activations import Activations
@@ -82,17 +83,23 @@ def surface_features(
     mask: Bool[Tensor, "example position"],
     *,
     answers: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
 ) -> dict[str, Float[Tensor, "example feature"]]:
     """What a reader sees who looks at no meaning: one set of features per trivial reader.
 
     ``tokens``: `bag_of_tokens`. ``length``: number of tokens. ``frequency``: mean, largest and last of
     log(1 + token number); tokenisers number their merges from the most frequent on, so this stands in
     for how rare the words are, roughly and without a corpus. With `answers` also ``answer``: their
-    length in characters and in words. Give the whole mapping to `cross_validate`.
+    length in characters and in words. With `names` also ``letters``: counts of their one to three
+    letters in a row, beginnings and ends of words marked; this reader meets new names, tokens do not.
+    Give the whole mapping to `cross_validate`.
 
     Raises:
-        ValueError: if there is not one answer per example.
+        ValueError: if there is not one answer, or one name, per example.
     """
+    for what, given in (("answers", answers), ("names", names)):
+        if given is not None and len(given) != len(tokens):
+            raise ValueError(f"{what} must have one entry per example, {len(tokens)}; got {len(given)}")
     seen = mask.float().cpu()
     rarity = (1 + tokens.cpu().double()).log().float() * seen
     last = (seen * torch.arange(1, seen.shape[1] + 1)).argmax(1, keepdim=True)
@@ -103,12 +110,11 @@ def surface_features(
         "frequency": torch.stack([mean, rarity.amax(1), rarity.gather(1, last)[:, 0]], 1),
     }
     if answers is not None:
-        if len(answers) != len(tokens):
-            raise ValueError(
-                f"answers must have one entry per example, {len(tokens)}; got {len(answers)}"
-            )
         sizes = [(float(len(a)), float(len(a.split()))) for a in answers]
         out["answer"] = torch.tensor(sizes)
+    if names is not None:
+        counted = CountVectorizer(analyzer="char_wb", ngram_range=(1, 3)).fit_transform(names)
+        out["letters"] = torch.from_numpy(counted.toarray()).float()
     return out
 
 

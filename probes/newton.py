@@ -133,6 +133,11 @@ class Design:
         return basis, basis.T.contiguous(), energy
 
     @cached_property
+    def largest(self) -> Tensor:
+        """The largest eigenvalue of XᵀX; 0 where all features are constant."""
+        return torch.cat([self.spectrum[2][:-1].double(), self.features.new_zeros(1).double()]).amax()
+
+    @cached_property
     def turned(self) -> tuple[Tensor, Tensor, Tensor]:
         """The rows in the coordinates of the spectrum, [example, rank] and transposed, and penalty."""
         rows = self.rows @ self.spectrum[0]
@@ -216,9 +221,8 @@ def _newton(
         out = done | (length == 0)
         if inner is not exact:
             # Where rounding of the largest eigenvalue exceeds the penalty, the norm cannot be trusted.
-            largest = inner.spectrum[2][:-1].amax().double()
             out = out | blunt
-            done = done & (_curvature(problems, chance) * inner.noise * largest < 1)
+            done = done & (_curvature(problems, chance) * inner.noise * inner.largest < 1)
         if bool(out.any()) or turn == _NEWTON_STEPS:
             found[where[live]] = weight
             converged[live[done]] = True

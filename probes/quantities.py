@@ -15,14 +15,14 @@ from interp.activations import Activations
 from interp.directions import Direction
 from interp.evidence import Evidence
 from interp.sites import Site
-from interp.stats import group_bootstrap
 from probes.closed_form import Ridge
 from probes.controls import permute_over_groups
 from probes.estimators import Estimator
 from probes.linear import LinearProbe, fit
 from probes.parallel import each
 from probes.problems import Sites, group_folds, problem, splits_of
-from probes.summaries import PLACE
+from probes.summaries import PLACE, paired, resampled
+from probes.sweeping import Surface, readers
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,15 @@ def cross_validate_quantity(
     estimator: Ridge | None = None,
     folds: int = 5,
     draws: int = 3,
+    surface: Surface | None = None,
     attribute: str = "quantity",
     seed: int,
 ) -> Evidence:
     """Held-out predictions of a quantity at every site, over group-disjoint folds.
 
-    Method ``quantity``; condition ``probe``, or ``control_task`` for quantities permuted over groups
-    (`draws` of them); value the prediction and strength the number it is scored against, both in the
-    labels' unit. Read with `explained`.
+    Method ``quantity``; condition ``probe``, ``control_task`` for quantities permuted over groups
+    (`draws` of them), or ``surface`` and ``surface_NAME`` as in `cross_validate`; value the prediction
+    and strength the number it is scored against, both in the labels' unit. Read with `explained`.
 
     Raises:
         ValueError: on malformed activations, or fewer groups than folds.
@@ -91,24 +92,32 @@ def cross_validate_quantity(
     for k, (train, _) in enumerate(splits):
         drawn[:, k, train] = tasks[:, train]
 
-    def predicted(one: Activations) -> np.ndarray:
-        targets = torch.from_numpy(drawn.reshape(-1, len(truth))).to(one.values.device)
-        weight, bias = solver.solve_quantity(one.values, targets, known.groups)
-        scores = one.values.double() @ weight[:, 0].T + bias[:, 0]
+    def predicted(values: Tensor, drawn: np.ndarray) -> np.ndarray:
+        targets = torch.from_numpy(drawn.reshape(-1, len(truth))).to(values.device)
+        weight, bias = solver.solve_quantity(values, targets, known.groups)
+        scores = values.double() @ weight[:, 0].T + bias[:, 0]
         scores = scores.T.reshape(drawn.shape).cpu().numpy()
-        out = np.empty_like(tasks)
+        out = np.empty(drawn[:, 0].shape)
         for k, (_, test) in enumerate(splits):
             out[:, test] = scores[:, k, test]
         return out
 
+    trivial = {
+        condition: predicted(features, drawn[:1])[0]
+        for condition, features in readers(surface, len(truth)).items()
+    }
+    tried = [("probe", 0), *(("control_task", i) for i in range(draws))]
     names, parts = np.array(known.names, dtype=object)[known.groups], []
-    for one, guess in zip(known.sites, each(predicted, known.sites), strict=True):
-        for i, (task, values) in enumerate(zip(tasks, guess, strict=True)):
+    found = each(lambda one: predicted(one.values, drawn), known.sites)
+    for one, guess in zip(known.sites, found, strict=True):
+        rows = [(*key, *both) for key, *both in zip(tried, tasks, guess, strict=True)]
+        rows += [(condition, 0, truth, values) for condition, values in trivial.items()]
+        for condition, draw, task, values in rows:
             parts.append(
                 Evidence.build(
-                    values, method="quantity", condition="probe" if i == 0 else "control_task",
+                    values, method="quantity", condition=condition,
                     metric=attribute, unit="quantity", strength=task, example=np.arange(len(truth)),
-                    group=names, seed=max(i - 1, 0), model=one.model, kind=str(one.site.kind),
+                    group=names, seed=draw, model=one.model, kind=str(one.site.kind),
                     layer=one.site.layer, head=one.site.head, span=one.position,
                 )
             )  # fmt: skip
@@ -128,24 +137,53 @@ def explained(
     out = []
     for key, part in rows.groupby([*PLACE, "condition"], dropna=False, observed=True, sort=False):
         t, p = part["strength"].to_numpy(dtype=float), part["value"].to_numpy(dtype=float)
-        names, code = np.unique(part["group"].astype(str), return_inverse=True)
-        moments = np.stack([np.ones_like(t), t, p, t * t, p * p, t * p], 1)
-        sums = np.zeros((len(names), 6))
-        np.add.at(sums, code, moments)
-
-        def r_squared(numbers: np.ndarray, sums: np.ndarray = sums) -> np.ndarray:
-            n, st, _, stt, spp, stp = np.moveaxis(sums[numbers.astype(int)].sum(-2), -1, 0)
-            spread = stt - st**2 / n
-            return np.asarray(1 - (stt - 2 * stp + spp) / np.where(spread > 0, spread, np.nan))
-
-        numbers = np.arange(len(names))
-        got = group_bootstrap(
-            numbers.astype(float), numbers, statistic=r_squared, draws=draws, level=level, seed=seed
-        )
+        sums = _moments(part, np.unique(part["group"].astype(str)))
+        got = resampled(lambda at, sums=sums: _r_squared(sums[at]), len(sums), level, draws, seed)
         related = np.corrcoef(t, p)[0, 1] if p.std() > 0 else 0.0
         out.append([*key, got.estimate, got.low, got.high, related, got.n])
     columns = [*PLACE, "condition", "estimate", "low", "high", "correlation", "groups"]
     return pd.DataFrame(out, columns=pd.Index(columns))
+
+
+def explained_beyond(
+    evidence: Evidence,
+    *,
+    against: str = "surface",
+    level: float = 0.95,
+    draws: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """R² of the probe minus that of another condition, per place, paired by group.
+
+    Columns estimate, low, high, groups.
+
+    Raises:
+        ValueError: if the evidence holds no rows of that condition.
+    """
+    out = []
+    for key, probe, other in paired(evidence.where(method="quantity"), against):
+        names = np.unique(probe["group"].astype(str))
+        a, b = _moments(probe, names), _moments(other, names)
+        got = resampled(
+            lambda at, a=a, b=b: _r_squared(a[at]) - _r_squared(b[at]), len(names), level, draws, seed
+        )
+        out.append([*key, got.estimate, got.low, got.high, got.n])
+    return pd.DataFrame(out, columns=pd.Index([*PLACE, "estimate", "low", "high", "groups"]))
+
+
+def _moments(rows: pd.DataFrame, names: np.ndarray) -> Float[np.ndarray, "group 6"]:
+    """Per group: count and sums of t, p, t², p² and tp."""
+    t, p = rows["strength"].to_numpy(dtype=float), rows["value"].to_numpy(dtype=float)
+    sums = np.zeros((len(names), 6))
+    each_row = np.stack([np.ones_like(t), t, p, t * t, p * p, t * p], 1)
+    np.add.at(sums, np.searchsorted(names, rows["group"].astype(str).to_numpy(dtype=str)), each_row)
+    return sums
+
+
+def _r_squared(sums: Float[np.ndarray, "*draw group 6"]) -> np.ndarray:
+    n, st, _, stt, spp, stp = np.moveaxis(sums.sum(-2), -1, 0)
+    spread = stt - st**2 / n
+    return np.asarray(1 - (stt - 2 * stp + spp) / np.where(spread > 0, spread, np.nan))
 
 
 def fit_labels(

@@ -7,7 +7,7 @@ about one entity are not independent. Repeated draws of a control are pooled ins
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -46,32 +46,60 @@ def selectivity(
 ) -> pd.DataFrame:
     """Balanced accuracy of the probe minus that of a control, per place, paired by group.
 
-    `against` is control_task, shuffled, random_features or surface.
+    `against` is control_task, shuffled, random_features, surface or surface_NAME.
     Columns estimate, low, high, groups.
 
     Raises:
         ValueError: if the evidence holds no rows of that control.
     """
-    rows = _correctness(evidence)
-    controls = {
-        _hashable(key): part
-        for key, part in rows[rows["condition"] == against].groupby(
-            list(PLACE), dropna=False, observed=True
-        )
-    }
-    if not controls:
-        seen = sorted(rows["condition"].unique())
-        raise ValueError(f"no {against!r} rows to compare with, got {seen}; name it in controls")
     out = []
-    probe = rows[rows["condition"] == "probe"]
-    for key, part in probe.groupby(list(PLACE), dropna=False, observed=True, sort=False):
-        control = controls.get(_hashable(key))
-        if control is None:
-            continue
-        names = np.unique(part["group"])
-        got = _interval(_sums(part, names), _sums(control, names), level, draws, seed)
-        out.append([*_tuple(key), got.estimate, got.low, got.high, got.n])
+    for key, probe, control in paired(_correctness(evidence), against):
+        names = np.unique(probe["group"])
+        got = _interval(_sums(probe, names), _sums(control, names), level, draws, seed)
+        out.append([*key, got.estimate, got.low, got.high, got.n])
     return pd.DataFrame(out, columns=pd.Index([*PLACE, "estimate", "low", "high", "groups"]))
+
+
+def paired(
+    rows: pd.DataFrame, against: str
+) -> list[tuple[Sequence[object], pd.DataFrame, pd.DataFrame]]:
+    """Each place's key with its rows of the probe and of another condition, where it has both.
+
+    Raises:
+        ValueError: if there are no rows of that condition.
+    """
+    probe, control = _places(rows, "probe"), _places(rows, against)
+    if not control:
+        seen = sorted(rows["condition"].astype(str).unique())
+        raise ValueError(f"no {against!r} rows to compare with, got {seen}; name it in controls")
+    return [(key, part, control[same][1]) for same, (key, part) in probe.items() if same in control]
+
+
+def resampled(
+    statistic: Callable[[np.ndarray], np.ndarray], n: int, level: float, draws: int, seed: int
+) -> Interval:
+    """Interval of a statistic of group numbers 0..n − 1; all counts of a group move together."""
+    numbers = np.arange(n)
+    return group_bootstrap(
+        numbers.astype(float),
+        numbers,
+        statistic=lambda drawn: statistic(np.asarray(drawn).astype(int)),
+        draws=draws,
+        level=level,
+        seed=seed,
+    )
+
+
+def _places(
+    rows: pd.DataFrame, condition: str
+) -> dict[tuple[str, ...], tuple[Sequence[object], pd.DataFrame]]:
+    """The rows of a condition by place: keys as text, which compare equal although they hold nulls."""
+    chosen = rows[rows["condition"].astype(str) == condition]
+    out = {}
+    for key, part in chosen.groupby(list(PLACE), dropna=False, observed=True, sort=False):
+        places = _tuple(key)
+        out[tuple(str(one) if pd.notna(one) else "" for one in places)] = (places, part)  # type: ignore[arg-type]
+    return out
 
 
 def _correctness(evidence: Evidence) -> pd.DataFrame:
@@ -102,23 +130,12 @@ def _balanced(sums: np.ndarray) -> np.ndarray:
 def _interval(
     sums: np.ndarray, against: np.ndarray | None, level: float, draws: int, seed: int
 ) -> Interval:
-    """Groups are resampled by their number, so that every count of a group moves with it."""
+    def gap(at: np.ndarray) -> np.ndarray:
+        own = _balanced(sums[at])
+        return own if against is None else np.asarray(own - _balanced(against[at]))
 
-    def statistic(numbers: np.ndarray) -> np.ndarray:
-        at = np.asarray(numbers).astype(int)
-        gap = _balanced(sums[at])
-        return gap if against is None else np.asarray(gap - _balanced(against[at]))
-
-    numbers = np.arange(len(sums))
-    return group_bootstrap(
-        numbers.astype(float), numbers, statistic=statistic, draws=draws, level=level, seed=seed
-    )
+    return resampled(gap, len(sums), level, draws, seed)
 
 
 def _tuple(key: object) -> Sequence[object]:
     return key if isinstance(key, tuple) else (key,)
-
-
-def _hashable(key: object) -> tuple[str, ...]:
-    """A key that compares equal to itself although it may hold nulls."""
-    return tuple(str(part) if pd.notna(part) else "" for part in _tuple(key))  # type: ignore[arg-type]

@@ -142,13 +142,8 @@ def _measure(
     unknown = sorted(set(controls) - set(CONTROLS))
     if unknown:
         raise ValueError(f"controls must be among {list(CONTROLS)}, got {unknown}")
-    trivial = {"surface": surface} if isinstance(surface, Tensor) else dict(surface or {})
-    for name, features in trivial.items():
-        if len(features) != len(known.labels):
-            raise ValueError(
-                f"{name} must have one row per example, {len(known.labels)}; got {len(features)}"
-            )
-    tokens = trivial.get("surface", trivial.get("tokens"))
+    trivial = readers(surface, len(known.labels))
+    tokens = trivial.get("surface", trivial.get("surface_tokens"))
     generator = np.random.default_rng(seed)
     labels, groups = known.labels, known.groups
     real = np.stack([masked(labels, train) for train, _ in splits])
@@ -176,10 +171,7 @@ def _measure(
         return guesses(values, trained), [guesses(noise, real[None])[0] for noise in noises]
 
     rows = Rows(known, attribute)
-    read = {
-        name if name == "surface" else f"surface_{name}": guesses(features, real[None])[0]
-        for name, features in trivial.items()
-    }
+    read = {name: guesses(features, real[None])[0] for name, features in trivial.items()}
     for one, (guess, noise) in zip(known.sites, each(measured, range(len(known.sites))), strict=True):
         for (condition, draw, target, _), got in zip(tasks, guess, strict=True):
             rows.add(splits, got, target, one, condition, draw)
@@ -189,6 +181,24 @@ def _measure(
             rows.add(splits, got, labels, one, name, 0)
     notes = {"seed": seed, "estimator": solver.name, "folds": len(splits), "draws": draws}
     return rows.evidence({f"probe.{attribute}": notes, f"classes.{attribute}": list(known.classes)})
+
+
+def readers(surface: Surface | None, n: int) -> dict[str, Tensor]:
+    """Features of trivial readers by condition: ``surface``, or ``surface_NAME`` of several.
+
+    Raises:
+        ValueError: if a reader has another number of rows than n.
+    """
+    if surface is None:
+        return {}
+    if isinstance(surface, Tensor):
+        out = {"surface": surface}
+    else:
+        out = {f"surface_{name}": features for name, features in surface.items()}
+    for name, features in out.items():
+        if len(features) != n:
+            raise ValueError(f"{name} must have one row per example, {n}; got {len(features)}")
+    return out
 
 
 class Rows:

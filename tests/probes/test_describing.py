@@ -97,3 +97,18 @@ def test_trivial_readers_are_compared_by_name() -> None:
     assert gap < -0.3  # the trivial reader wins
     with pytest.raises(ValueError, match="answers must have one entry per example, 160; got 2"):
         probes.surface_features(tokens, mask, answers=["a", "b"])
+
+
+def test_letters_of_names_read_what_is_spelled_in_them_on_unseen_names() -> None:
+    generator = np.random.default_rng(0)
+    labels = torch.arange(160) % 2
+    ends = ("ium", "on")
+    names = ["".join(generator.choice(list("abcdefg"), 5)) + ends[k] for k in labels.tolist()]
+    tokens = torch.arange(160)[:, None]  # every name a token of its own
+    features = probes.surface_features(tokens, tokens >= 0, names=names)
+    at = Activations(SITE, torch.randn(160, 8), tuple(f"g{i}" for i in range(160)), labels)
+    table = probes.accuracy(probes.cross_validate(at, surface=features, seed=0), draws=50)
+    read = table.set_index("condition")["estimate"]
+    assert read["surface_letters"] == 1.0 and read["surface_tokens"] < 0.65
+    with pytest.raises(ValueError, match="names must have one entry per example, 160; got 1"):
+        probes.surface_features(tokens, tokens >= 0, names=["a"])

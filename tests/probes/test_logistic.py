@@ -144,8 +144,9 @@ def test_a_batch_of_folds_and_strengths_equals_one_fit_each(kind: str, classes: 
     assert cosine(weight[0].numpy(), weight[19].numpy()) < 0.999
 
 
-def test_features_that_are_all_constant_leave_the_shares_of_the_classes() -> None:
-    x = torch.full((60, 8), 3.0, dtype=torch.float64)
+@pytest.mark.parametrize("d", [1, 8, 100])
+def test_features_that_are_all_constant_leave_the_shares_of_the_classes(d: int) -> None:
+    x = torch.full((60, d), 3.0, dtype=torch.float64)
     labels = torch.arange(60) % 3 // 2  # 40 zeros, 20 ones
     for balanced, odds in ((True, 1.0), (False, 2.0)):
         with warnings.catch_warnings():

@@ -9,7 +9,13 @@ import probes
 from interp.activations import Activations
 from interp.sites import Kind, Site
 from probes.closed_form import Ridge
-from probes.quantities import cross_validate_quantity, explained, fit_labels, fit_quantity
+from probes.quantities import (
+    cross_validate_quantity,
+    explained,
+    explained_beyond,
+    fit_labels,
+    fit_quantity,
+)
 
 SITE = Site(Kind.RESID_PRE, 2)
 
@@ -37,6 +43,25 @@ def test_a_planted_number_is_predicted_and_its_direction_found() -> None:
     by_hand = r2_score(rows["strength"].to_numpy(dtype=float), rows["value"])
     assert table.loc["probe", "estimate"] == pytest.approx(by_hand, abs=1e-4)
     assert table.loc["probe", "groups"] == 200
+
+
+def test_trivial_readers_of_a_number_are_compared_by_name() -> None:
+    at, _ = population()
+    assert at.labels is not None
+    noise = torch.randn(len(at), 1, generator=torch.Generator().manual_seed(1))
+    surface = {"answer": at.labels[:, None] + 0.1 * noise, "length": noise}
+    ridge = Ridge(alpha=1.0)
+    evidence = cross_validate_quantity(at, estimator=ridge, draws=1, surface=surface, seed=0)
+    table = explained(evidence, draws=200).set_index("condition")["estimate"]
+    assert table["surface_answer"] > 0.98 and abs(table["surface_length"]) < 0.05
+    for against, won in (("surface_length", True), ("surface_answer", False)):
+        gap = explained_beyond(evidence, against=against, draws=200).iloc[0]
+        assert gap["estimate"] == pytest.approx(table["probe"] - table[against], abs=1e-9)
+        assert (gap["low"] > 0) == won and (gap["high"] < 0) != won
+    with pytest.raises(ValueError, match="no 'surface' rows to compare with"):
+        explained_beyond(evidence)
+    with pytest.raises(ValueError, match="surface_a must have one row per example, 400; got 3"):
+        cross_validate_quantity(at, surface={"a": noise[:3]}, seed=0)
 
 
 def test_a_number_remembered_per_entity_does_not_count() -> None:
