@@ -1,6 +1,6 @@
 """House style of the figures: colours, sizes, escaping and the few shapes they are made of.
 
-Package-private partner of `interp.figures`; nothing here computes a number.
+Package-private partner of `interp.figures` and `interp.probe_figures`; nothing here computes a number.
 """
 
 from __future__ import annotations
@@ -27,6 +27,13 @@ DIVERGING = [
     [0.75, "#EE9158"],
     [1.0, "#A63C00"],
 ]
+
+#: Words for the positions that spans name.
+PLACES = {
+    "last": "last token", "subject_last": "subject's last token", "subject": "subject tokens",
+    "all": "all positions",
+}  # fmt: skip
+BOUNDARY = "boundary (before block k)"
 
 #: Widths of one and of two columns of a paper, 85 and 178 mm, in CSS pixels (96 per inch).
 SINGLE, DOUBLE = 321, 673
@@ -244,6 +251,33 @@ def labelled(axis: Mapping[int, str] | Sequence[str], *, most: int = 60) -> dict
     step = max(1, math.ceil(len(labels) / most))
     ticks = list(range(0, len(labels), step))
     return {"tickmode": "array", "tickvals": ticks, "ticktext": [plain(labels[i]) for i in ticks]}
+
+
+def place(span: object) -> str:
+    """A position in words."""
+    return PLACES.get(str(span), str(span))
+
+
+def kind_of(kind: object) -> str:
+    """A site's kind in brackets; nothing for the residual stream."""
+    return "" if str(kind) in ("resid_pre", "<NA>", "nan", "") else f" ({kind})"
+
+
+def order(column: pd.Series) -> list[str]:
+    """The values of a column, the usual ones in their usual order."""
+    known = ["base", "tuned", "all", "subject", "subject_last", "last"]
+    found = list(dict.fromkeys(str(v) for v in column.dropna()))
+    return sorted(found, key=lambda v: known.index(v) if v in known else len(known))
+
+
+def pairs_of(table: pd.DataFrame, first: str, second: str) -> list[tuple[str, str]]:
+    """The pairs of values of two columns, in order of appearance."""
+    return list(dict.fromkeys(zip(table[first].astype(str), table[second].astype(str), strict=True)))
+
+
+def room(labels: Sequence[str]) -> int:
+    """Pixels that the longest label needs beside an axis."""
+    return 16 + int(5.6 * max((len(label) for label in labels), default=0))
 
 
 def figure_json(figure: go.Figure) -> str:

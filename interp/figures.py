@@ -2,7 +2,8 @@
 
 The tables come from `interp.summaries` (columns are named in each docstring), so a figure's data can
 be written beside it as it stands. Shaded bands are the intervals in the columns `low` and `high`.
-`interp.figures` and its style sheet `interp.figure_style` are the only modules that import plotly.
+`interp.figures`, `interp.probe_figures` and their style sheet `interp.figure_style` are the only
+modules that import plotly.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import plotly.graph_objects as go
 from interp.figure_style import (
     BLACK,
     BLUE,
+    BOUNDARY,
     DOUBLE,
     GREEN,
     GREY,
@@ -30,9 +32,12 @@ from interp.figure_style import (
     labelled,
     mark,
     numbers,
+    order,
     panels,
+    place,
     plain,
     plotly_javascript,
+    room,
     rule,
     shorten,
     visible,
@@ -40,31 +45,10 @@ from interp.figure_style import (
 
 __all__ = [
     "claim_dots", "cross_patch_curves", "figure_json", "handover_curves", "handover_heatmap",
-    "patch_heatmap", "plotly_javascript", "probe_curves", "responsibility_bars",
-    "shared_shift_curves", "stitch_curves", "transfer_curves",
+    "patch_heatmap", "plotly_javascript", "responsibility_bars", "shared_shift_curves",
+    "stitch_curves",
 ]  # fmt: skip
 
-#: Words for the positions that spans name.
-PLACES = {
-    "last": "last token", "subject_last": "subject's last token", "subject": "subject tokens",
-    "all": "all positions",
-}  # fmt: skip
-
-_PROBES = {
-    "probe": ("probe", None, "solid"),
-    "shuffled": ("shuffled labels", GREY, "dot"),
-    "control_task": ("control task", ORANGE, "dash"),
-    "random_features": ("random features", GREEN, "dashdot"),
-    "surface": ("surface baseline", BLACK, "longdash"),
-}
-_TRANSFER = {
-    "frozen": ("base probe, frozen", BLUE, "solid"),
-    "mean_shifted": ("base probe, mean-shifted", GREEN, "dash"),
-    "refit": ("refit on tuned", VERMILLION, "solid"),
-    "cosine": ("cosine, base and tuned direction", PURPLE, "solid"),
-    "cosine_control": ("cosine, control-task directions", ORANGE, "dash"),
-    "cosine_random": ("cosine, random directions", GREY, "dot"),
-}
 _SHIFTS = {
     "sufficiency": ("sufficiency (predicted shift)", BLUE, "solid"),
     "sufficiency_mean": ("sufficiency (mean shift)", SKY, "dash"),
@@ -76,72 +60,6 @@ _GRADES = {
     "supported": BLUE, "decodable-inert": ORANGE, "causal-uncharacterised": PURPLE,
     "null": GREY, "undetermined": BLACK,
 }  # fmt: skip
-_BOUNDARY = "boundary (before block k)"
-
-
-def probe_curves(table: pd.DataFrame, *, attribute: str) -> go.Figure:
-    """Held-out probe accuracy by layer, one column per model and one row per position.
-
-    `table`: kind, span, model, condition, layer, estimate, low, high.
-    """
-    models = [m for m in ("base", "tuned") if m in set(table["model"])]
-    rows = _pairs(table, "kind", "span")
-    names = [_PROBES[c][0] for c in _PROBES if c in set(table["condition"])]
-    figure = panels(
-        [[f"{model}, {_place(span)}{_kind(kind)}" for model in models] for kind, span in rows],
-        title=f"What probes read: {attribute}", x=_BOUNDARY, y=["balanced accuracy"] * len(rows),
-        entries=names, row_height=150, width=DOUBLE if len(models) > 1 else SINGLE,
-    )  # fmt: skip
-    shown: set[str] = set()
-    for i, (kind, span) in enumerate(rows, start=1):
-        for j, model in enumerate(models, start=1):
-            part = table[(table["kind"] == kind) & (table["span"] == span)]
-            part = part[part["model"] == model]
-            for condition, (name, colour, dash) in reversed(_PROBES.items()):
-                line = part[part["condition"] == condition]
-                if line.empty:
-                    continue
-                own = colour or (BLUE if model == "base" else VERMILLION)
-                curve(figure, line, name=name, colour=own, dash=dash, at=(i, j),
-                      width=2.2 if condition == "probe" else 1.4, legend=name not in shown,
-                      shade=0.2 if condition == "probe" else 0.1)  # fmt: skip
-                shown.add(name)
-    figure.update_yaxes(range=[-0.02, 1.04])
-    figure.update_layout(legend_traceorder="reversed")
-    return figure
-
-
-def transfer_curves(table: pd.DataFrame, *, attribute: str) -> go.Figure:
-    """A base probe read on the tuned model: accuracies above, cosines below, by layer.
-
-    `table`: span, condition, layer, estimate, low, high.
-    """
-    spans = _order(table["span"])
-    accuracy = ("frozen", "mean_shifted", "refit")
-    cosine = tuple(c for c in _TRANSFER if c not in accuracy)
-    has_cosine = bool(set(table["condition"]) & set(cosine))
-    blocks = [accuracy, cosine] if has_cosine else [accuracy]
-    titles = [[_place(s) for s in spans]] + [[""] * len(spans)] * (len(blocks) - 1)
-    names = [_TRANSFER[c][0] for c in _TRANSFER if c in set(table["condition"])]
-    figure = panels(
-        titles, title=f"Probe transfer, base to tuned: {attribute}",
-        x=_BOUNDARY, y=["balanced accuracy", "cosine"][: len(blocks)], entries=names, row_height=150,
-    )  # fmt: skip
-    for i, conditions in enumerate(blocks, start=1):
-        for j, span in enumerate(spans, start=1):
-            for condition in conditions:
-                line = table[(table["span"] == span) & (table["condition"] == condition)]
-                name, colour, dash = _TRANSFER[condition]
-                if len(line):
-                    curve(figure, line, name=name, colour=colour, dash=dash, at=(i, j), legend=j == 1)
-    figure.update_yaxes(range=[-0.02, 1.04], row=1)
-    if has_cosine:
-        figure.update_yaxes(range=[-1.04, 1.04], row=2)
-        for j in range(1, len(spans) + 1):
-            rule(figure, y=0.0, at=(2, j))
-    if len(blocks) > 1:
-        figure.update_xaxes(title_text="", row=1)
-    return figure
 
 
 def handover_curves(table: pd.DataFrame, *, handover: int | float | None) -> go.Figure:
@@ -150,16 +68,16 @@ def handover_curves(table: pd.DataFrame, *, handover: int | float | None) -> go.
     `table`: span, layer, estimate, low, high (0 corrupted, 1 clean).
     """
     styles = {"last": (VERMILLION, "solid"), "subject": (BLUE, "solid")}
-    spans = _order(table["span"])
+    spans = order(table["span"])
     figure = panels(
-        [[""]], title="Handover from subject to last token", x=_BOUNDARY, y=["recovery"],
-        entries=[_place(s) for s in spans], width=SINGLE, row_height=190,
+        [[""]], title="Handover from subject to last token", x=BOUNDARY, y=["recovery"],
+        entries=[place(s) for s in spans], width=SINGLE, row_height=190,
     )  # fmt: skip
     for value, dash in ((0.0, "solid"), (0.5, "dot"), (1.0, "solid")):
         rule(figure, y=value, dash=dash)
     for span in spans:
         colour, dash = styles.get(span, (GREEN, "dash"))
-        curve(figure, table[table["span"] == span], name=_place(span), colour=colour, dash=dash)
+        curve(figure, table[table["span"] == span], name=place(span), colour=colour, dash=dash)
     mark(figure, handover, "κ")
     return figure
 
@@ -169,9 +87,9 @@ def handover_heatmap(table: pd.DataFrame, *, handover: int | float | None) -> go
 
     `table`: span, pair, layer, value; pairs are drawn in the order in which they come.
     """
-    spans, pairs = _order(table["span"]), list(dict.fromkeys(table["pair"]))
+    spans, pairs = order(table["span"]), list(dict.fromkeys(table["pair"]))
     figure = panels(
-        [[_place(s) for s in spans]], title="Handover, pair by pair", x=_BOUNDARY, y=[""],
+        [[place(s) for s in spans]], title="Handover, pair by pair", x=BOUNDARY, y=[""],
         row_height=max(120, min(520, 11 * len(pairs))),
     )  # fmt: skip
     for j, span in enumerate(spans, start=1):
@@ -186,7 +104,7 @@ def handover_heatmap(table: pd.DataFrame, *, handover: int | float | None) -> go
     labels = [shorten(p, 26) for p in pairs]
     figure.update_yaxes({**labelled(labels, most=48), "tickfont": {"size": 9}}, row=1, col=1)
     figure.update_yaxes(autorange="reversed")
-    figure.update_layout(margin_l=_room(labels), margin_r=58)
+    figure.update_layout(margin_l=room(labels), margin_r=58)
     return figure
 
 
@@ -211,7 +129,7 @@ def patch_heatmap(table: pd.DataFrame, *, pair: str) -> go.Figure:
     short = [shorten(label, 30) for label in labels]
     figure.update_xaxes(labelled([str(k) for k in grid.columns], most=18))
     figure.update_yaxes({**labelled(short), "autorange": "reversed"})
-    figure.update_layout(margin_l=_room(short) + 14, margin_r=58)
+    figure.update_layout(margin_l=room(short) + 14, margin_r=58)
     figure.update_yaxes(title_standoff=8)
     return figure
 
@@ -228,7 +146,7 @@ def stitch_curves(
         "U": ("U: base below, tuned above", VERMILLION), "V": ("V: tuned below, base above", BLUE),
     }  # fmt: skip
     figure = panels(
-        [titles], title="Stitching base and tuned", x=_BOUNDARY, y=["contrast (logits)"],
+        [titles], title="Stitching base and tuned", x=BOUNDARY, y=["contrast (logits)"],
         entries=[*(n for n, _ in series.values()), "base alone", "tuned alone"],
         shared_y=False, row_height=200, width=DOUBLE if len(titles) > 1 else SINGLE,
     )  # fmt: skip
@@ -304,7 +222,7 @@ def shared_shift_curves(
     """
     conditions = [c for c in _SHIFTS if c in set(table["condition"])]
     figure = panels(
-        [[""]], title="Shared shift", x=_BOUNDARY, y=["share of groups"], row_height=200,
+        [[""]], title="Shared shift", x=BOUNDARY, y=["share of groups"], row_height=200,
         entries=[_SHIFTS[c][0] for c in conditions],
     )  # fmt: skip
     for value in (low, high):
@@ -325,12 +243,12 @@ def cross_patch_curves(table: pd.DataFrame, *, handover: int | float | None) -> 
     `table`: model (the one that runs), span, layer, estimate, low, high; 0 is the running model's own
     contrast and 1 the other's.
     """
-    spans, models = _order(table["span"]), _order(table["model"])
+    spans, models = order(table["span"]), order(table["model"])
     colours = {"all": BLACK, "last": VERMILLION, "subject": BLUE}
     titles = {"base": "tuned state into base", "tuned": "base state into tuned"}
     figure = panels(
-        [[titles.get(m, m) for m in models]], title="Cross-model patching by position", x=_BOUNDARY,
-        y=["share of the change"], entries=[_place(s) for s in spans],
+        [[titles.get(m, m) for m in models]], title="Cross-model patching by position", x=BOUNDARY,
+        y=["share of the change"], entries=[place(s) for s in spans],
         width=DOUBLE if len(models) > 1 else SINGLE, row_height=180,
     )  # fmt: skip
     for j, model in enumerate(models, start=1):
@@ -339,7 +257,7 @@ def cross_patch_curves(table: pd.DataFrame, *, handover: int | float | None) -> 
         for span in spans:
             line = table[(table["model"] == model) & (table["span"] == span)]
             if len(line):
-                curve(figure, line, name=_place(span), colour=colours.get(span, GREEN), at=(1, j),
+                curve(figure, line, name=place(span), colour=colours.get(span, GREEN), at=(1, j),
                       legend=j == 1)  # fmt: skip
     mark(figure, handover, "κ")
     return figure
@@ -388,27 +306,5 @@ def claim_dots(table: pd.DataFrame, *, margin: float) -> go.Figure:
     figure.update_yaxes({**labelled(labels), "range": [len(labels) - 0.4, -0.6]})
     figure.update_yaxes(showticklabels=False, row=1, col=2)
     figure.update_xaxes(title_text="share of clean − corrupted", row=1, col=2)
-    figure.update_layout(margin_l=_room(labels))
+    figure.update_layout(margin_l=room(labels))
     return figure
-
-
-def _place(span: object) -> str:
-    return PLACES.get(str(span), str(span))
-
-
-def _kind(kind: object) -> str:
-    return "" if str(kind) in ("resid_pre", "<NA>", "nan", "") else f" ({kind})"
-
-
-def _order(column: pd.Series) -> list[str]:
-    known = ["base", "tuned", "all", "subject", "subject_last", "last"]
-    found = list(dict.fromkeys(str(v) for v in column.dropna()))
-    return sorted(found, key=lambda v: known.index(v) if v in known else len(known))
-
-
-def _pairs(table: pd.DataFrame, first: str, second: str) -> list[tuple[str, str]]:
-    return list(dict.fromkeys(zip(table[first].astype(str), table[second].astype(str), strict=True)))
-
-
-def _room(labels: Sequence[str]) -> int:
-    return 16 + int(5.6 * max((len(label) for label in labels), default=0))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from interp import figures, summaries
+from interp import figure_style, figures, probe_figures, summaries
 from interp.evidence import Evidence
 from interp.outcomes import Outcomes
 from interp.thresholds import Thresholds
@@ -123,8 +123,8 @@ def gallery(
         one = grid[grid["example"] == example]
         add("patch", USED, one, figures.patch_heatmap, str(example), pair=str(one["pair"].iloc[0]))
     for kind, table, draw in (
-        ("probes", summaries.probe_curves(evidence, seed=seed), figures.probe_curves),
-        ("transfer", summaries.transfer_curves(evidence, seed=seed), figures.transfer_curves),
+        ("probes", summaries.probe_curves(evidence, seed=seed), probe_figures.probe_curves),
+        ("transfer", summaries.transfer_curves(evidence, seed=seed), probe_figures.transfer_curves),
     ):
         for attribute in dict.fromkeys(table["metric"]):
             rows = table[table["metric"] == attribute]
@@ -160,7 +160,7 @@ def claims(verdict: Mapping[str, Any]) -> pd.DataFrame:
     """
     rows = []
     for claim in verdict.get("claims") or []:
-        place = figures.PLACES.get(str(claim["position"]), str(claim["position"]))
+        place = figure_style.place(claim["position"])
         row: dict[str, Any] = {"claim": f"{claim['attribute']} · {claim['site']} · {place}"}
         row |= {"grade": claim["grade"], "p_adjusted": claim["p_adjusted"]}
         cells = {"selectivity": claim["selectivity"], "effect": claim["effect"],

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -113,7 +114,7 @@ def surface_features(
         sizes = [(float(len(a)), float(len(a.split()))) for a in answers]
         out["answer"] = torch.tensor(sizes)
     if names is not None:
-        counted = CountVectorizer(analyzer="char_wb", ngram_range=(1, 3)).fit_transform(names)
+        counted: Any = CountVectorizer(analyzer="char_wb", ngram_range=(1, 3)).fit_transform(names)
         out["letters"] = torch.from_numpy(counted.toarray()).float()
     return out
 

@@ -21,14 +21,17 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 import probes
 from interp.activations import Activations, collect
 from interp.evidence import Evidence
+from interp.export import write_svg
 from interp.facts import attribute_sets, entity_attributes, truth_statements
 from interp.models import Model, load_model
+from interp.probe_figures import generalisation_heatmap
 from interp.sites import Kind, boundaries, boundary
 from interp.tasks import Examples
 from probes.claiming import statement_examples
@@ -80,7 +83,7 @@ class Knowing:
         return "\n\n".join(parts)
 
     def save(self, folder: Path) -> None:
-        """The tables as CSV and the evidence as parquet.
+        """The tables as CSV, the evidence, and the matrix as a figure (SVG where a Chrome is found).
 
         Raises:
             FileExistsError: if the folder exists.
@@ -89,6 +92,13 @@ class Knowing:
         for name in ("truth", "matrix", "attributes", "sincerity"):
             getattr(self, name).to_csv(folder / f"{name}.csv", index=False)
         self.evidence.save(folder)
+        drawn = {
+            f"generalisation_{condition}": generalisation_heatmap(self.matrix, condition=condition)
+            for condition in ("probe", "recentred")
+        }
+        for name, figure in drawn.items():
+            figure.write_html(folder / f"{name}.html")
+        write_svg(drawn, folder)
 
 
 def know(
@@ -160,7 +170,7 @@ def _attribute(
         )
         score, beyond = probes.accuracy, probes.selectivity
     table = score(rows).set_index("condition")
-    best = max((f"surface_{one}" for one in trivial), key=lambda one: table.loc[one, "estimate"])
+    best = str(table.loc[[f"surface_{one}" for one in trivial], "estimate"].idxmax())
     gain = beyond(rows, against=best).iloc[0]
     columns = ("estimate", "low", "high")
     return {
@@ -224,9 +234,9 @@ def _sincerity(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _interval(row: Mapping[object, object]) -> str:
-    low, high = (f"{100 * float(str(row[end])):.0f}" for end in ("low", "high"))
-    return f"{100 * float(str(row['estimate'])):.0f} [{low},{high}]"
+def _interval(row: Mapping[Any, Any]) -> str:
+    low, high = (f"{100 * row[end]:.0f}" for end in ("low", "high"))
+    return f"{100 * row['estimate']:.0f} [{low},{high}]"
 
 
 def main() -> None:

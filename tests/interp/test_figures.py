@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from verdict_cases import fake_case
 
-from interp import figures, summaries
+from interp import figures, probe_figures, summaries
 from interp.evidence import Evidence
 from interp.figure_style import plain, visible
 from interp.outcomes import Outcomes
@@ -51,16 +51,16 @@ def test_curves_carry_the_table_and_its_intervals():
 
 def test_every_row_of_every_curve_figure_is_drawn_once():
     probes = curves(
-        kind=["resid_pre"] * 3, span=["last"] * 3, model=["base", "base", "tuned"],
-        condition=["probe", "shuffled", "probe"],
+        kind=["resid_pre"] * 4, span=["last"] * 4, model=["base", "base", "base", "tuned"],
+        condition=["probe", "shuffled", "surface_letters", "probe"],
     )  # fmt: skip
-    transfer = curves(span=["last"] * 2, condition=["frozen", "cosine"])
+    transfer = curves(span=["last"] * 3, condition=["frozen", "aligned", "cosine"])
     handover = curves(span=["last", "subject"])
     stitch = curves(panel=["output", "output"], series=["U", "V"])
     crossed = curves(model=["base", "tuned"], span=["all", "last"])
     made = [
-        (probes, figures.probe_curves(probes, attribute="truth")),
-        (transfer, figures.transfer_curves(transfer, attribute="truth")),
+        (probes, probe_figures.probe_curves(probes, attribute="truth")),
+        (transfer, probe_figures.transfer_curves(transfer, attribute="truth")),
         (handover, figures.handover_curves(handover, handover=1)),
         (stitch, figures.stitch_curves(stitch, cut=1, handover=None)),
         (crossed, figures.cross_patch_curves(crossed, handover=1)),
@@ -69,6 +69,25 @@ def test_every_row_of_every_curve_figure_is_drawn_once():
         values = np.sort(np.concatenate(drawn(figure)))
         np.testing.assert_array_equal(values, np.sort(table["estimate"]))
         assert figure.layout.width in (321, 673)
+
+
+def test_the_generalisation_map_has_a_cell_for_every_pair_and_chance_at_its_centre():
+    names = ["cities", "neg_cities", "capitals"]
+    estimate = np.array([[0.9, 0.3, 0.6], [0.2, 0.9, 0.4], [0.8, 0.3, 0.8]])
+    rows = [
+        {"train": train, "test": test, "condition": condition, "estimate": estimate[i, j] - shift,
+         "low": 0.1, "high": 0.95}
+        for condition, shift in (("probe", 0.0), ("recentred", 0.1))
+        for i, train in enumerate(names)
+        for j, test in enumerate(names)
+    ]  # fmt: skip
+    for condition, shift in (("probe", 0.0), ("recentred", 0.1)):
+        figure = probe_figures.generalisation_heatmap(pd.DataFrame(rows), condition=condition)
+        (cells,) = figure.data
+        np.testing.assert_allclose(np.array(cells.z, dtype=float), estimate - shift - 0.5)
+        assert (cells.zmid, cells.zmin, cells.zmax) == (0, -0.5, 0.5)
+        assert figure.layout.annotations[1].text == f"{100 * (0.3 - shift):.0f}"
+        assert list(figure.layout.yaxis.ticktext) == names
 
 
 def test_responsibility_bars_carry_shares_and_bounds():
