@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from probes.newton import Problems, minimise
+from probes.batches import Problems
+from probes.newton import minimise
 from probes.problems import Solution
 
 #: A feature whose spread is below this share of its size, or of the largest spread, is constant.

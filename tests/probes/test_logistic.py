@@ -11,9 +11,10 @@ from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from probes.batches import Design, Problems
 from probes.estimators import Logistic, reference_logistic
 from probes.logistic import solve_logistic
-from probes.newton import Design, Problems, _newton, minimise
+from probes.newton import _newton, minimise
 
 KINDS = ("random", "separable", "ill-conditioned", "imbalanced", "constant")
 
