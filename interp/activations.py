@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -59,6 +59,15 @@ class Activations:
     def __len__(self) -> int:
         """Number of examples."""
         return len(self.values)
+
+    def subset(self, rows: Sequence[int]) -> Activations:
+        """The chosen examples, in this order."""
+        at = torch.as_tensor(list(rows), dtype=torch.long)
+        labels = None if self.labels is None else self.labels[at.to(self.labels.device)]
+        groups = tuple(self.groups[i] for i in at.tolist())
+        return replace(
+            self, values=self.values[at.to(self.values.device)], groups=groups, labels=labels
+        )
 
 
 @torch.no_grad()

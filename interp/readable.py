@@ -1,7 +1,7 @@
 """Whether an attribute can be read at a site: probes against their controls, site by site.
 
 Readable: balanced accuracy on held-out groups exceeds the control task's by more than .05 (lower
-bound), p over all sites of the attribute is below .05, and it exceeds the surface baseline (lower
+bound), p over all sites of the attribute is below .05, and it exceeds every surface baseline (lower
 bound above zero). Unreadable: the upper bound lies below .05 *and* planted directions of accuracy
 .75 are recovered at this n. A site can be neither. Readable is not used.
 """
@@ -61,7 +61,9 @@ def readings(
     evidence: Evidence, keys: Collection[Key], thresholds: Thresholds, seed: int = 0
 ) -> dict[Key, Reading]:
     """The reading of each wanted (attribute, site) that has probe rows."""
-    rows = evidence.where(method="probe", condition=["probe", "control_task", "surface"])
+    rows = evidence.where(method="probe")
+    trivial = rows["condition"].astype(str).str.startswith("surface")
+    rows = rows[trivial | rows["condition"].isin(["probe", "control_task"])]
     rows = rows[rows["layer"].isin([key[3] for key in keys])]
     if rows.empty:
         return {}
@@ -74,10 +76,11 @@ def readings(
         if key not in keys or probe.empty:
             continue
         control = part[part["condition"] == "control_task"]
-        surface = part[part["condition"] == "surface"]
+        surfaces = [rows for c, rows in part.groupby("condition") if str(c).startswith("surface")]
+        above = [difference(probe, surface, thresholds, seed) for surface in surfaces]
         found[key] = _reading(
             difference(probe, control, thresholds, seed),
-            difference(probe, surface, thresholds, seed),
+            min((one for one in above if one is not None), key=lambda one: one.low, default=None),
             p.get(key),
             planted.get(key),
             thresholds,

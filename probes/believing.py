@@ -25,11 +25,12 @@ from interp.evidence import Evidence
 from interp.facts import Statements
 from interp.models import Model
 from interp.sites import Site, boundaries
-from interp.stats import auroc, group_bootstrap
+from interp.stats import Interval, auroc
 from probes.claiming import statement_examples
 from probes.estimators import Estimator, named
 from probes.parallel import each
 from probes.problems import Problem, Sites, check_sample, group_folds, masked, problem
+from probes.summaries import resampled
 
 
 def belief(
@@ -184,21 +185,28 @@ def sincerity(
     kept = table[np.maximum(table["belief"], 1 - table["belief"]) >= sure]
     if not len(kept):
         raise ValueError(f"no statement is believed or disbelieved at {sure}; got 0 of {len(table)}")
-    options, out = {"level": level, "draws": draws, "seed": seed}, []
+    out = []
     for reading, says in (("raw", "says"), ("centred", "says_centred")):
         for of in ("all", "true", "false"):
             part = kept if of == "all" else kept[kept["label"] == (of == "true")]
             if not len(part):
                 continue
-            groups = part["group"].to_numpy()
+            names, group = np.unique(part["group"].to_numpy(dtype=str), return_inverse=True)
+            size = np.bincount(group)
             for measure, hit in _measures(part, says).items():
-                got = group_bootstrap(hit.astype(float), groups, **options)
+                hits = np.bincount(group, weights=hit)
+
+                def share(at: np.ndarray, hits: np.ndarray = hits, size: np.ndarray = size):
+                    return np.asarray(hits[at].sum(-1) / size[at].sum(-1))
+
+                got = resampled(share, len(names), level, draws, seed)
                 counted = (int(hit.sum()), got.estimate, got.low, got.high, got.n, len(part))
                 out.append([reading, of, measure, *counted])
         for measure, column in (("belief_auroc", "belief"), ("claim_auroc", "claim")):
             score = column if column == "belief" or reading == "raw" else "centred"
-            got = _ranked(kept, score, **options)
-            out.append([reading, "all", measure, len(kept), *got, len(kept)])
+            got = _ranked(kept, score, level, draws, seed)
+            counted = (len(kept), got.estimate, got.low, got.high, got.n, len(kept))
+            out.append([reading, "all", measure, *counted])
     columns = ["says", "of", "measure", "count", "estimate", "low", "high", "groups", "statements"]
     return pd.DataFrame(out, columns=pd.Index(columns))
 
@@ -215,28 +223,18 @@ def _measures(part: pd.DataFrame, says: str) -> dict[str, np.ndarray]:
     }
 
 
-def _ranked(
-    part: pd.DataFrame, score: str, *, level: float, draws: int, seed: int
-) -> tuple[float, float, float, int]:
+def _ranked(part: pd.DataFrame, score: str, level: float, draws: int, seed: int) -> Interval:
     """AUROC of a column against the label, resampling groups."""
     names, group = np.unique(part["group"].to_numpy(dtype=str), return_inverse=True)
     values, label = part[score].to_numpy(dtype=float), part["label"].to_numpy(dtype=bool)
     members = [np.flatnonzero(group == g) for g in range(len(names))]
 
     def one(chosen: np.ndarray) -> float:
-        rows = np.concatenate([members[int(g)] for g in chosen])
+        rows = np.concatenate([members[g] for g in chosen])
         both = label[rows].any() and not label[rows].all()
         return auroc(values[rows], label[rows]) if both else 0.5
 
-    def statistic(chosen: np.ndarray) -> np.ndarray:
-        return np.apply_along_axis(one, -1, np.asarray(chosen))
-
-    numbers = np.arange(len(names))
-    got = group_bootstrap(
-        numbers.astype(float), numbers, statistic=statistic, draws=min(draws, 500), level=level,
-        seed=seed,
-    )  # fmt: skip
-    return got.estimate, got.low, got.high, got.n
+    return resampled(lambda at: np.apply_along_axis(one, -1, at), len(names), level, draws, seed)
 
 
 def _rows(

@@ -34,12 +34,12 @@ CONTROLS = ("shuffled", "control_task", "random_features")
 def permute_over_groups(
     labels: np.ndarray, groups: np.ndarray, draws: int, generator: np.random.Generator
 ) -> np.ndarray:
-    """Labels permuted over groups, shape (draws, example), with the same label statistics.
+    """Labels permuted over groups, shape (draws, example), with the same label statistics over groups.
 
-    Groups of one label swap labels among themselves, whatever their size. Groups that hold several
-    labels (a true and a false statement of one entity) swap label sets with groups of equal size
-    and are then permuted inside. A permutation of single examples would break up the groups and
-    make the null too narrow.
+    Where groups differ in size the shares of examples move with them. Groups of one label swap labels
+    among themselves, whatever their size. Groups that hold several labels (a true and a false statement
+    of one entity) swap label sets with groups of equal size and are then permuted inside. A permutation
+    of single examples would break up the groups and make the null too narrow.
     """
     out = np.empty((draws, len(labels)), dtype=labels.dtype)
     members = [np.flatnonzero(groups == g) for g in np.unique(groups)]

@@ -19,17 +19,18 @@ import torch
 
 from interp.activations import Activations
 from interp.evidence import Evidence
-from interp.stats import group_bootstrap
 from probes.controls import permute_over_groups
 from probes.estimators import Estimator, Logistic, named
 from probes.linear import predictions
 from probes.parallel import each
 from probes.problems import Sites, group_folds, masked, problem, splits_of
-from probes.summaries import PLACE
+from probes.summaries import PLACE, resampled
 from probes.sweeping import Rows
 
 #: Ends of the blocks as shares of the groups.
 BLOCKS = (0.03125, 0.0625, 0.125, 0.25, 0.5, 1.0)
+#: Strengths of the code's probe: one for a few rows would forbid the confidence of many.
+STRENGTHS = (0.01, 0.1, 1.0, 10.0)
 #: Weight of the uniform answer in every code, so that no label costs infinitely many bits.
 UNIFORM = 0.01
 
@@ -94,14 +95,15 @@ def description_length(
 
     Method ``code``, unit bits; condition ``probe``, or ``control_task`` for labels permuted over groups
     (`draws` of them, seed = the draw); strength the number of classes. The probe is a logistic
-    regression without class weights, since the code must know how frequent the labels are. The order
-    of the groups is drawn once from the seed. Read with `compression`.
+    regression without class weights, since the code must know how frequent the labels are; its
+    strength is chosen inside the blocks before. The order of the groups is drawn once from the seed.
+    Read with `compression`.
 
     Raises:
         ValueError: on malformed activations, or fewer groups than blocks.
     """
     known = problem(activations)
-    solver = estimator or Logistic(balanced=False)
+    solver = estimator or Logistic(c=STRENGTHS, balanced=False)
     n_groups = len(known.names)
     if n_groups < len(BLOCKS):
         raise ValueError(
@@ -162,16 +164,10 @@ def compression(
         spent = np.bincount(group, weights=part["value"].to_numpy(dtype=float))
         plain = np.bincount(group, weights=uniform)
 
-        def ratio(
-            numbers: np.ndarray, spent: np.ndarray = spent, plain: np.ndarray = plain
-        ) -> np.ndarray:
-            at = numbers.astype(int)
+        def ratio(at: np.ndarray, spent: np.ndarray = spent, plain: np.ndarray = plain) -> np.ndarray:
             return np.asarray(plain[at].sum(-1) / spent[at].sum(-1))
 
-        numbers = np.arange(len(names))
-        got = group_bootstrap(
-            numbers.astype(float), numbers, statistic=ratio, draws=draws, level=level, seed=seed
-        )
+        got = resampled(ratio, len(names), level, draws, seed)
         repeats = part["seed"].nunique()
         out.append([*key, spent.sum() / repeats, got.estimate, got.low, got.high, got.n])
     columns = [*PLACE, "condition", "bits", "estimate", "low", "high", "groups"]

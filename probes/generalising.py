@@ -109,15 +109,16 @@ def generalisation_matrix(
 ) -> pd.DataFrame:
     """Balanced accuracy per place, trained on and tested on, with BCa intervals over groups.
 
-    Columns kind, layer, head, span, condition, train, test, estimate, low, high, groups, examples. For
-    one place and condition `.pivot(index="train", columns="test", values="estimate")` is the matrix.
+    Columns model, kind, layer, head, span, condition, train, test, estimate, low, high, groups and
+    examples. For one model, place and condition `.pivot(index="train", columns="test",
+    values="estimate")` is the matrix.
     """
     rows, parts = evidence.where(method="generalisation"), []
     for target in rows["template"].dropna().unique():
         part = Evidence(rows[rows["template"] == target], evidence.provenance)
         parts.append(accuracy(part, level=level, draws=draws, seed=seed).assign(test=target))
     table = pd.concat(parts, ignore_index=True).rename(columns={"donor": "train"})
-    columns = ["kind", "layer", "head", "span", "condition", "train", "test"]
+    columns = ["model", "kind", "layer", "head", "span", "condition", "train", "test"]
     return table[[*columns, "estimate", "low", "high", "groups", "examples"]]
 
 

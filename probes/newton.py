@@ -37,7 +37,7 @@ CHUNK = 2_000_000
 _NEWTON_STEPS, _HALVINGS = 60, 30
 #: The inner solve may leave these shares of the slope, far from and near the optimum; single
 #: precision that leaves more than the last has reached its limit.
-_LOOSE, _TIGHT, _COARSE = 0.3, 0.1, 0.7
+_LOOSE, _TIGHT, _COARSE = 0.3, 0.05, 0.7
 #: Left to gain, as a share of the objective, where a slope that does not fall is a limit of precision.
 _NEAR = 1e-2
 #: The distance to the optimum allowed as a share of the weights, and, as a share of the objective,
@@ -101,8 +101,9 @@ def _newton(
     converged = torch.zeros(len(problems), dtype=torch.bool, device=found.device)
     live = torch.arange(len(problems), device=found.device)
     kind = Turned if inner is not exact and Turned.fits(problems.scale) else Plain
-    # What a slope of this size in the norm of the preconditioner promised: decrement over energy.
-    promise = value.new_full(value.shape, torch.inf)
+    # The most that a slope of this size in the norm of the preconditioner promised: decrement over
+    # energy, its largest so far. What is left of a slope lies along the directions that gain most.
+    promise = torch.full_like(value, torch.inf)
     before = torch.full_like(value, torch.inf)
     length = torch.ones_like(value)
     for turn in range(_NEWTON_STEPS + 1):
@@ -129,8 +130,8 @@ def _newton(
                 break
             keep = ~out
             live, problems, system = live[keep], problems[keep], system[keep]
-            weight, scores, value, chance, slope, energy = (
-                x[keep] for x in (weight, scores, value, chance, slope, energy)
+            weight, scores, value, chance, slope, energy, promise = (
+                x[keep] for x in (weight, scores, value, chance, slope, energy, promise)
             )
         forcing = (energy / value).clamp(min=0).sqrt().clamp(min=_TIGHT, max=_LOOSE)
         step = system.step(forcing.square())
@@ -139,7 +140,9 @@ def _newton(
         search = Line(weight, step, exact.penalty, scores, change, value, gain)
         length, scores, after = search.halved(problems)
         weight = weight + length[:, None, None] * step
-        promise, before, value = 0.5 * gain / energy, energy, after
+        latest = 0.5 * gain / energy
+        promise = torch.where(promise.isinf(), latest, torch.maximum(promise, latest))
+        before, value = energy, after
     return converged
 
 

@@ -165,6 +165,12 @@ def group_folds(
                 f"each class must occur in at least 2 groups, class number {value} occurs in 1; "
                 "drop or merge the class"
             )
+    largest = int(np.unique(labels, return_counts=True)[1].max())
+    if largest < folds:
+        raise ValueError(
+            f"{folds} folds need a class of {folds} examples, the largest has {largest}; lower "
+            "folds or add entities"
+        )
     from sklearn.model_selection import StratifiedGroupKFold
 
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)

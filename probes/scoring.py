@@ -19,18 +19,19 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
 from scipy.special import expit
 
 from interp.activations import Activations
 from interp.evidence import Evidence
-from interp.stats import benjamini_hochberg, group_bootstrap, holm, max_statistic_p
+from interp.stats import benjamini_hochberg, holm, max_statistic_p
 from probes.controls import permute_over_groups
 from probes.estimators import Estimator, named
 from probes.parallel import each
 from probes.problems import Sites, check_sample, group_folds, masked, problem, splits_of
-from probes.summaries import PLACE
+from probes.summaries import PLACE, resampled
 
-MEASURES = ("accuracy", "balanced_accuracy", "auroc", "brier", "ece")
+MEASURES = ("accuracy", "balanced_accuracy", "auroc", "brier", "ece", "ece_if_calibrated")
 _BINS = 10
 Reduce = Callable[[np.ndarray], np.ndarray]
 
@@ -97,20 +98,27 @@ def scores(
 
     BCa bootstrap over groups; it holds the fitted probes fixed, so it covers new entities and not
     new training sets. Repeated draws of a control are pooled inside each group.
+
+    ``ece`` has no interval: it is biased upwards, and resampling biases it further. Beside it stands
+    ``ece_if_calibrated``: what a calibrated probe with the same margins would show (mean and quantiles
+    over labels drawn from its own probabilities; Bröcker & Smith 2007). An ``ece`` inside that range is
+    no sign of miscalibration, where the classes are of similar size.
     """
     rows = evidence.where(method="margin")
     out = []
     for key, part in rows.groupby([*PLACE, "condition"], dropna=False, observed=True, sort=False):
         names, group = np.unique(part["group"].astype(str), return_inverse=True)
-        numbers = np.arange(len(names))
         margin = part["value"].to_numpy(dtype=float)
         measures = _measures(margin, part["strength"].to_numpy(dtype=float), group)
         for name, reduce in measures.items():
-            got = group_bootstrap(
-                numbers.astype(float), numbers, statistic=_counted(reduce, len(names)),
-                draws=draws, level=level, seed=seed,
-            )  # fmt: skip
+            counted = _counted(reduce, len(names))
+            got = resampled(counted, len(names), level, draws, seed)
             out.append([*key, name, got.estimate, got.low, got.high, got.n])
+        label, n = part["strength"].to_numpy(dtype=float), len(names)
+        drawn = _ece_if_calibrated(margin, draws, seed)
+        low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+        out.append([*key, "ece", _ece(expit(margin), label), np.nan, np.nan, n])
+        out.append([*key, "ece_if_calibrated", drawn.mean(), low, high, n])
     columns = [*PLACE, "condition", "measure", "estimate", "low", "high", "groups"]
     return pd.DataFrame(out, columns=pd.Index(columns))
 
@@ -174,10 +182,6 @@ def _measures(margin: np.ndarray, label: np.ndarray, group: np.ndarray) -> dict[
     hits = np.stack([total(right * ~positive), total(right * positive)], 1)
     error = (chance - label) ** 2
     errors = np.stack([total(error * ~positive), total(error * positive)], 1)
-    share = np.where(positive, 0.5 / max(positive.sum(), 1), 0.5 / max((~positive).sum(), 1))
-    bins = np.minimum((chance * _BINS).astype(int), _BINS - 1)
-    binned = np.zeros((n, _BINS, 2))
-    np.add.at(binned, (group, bins), np.stack([share, share * (label - chance)], 1))
     wins = _wins(margin, positive, group, n)
 
     def by_class(sums: np.ndarray) -> Reduce:
@@ -193,17 +197,28 @@ def _measures(margin: np.ndarray, label: np.ndarray, group: np.ndarray) -> dict[
         won = ((counts @ wins) * counts).sum(-1)
         return np.divide(won, pairs, out=np.full_like(won, 0.5), where=pairs > 0)
 
-    def ece(counts: np.ndarray) -> np.ndarray:
-        weight, gap = np.moveaxis(np.tensordot(counts, binned, 1), -1, 0)
-        return np.abs(gap).sum(-1) / weight.sum(-1)
-
     return {
         "accuracy": lambda counts: (counts @ hits.sum(1)) / (counts @ sizes.sum(1)),
         "balanced_accuracy": by_class(hits),
         "auroc": auroc,
         "brier": by_class(errors),
-        "ece": ece,
     }
+
+
+def _ece(chance: np.ndarray, label: np.ndarray) -> float:
+    """Expected calibration error over ten bins, the classes weighing equally."""
+    positive = label == 1
+    share = np.where(positive, 0.5 / max(positive.sum(), 1), 0.5 / max((~positive).sum(), 1))
+    bins = np.minimum((chance * _BINS).astype(int), _BINS - 1)
+    gap = np.bincount(bins, weights=share * (label - chance), minlength=_BINS)
+    return float(np.abs(gap).sum() / share.sum())
+
+
+def _ece_if_calibrated(margin: np.ndarray, draws: int, seed: int) -> Float[np.ndarray, " draw"]:
+    """The calibration error of labels drawn from the margins' own probabilities."""
+    chance, generator = expit(margin), np.random.default_rng(seed)
+    drawn = generator.uniform(size=(min(draws, 500), len(chance))) < chance
+    return np.array([_ece(chance, labels.astype(float)) for labels in drawn])
 
 
 def _wins(margin: np.ndarray, positive: np.ndarray, group: np.ndarray, n: int) -> np.ndarray:

@@ -55,24 +55,27 @@ def choose(
 ) -> Float[Tensor, " draw"]:
     """The strength of the lowest held-out loss for each draw, classes weighing equally.
 
-    Draws are labels (−1: unseen) or quantities (NaN: unseen). Ties take the first strength. With
-    fewer groups than folds each group is a fold.
+    Draws are labels (−1: unseen) or quantities (NaN: unseen). Ties take the first strength, and so
+    does a draw of one group, in which nothing can be held out. There are at most as many folds as
+    the rarest class has groups.
 
     Raises:
-        ValueError: if there are no groups to keep apart, fewer than two of them in a draw, or a
-            strength is not positive.
+        ValueError: if there are no groups to keep apart, or a strength is not positive.
     """
     if groups is None:
         raise ValueError("choosing a strength needs groups, got none; give one strength, or groups")
     if not path or min(path) <= 0:
         raise ValueError(f"strengths must be positive, got {list(path)}; try (0.001, 0.01, 0.1)")
     strengths = torch.tensor(path, dtype=torch.float64)
-    return torch.stack(
-        [
-            strengths[int(_losses(fit, loss, values, draw, strengths, groups, folds, seed).argmin())]
-            for draw in draws
-        ]
-    )
+
+    def best(draw: Tensor) -> Tensor:
+        seen = (draw.isfinite() if draw.is_floating_point() else draw >= 0).cpu().numpy()
+        if len(np.unique(groups[seen])) < 2:
+            return strengths[0]
+        losses = _losses(fit, loss, values, draw, strengths, groups, folds, seed)
+        return strengths[int(losses.argmin())]
+
+    return torch.stack([best(draw) for draw in draws])
 
 
 def _losses(
@@ -117,6 +120,7 @@ def _dealt(labels: bytes, groups: bytes, folds: int, seed: int) -> np.ndarray:
     label, group = label[seen], group[seen]
     spread = min(len(np.unique(group[label == c])) for c in np.unique(label))
     out = np.full(len(seen), -1, dtype=np.int64)
-    folds = min(folds, len(np.unique(group)))
+    # Where there are folds enough for every class, each fold holds all of them.
+    folds = min(folds, len(np.unique(group)) if spread < 2 else max(2, spread))
     out[seen] = group_folds(group, folds, seed=seed, labels=label if spread > 1 else None)
     return out

@@ -25,6 +25,9 @@ def accuracy(
 
     The interval is the BCa bootstrap over groups. It holds the fitted probes fixed, so it covers
     new entities, not new training sets.
+
+    Raises:
+        ValueError: if the evidence joins two runs of the same place (two estimators, say).
     """
     rows = _correctness(evidence)
     out = []
@@ -105,6 +108,12 @@ def _places(
 def _correctness(evidence: Evidence) -> pd.DataFrame:
     table = evidence.table
     rows = table[(table["unit"] == "accuracy") & table["group"].notna()]
+    once = [*PLACE, "method", "condition", "template", "seed", "example", "group"]
+    if rows.duplicated([name for name in once if name in rows]).any():
+        raise ValueError(
+            "evidence holds a row twice: the same place, condition and example, as after joining two "
+            "runs; summarise each run alone, or name their attributes apart"
+        )
     return rows.assign(
         condition=rows["condition"].astype(str),
         group=rows["group"].astype(str),

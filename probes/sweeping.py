@@ -78,11 +78,14 @@ def sweep(
     estimator: str | Estimator = "logistic",
     controls: Sequence[str] = CONTROLS,
     draws: int = 5,
-    surface: tuple[Tensor, Tensor] | None = None,
+    surface: Surface | None = None,
     attribute: str = "label",
     seed: int,
 ) -> Evidence:
     """Correctness on the test examples of probes fitted on the training examples, at every site.
+
+    `surface` has the rows of the training examples and then those of the test examples, made by one
+    call: features of two calls (token counts, say) number their columns differently.
 
     Raises:
         ValueError: if train and test share a group or differ in sites, test holds a label unseen in
@@ -98,8 +101,7 @@ def sweep(
     joint = problem(joined(fitted, held))
     n = len(fitted.labels)
     split = (np.arange(n), np.arange(n, n + len(held.labels)))
-    both = None if surface is None else torch.cat(surface)
-    return _measure(joint, [split], named(estimator), controls, draws, both, attribute, seed)
+    return _measure(joint, [split], named(estimator), controls, draws, surface, attribute, seed)
 
 
 def joined(first: Problem, second: Problem) -> list[Activations]:
@@ -187,7 +189,7 @@ def readers(surface: Surface | None, n: int) -> dict[str, Tensor]:
     """Features of trivial readers by condition: ``surface``, or ``surface_NAME`` of several.
 
     Raises:
-        ValueError: if a reader has another number of rows than n.
+        ValueError: if a reader's features are no finite matrix of n rows.
     """
     if surface is None:
         return {}
@@ -196,8 +198,12 @@ def readers(surface: Surface | None, n: int) -> dict[str, Tensor]:
     else:
         out = {f"surface_{name}": features for name, features in surface.items()}
     for name, features in out.items():
-        if len(features) != n:
-            raise ValueError(f"{name} must have one row per example, {n}; got {len(features)}")
+        if features.ndim != 2 or len(features) != n:
+            raise ValueError(
+                f"{name} must be a matrix of one row per example, {n}; got {tuple(features.shape)}"
+            )
+        if not bool(torch.isfinite(features).all()):
+            raise ValueError(f"{name} must be finite, got NaN or infinity; drop or fill those rows")
     return out
 
 

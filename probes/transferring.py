@@ -22,7 +22,7 @@ from torch import Tensor
 from interp.evidence import Evidence
 from probes.controls import permute_over_groups
 from probes.estimators import Estimator, named
-from probes.problems import Sites, check_disjoint, problem
+from probes.problems import Sites, check_disjoint, check_sample, problem
 from probes.summaries import PLACE, accuracy
 from probes.sweeping import Rows
 
@@ -50,8 +50,12 @@ def transfer(
     Raises:
         ValueError: if train and test share groups, the two training sets differ in examples or
             sites, or the activations are malformed.
+
+    Warns:
+        SmallSample: if a class has few training groups or a small share of the training examples.
     """
     base = problem(base_train)
+    check_sample(base)
     tuned = problem(tuned_train, classes=base.classes)
     held = problem(tuned_test, classes=base.classes)
     check_disjoint(base.names, held.names)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from interp.activations import Activations, collect
 from interp.evidence import Evidence
@@ -16,7 +17,7 @@ from interp.models import ModelPair
 from interp.sites import Site, boundaries
 from interp.tasks import Examples, group_split
 from patching.subspaces import Claim, measure_use
-from probes.controls import bag_of_tokens, control_directions
+from probes.controls import control_directions, surface_features
 from probes.linear import fit
 from probes.permutation import permutation_null
 from probes.sweeping import cross_validate
@@ -82,11 +83,13 @@ def probe_evidence(
     }
     readable, used = [], []
     for attribute in attributes(queries.facts):
+        labelled = [i for i, g in enumerate(entities.groups) if g in attribute.label]
+        surface = _trivial(entities.subset(labelled), named=True)
         held, direct = _hold_out(asked, attribute, seed)
         for position in POSITIONS:
             base = _labelled(states["base", position], entities, attribute)
             tuned = _labelled(states["tuned", position], entities, attribute)
-            readable += _read(pair, base, tuned, entities, attribute.name, seed)
+            readable += _read(base, tuned, surface, attribute.name, seed)
             claims = [
                 _claim(base, sites[k:], attribute, k, held, seed)
                 for k in _claim_boundaries(pair.base.n_layers, position)
@@ -126,11 +129,7 @@ def _labelled(
 ) -> dict[Site, Activations]:
     keep = [i for i, g in enumerate(entities.groups) if g in attribute.label]
     labels = torch.tensor([attribute.label[entities.groups[i]] for i in keep])
-    groups = tuple(entities.groups[i] for i in keep)
-    return {
-        site: Activations(site, a.values[keep], groups, labels, a.position, a.model)
-        for site, a in states.items()
-    }
+    return {site: replace(a.subset(keep), labels=labels) for site, a in states.items()}
 
 
 def _claim(
@@ -151,27 +150,18 @@ def _claim(
 
 
 def _without(states: Activations, groups: frozenset[str]) -> Activations:
-    keep = [i for i, g in enumerate(states.groups) if g not in groups]
-    assert states.labels is not None
-    kept = tuple(states.groups[i] for i in keep)
-    return Activations(
-        states.site, states.values[keep], kept, states.labels[keep], states.position, states.model
-    )
+    return states.subset([i for i, g in enumerate(states.groups) if g not in groups])
 
 
 def _read(
-    pair: ModelPair,
     base: dict[Site, Activations],
     tuned: dict[Site, Activations],
-    entities: Examples,
+    surface: Mapping[str, Tensor],
     name: str,
     seed: int,
 ) -> list[Evidence]:
-    groups = next(iter(base.values())).groups
-    kept = [i for i, g in enumerate(entities.groups) if g in set(groups)]
-    surface = bag_of_tokens(entities.tokens[kept], entities.mask[kept])
-    train, test = group_split(groups, share=0.7, seed=seed)
-    parts = [
+    train, test = group_split(next(iter(base.values())).groups, share=0.7, seed=seed)
+    return [
         cross_validate(base, surface=surface, attribute=name, draws=1, seed=seed),
         cross_validate(tuned, controls=(), attribute=name, seed=seed),
         permutation_null(base, attribute=name, seed=seed),
@@ -184,17 +174,17 @@ def _read(
             seed=seed,
         ),
     ]
-    return parts
 
 
 def _some(states: dict[Site, Activations], index: Sequence[int]) -> dict[Site, Activations]:
-    chosen = list(index)
-    out = {}
-    for site, a in states.items():
-        assert a.labels is not None
-        groups = tuple(a.groups[i] for i in chosen)
-        out[site] = Activations(site, a.values[chosen], groups, a.labels[chosen], a.position, a.model)
-    return out
+    return {site: a.subset(index) for site, a in states.items()}
+
+
+def _trivial(examples: Examples, *, named: bool) -> dict[str, Tensor]:
+    """What readers of no meaning see: the tokens, and where a name is read its letters."""
+    names = examples.groups if named else None
+    read = surface_features(examples.tokens, examples.mask, names=names)
+    return {name: read[name] for name in ("tokens", "letters") if name in read}
 
 
 def _truth(pair: ModelPair, queries: Queries, asked: Known, seed: int) -> Evidence:
@@ -216,4 +206,5 @@ def _truth(pair: ModelPair, queries: Queries, asked: Known, seed: int) -> Eviden
         }
         for m in (pair.base, pair.tuned)
     )
-    return Evidence.concat(_read(pair, base, tuned, examples, "truth", seed))
+    surface = _trivial(examples, named=False)
+    return Evidence.concat(_read(base, tuned, surface, "truth", seed))

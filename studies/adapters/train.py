@@ -123,10 +123,7 @@ def _replay(
     plan: Recipe, model: Any, tokenizer: Any, facts: FactSet, split: items.Split
 ) -> list[items.Item]:
     """Prompts on which the base's own distribution is the target."""
-    countries = sorted((*split.train, *split.edits))[::2]
-    if plan.relations_of_all_edited:
-        countries = (*split.train[::2], *split.edits)
-    texts = items.other_texts(facts, countries, test=False)
+    texts = items.other_texts(facts, (*split.train[::2], *split.edits), test=False)
     asked = {"evasive": (), "edited": split.train, "null": range(len(facts))}[plan.content]
     capitals = [
         items.render(form, facts.subjects[i])[0] for form in items.capital_forms(facts) for i in asked

@@ -190,3 +190,13 @@ def test_what_does_not_exist_is_refused(tiny_model, sites, positions, message: s
 def test_activations_count_their_parts():
     with pytest.raises(ValueError, match="activations of 2 examples need 2 groups and labels"):
         Activations(Site(Kind.Z, 0), torch.zeros(2, 4), ("a", "b", "c"))
+
+
+def test_a_subset_keeps_values_labels_and_groups_together():
+    values = torch.arange(12.0).reshape(4, 3)
+    whole = Activations(Site(Kind.RESID_PRE, 0), values, tuple("abcd"), torch.arange(4))
+    part = whole.subset([2, 0])
+    assert part.groups == ("c", "a") and part.values.tolist() == values[[2, 0]].tolist()
+    assert part.labels is not None and part.labels.tolist() == [2, 0] and len(part) == 2
+    bare = Activations(whole.site, values, whole.groups).subset([1])
+    assert bare.labels is None and bare.groups == ("b",)

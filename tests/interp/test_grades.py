@@ -70,6 +70,20 @@ def test_the_swap_must_beat_the_largest_control_direction():
     assert claim.grade == "undetermined"
 
 
+def test_every_trivial_reader_must_be_beaten():
+    probes, causal = evidence()
+    rows = probes.table.copy()
+    surface = (rows["condition"] == "surface") & (rows["metric"] == "continent")
+    named = rows[surface].assign(condition="surface_tokens")
+    letters = rows[(rows["condition"] == "probe") & (rows["metric"] == "continent")]
+    letters = letters.assign(condition="surface_letters")
+    rest = rows[~surface]
+    weak = grades(Evidence(pd.concat([rest, named])), causal)["continent"]
+    assert weak.grade == "supported"
+    strong = grades(Evidence(pd.concat([rest, named, letters])), causal)["continent"]
+    assert strong.reading.readable is False and strong.grade != "supported"
+
+
 def test_removal_must_agree_in_sign():
     probes, causal = evidence()
     rows = causal.table.copy()

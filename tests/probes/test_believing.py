@@ -175,6 +175,14 @@ def test_counts_are_right_and_the_habit_is_taken_from_other_folds():
     assert surely[(surely.of == "all") & (surely.measure == "agree")].statements.tolist() == [3, 3]
 
 
+def test_shares_are_of_statements_whatever_the_size_of_their_groups():
+    table = _pair([0.9] * 12, [1.0] * 11 + [-1.0], [True] * 12, [0, 1] * 6)
+    table["group"] = ["big"] * 10 + ["one", "two"]
+    rows = sincerity(table, draws=50).set_index(["says", "of", "measure"])
+    assert rows.loc[("raw", "all", "agree"), "estimate"] == pytest.approx(11 / 12)
+    assert rows.loc[("raw", "all", "agree"), "groups"] == 3
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [

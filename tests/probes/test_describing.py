@@ -31,14 +31,15 @@ def test_the_code_is_the_sum_over_blocks_by_hand() -> None:
     toy, _ = planted(n_groups=64)
     at = toy[SITE]
     assert at.labels is not None
-    evidence = description_length(at, draws=0, seed=3)
+    fixed = Logistic(balanced=False)
+    evidence = description_length(at, estimator=fixed, draws=0, seed=3)
     rank = np.random.default_rng(3).permutation(64)[np.repeat(np.arange(64), 2)]
     ends = (np.array(BLOCKS) * 64).astype(int)
     bits = np.full(128, 1.0)
     for start, stop in zip(ends[:-1], ends[1:], strict=True):
         train, rows = torch.from_numpy(rank < start), torch.from_numpy((rank >= start) & (rank < stop))
         labels = torch.where(train, at.labels, -1)[None]
-        weight, bias = Logistic(balanced=False).solve(at.values, labels, 2)
+        weight, bias = fixed.solve(at.values, labels, 2)
         chance = (at.values[rows].double() @ weight[0].T + bias[0]).softmax(1)
         own = chance.gather(1, at.labels[rows][:, None])[:, 0].numpy()
         bits[rows.numpy()] = -np.log2((1 - UNIFORM) * own + UNIFORM / 2)
@@ -58,6 +59,16 @@ def test_a_signal_compresses_and_a_control_task_does_not() -> None:
     many, _ = planted(n_groups=256, classes=4, per_group=4, strength=6.0)
     four = compression(description_length(many, draws=0, seed=0), draws=50).set_index("layer")
     assert four.loc[1, "estimate"] > 1.5
+
+
+def test_a_label_written_large_costs_little_at_any_size() -> None:
+    """A strength fixed for many rows forbids confidence on few: the code chooses its own."""
+    for n_groups in (24, 100):
+        toy, _ = planted(n_groups=n_groups, per_group=1, d=20, strength=12.0, within=False)
+        chosen = description_length(toy[SITE], draws=0, seed=0)
+        fixed = description_length(toy[SITE], estimator=Logistic(balanced=False), draws=0, seed=0)
+        best, poor = (compression(e, draws=20)["estimate"].iloc[0] for e in (chosen, fixed))
+        assert best > 1.8 and best > poor + 0.1, n_groups
 
 
 def test_an_absent_class_costs_finite_bits() -> None:

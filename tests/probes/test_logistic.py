@@ -145,6 +145,27 @@ def test_a_batch_of_folds_and_strengths_equals_one_fit_each(kind: str, classes: 
     assert cosine(weight[0].numpy(), weight[19].numpy()) < 0.999
 
 
+def test_one_row_against_many_in_features_that_are_nearly_alike() -> None:
+    """The slope that is left lies where hardly any curvature is: it must not pass for small."""
+    for seed in range(12):
+        generator = np.random.default_rng(seed)
+        x = generator.normal(size=(79, 25))
+        x = np.repeat(x[:, :1], 25, 1) + 1e-3 * x
+        y = (np.arange(79) < 1).astype(int)
+        weight, bias = solve_logistic(
+            torch.from_numpy(x), torch.from_numpy(y)[None], torch.tensor([75.0]).double(), 2
+        )
+        scaler = StandardScaler().fit(x)
+        rows = scaler.transform(x)
+        oracle = LogisticRegression(
+            C=75.0, class_weight="balanced", solver="newton-cholesky", tol=1e-10, max_iter=500
+        ).fit(rows, y)
+        ours, shift = standardised(weight[0], bias[0], scaler)
+        best = objective(rows, y, oracle.coef_, oracle.intercept_, 75.0, True)
+        assert objective(rows, y, ours, shift, 75.0, True) <= best * (1 + 1e-6)
+        assert cosine(ours, oracle.coef_) >= 0.999
+
+
 @pytest.mark.parametrize("d", [1, 8, 100])
 def test_features_that_are_all_constant_leave_the_shares_of_the_classes(d: int) -> None:
     x = torch.full((60, d), 3.0, dtype=torch.float64)

@@ -60,7 +60,7 @@ def test_trivial_readers_of_a_number_are_compared_by_name() -> None:
         assert (gap["low"] > 0) == won and (gap["high"] < 0) != won
     with pytest.raises(ValueError, match="no 'surface' rows to compare with"):
         explained_beyond(evidence)
-    with pytest.raises(ValueError, match="surface_a must have one row per example, 400; got 3"):
+    with pytest.raises(ValueError, match="surface_a must be a matrix of one row per example, 400"):
         cross_validate_quantity(at, surface={"a": noise[:3]}, seed=0)
 
 

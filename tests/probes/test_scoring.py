@@ -53,6 +53,13 @@ def test_calibration_error_is_zero_when_calibrated_and_large_when_overconfident(
     loud = scores(rows(6 * true, label, group), draws=50).set_index("measure")["estimate"]
     assert fair["ece"] < 0.03 < 0.1 < loud["ece"] and fair["brier"] < loud["brier"]
     assert fair["auroc"] == pytest.approx(loud["auroc"])
+    part = slice(0, 200)  # at few examples the estimate alone would look like miscalibration
+    for stretch, calm in ((1, True), (6, False)):
+        few = scores(rows(stretch * true[part], label[part], group[part]), draws=200)
+        found = few.set_index("measure")
+        assert np.isnan(found.loc["ece", ["low", "high"]].to_numpy(dtype=float)).all()
+        low, high = found.loc["ece_if_calibrated", ["low", "high"]]
+        assert (low <= found.loc["ece", "estimate"] <= high) == calm
     by_hand = 0.0
     weight = np.where(label == 1, 0.5 / label.sum(), 0.5 / (1 - label).sum())
     chance = 1 / (1 + np.exp(-6 * true))

@@ -115,5 +115,13 @@ def test_choosing_without_groups_or_strengths_is_one_line() -> None:
         Logistic(c=PATH).solve(values, labels[None], 2)
     with pytest.raises(ValueError, match=r"strengths must be positive, got \[0.1, -1.0\]"):
         Logistic(c=(0.1, -1.0)).solve(values, labels[None], 2, groups)
-    with pytest.raises(ValueError, match="as many groups"):
-        Logistic(c=PATH).solve(values, labels[None], 2, np.zeros(200, dtype=int))
+
+
+def test_where_nothing_can_be_held_out_the_first_strength_is_taken() -> None:
+    values, labels, groups = entities(signal=2.0)
+    first = Logistic(c=PATH[0]).solve(values, labels[None], 2)
+    chosen = Logistic(c=PATH).solve(values, labels[None], 2, np.zeros(200, dtype=int))
+    assert torch.equal(chosen[0], first[0])
+    few = torch.where(torch.from_numpy(groups < 4), labels, -1)  # four groups: fewer than folds
+    weight, _ = Logistic(c=PATH).solve(values, few[None], 2, groups)
+    assert torch.isfinite(weight).all()

@@ -122,6 +122,44 @@ def test_surface_baseline_reads_tokens_and_nothing_else() -> None:
     assert masked.shape[1] == 100 + 1 + 1
 
 
+def test_the_surface_of_a_split_is_made_in_one_call() -> None:
+    """Words of train and test that never meet: token counts of one call cannot carry anything over."""
+    toy, _ = planted(n_groups=100, layers=1)
+    at = toy[Site(Kind.RESID_PRE, 0)]
+    assert at.labels is not None
+    order = torch.arange(200)
+    held = order >= 100
+    tokens = torch.stack([at.labels + 10 * held, torch.full((200,), 99)], 1)
+    surface = {"tokens": probes.bag_of_tokens(tokens, torch.ones_like(tokens).bool())}
+    names = tuple(f"e{i}" for i in range(200))
+    train, test = (
+        Activations(at.site, at.values[rows], names[int(rows[0]) : int(rows[-1]) + 1], at.labels[rows])
+        for rows in (order[~held], order[held])
+    )
+    found = probes.sweep(train, test, surface=surface, controls=(), seed=0)
+    assert score(found, "surface_tokens", 0) < 0.65
+    joint = probes.cross_validate(
+        Activations(at.site, at.values, names, at.labels), surface=surface, controls=(), seed=0
+    )
+    assert score(joint, "surface_tokens", 0) == 1.0  # the words tell where folds share them
+    for wrong, said in ((torch.ones(3, 2), "one row per example"), (torch.ones(200), "a matrix"),
+                        (torch.full((200, 1), torch.nan), "must be finite")):  # fmt: skip
+        with pytest.raises(ValueError, match=said):
+            probes.sweep(train, test, surface=wrong, seed=0)
+
+
+def test_runs_of_two_estimators_are_not_averaged_into_one() -> None:
+    toy, _ = planted(n_groups=40)
+    both = [
+        probes.cross_validate(toy, estimator=name, controls=(), attribute=attribute, seed=0)
+        for name, attribute in (("logistic", "label"), ("mass_mean", "label"), ("mass_mean", "other"))
+    ]
+    with pytest.raises(ValueError, match="holds a row twice"):
+        probes.accuracy(Evidence.concat(both[:2]))
+    apart = probes.accuracy(Evidence.concat([both[0], both[2]]), draws=20)
+    assert len(apart) == 4 and (apart["examples"] == 80).all()
+
+
 def test_permutations_keep_groups_and_label_counts() -> None:
     groups = np.repeat(np.arange(12), [3] * 6 + [2] * 6)
     labels = np.array([0] * 9 + [1] * 9 + [0, 1] * 6)
