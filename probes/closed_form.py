@@ -11,7 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from probes.problems import Solution
-from probes.selecting import brier_like, choose, squared
+from probes.selecting import brier_like, squared
+from probes.strengths import Strengths, normalised, strength_of_each
 
 
 @dataclass(frozen=True)
@@ -98,11 +99,18 @@ class RidgeClassifier:
 
     s_i weighs classes equally, the intercept is free. Of several α each draw takes the one with the
     lowest squared error in group-disjoint folds inside its training rows.
+
+    Raises:
+        ValueError: on construction, if a strength is not a finite positive number.
     """
 
-    alpha: float | tuple[float, ...] = 100.0
+    alpha: Strengths = 100.0
     folds: int = 5
     name: str = "ridge"
+
+    def __post_init__(self) -> None:
+        """Keep one α as a float, several as a tuple."""
+        object.__setattr__(self, "alpha", normalised(self.alpha, "alpha"))
 
     def solve(
         self,
@@ -114,21 +122,32 @@ class RidgeClassifier:
         """One eigendecomposition for each distinct draw, whatever the number of strengths."""
 
         def fit(rows: Tensor, drawn: Tensor, strengths: Tensor) -> Solution:
-            places = _repeats(drawn)
+            places, strengths = _repeats(drawn), strengths.to(rows.device)
             parts = [_ridge_classes(rows, drawn[p[0]], strengths[p], n_classes) for p in places]
             return _gathered(parts, places)
 
-        chosen = _strengths(self.alpha, fit, brier_like, values, labels, groups, self.folds)
+        labels = labels.to(values.device)
+        chosen = strength_of_each(self.alpha, fit, brier_like, values, labels, groups, folds=self.folds)
         return fit(values, labels, chosen)
 
 
 @dataclass(frozen=True)
 class Ridge:
-    """Least squares for a quantity: Σ_i (t_i − z_i)² + α‖w‖², features standardised in training."""
+    """Least squares for a quantity: Σ_i (t_i − z_i)² + α‖w‖², features standardised in training.
 
-    alpha: float | tuple[float, ...] = 100.0
+    Of several α each draw takes the best, as in `RidgeClassifier`.
+
+    Raises:
+        ValueError: on construction, if a strength is not a finite positive number.
+    """
+
+    alpha: Strengths = 100.0
     folds: int = 5
     name: str = "ridge"
+
+    def __post_init__(self) -> None:
+        """Keep one α as a float, several as a tuple."""
+        object.__setattr__(self, "alpha", normalised(self.alpha, "alpha"))
 
     def solve_quantity(
         self,
@@ -139,7 +158,7 @@ class Ridge:
         """Weights (draw, 1, d) and biases (draw, 1) for each draw of quantities (NaN: unseen)."""
 
         def fit(rows: Tensor, drawn: Tensor, strengths: Tensor) -> Solution:
-            each = []
+            each, strengths = [], strengths.to(rows.device)
             for at in (places := _repeats(drawn)):
                 seen = drawn[at[0]].isfinite()
                 target = drawn[at[0]][seen, None].double()
@@ -148,7 +167,8 @@ class Ridge:
                 )
             return _gathered(each, places)
 
-        chosen = _strengths(self.alpha, fit, squared, values, targets, groups, self.folds)
+        targets = targets.to(values.device)
+        chosen = strength_of_each(self.alpha, fit, squared, values, targets, groups, folds=self.folds)
         return fit(values, targets, chosen)
 
 
@@ -236,19 +256,3 @@ def _repeats(draws: Tensor) -> list[Tensor]:
 def _gathered(parts: list[tuple[Tensor, Tensor]], places: list[Tensor]) -> Solution:
     order = torch.cat(places).argsort()
     return torch.cat([w for w, _ in parts])[order], torch.cat([b for _, b in parts])[order]
-
-
-def _strengths(
-    given: float | tuple[float, ...],
-    fit: Callable[[Tensor, Tensor, Tensor], Solution],
-    loss: Callable[..., Tensor],
-    values: Tensor,
-    draws: Tensor,
-    groups: np.ndarray | None,
-    folds: int,
-) -> Float[Tensor, " draw"]:
-    if isinstance(given, tuple):
-        return choose(fit, loss, values, draws, given, groups, folds=folds)
-    if given <= 0:
-        raise ValueError(f"alpha must be positive, got {given}; try 100")
-    return torch.full((len(draws),), given, dtype=torch.float64)

@@ -83,7 +83,11 @@ class ProbeRegressor(RegressorMixin, BaseEstimator):
         self.alpha = alpha
 
     def fit(self, X: Any, y: Any, groups: Any = None) -> ProbeRegressor:  # noqa: N803
-        """Fit on all rows."""
+        """Fit on all rows.
+
+        Raises:
+            ValueError: on malformed input, or if a strength is not a finite positive number.
+        """
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=2)
         y = np.asarray(y, dtype=np.float64)
         units = np.arange(len(y)) if groups is None else np.unique(groups, return_inverse=True)[1]

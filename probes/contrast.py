@@ -20,8 +20,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.activations import Activations
-from probes.linear import LinearProbe
+from probes.linear import LinearProbe, weight_dtype
 from probes.problems import balance, group_folds, problem, splits_of
+from probes.strengths import check_count
 
 _STEPS = 200
 
@@ -36,8 +37,9 @@ def contrast_consistent(
 
     Raises:
         ValueError: if the two forms differ in examples or site, hold other than two classes, or are
-            malformed.
+            malformed, or if there is no restart.
     """
+    check_count(restarts, "restarts")
     known = problem([affirmed, denied])
     if known.n_classes != 2 or affirmed.site != denied.site:
         raise ValueError(
@@ -55,12 +57,13 @@ def contrast_consistent(
         score = float((correct * balance(known.labels, 2)).mean())
     everyone = np.arange(len(known.labels))
     _, weight, bias = _answers(x, y, known.labels, everyone, restarts, seed)
-    dtype = affirmed.values.dtype
+    weight, bias = (
+        torch.stack([-x / 2, x / 2]).to(affirmed.values.device, weight_dtype(affirmed.values))
+        for x in (weight, bias)
+    )
     return LinearProbe(
-        affirmed.site, torch.stack([-weight / 2, weight / 2]).to(dtype),
-        torch.stack([-bias / 2, bias / 2]).to(dtype), "contrast_consistent", known.classes, score,
-        affirmed.position,
-    )  # fmt: skip
+        affirmed.site, weight, bias, "contrast_consistent", known.classes, score, affirmed.position
+    )
 
 
 def _answers(

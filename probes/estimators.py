@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -23,7 +22,8 @@ from probes.closed_form import LDA, MassMean, RidgeClassifier, one_by_one
 from probes.logistic import solve_logistic
 from probes.narrow import KSparse, Principal
 from probes.problems import Solution
-from probes.selecting import choose, log_loss
+from probes.selecting import log_loss
+from probes.strengths import Strengths, check_choice, normalised, strength_of_each
 
 
 @runtime_checkable
@@ -58,14 +58,23 @@ class Logistic:
 
     `backend`: "torch" solves all draws together to within `tolerance` (relative) of the optimum;
     "sklearn" is the reference, one LogisticRegression per draw with its default solver.
+
+    Raises:
+        ValueError: on construction, if a strength is not a finite positive number or there is no such
+            backend.
     """
 
-    c: float | tuple[float, ...] = 0.01
+    c: Strengths = 0.01
     balanced: bool = True
     backend: Literal["torch", "sklearn"] = "torch"
     tolerance: float = 1e-8
     folds: int = 5
     name: str = "logistic"
+
+    def __post_init__(self) -> None:
+        """Keep one C as a float, several as a tuple; check the backend."""
+        object.__setattr__(self, "c", normalised(self.c, "c"))
+        check_choice(self.backend, "backend", _BACKENDS)
 
     def solve(
         self,
@@ -77,15 +86,12 @@ class Logistic:
         """All draws at their strengths."""
 
         def fit(rows: Tensor, drawn: Tensor, strengths: Tensor) -> Solution:
-            solve = solve_logistic if self.backend == "torch" else reference_logistic
-            return solve(
+            return _BACKENDS[self.backend](
                 rows, drawn, strengths, n_classes, balanced=self.balanced, tolerance=self.tolerance
             )
 
-        if isinstance(self.c, tuple):
-            chosen = choose(fit, log_loss, values, labels, self.c, groups, folds=self.folds)
-        else:
-            chosen = torch.full((len(labels),), self.c, dtype=torch.float64)
+        labels = labels.to(values.device)
+        chosen = strength_of_each(self.c, fit, log_loss, values, labels, groups, folds=self.folds)
         return fit(values, labels, chosen)
 
 
@@ -115,6 +121,8 @@ def reference_logistic(
 
     return one_by_one(fit, values, labels, n_classes, strengths)
 
+
+_BACKENDS = {"torch": solve_logistic, "sklearn": reference_logistic}
 
 ESTIMATORS: Mapping[str, Estimator] = {
     one.name: one

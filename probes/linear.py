@@ -21,9 +21,10 @@ from probes.problems import Split, balance, group_folds, masked, problem, splits
 class LinearProbe:
     """Scores = values @ weight.T + bias, one column per class; the largest wins.
 
-    `weight` is in raw activation coordinates. `score` is the balanced accuracy on held-out groups
-    within the training data, or None where there were too few groups to hold any out. It says what
-    can be read here, not what the model uses.
+    `weight` is in raw activation coordinates, in the type and on the device of the activations
+    (integers: in float). `score` is the balanced accuracy on held-out groups within the training
+    data, or None where there were too few groups to hold any out. It says what can be read here, not
+    what the model uses.
     """
 
     site: Site
@@ -46,8 +47,8 @@ class LinearProbe:
         )
 
     def predict(self, values: Float[Tensor, "example d"]) -> Tensor:
-        """The predicted label of each example, among `classes`."""
-        return torch.tensor(self.classes)[self.decision(values).argmax(1).cpu()]
+        """The predicted label of each example, among `classes`, on the values' device."""
+        return torch.tensor(self.classes, device=values.device)[self.decision(values).argmax(1)]
 
     def direction(self, label: int | float | bool | None = None) -> Direction:
         """The direction that raises this label's score against the mean of the others.
@@ -94,7 +95,7 @@ def fit(
     if splits:
         guess = held_out(weight[1:], bias[1:], train.values, splits)
         score = float(((guess == labels) * balance(labels, known.n_classes)).mean())
-    dtype = train.values.dtype
+    dtype = weight_dtype(train.values)
     return LinearProbe(
         site=train.site,
         weight=weight[0].to(dtype),
@@ -104,6 +105,11 @@ def fit(
         score=score,
         position=train.position,
     )
+
+
+def weight_dtype(values: Tensor) -> torch.dtype:
+    """The type of weights read from these values: their own, or float where they are integers."""
+    return values.dtype if values.is_floating_point() else torch.get_default_dtype()
 
 
 def held_out(

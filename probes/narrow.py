@@ -12,6 +12,8 @@ from torch import Tensor
 from probes.closed_form import MassMean
 from probes.logistic import solve_logistic
 from probes.problems import Solution
+from probes.selecting import log_loss
+from probes.strengths import Strengths, check_count, normalised, strength_of_each
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,17 @@ class Principal:
     The components are found without labels; with one component the direction is the first principal
     component itself, and labels only orient and cut it. What it reads is what the activations vary
     in most. Features are centred and not scaled.
+
+    Raises:
+        ValueError: on construction, without at least one component.
     """
 
     components: int = 1
     name: str = "pca"
+
+    def __post_init__(self) -> None:
+        """Check the number of components."""
+        check_count(self.components, "components")
 
     def solve(
         self,
@@ -54,12 +63,23 @@ class KSparse:
     """Logistic regression on the k features that separate the classes best (2305.01610).
 
     The features are ranked by the F statistic of the training rows alone, and the others get weight
-    exactly zero. How accuracy grows with k says whether a concept sits in a few neurons.
+    exactly zero. How accuracy grows with k says whether a concept sits in a few neurons. Of several C
+    each draw takes the best, as in `Logistic`, with a ranking of its own in every inner fold.
+
+    Raises:
+        ValueError: on construction, without at least one feature, or if a strength is not a finite
+            positive number.
     """
 
     k: int = 10
-    c: float = 0.1
+    c: Strengths = 0.1
+    folds: int = 5
     name: str = "k_sparse"
+
+    def __post_init__(self) -> None:
+        """Check k; keep one C as a float, several as a tuple."""
+        check_count(self.k, "k")
+        object.__setattr__(self, "c", normalised(self.c, "c"))
 
     def solve(
         self,
@@ -69,11 +89,15 @@ class KSparse:
         groups: np.ndarray | None = None,
     ) -> Solution:
         """Ranking per draw, then all draws together."""
-        if self.k < 1:
-            raise ValueError(f"k must be at least 1, got {self.k}; try 10")
-        keep = torch.stack([self._best(values, draw) for draw in labels])
-        strengths = torch.full((len(labels),), self.c, dtype=torch.float64)
-        return solve_logistic(values, labels, strengths, n_classes, keep=keep)
+
+        def fit(rows: Tensor, drawn: Tensor, strengths: Tensor) -> Solution:
+            distinct, which = torch.unique(drawn, dim=0, return_inverse=True)
+            keep = torch.stack([self._best(rows, draw) for draw in distinct])[which]
+            return solve_logistic(rows, drawn, strengths, n_classes, keep=keep)
+
+        labels = labels.to(values.device)
+        chosen = strength_of_each(self.c, fit, log_loss, values, labels, groups, folds=self.folds)
+        return fit(values, labels, chosen)
 
     def _best(self, values: Tensor, labels: Tensor) -> Bool[Tensor, " d"]:
         from sklearn.feature_selection import f_classif

@@ -160,7 +160,7 @@ def test_mistakes_are_named(tiny_model):
 
 
 @pytest.mark.real
-def test_the_true_top_heads_of_smollm2_at_a_fraction_of_the_grid():
+def test_the_true_top_heads_of_smollm2_at_a_fraction_of_the_grid(request):
     model = interp.load_model("smollm2")
     facts = interp.load_facts("capitals")
     examples = Examples.from_text(
@@ -186,6 +186,9 @@ def test_the_true_top_heads_of_smollm2_at_a_fraction_of_the_grid():
         examples.subset(clean), examples.subset(corrupted), answers[clean], answers[corrupted]
     )
     metric, sites = logit_difference(pairs), every_head(model)
+    threads = torch.get_num_threads()
+    request.addfinalizer(lambda: torch.set_num_threads(threads))
+    torch.set_num_threads(1)  # threads that wait for each other count as processor time
     begun = time.process_time()
     found = screen_then_verify(model, pairs, sites, metric, k=20)
     screened = time.process_time() - begun

@@ -51,3 +51,5 @@ def test_the_two_forms_must_match() -> None:
     elsewhere = Activations(Site(Kind.RESID_PRE, 4), denied.values, denied.groups, denied.labels)
     with pytest.raises(ValueError, match="contrast pairs need two classes at one site"):
         contrast_consistent(affirmed, elsewhere)
+    with pytest.raises(ValueError, match="restarts must be at least 1, got 0"):
+        contrast_consistent(affirmed, denied, restarts=0)

@@ -91,6 +91,70 @@ def test_inlp_takes_directions_until_chance_and_is_orthogonal() -> None:
         inlp(toy[Site(Kind.RESID_PRE, 0)], margin=0.1)
 
 
+def entities(n: int, d: int, seed: int) -> Activations:
+    """A label written into five directions, 2.5 standard deviations each, one row per entity."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % 2
+    values = torch.randn(n, d, generator=generator)
+    values[:, :5] += 2.5 * labels[:, None]
+    return Activations(SITE, values, tuple(f"{seed}-{i}" for i in range(n)), labels)
+
+
+def fresh_accuracy(at: Activations, eraser: AffineEraser | None = None) -> float:
+    """Of a probe cross-validated on these entities."""
+    values = at.values if eraser is None else eraser.apply(at.values)
+    probe = probes.fit(Activations(SITE, values, at.groups, at.labels), estimator="mass_mean")
+    assert probe.score is not None
+    return probe.score
+
+
+@pytest.mark.parametrize(("n", "d"), [(200, 600), (400, 600)])
+def test_inlp_with_more_dimensions_than_rows_goes_on_until_other_entities_say_chance(n, d) -> None:
+    seen, fresh = entities(n, d, seed=1), entities(2000, d, seed=2)
+    eraser, once = inlp(seen), inlp(seen, rounds=1)
+    assert fresh_accuracy(fresh) > 0.97  # the positive control
+    # One direction leaves the label in place, though on its own rows the probe is below chance.
+    own = Activations(SITE, once.apply(seen.values), seen.groups, seen.labels)
+    in_sample = probes.fit(own).score
+    assert in_sample is not None and in_sample < 0.53
+    assert fresh_accuracy(fresh, once) > 0.95
+    assert eraser.left.shape[1] >= 3
+    assert fresh_accuracy(fresh, eraser) < 0.75 < fresh_accuracy(fresh, leace(seen))
+
+
+def test_inlp_with_many_rows_leaves_little_to_other_entities() -> None:
+    eraser, fresh = inlp(entities(2000, 64, seed=1)), entities(2000, 64, seed=2)
+    assert fresh_accuracy(fresh) > 0.97 and abs(fresh_accuracy(fresh, eraser) - 0.5) < 0.07
+
+
+def test_the_placebo_falls_where_its_rank_does_the_damage_and_random_directions_do_not() -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(800) % 2
+    values = torch.randn(800, 40, generator=generator)
+    values[:, 0] = 10 * values[:, 0] + 30 * labels  # the label in the loudest dimension
+    at = Activations(SITE, values, tuple(f"e{i}" for i in range(800)), labels)
+
+    def at_random(train: Activations) -> AffineEraser:
+        basis = torch.linalg.qr(torch.randn(40, 20, generator=generator))[0]
+        return AffineEraser(train.site, basis, basis.T, train.values.mean(0))
+
+    evidence = check_erasure(at, method=at_random, seed=0)
+    table = probes.accuracy(evidence, draws=200).set_index("condition")
+    assert table.loc["placebo", "high"] < 0.85 < 0.9 < table.loc["intact", "estimate"]
+    assert table.loc["erased", "low"] > 0.9
+    placebo = evidence.table[evidence.table["condition"] == "placebo"]
+    assert set(placebo["seed"]) == {0, 1, 2}
+
+
+def test_few_groups_are_warned_of() -> None:
+    toy, _ = planted(n_groups=40, d=8)
+    some = toy[SITE]
+    rare = torch.arange(80) // 2 < 4
+    few = Activations(SITE, some.values, some.groups, rare.long())
+    with pytest.warns(probes.SmallSample, match="class 1 has 4 groups"):
+        check_erasure(few, folds=2, seed=0)
+
+
 def test_bad_input_is_one_line() -> None:
     toy, _ = planted(n_groups=40)
     eraser = leace(toy[SITE])
@@ -101,5 +165,7 @@ def test_bad_input_is_one_line() -> None:
     few = Activations(SITE, torch.randn(6, 4), tuple("abcdef"), torch.arange(6) % 2)
     with pytest.raises(ValueError, match="erasure is checked on held-out groups, got 6 groups"):
         inlp(few, folds=7)
-    with pytest.raises(ValueError, match="as many groups"):
+    with pytest.raises(ValueError, match="rounds must be at least 1, got 0"):
+        inlp(toy[SITE], rounds=0)
+    with pytest.raises(ValueError, match="as many groups"), pytest.warns(probes.SmallSample):
         check_erasure(few, seed=0)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from probe_toys import planted
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge as SklearnRidge
@@ -14,8 +15,11 @@ import probes
 from interp.activations import Activations
 from interp.sites import Kind, Site
 from probes.closed_form import LDA, MassMean, Ridge, RidgeClassifier, ridge_path
-from probes.estimators import ESTIMATORS
+from probes.compatible import ProbeRegressor
+from probes.estimators import ESTIMATORS, Logistic
+from probes.linear import weight_dtype
 from probes.narrow import KSparse, Principal
+from probes.strengths import check_choice, check_count, normalised
 
 SITE = Site(Kind.RESID_PRE, 1)
 
@@ -161,10 +165,100 @@ def test_a_quantity_is_scikit_learns_ridge_on_the_rows_seen() -> None:
     assert np.allclose(guess, oracle.predict(scaler.transform(x)), atol=1e-8)
 
 
-@pytest.mark.parametrize("alpha", [0.0, -3.0])
-def test_bad_penalties_are_one_line(alpha: float) -> None:
-    with pytest.raises(ValueError, match="alpha must be positive, got"):
-        RidgeClassifier(alpha=alpha).solve(torch.randn(6, 2), torch.arange(6)[None] % 2, 2)
+STRONG = (Logistic, RidgeClassifier, Ridge, KSparse)
+ARRAYS = ([0.1, 1.0], (0.1, 1.0), np.array([0.1, 1.0]), torch.tensor([0.1, 1.0], dtype=torch.float64))
+
+
+def named(reader: type) -> str:
+    """What the reader calls its strength."""
+    return "c" if reader in (Logistic, KSparse) else "alpha"
+
+
+@pytest.mark.parametrize("reader", STRONG)
+def test_strengths_come_as_a_number_or_any_sequence(reader: type) -> None:
+    for given in ARRAYS:
+        assert reader(**{named(reader): given}) == reader(**{named(reader): (0.1, 1.0)})
+    kept = getattr(reader(**{named(reader): np.array(2.0)}), named(reader))
+    assert kept == 2.0 and isinstance(kept, float)
+    for given, message in ((-3.0, "positive, got -3.0"), (np.array([1, np.nan]), "finite, got")):
+        with pytest.raises(ValueError, match=f"{named(reader)}: strengths must be {message}"):
+            reader(**{named(reader): given})
+
+
+# Past the shape checks of the tests, which refuse words and booleans before we can.
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (0.0, "must be positive, got 0.0;"),
+        (np.array([0.1, -1.0]), r"must be positive, got \[0.1, -1.0\];"),
+        (np.nan, "must be finite, got nan;"),
+        ([1.0, np.inf], r"must be finite, got \[1.0, inf\];"),
+        ("strong", "must be numbers, one or a flat sequence, got 'strong';"),
+        ({1.0, 2.0}, "must be numbers"),
+        (True, "must be numbers"),
+        (None, "must be numbers"),
+        ([], r"must be numbers, one or a flat sequence, got \[\];"),
+        (np.ones((2, 2)), "must be numbers"),
+    ],
+)
+def test_bad_strengths_are_one_line(given: object, message: str) -> None:
+    with pytest.raises(ValueError, match=f"c: strengths {message}") as error:
+        normalised(given, "c")
+    assert "\n" not in str(error.value)
+    assert normalised(range(1, 3), "c") == (1.0, 2.0) and normalised(np.float32(2), "c") == 2.0
+
+
+def test_a_path_of_k_sparse_chooses_inside_the_folds() -> None:
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(120) % 2
+    x = torch.randn(120, 300, generator=generator)
+    noise, groups = x.clone(), np.arange(120)
+    x[:, 7] += 4.0 * y
+    path = KSparse(k=3, c=[1e-4, 1e-2, 1.0])
+    both, _ = path.solve(torch.cat([x, noise], 1), torch.stack([y, y.flip(0)]), 2, groups)
+    assert both[0, :, 7].abs().amax() > 0.1
+    alone = [KSparse(k=3, c=c).solve(x, y[None], 2, groups)[0] for c in (1e-4, 1e-2, 1.0)]
+    chosen, _ = path.solve(x, y[None], 2, groups)
+    assert [torch.allclose(chosen, one, atol=1e-4) for one in alone].count(True) == 1
+    nothing, _ = path.solve(noise, y[None], 2, groups)
+    assert nothing.norm() < 0.1 * chosen.norm()
+    with pytest.raises(ValueError, match="choosing a strength needs groups, got none"):
+        path.solve(x, y[None], 2)
+
+
+def test_the_regressor_takes_any_sequence_and_leaves_the_argument_as_it_was() -> None:
+    x, _ = rows(50, 8, 2)
+    for given in ARRAYS:
+        model = clone(ProbeRegressor(alpha=given).fit(x, x[:, 0]))
+        assert type(model.get_params()["alpha"]) is type(given)
+        same = ProbeRegressor(alpha=(0.1, 1.0)).fit(x, x[:, 0])
+        assert np.array_equal(model.fit(x, x[:, 0]).coef_, same.coef_)
+    with pytest.raises(ValueError, match="alpha: strengths must be finite, got nan"):
+        ProbeRegressor(alpha=np.nan).fit(x, x[:, 0])
+
+
+def test_bad_options_are_one_line() -> None:
+    cases = [
+        (
+            lambda: check_choice("jax", "backend", ("torch",)),
+            r"backend must be one of \['torch'\], got 'j",
+        ),
+        (lambda: check_count(2.5, "components"), "components must be at least 1, got 2.5"),
+        (lambda: Principal(components=0), "components must be at least 1, got 0"),
+        (lambda: KSparse(k=-1), "k must be at least 1, got -1"),
+    ]
+    for call, message in cases:
+        with pytest.raises(ValueError, match=message) as error:
+            call()
+        assert "\n" not in str(error.value)
+
+
+def test_weights_of_integers_are_floats_and_others_keep_their_type() -> None:
+    # The shape checks of the tests let no integers into a probe; a user's session does.
+    for kind in (torch.int64, torch.uint8, torch.bool):
+        assert weight_dtype(torch.ones(2, 2, dtype=kind)) == torch.float32
+    for kind in (torch.float16, torch.bfloat16, torch.float64):
+        assert weight_dtype(torch.ones(2, 2, dtype=kind)) == kind
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> float:
