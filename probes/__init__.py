@@ -34,12 +34,13 @@ _WHERE = {
     "control_subspaces": "probes.controls",
     "corrected": "probes.scoring",
     "cross_validate": "probes.sweeping",
+    "cross_validate_labels": "probes.several",
     "cross_validate_quantity": "probes.quantities",
     "description_length": "probes.describing",
     "explained": "probes.quantities",
     "explained_beyond": "probes.quantities",
     "fit": "probes.linear",
-    "fit_labels": "probes.quantities",
+    "fit_labels": "probes.several",
     "fit_quantity": "probes.quantities",
     "generalisation": "probes.generalising",
     "generalisation_matrix": "probes.generalising",
@@ -88,10 +89,10 @@ if TYPE_CHECKING:
         cross_validate_quantity,
         explained,
         explained_beyond,
-        fit_labels,
         fit_quantity,
     )
     from probes.scoring import corrected, margins, scores
+    from probes.several import cross_validate_labels, fit_labels
     from probes.summaries import accuracy, selectivity
     from probes.sweeping import cross_validate, sweep
     from probes.transferring import read_transfer, transfer

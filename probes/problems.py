@@ -61,6 +61,13 @@ class Problem:
         return torch.from_numpy(np.asarray(self.labels if labels is None else labels))
 
 
+def sites_of(activations: Sites) -> tuple[Activations, ...]:
+    """One or many sites as a tuple."""
+    if isinstance(activations, Activations):
+        return (activations,)
+    return tuple(activations.values() if isinstance(activations, Mapping) else activations)
+
+
 def problem(activations: Sites, *, classes: Iterable[int | float | bool] | None = None) -> Problem:
     """Check the activations of one or many sites and index their labels and groups.
 
@@ -68,12 +75,7 @@ def problem(activations: Sites, *, classes: Iterable[int | float | bool] | None 
         ValueError: if labels are missing, of another length, not finite or of one class; if values
             are not finite or not two-dimensional; or if the sites do not share their examples.
     """
-    if isinstance(activations, Activations):
-        sites = (activations,)
-    elif isinstance(activations, Mapping):
-        sites = tuple(activations.values())
-    else:
-        sites = tuple(activations)
+    sites = sites_of(activations)
     if not sites:
         raise ValueError("a probe needs the activations of at least one site, got none")
     first = sites[0]

@@ -1,14 +1,13 @@
-"""Quantities: ridge probes for numbers (populations, atomic numbers), and several labels at once."""
+"""Quantities: ridge probes for numbers (populations, atomic numbers)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 
 from interp.activations import Activations
@@ -17,8 +16,6 @@ from interp.evidence import Evidence
 from interp.sites import Site
 from probes.closed_form import Ridge
 from probes.controls import permute_over_groups
-from probes.estimators import Estimator
-from probes.linear import LinearProbe, fit
 from probes.parallel import each
 from probes.problems import Sites, group_folds, problem, splits_of
 from probes.summaries import PLACE, paired, resampled
@@ -184,29 +181,3 @@ def _r_squared(sums: Float[np.ndarray, "*draw group 6"]) -> np.ndarray:
     n, st, _, stt, spp, stp = np.moveaxis(sums.sum(-2), -1, 0)
     spread = stt - st**2 / n
     return np.asarray(1 - (stt - 2 * stp + spp) / np.where(spread > 0, spread, np.nan))
-
-
-def fit_labels(
-    train: Activations,
-    labels: Mapping[str, Sequence[int] | Shaped[Tensor, " example"]],
-    *,
-    estimator: str | Estimator = "logistic",
-    folds: int = 5,
-    seed: int = 0,
-) -> dict[str, LinearProbe]:
-    """One probe for each of several labels of the same examples (they need not exclude each other).
-
-    Raises:
-        ValueError: if a label has another length or one class, or the activations are malformed.
-    """
-    out = {}
-    for name, given in labels.items():
-        column = torch.as_tensor(given)
-        if column.shape != (len(train),):
-            raise ValueError(
-                f"label {name!r} must have one entry per example, ({len(train)},); "
-                f"got {tuple(column.shape)}"
-            )
-        at = Activations(train.site, train.values, train.groups, column, train.position, train.model)
-        out[name] = fit(at, estimator=estimator, folds=folds, seed=seed)
-    return out

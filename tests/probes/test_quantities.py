@@ -13,9 +13,9 @@ from probes.quantities import (
     cross_validate_quantity,
     explained,
     explained_beyond,
-    fit_labels,
     fit_quantity,
 )
+from probes.several import fit_labels
 
 SITE = Site(Kind.RESID_PRE, 2)
 
@@ -87,5 +87,10 @@ def test_several_labels_of_the_same_examples() -> None:
     alone = probes.fit(at, seed=0)
     assert torch.equal(found["a"].weight, alone.weight)
     assert found["b"].direction().vector[1] > 0.5 > abs(found["a"].direction().vector[1])
+    evidence = probes.cross_validate_labels({SITE: at}, {"a": a, "b": b}, draws=1, seed=0)
+    table = probes.accuracy(evidence, draws=50).set_index(["metric", "condition"])["estimate"]
+    one = probes.accuracy(probes.cross_validate(at, draws=1, seed=0), draws=50)
+    alone = one.set_index("condition")["estimate"]
+    assert table["a", "probe"] == alone["probe"] > 0.9 > 0.6 > table["b", "control_task"]
     with pytest.raises(ValueError, match=r"label 'a' must have one entry per example, \(200,\)"):
         fit_labels(at, {"a": a[:5]})
