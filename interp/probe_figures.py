@@ -35,11 +35,11 @@ _PROBES = {
     "control_task": ("control task", ORANGE, "dash"),
     "random_features": ("random features", GREEN, "dashdot"),
     "surface": ("surface baseline", BLACK, "longdash"),
-    "surface_tokens": ("surface: tokens", BLACK, "longdash"),
-    "surface_length": ("surface: length", BLACK, "dot"),
+    "surface_tokens": ("surface: tokens", BLACK, "dash"),
+    "surface_length": ("surface: length", SKY, "dot"),
     "surface_frequency": ("surface: token frequency", BLACK, "dash"),
     "surface_answer": ("surface: answer length", BLACK, "dashdot"),
-    "surface_letters": ("surface: letters", BLACK, "longdashdot"),
+    "surface_letters": ("surface: letters", PURPLE, "dashdot"),
 }
 _TRANSFER = {
     "frozen": ("base probe, frozen", BLUE, "solid"),
