@@ -37,7 +37,7 @@ _PROBES = {
     "surface": ("surface baseline", BLACK, "longdash"),
     "surface_tokens": ("surface: tokens", BLACK, "dash"),
     "surface_length": ("surface: length", SKY, "dot"),
-    "surface_frequency": ("surface: token frequency", BLACK, "dash"),
+    "surface_frequency": ("surface: token frequency", GREY, "longdash"),
     "surface_answer": ("surface: answer length", BLACK, "dashdot"),
     "surface_letters": ("surface: letters", PURPLE, "dashdot"),
 }
