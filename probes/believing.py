@@ -16,7 +16,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy.optimize import minimize
 from scipy.special import expit
 
@@ -28,6 +27,7 @@ from interp.sites import Site, boundaries
 from interp.stats import Interval, auroc
 from probes.claiming import statement_examples
 from probes.estimators import Estimator, named
+from probes.linear import signed_margins
 from probes.parallel import each
 from probes.problems import Problem, Sites, check_sample, group_folds, masked, problem
 from probes.summaries import resampled
@@ -89,10 +89,7 @@ def posterior(
     at = {pair: i for i, pair in enumerate(pairs)}
 
     def margins(one: Activations) -> np.ndarray:
-        labels = torch.from_numpy(drawn).to(one.values.device)
-        weight, bias = solver.solve(one.values, labels, 2, known.groups)
-        gap = one.values.double() @ (weight[:, 1] - weight[:, 0]).T + (bias[:, 1] - bias[:, 0])
-        return gap.T.cpu().numpy()
+        return signed_margins(solver, one.values, drawn, known.groups)
 
     margin = np.stack(each(margins, known.sites))
     parts = []

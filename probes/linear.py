@@ -85,7 +85,8 @@ def fit(
     labels, groups = known.labels, known.groups
     spread = min(len(np.unique(groups[labels == c])) for c in range(known.n_classes))
     drawn, splits = labels[None], []
-    if len(known.names) >= folds and spread >= 2:
+    enough = min(len(known.names), int(np.bincount(labels).max())) >= folds
+    if enough and spread >= 2:
         splits = splits_of(group_folds(groups, folds, seed=seed, labels=labels))
         drawn = np.stack([labels, *(masked(labels, rows) for rows, _ in splits)])
     weight, bias = solver.solve(
@@ -110,6 +111,16 @@ def fit(
 def weight_dtype(values: Tensor) -> torch.dtype:
     """The type of weights read from these values: their own, or float where they are integers."""
     return values.dtype if values.is_floating_point() else torch.get_default_dtype()
+
+
+def signed_margins(
+    solver: Estimator, values: Float[Tensor, "example d"], drawn: np.ndarray, groups: np.ndarray
+) -> Float[np.ndarray, "draw example"]:
+    """Second class minus first, of every example, by the probe fitted on each draw of two classes."""
+    labels = torch.from_numpy(drawn).to(values.device)
+    weight, bias = solver.solve(values, labels, 2, groups)
+    gap = values.double() @ (weight[:, 1] - weight[:, 0]).T + (bias[:, 1] - bias[:, 0])
+    return gap.T.cpu().numpy()
 
 
 def held_out(

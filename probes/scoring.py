@@ -18,7 +18,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Float
 from scipy.special import expit
 
@@ -27,6 +26,7 @@ from interp.evidence import Evidence
 from interp.stats import benjamini_hochberg, holm, max_statistic_p
 from probes.controls import permute_over_groups
 from probes.estimators import Estimator, named
+from probes.linear import signed_margins
 from probes.parallel import each
 from probes.problems import Sites, check_sample, group_folds, masked, problem, splits_of
 from probes.summaries import PLACE, resampled
@@ -68,10 +68,8 @@ def margins(
     drawn = np.stack([masked(task, train) for task in tasks for train, _ in splits])
 
     def margin(one: Activations) -> np.ndarray:
-        labels = torch.from_numpy(drawn).to(one.values.device)
-        weight, bias = solver.solve(one.values, labels, 2, known.groups)
-        gap = one.values.double() @ (weight[:, 1] - weight[:, 0]).T + (bias[:, 1] - bias[:, 0])
-        gap = gap.T.reshape(len(tasks), len(splits), -1).cpu().numpy()
+        gap = signed_margins(solver, one.values, drawn, known.groups)
+        gap = gap.reshape(len(tasks), len(splits), -1)
         return np.take_along_axis(gap, fold[None, None].repeat(len(tasks), 0), 1)[:, 0]
 
     names, parts = np.array(known.names, dtype=object)[known.groups], []

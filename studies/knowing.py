@@ -97,7 +97,7 @@ class Knowing:
             for condition in ("probe", "recentred")
         }
         for name, figure in drawn.items():
-            figure.write_html(folder / f"{name}.html")
+            figure.write_html(folder / f"{name}.html", include_plotlyjs="directory")
         write_svg(drawn, folder)
 
 
@@ -251,7 +251,10 @@ def main() -> None:
     given = parser.parse_args()
     if given.out is not None and given.out.exists():
         parser.error(f"--out must be a new folder, got {given.out}; choose another")
-    found = know(load_model(given.model, base=given.base), seed=given.seed)
+    try:
+        found = know(load_model(given.model, base=given.base), seed=given.seed)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
     if given.out is not None:
         found.save(given.out)
     print(found)  # noqa: T201

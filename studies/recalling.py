@@ -248,7 +248,11 @@ def main() -> None:
     parser.add_argument("--facts", default="capitals")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    print(recall(load_model(given.base), given.facts, seed=given.seed))  # noqa: T201
+    try:
+        found = recall(load_model(given.base), given.facts, seed=given.seed)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    print(found)  # noqa: T201
 
 
 if __name__ == "__main__":

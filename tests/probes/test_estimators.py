@@ -130,3 +130,10 @@ def test_bad_estimator_and_input_are_one_line() -> None:
 def _with(a: Any, **changes: Any) -> Any:
     fields = ("site", "values", "groups", "labels", "position", "model")
     return type(a)(**{**{f: getattr(a, f) for f in fields}, **changes})
+
+
+def test_a_probe_of_classes_too_small_to_hold_any_out_has_no_score() -> None:
+    toy, _ = planted(n_groups=12, per_group=1, classes=6, within=False, strength=12.0)
+    probe = probes.fit(toy[Site(Kind.RESID_PRE, 1)], seed=0)
+    assert probe.score is None
+    assert probe.weight.shape == (6, 32) and float(probe.weight.norm()) > 0

@@ -80,3 +80,12 @@ def test_an_existing_folder_is_refused_before_anything_runs(tmp_path):
     command = [sys.executable, "-m", "studies.knowing", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and "--out must be a new folder" in done.stderr
+
+
+@pytest.mark.parametrize("study", ["knowing", "recalling"])
+def test_an_unknown_model_is_one_line(study):
+    option = {"knowing": "--model", "recalling": "--base"}[study]
+    command = [sys.executable, "-m", f"studies.{study}", option, "no-such-model"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "no-such-model" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
