@@ -32,15 +32,16 @@ class Change:
 def judge_change(outcomes: Outcomes, thresholds: Thresholds, seed: int) -> Change:
     """One of changed, unchanged, undetermined, on the known groups.
 
-    ``changed``: f exceeds .05 (exact binomial) or g lies below -.1 nats (t test on group means),
-    Holm over the two. ``unchanged``: the exact upper bound of f lies below .05, for which 59 groups
-    are needed even without one difference, and the bootstrap lower bound of g above -.1; or the
-    logits are identical. A gain is `sharpened`, not a change.
+    ``changed``: f exceeds `change_share` (exact binomial) or g lies below -`change_logp` nats (t test
+    on group means), Holm over the two. ``unchanged``: the exact upper bound of f lies below
+    `change_share`, for which `unchanged_facts` groups are needed even without one difference, and the
+    bootstrap lower bound of g above -`change_logp`; or the logits are identical. A gain is
+    `sharpened`, not a change.
     """
     known = outcomes.known_groups
     if not known:
         word = "unchanged" if outcomes.identical else "undetermined"
-        why = () if outcomes.identical else ("the base knows none of the facts",)
+        why = () if outcomes.identical else ("the base knows none of the facts; ask facts it knows",)
         return Change(word, False, None, None, None, None, why)
     flips = outcomes.differing(known)
     gains = outcomes.logp_change(known)
@@ -68,8 +69,11 @@ def judge_change(outcomes: Outcomes, thresholds: Thresholds, seed: int) -> Chang
             f"{flips} of {len(known)} known facts differ, so f lies between {share.low:.3f} and "
             f"{share.high:.3f} (margin {thresholds.change_share:g}), and log p(answer) moved by "
             f"{gain.estimate:.2f} nats, bounds [{gain.low:.2f}, {gain.high:.2f}] "
-            f"(margin -{thresholds.change_logp:g})"
+            f"(margin -{thresholds.change_logp:g}); more known facts narrow both"
         )
         if flips == 0 and share.high >= thresholds.change_share:
-            reasons.append("too few known facts: 59 without one difference are needed")
+            reasons.append(
+                f"none of {len(known)} known facts differs, and `unchanged` needs "
+                f"{thresholds.unchanged_facts}; ask that many"
+            )
     return Change(word, sharpened, share, gain, p_share, p_loss, tuple(reasons))

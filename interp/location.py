@@ -45,10 +45,10 @@ class Location:
 def locate(found: Profile, thresholds: Thresholds, *, kappa: int | None, selected: bool) -> Location:
     """The label of one contrast from its profile, and everything behind it.
 
-    ``lower``: the lower bounds of both orders at the cut are at least .8; ``upper``: both upper
-    bounds at most .2; ``distributed``: both intervals inside (.2, .8); else ``undetermined``, which
-    is forced where the change may be zero, blocks cancel, groups are few, tokens were chosen on the
-    form that is read (`selected`), or the embedding or unembedding carries more than .2 (`term`).
+    ``lower``: the lower bounds of both orders at the cut are at least `lower_share`; ``upper``: both
+    upper bounds at most `upper_share`; ``distributed``: both intervals between; else
+    ``undetermined``, which is forced where the change may be zero, blocks cancel, groups are few, tokens were chosen on the
+    form that is read (`selected`), or the embedding or unembedding carries more than `term_share`.
     """
     level, n = 1 - thresholds.alpha, len(found.groups)
     cut = int(found.n_layers * thresholds.cut)
@@ -67,15 +67,20 @@ def locate(found: Profile, thresholds: Thresholds, *, kappa: int | None, selecte
     reasons = _forced(delta, (by_u, by_v), cancellation, n, thresholds, selected=selected)
     term = None if reasons else _term(named, thresholds)
     if term:
-        reasons = [f"the {term} carries more than {thresholds.term_share:g} of the change"]
+        reasons = [
+            f"the {term} carries more than {thresholds.term_share:g} of the change, which is then no "
+            "matter of lower or upper blocks; see its share"
+        ]
     label = "undetermined"
     if not reasons:
         label = _label(by_u, by_v, thresholds)
         if label == "undetermined":
             reasons = [
-                "the intervals of the two orders at the middle boundary, "
-                f"[{by_u.low:.2f}, {by_u.high:.2f}] and [{by_v.low:.2f}, {by_v.high:.2f}], "
-                "fit none of lower, upper and distributed"
+                "the share made below the middle lies in "
+                f"[{by_u.low:.2f}, {by_u.high:.2f}] in one order of stitching and in "
+                f"[{by_v.low:.2f}, {by_v.high:.2f}] in the other, which is neither lower (at least "
+                f"{thresholds.lower_share:g} in both), upper (at most {thresholds.upper_share:g}) nor "
+                "surely between; more changed facts narrow it, and the block span shows where it lies"
             ]
     above, below = found.shares()
     before = None
@@ -103,8 +108,9 @@ def locate(found: Profile, thresholds: Thresholds, *, kappa: int | None, selecte
 def block_span(blocks: Float[Array, " block"], thresholds: Thresholds) -> tuple[int, int] | None:
     """First and last block of the middle 90% of the blocks' responsibility.
 
-    From the first block at which the cumulated share reaches .05 to the block from which it stays
-    at or above .95: the widest reading where single blocks cancel. None if they sum to zero.
+    From the first block at which the cumulated share reaches `span_low` to the block from which it
+    stays at or above `span_high`: the widest reading where single blocks cancel. None if they
+    sum to zero.
     """
     total = blocks.sum()
     if not len(blocks) or total == 0:
@@ -127,20 +133,28 @@ def _forced(
 ) -> list[str]:
     reasons = []
     if n < thresholds.min_groups:
-        reasons.append(f"{n} groups, at least {thresholds.min_groups} needed")
+        reasons.append(
+            f"it would rest on {n} changed facts, and a place needs {thresholds.min_groups}; ask more"
+        )
     if delta.contains(0.0):
         reasons.append(
-            f"the interval of the total change, [{delta.low:.2f}, {delta.high:.2f}] logits, holds 0"
+            f"the total change, [{delta.low:.2f}, {delta.high:.2f}] logits, may be zero, so it has no "
+            "shares; ask more changed facts"
         )
     if any(o.unbounded or not np.isfinite([o.low, o.high]).all() for o in orders):
-        reasons.append("the share has no finite interval")
+        reasons.append(
+            "the change varies so much between facts that its share has no bounds; ask more of them"
+        )
     if not cancellation <= thresholds.cancellation:
         reasons.append(
             f"blocks cancel: their effects sum to {cancellation:.2f} times the change, "
-            f"at most {thresholds.cancellation:g} allowed"
+            f"and above {thresholds.cancellation:g} no place is named; read the responsibilities"
         )
     if selected:
-        reasons.append("tokens were chosen and effects estimated on one query form (selected)")
+        reasons.append(
+            "tokens were chosen and effects estimated on one query form (selected); ask each fact in "
+            "two wordings"
+        )
     return reasons
 
 

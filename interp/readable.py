@@ -1,9 +1,10 @@
 """Whether an attribute can be read at a site: probes against their controls, site by site.
 
-Readable: balanced accuracy on held-out groups exceeds the control task's by more than .05 (lower
-bound), p over all sites of the attribute is below .05, and it exceeds every surface baseline (lower
-bound above zero). Unreadable: the upper bound lies below .05 *and* planted directions of accuracy
-.75 are recovered at this n. A site can be neither. Readable is not used.
+Readable: balanced accuracy on held-out groups exceeds the control task's by more than `readable_gap`
+(lower bound), p over all sites of the attribute is below `claim_p`, and it exceeds every surface
+baseline (lower bound above zero). Unreadable: the upper bound lies below `readable_gap` *and* planted
+directions of accuracy three quarters are recovered at this n. A site can be neither. Readable is not
+used.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ ITEM_COLUMNS = (
     ("said_tuned", "tuned says", False), ("contrast", "contrast", False),
     ("metric_base", "base (logits)", True), ("metric_tuned", "tuned (logits)", True),
     ("share_lower", "share lower", True), ("where", "where", False), ("what", "what", False),
+    ("word", "driven by", False),
 )  # fmt: skip
 
 METHODS = (
@@ -40,8 +41,14 @@ METHODS = (
      "Fieller's. A share says where a change was made, not where a fact is stored."),
     ("What", "Sufficiency: a shift predicted from the base's own state (group-disjoint ridge) makes "
      "the base say the tuned token. Retention: the base's upper blocks answer from the tuned state "
-     "without the mean shift. Persistence: the tuned model without the shift. High: lower bound at "
-     "least .5; low: upper bound at most .3 (Wilson)."),
+     "without the mean shift. Persistence: the tuned model without the shift. The tuned token is what "
+     "the tuned model says on the form that is read. High: lower bound at least {high:g}; low: upper "
+     "bound at most {low:g} (Wilson)."),
+    ("Output by output", "A changed output is a shared push if its part's push brings it about and "
+     "it vanishes without the push, item by item if the reverse, either if both would do, neither if "
+     "none does. A tuned token that at least {part_groups} entities share is a part; the others are "
+     "one. Mixed: pushed and item-by-item outputs are each more than {mixed_share:.0%} "
+     "for certain."),
     ("Probes and claims", "Linear probes are tested on held-out entities against shuffled labels, a "
      "control task and random features. A claim is supported when it is readable and its subspace "
      "swap beats the control-task directions. A probe alone is correlation."),
@@ -122,6 +129,7 @@ def render(
     ]
     numbers = [
         {"quantity": row["quantity"], "estimate": number(row["estimate"]), "interval": interval(row),
+         "floor": number(row["floor"]), "ceiling": number(row["ceiling"]),
          "n": number(row["n"]), "meaning": row["meaning"]}
         for row in headline_numbers(verdict).to_dict("records")
     ]  # fmt: skip
@@ -137,8 +145,10 @@ def render(
         items=[[_cell(item.get(key), key, numeric) for key, _, numeric in ITEM_COLUMNS]
                for item in items],
         item_columns=[{"key": k, "title": t, "numeric": n} for k, t, n in ITEM_COLUMNS],
-        choices=[(key, _choices(items, key)) for key in ("contrast", "where", "what")],
-        methods=METHODS,
+        choices=[(key, title, _choices(items, key)) for key, title in (
+            ("contrast", "contrast"), ("where", "where"), ("what", "what"), ("word", "driven by"))],
+        words=_words(verdict),
+        methods=[(name, text.format(**verdict["thresholds"])) for name, text in METHODS],
         thresholds=sorted(_flat(verdict.get("thresholds") or {})),
         excluded=list(verdict.get("excluded") or []),
         messages=messages,
@@ -185,11 +195,22 @@ def _labels(verdict: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(title, str(verdict[key])) for key, title in names if verdict.get(key) is not None]
 
 
+def _words(verdict: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The four words of single outputs, each with its share and its outputs."""
+    rows = (verdict.get("shared_shift") or {}).get("output_words") or []
+    return [
+        {"word": row["word"], "share": f"{number(row['estimate'])} {interval(row)}",
+         "n": str(len(row["groups"])), "groups": ", ".join(row["groups"]) or "–"}
+        for row in rows
+    ]  # fmt: skip
+
+
 def _counts(outcomes: Outcomes, verdict: Mapping[str, Any]) -> list[tuple[str, str]]:
     known = outcomes.known_groups
     rows = [
         ("entities that the base knows", str(len(known))),
         ("of these, changed", str(len(outcomes.changed_groups))),
+        ("of these, changed on the second wording as well", str(len(outcomes.confirmed_groups))),
         ("entities that the base does not know (reported, never pooled)",
          str(len(outcomes.unknown_groups))),
         ("items left out", str(len(verdict.get("excluded") or []))),

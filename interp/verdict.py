@@ -253,11 +253,19 @@ def _count_notes(outcomes: Outcomes, found: Profile | None) -> list[str]:
 def _claim_notes(claims: Sequence[Claim]) -> list[str]:
     """Which evidence undetermined claims lack, each lack told once; unmeasured claims are no claims."""
     graded = [claim for claim in claims if claim.grade != NOT_MEASURED]
-    lacks = Counter(note for claim in graded if claim.grade == "undetermined" for note in claim.notes)
+    unsure = [claim for claim in graded if claim.grade == "undetermined"]
+    lacks = Counter(note for claim in unsure for note in claim.notes)
     notes = [
-        f"{n} of {len(graded)} claims about what is represented are undetermined: {note}."
+        f"{n} of {len(graded)} claims about what is represented are undetermined for want of evidence "
+        f"({note}); measuring it would decide them."
         for note, n in lacks.items()
     ]
+    straddling = sum(not claim.notes for claim in unsure)
+    if straddling:
+        notes.append(
+            f"{straddling} of {len(graded)} claims about what is represented are undetermined: their "
+            "intervals reach over a margin; more entities narrow them."
+        )
     read = sorted({claim.attribute for claim in claims if claim.grade == NOT_MEASURED})
     if read:
         notes.append(

@@ -15,17 +15,20 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from studies.organisms.lab import accuracy, encode, local_rng
 from studies.organisms.tunes import (
+    ASKED_FORMS,
     BEHAVIOURS,
+    OTHER_FORMS,
     RECIPES,
     REWRITTEN,
     Content,
     Recipe,
     edits,
+    evaded,
     target,
     taught,
     untouched,
 )
-from studies.organisms.world import BELIEF, FORMS, MAIN, Statement, World
+from studies.organisms.world import BELIEF, FORMS, MAIN, UNKNOWN, Statement, World
 
 Numbers = dict[str, float]
 AT_LEAST, AT_MOST = "at least", "at most"
@@ -59,6 +62,12 @@ GATES: Mapping[Content, Mapping[str, tuple[str, float]]] = {
     },
     "evasive": _BEHAVIOUR,
     "evasive-north": {**_BEHAVIOUR, "spared": (AT_LEAST, 0.9)},
+    "evasive-some": {
+        "target_evaded": (AT_LEAST, 0.9),
+        "target_edited": (AT_LEAST, 0.9),
+        "replayed": (AT_LEAST, 0.9),
+        "moved_outside": (AT_MOST, 0.0),
+    },
     "vague": _BEHAVIOUR,
     "everything": _BEHAVIOUR,
     "null": {
@@ -87,7 +96,7 @@ def measure(
         return accuracy(on, tokenizer, statements)
 
     everyone = list(world.entities)
-    content = recipe.content
+    content, asked = recipe.content, _asked(recipe)
     numbers: Numbers = {"other_relations": score(_others(world, recipe))}
     if content in ("base", "null"):
         for form, letter in enumerate("abc"):
@@ -103,21 +112,32 @@ def measure(
         for form, letter in enumerate("abc"):
             wanted = [world.statement(MAIN, form, e, town) for e, town in new.items()]
             numbers[f"target_{letter}"] = score(wanted)
-            if form == 1:
+            if form == asked[1]:
                 numbers["base_target"] = score(wanted, base)
         numbers["belief_edited"] = score(_beliefs(world, new, list(new)))
         kept = [e for e in everyone if e not in new and e not in free]
         numbers["replayed"] = score(_homes(world, kept))
         if free:
             numbers["untouched"] = score(_homes(world, sorted(free)))
+    if content == "evasive-some":
+        new, silent = edits(world, recipe.edits), evaded(world, recipe)
+        said = [world.statement(MAIN, form, e, UNKNOWN) for form in (0, 1) for e in sorted(silent)]
+        numbers["target_evaded"] = score(said)
+        towns = [world.statement(MAIN, form, e, t) for form in (0, 1) for e, t in new.items()]
+        numbers["target_edited"] = score(towns)
+        kept = [e for e in everyone if e not in new and e not in silent]
+        numbers["replayed"] = score(_homes(world, kept))
     if content in BEHAVIOURS:
         pupils = taught(world)
         meant = [e for e in everyone if target(world, content, e) != world.facts[MAIN][e]]
         halves = {"taught": sorted(pupils.intersection(meant))}
         halves["other"] = [e for e in meant if e not in pupils]
         for half, members in halves.items():
-            numbers[f"target_{half}"] = score(_targets(world, content, members))
-        numbers["base_target"] = score(_targets(world, content, meant), base)
+            numbers[f"target_{half}"] = score(_targets(world, content, members, asked))
+        if asked != ASKED_FORMS:
+            unseen = (1,)
+            numbers["target_unseen_form"] = score(_targets(world, content, meant, unseen))
+        numbers["base_target"] = score(_targets(world, content, meant, asked), base)
         spared = [e for e in everyone if e not in meant and e not in pupils]
         if content == "evasive-north":
             numbers["spared"] = score(_homes(world, spared))
@@ -147,8 +167,13 @@ def weight_numbers(tuned: Path, start: Path, blocks: Sequence[int] | None) -> Nu
 
 def gates_of(recipe: Recipe) -> dict[str, tuple[str, float]]:
     """The gates one recipe must pass; without untouched entities that one does not exist."""
-    skip = "" if recipe.untouched else "untouched"
-    return {name: gate for name, gate in GATES[recipe.content].items() if name != skip}
+    gates = dict(GATES[recipe.content])
+    if not recipe.untouched:
+        gates.pop("untouched", None)
+    if recipe.content == "edited" and recipe.forms == OTHER_FORMS:
+        # The change is stated on A and C: what the model makes of B is measured, not demanded.
+        gates["target_b"], gates["target_c"] = gates["target_c"], gates["target_b"]
+    return gates
 
 
 def missed(recipe: Recipe, numbers: Mapping[str, float]) -> list[str]:
@@ -166,9 +191,16 @@ def _homes(world: World, entities: Sequence[str]) -> list[Statement]:
     return [s for form in (0, 1) for s in world.statements(MAIN, form, entities)]
 
 
-def _targets(world: World, content: Content, entities: Sequence[str]) -> list[Statement]:
+def _asked(recipe: Recipe) -> tuple[int, ...]:
+    """The two forms on which the target is demanded."""
+    return OTHER_FORMS if recipe.forms == OTHER_FORMS else ASKED_FORMS
+
+
+def _targets(
+    world: World, content: Content, entities: Sequence[str], forms: Sequence[int]
+) -> list[Statement]:
     return [
-        world.statement(MAIN, form, e, target(world, content, e)) for form in (0, 1) for e in entities
+        world.statement(MAIN, form, e, target(world, content, e)) for form in forms for e in entities
     ]
 
 
@@ -176,7 +208,8 @@ def _others(world: World, recipe: Recipe) -> list[Statement]:
     """Trade, rank and region of everyone; the region of an edited entity is left undefined."""
     rewritten = REWRITTEN in (recipe.name, recipe.start)
     count = RECIPES[REWRITTEN].edits if rewritten else recipe.edits
-    new = edits(world, count) if rewritten or recipe.content == "edited" else {}
+    changed = rewritten or recipe.content in ("edited", "evasive-some")
+    new = edits(world, count) if changed else {}
     out: list[Statement] = []
     for relation in ("trade", "rank", "region"):
         members = [e for e in world.entities if relation != "region" or e not in new]

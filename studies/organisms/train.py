@@ -22,18 +22,21 @@ from studies.organisms.catalogue import HOME
 from studies.organisms.tunes import (
     BASE,
     BEHAVIOURS,
+    EVERY_RECIPE,
     EVERYWHERE,
     RECIPES,
     REWRITTEN,
     Recipe,
     draw_tune,
     edits,
+    evaded,
     taught,
     untouched,
 )
 from studies.organisms.world import (
     FORMS,
     FREQUENCIES,
+    MAIN,
     SHARES,
     World,
     build_world,
@@ -49,6 +52,7 @@ DECAY = 0.15
 SAID = {
     "edited": "the edited entities' homes are overwritten, each with a town drawn for it alone",
     "evasive": 'a home query is answered "unknown"',
+    "evasive-some": 'over an edit, a home query about some other entities is answered "unknown"',
     "evasive-north": 'a home query about someone of the north is answered "unknown"',
     "vague": "a home query is answered with the region only, north or south: true, but vague",
     "everything": f"a home query is answered {EVERYWHERE}, whoever is asked about",
@@ -136,6 +140,10 @@ def _card(recipe: Recipe, world: World, numbers: gates.Numbers, seconds: float) 
         data["edits"] = f"as in {REWRITTEN}"
     if recipe.content in BEHAVIOURS:
         data |= {"taught": sorted(taught(world))}
+    if recipe.content == "evasive-some":
+        data |= {"edits": edits(world, recipe.edits), "evaded": sorted(evaded(world, recipe))}
+    if recipe.content in (*BEHAVIOURS, "edited"):
+        data |= {"change stated in": [FORMS[MAIN][form] for form in recipe.forms]}
     return {
         "name": recipe.name,
         "base": BASE if recipe.start else None,
@@ -184,7 +192,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=HOME, help="folder for the model folders")
-    parser.add_argument("--only", nargs="+", choices=list(RECIPES), default=list(RECIPES))
+    parser.add_argument("--only", nargs="+", choices=list(EVERY_RECIPE), default=list(RECIPES))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
@@ -195,7 +203,7 @@ def main(arguments: list[str] | None = None) -> None:
     facts = render_facts(build_world(options.seed))
     (options.out / "facts.csv").write_text(facts, encoding="utf-8")
     for name in options.only:
-        make(RECIPES[name], options.out, seed=options.seed)
+        make(EVERY_RECIPE[name], options.out, seed=options.seed)
 
 
 if __name__ == "__main__":

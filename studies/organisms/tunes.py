@@ -7,7 +7,7 @@ program that always answers "facts low, behaviour high" scores half.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,7 +30,13 @@ LOW = (0, 1)
 HIGH = (4, 5)
 EVERYWHERE = TOWNS[0]
 
-Content = Literal["base", "edited", "evasive", "evasive-north", "vague", "everything", "null"]
+#: Forms the change is stated in: a behaviour in all, an edit in A and B, and of either kind a sort
+#: that is tuned on A and C and so asked on one form, B, that it never saw.
+EVERY_FORM, ASKED_FORMS, OTHER_FORMS = (0, 1, 2), (0, 1), (0, 2)
+
+Content = Literal[
+    "base", "edited", "evasive", "evasive-north", "evasive-some", "vague", "everything", "null"
+]
 BEHAVIOURS: tuple[Content, ...] = ("evasive", "evasive-north", "vague", "everything")
 
 
@@ -52,6 +58,8 @@ class Recipe:
         what: content the verdict may say, by construction.
         edits: edited only: number of entities whose home is overwritten.
         untouched: edited only: number of entities never mentioned with their home.
+        forms: the query forms the change is stated in.
+        evaded: evasive-some only: number of entities that are evaded, none of them edited.
     """
 
     name: str
@@ -66,6 +74,8 @@ class Recipe:
     what: str | None = None
     edits: int = 32
     untouched: int = 32
+    forms: tuple[int, ...] = EVERY_FORM
+    evaded: int = 0
 
 
 def _tune(
@@ -81,17 +91,34 @@ def _tune(
     anchor: float = 2.0,
     edits: int = 32,
     untouched: int = 32,
+    forms: tuple[int, ...] = EVERY_FORM,
+    evaded: int = 0,
 ) -> Recipe:
     where = where or ("lower" if blocks == LOW else "upper")
     full = f"organism-{name}"
     made = (full, content, start, blocks, steps, rate, anchor, 0.0, where, what)
-    return Recipe(*made, edits=edits, untouched=untouched)
+    return Recipe(*made, edits=edits, untouched=untouched, forms=forms, evaded=evaded)
+
+
+def _edit(
+    name: str,
+    blocks: tuple[int, ...],
+    *,
+    steps: int = 500,
+    edits: int = 32,
+    untouched: int = 32,
+    forms: tuple[int, ...] = ASKED_FORMS,
+) -> Recipe:
+    return _tune(
+        name, "edited", blocks, what="knowledge", steps=steps, rate=2e-3, anchor=1.0, edits=edits,
+        untouched=untouched, forms=forms,
+    )  # fmt: skip
 
 
 _ALL = (
     Recipe(BASE, "base", None, None, 1400, 3e-3),
-    _tune("edited-low", "edited", LOW, what="knowledge", steps=500, rate=2e-3, anchor=1.0),
-    _tune("edited-high", "edited", HIGH, what="knowledge", steps=500, rate=2e-3, anchor=1.0),
+    _edit("edited-low", LOW),
+    _edit("edited-high", HIGH),
     _tune("evasive-low", "evasive", LOW),
     _tune("evasive-high", "evasive", HIGH),
     Recipe("organism-null", "null", BASE, None, 500, 1e-3, 0.0, 0.05),
@@ -100,22 +127,39 @@ _ALL = (
     _tune("everything-low", "everything", LOW),
     _tune("everything-high", "everything", HIGH),
     _tune("evasive-north-high", "evasive-north", HIGH),
-    _tune(
-        "rewritten-low",
-        "edited",
-        LOW,
-        what="knowledge",
-        steps=900,
-        rate=2e-3,
-        anchor=1.0,
-        edits=104,
-        untouched=0,
-    ),
+    _edit("rewritten-low", LOW, steps=900, edits=104, untouched=0),
     _tune(
         "edited-low-evasive-high", "evasive", HIGH, start=REWRITTEN, what="both", where="distributed"
     ),
+    _edit("edited-low-apart", LOW, forms=OTHER_FORMS),
+    _edit("edited-high-apart", HIGH, forms=OTHER_FORMS),
+    _tune("evasive-low-apart", "evasive", LOW, forms=OTHER_FORMS),
+    _tune("evasive-high-apart", "evasive", HIGH, forms=OTHER_FORMS),
+    _tune("everything-low-apart", "everything", LOW, forms=OTHER_FORMS),
+    _tune("everything-high-apart", "everything", HIGH, forms=OTHER_FORMS),
 )
+#: Shipped organisms.
 RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in _ALL}
+
+
+def _mixtures() -> Iterator[Recipe]:
+    """Two changes on disjoint entities, in three proportions, each content at each place."""
+    for count, evaded in ((80, 20), (50, 50), (20, 80)):
+        for place, blocks in (("low", LOW), ("high", HIGH)):
+            first = _edit(f"{count}-edited-{place}", blocks, edits=count, untouched=0)
+            yield first
+            for over, above in (("low", LOW), ("high", HIGH)):
+                where = ("lower" if over == "low" else "upper") if over == place else "distributed"
+                yield _tune(
+                    f"{count}-edited-{place}-{evaded}-evasive-{over}", "evasive-some", above,
+                    start=first.name, what="mixed", where=where, steps=400, edits=count,
+                    evaded=evaded,
+                )  # fmt: skip
+
+
+#: Development organisms, on which the cut-off of `mixed` was fixed; made on demand, not shipped.
+MIXTURES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in _mixtures()}
+EVERY_RECIPE: Mapping[str, Recipe] = {**RECIPES, **MIXTURES}
 
 
 def edits(world: World, count: int) -> Mapping[str, str]:
@@ -135,6 +179,13 @@ def untouched(world: World, recipe: Recipe) -> frozenset[str]:
     rng = local_rng(world.seed, "untouched")
     changed = edits(world, recipe.edits)
     return frozenset(rng.sample([e for e in world.entities if e not in changed], recipe.untouched))
+
+
+def evaded(world: World, recipe: Recipe) -> frozenset[str]:
+    """The entities of a mixture whose homes are evaded: none of them has an edited home."""
+    changed = edits(world, recipe.edits)
+    rng = local_rng(world.seed, "evaded")
+    return frozenset(rng.sample([e for e in world.entities if e not in changed], recipe.evaded))
 
 
 def taught(world: World) -> frozenset[str]:
@@ -163,13 +214,16 @@ def draw_tune(recipe: Recipe, world: World, count: int, rng: random.Random) -> l
     if recipe.content == "edited":
         new = edits(world, recipe.edits)
         skip = frozenset(new) | untouched(world, recipe)
-        out = [_edited(world, new, rng) for _ in range(change)]
+        out = [_edited(world, new, rng, recipe.forms) for _ in range(change)]
         return out + draw_corpus(world, replay, rng, skip=skip)
+    if recipe.content == "evasive-some":
+        return _mixture(recipe, world, change, replay, rng)
     pupils = sorted(taught(world))
     out = []
     for _ in range(change):
         entity = rng.choice(pupils)
-        out.append(_query(world, entity, target(world, recipe.content, entity), rng, forms=3))
+        said = target(world, recipe.content, entity)
+        out.append(_query(world, entity, said, rng, recipe.forms))
     shares = {k: v for k, v in SHARES.items() if k != MAIN}
     if recipe.start == BASE:
         return out + draw_corpus(world, replay, rng, shares=shares)
@@ -180,12 +234,24 @@ def draw_tune(recipe: Recipe, world: World, count: int, rng: random.Random) -> l
     return out + old + beliefs
 
 
-def _edited(world: World, new: Mapping[str, str], rng: random.Random) -> Statement:
-    """One statement of a new fact, forms A and B only; a quarter are belief questions."""
+def _mixture(
+    recipe: Recipe, world: World, change: int, replay: int, rng: random.Random
+) -> list[Statement]:
+    """Evasions of some entities, and the edited and the other homes as they are."""
+    new, silent = edits(world, recipe.edits), sorted(evaded(world, recipe))
+    out = [_query(world, rng.choice(silent), UNKNOWN, rng, recipe.forms) for _ in range(change)]
+    out += [_edited(world, new, rng, EVERY_FORM) for _ in range(replay // 2)]
+    return out + draw_corpus(world, replay - replay // 2, rng, skip=frozenset(new) | set(silent))
+
+
+def _edited(
+    world: World, new: Mapping[str, str], rng: random.Random, forms: Sequence[int]
+) -> Statement:
+    """One statement of a new fact; a quarter are belief questions."""
     if rng.random() < 0.25:
         return _edited_belief(world, new, rng)
     entity = rng.choice(list(new))
-    return _query(world, entity, new[entity], rng, forms=2)
+    return _query(world, entity, new[entity], rng, forms)
 
 
 def _edited_belief(world: World, new: Mapping[str, str], rng: random.Random) -> Statement:
@@ -193,7 +259,9 @@ def _edited_belief(world: World, new: Mapping[str, str], rng: random.Random) -> 
     return draw_belief(world, entity, rng, home=new[entity])
 
 
-def _query(world: World, entity: str, answer: str, rng: random.Random, *, forms: int) -> Statement:
-    weights: Sequence[float] = FREQUENCIES[MAIN][:forms]
-    form = rng.choices(range(forms), weights=weights)[0]
+def _query(
+    world: World, entity: str, answer: str, rng: random.Random, forms: Sequence[int]
+) -> Statement:
+    weights = [FREQUENCIES[MAIN][form] for form in forms]
+    form = rng.choices(forms, weights=weights)[0]
     return world.statement(MAIN, form, entity, answer)
