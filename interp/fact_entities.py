@@ -52,8 +52,10 @@ def entities(texts: Sequence[str]) -> tuple[str, ...]:
         inner = [_name(head, verbs) for head in _without_opening(heads)]
         if all(name and _is_name(name[0]) for name in inner):
             names = inner
-    spelled: dict[str, str] = {}
-    return tuple(spelled.setdefault(_key(name), _stripped(" ".join(name))) for name in names)
+    spelled: defaultdict[str, set[str]] = defaultdict(set)
+    for name in names:
+        spelled[_key(name)].add(_stripped(" ".join(name)))
+    return tuple(min(spelled[_key(name)]) for name in names)
 
 
 def naming_another(texts: Sequence[str], names: Sequence[str]) -> int:

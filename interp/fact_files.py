@@ -29,8 +29,8 @@ def facts_from_table(
 
     Raises:
         ValueError: no such file, another suffix, unreadable contents, a missing column, no
-            templates, several answers for one subject, several subjects in one group, or more
-            malformed rows than others (named in one line).
+            templates, several answers for one subject, several subjects in one group, or more than
+            a quarter of the rows malformed (named in one line).
     """
     table = read_table(source, "facts", _NAMES)
     readable = any(not isinstance(cells, str) for _, cells in table.rows)

@@ -13,9 +13,10 @@ import pandas as pd
 
 from interp.fact_cells import BYTE_ORDER_MARK, CellProblem, EmptyCell, attribute_text
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+SUFFIXES = (".csv", ".jsonl", ".parquet", ".tsv")
 _SEPARATORS = {".csv": ",;\t", ".tsv": "\t,;"}  # in the order in which they are tried
 _SHOWN, _SHOWN_IN_NOTE = 20, 3
+_MOST_LEFT_OUT = 0.25  # of the rows; beyond it the table is taken for misread
 Row = tuple[str, Mapping[str, Any] | str]  # (where, cells or what is wrong with the whole row)
 Parsed = TypeVar("Parsed")
 
@@ -97,7 +98,8 @@ def checked_rows(
         What the rows hold, and the notes: those of the table and at most one more.
 
     Raises:
-        ValueError: a fatal problem, or more rows with a problem than without: one line with each.
+        ValueError: a fatal problem, or problems in more than one row and more than a quarter of
+            them, or in all: one line that names the rows.
     """
     kept: list[Parsed] = []
     wrong: list[str] = []
@@ -110,7 +112,7 @@ def checked_rows(
         except RowProblem as problem:
             wrong.append(f"{where}: {problem}")
             fatal = fatal or problem.fatal
-    if fatal or len(wrong) > len(kept):
+    if fatal or len(wrong) > max(1, _MOST_LEFT_OUT * len(table.rows)) or (wrong and not kept):
         raise ValueError(
             f"{table.source} must give {expected} in every row; got {len(wrong)} malformed: "
             f"{listed(wrong, _SHOWN)}: correct or remove these rows"

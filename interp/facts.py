@@ -67,8 +67,8 @@ def load_facts(
 
     Raises:
         ValueError: unknown name, missing file, missing column, no templates, several answers for one
-            subject, several subjects in one group, or more malformed rows than others (named in one
-            line).
+            subject, several subjects in one group, or more than a quarter of the rows malformed
+            (named in one line).
     """
     if isinstance(source, pd.DataFrame):
         return facts_from_table(source, templates)

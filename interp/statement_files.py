@@ -49,8 +49,8 @@ def load_statements(source: str | Path | pd.DataFrame, *, group: str | None = No
             many groups there are and how many hold one statement.
 
     Raises:
-        ValueError: unknown name, missing file or column, one class only, or more malformed rows than
-            others (named in one line).
+        ValueError: unknown name, missing file or column, one class only, or more than a quarter of
+            the rows malformed (named in one line).
     """
     if isinstance(source, str) and source.removeprefix("neg_") in STATEMENT_NAMES:
         return truth_statements(source)
@@ -98,6 +98,7 @@ def _assembled(table: Table, group: str | None) -> Statements:
         groups = entities(texts)
         notes = (*notes, _on_entities(table.source, texts, groups))
     blocks = tuple(row.block or of for row, of in zip(stated, groups, strict=True))
+    notes = (*notes, *_on_blocks(groups, blocks))
     values = tuple(text.rstrip(".").rpartition(" ")[2] for text in texts)
     labels = tuple(row.label for row in stated)
     return Statements(table.name, texts, labels, groups, values, blocks, notes=notes)
@@ -174,3 +175,12 @@ def _on_entities(source: str, texts: Sequence[str], groups: Sequence[str]) -> st
     if shared:
         note += f"; {shared} of {len(texts)} statements also name the entity of another group"
     return note + "; give the column with group= if there is one"
+
+
+def _on_blocks(groups: Sequence[str], blocks: Sequence[str]) -> tuple[str, ...]:
+    """The note on entities that stand in several blocks, if there are any."""
+    places = Counter(group for group, _ in set(zip(groups, blocks, strict=True)))
+    torn = sum(count > 1 for count in places.values())
+    if not torn:
+        return ()
+    return (f"{torn} of {len(places)} entities stand in several blocks: splits by block divide them",)

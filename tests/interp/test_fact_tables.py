@@ -54,12 +54,12 @@ def test_every_character_of_a_text_is_kept(text: str, suffix: str, tmp_path):
 
 @pytest.mark.parametrize("character", ["\0", "\x03", "\x1b", "\x97", "\ud800", "\ufffe", "\ufdd0"])
 def test_what_is_no_text_costs_its_row_and_says_so(character: str):
-    subjects = ["Oz", f"Nar{character}nia", "Utopia"]
-    facts = _facts(pd.DataFrame({"subject": subjects, "answer": ["a", "b", "c"]}, dtype=object))
-    assert facts.subjects == ("Oz", "Utopia")
+    subjects = ["Oz", f"Nar{character}nia", "Utopia", "Laputa"]
+    facts = _facts(pd.DataFrame({"subject": subjects, "answer": ["a", "b", "c", "d"]}, dtype=object))
+    assert facts.subjects == ("Oz", "Utopia", "Laputa")
     code = f"U+{ord(character):04X}"
     said = (
-        f"1 of 3 rows of dataframe are left out: row 2: subject holds an unprintable character ({code})"
+        f"1 of 4 rows of dataframe are left out: row 2: subject holds an unprintable character ({code})"
     )
     assert facts.notes == (said,)
 
@@ -246,9 +246,10 @@ def test_a_frame_is_read_in_its_order_whatever_its_index():
     assert "row 1 (index 7): answer is empty" in _facts(frame).notes[0]
 
 
-def test_more_bad_rows_than_good_ones_refuse_the_table():
-    frame = pd.DataFrame({"subject": list("abcde"), "answer": ["x", None, None, "y", "z"]})
-    assert len(_facts(frame)) == 3
+def test_bad_rows_are_left_out_up_to_a_quarter_of_the_table():
+    frame = pd.DataFrame({"subject": list("abcdefgh"), "answer": list("stuvwxyz")})
+    frame.loc[[1, 2], "answer"] = None
+    assert len(_facts(frame)) == 6
     frame.loc[4, "answer"] = None
     with pytest.raises(ValueError, match="3 malformed: row 2: answer is empty.*; row 3.*; row 5"):
         _facts(frame)
@@ -269,7 +270,7 @@ def test_frames_load_with_every_row_accounted_for_or_say_why(cells: list[tuple])
         return
     left_out = [note for note in facts.notes if " rows of " in note]
     lost = int(left_out[0].split()[0]) if left_out else 0
-    assert len(facts) + lost == len(cells) and lost <= len(facts)
+    assert len(facts) + lost == len(cells) and (lost <= 1 or 4 * lost <= len(cells))
     assert all(fact.subject and fact.answer for fact in facts.facts)
 
 

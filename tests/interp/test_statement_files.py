@@ -109,6 +109,15 @@ def test_the_number_of_groups_of_one_is_told_where_no_column_names_the_entity(wr
     assert load_statements(written(PUBLISHED)).notes == ()
 
 
+def test_a_block_column_that_divides_an_entity_is_told(written):
+    rows = "Oz is far.,1,Oz,{}\nOz is near.,0,Oz,b\nEv is far.,1,Ev,c\n"
+    head = "statement,label,entity,block\n"
+    said = load_statements(written(head + rows.format("a")))
+    assert said.blocks == ("a", "b", "c")
+    assert said.notes == ("1 of 2 entities stand in several blocks: splits by block divide them",)
+    assert load_statements(written(head + rows.format("b"))).notes == ()
+
+
 def test_names_are_read_too():
     assert load_statements("neg_cities") == truth_statements("cities", negated=True)
 
