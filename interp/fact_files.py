@@ -127,9 +127,9 @@ def _texts(cells: Mapping[str, Any], needed: Sequence[str]) -> dict[str, str]:
 def _several(value: Any) -> list[str]:
     """The answers in one cell if they are more than one."""
     if isinstance(value, str):
-        parts = [part.strip() for part in _BETWEEN.split(value) if part.strip()]
+        parts = [" ".join(part.split()) for part in _BETWEEN.split(value) if part.strip()]
     elif isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
-        parts = [str(part) for part in value]
+        parts = [" ".join(str(part).split()) for part in value]
     else:
         return []
     return parts if len(parts) > 1 else []

@@ -140,7 +140,7 @@ def _from_frame(name: str, source: str, frame: pd.DataFrame, names: Sequence[str
         frame = frame.reset_index(level=levels)
     columns = [_column(column, names) for column in frame.columns]
     plain = frame.index.equals(pd.RangeIndex(len(frame)))
-    places = [f"row {n}" if plain else f"row {n} (index {i})" for n, i in enumerate(frame.index, 1)]
+    places = [f"row {n}" if plain else f"row {n} (index {i!r})" for n, i in enumerate(frame.index, 1)]
     records = [list(record) for record in frame.astype(object).to_numpy()]
     metadata = {str(key): value for key, value in frame.attrs.items()}
     rows = list(zip(places, records, strict=True))
@@ -149,12 +149,8 @@ def _from_frame(name: str, source: str, frame: pd.DataFrame, names: Sequence[str
 
 def _from_cells(name: str, source: str, text: str, separators: str, names: Sequence[str]) -> Table:
     lines = io.StringIO(text).readlines()
-    blank_or_comment = (
-        i for i, line in enumerate(lines) if line.strip().lstrip('"')[:1] not in ("", "#")
-    )
-    above = next(blank_or_comment, len(lines))
-    separator = _separator(lines[above:], separators, names)
-    reader = csv.reader(lines[above:], delimiter=separator, strict=True)
+    comments = [line.strip().lstrip('"')[:1] in ("", "#") for line in lines]
+    above = [*comments, False].index(False)
     rows: list[tuple[str, Sequence[Any] | str]] = []
     columns: list[str] = []
     width = 1
@@ -295,16 +291,14 @@ def _of_named_columns(
 def _blank(cell: Any) -> bool:
     try:
         attribute_text(cell)
-    except EmptyCell:
-        return True
-    except CellProblem:
-        return False
+    except CellProblem as problem:
+        return isinstance(problem, EmptyCell)
     return False
 
 
 def _column(name: Any, names: Sequence[str]) -> str:
     """A column's name: as the caller spells it if it is one of `names`, empty if there is none."""
-    text = str(name).strip().strip(BYTE_ORDER_MARK).strip()
+    text = " ".join(str(name).replace(BYTE_ORDER_MARK, "").split())
     if re.fullmatch(r"Unnamed: \d+", text):  # pandas' word for a column without a name
         return ""
     return next((known for known in names if known.casefold() == text.casefold()), text)

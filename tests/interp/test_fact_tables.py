@@ -229,6 +229,15 @@ def test_columns_are_found_whatever_their_case_and_spaces(columns: tuple[str, st
         load_facts(frame.assign(SUBJECT=["x"]), templates=TEMPLATES)
 
 
+def test_line_breaks_in_names_of_columns_and_in_answers_leave_one_line():
+    frame = pd.DataFrame({"subject": list("ab"), "answer": ["x", "y"], "two\nlines": ["z", ["z"]]})
+    facts = _facts(frame)
+    assert facts.attribute("two lines") == ("z", None) and "\n" not in facts.notes[0]
+    with pytest.raises(ValueError, match="keep x or y z") as caught:
+        _facts(frame.assign(answer=["w", "x | y\nz"]))
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_two_spellings_of_a_column_in_one_line_are_named(tmp_path):
     path = tmp_path / "own.jsonl"
     path.write_text('{"subject": "Oz", "Subject": "Ev", "answer": "Ozma"}\n')
