@@ -4,7 +4,7 @@ from collections import defaultdict
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interp.fact_entities import entities, naming_another
@@ -109,6 +109,7 @@ def test_sentences_that_name_two_entities_are_counted():
     assert naming_another(["The dog is old.", "The cat is old."], ["dog", "cat"]) == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(min_size=1, max_size=30).filter(str.strip), min_size=1, max_size=8))
 def test_any_text_has_an_entity_that_its_last_word_does_not_change(texts: list[str]):
     names = entities(texts)

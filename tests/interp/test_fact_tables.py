@@ -284,6 +284,7 @@ def test_frames_load_with_every_row_accounted_for_or_say_why(cells: list[tuple])
 
 
 @given(TEXT)
+@ANY_TABLE
 def test_a_text_is_kept_whole_or_refused_for_a_reason(text: str):
     try:
         kept = attribute_text(text)
@@ -329,6 +330,7 @@ def test_any_names_survive_any_separator_and_quoting(
 
 
 @given(PAIRS, st.randoms(use_true_random=False))
+@ANY_TABLE
 def test_the_order_of_rows_changes_nothing_but_the_order(pairs: dict[str, str], random):
     frame = pd.DataFrame({"subject": list(pairs), "answer": list(pairs.values())})
     order = list(range(len(frame)))
@@ -342,6 +344,7 @@ def test_the_order_of_rows_changes_nothing_but_the_order(pairs: dict[str, str], 
     st.lists(st.tuples(st.sampled_from(["Oz", "Ev", "Ix", "Mo"]), st.sampled_from("abcdefgh"))),
     st.randoms(use_true_random=False),
 )
+@ANY_TABLE
 def test_the_order_of_statements_changes_no_group_and_no_count(said: list[tuple[str, str]], random):
     rows = [(f"{who} is near the {what} sea.", i % 2) for i, (who, what) in enumerate(said)]
     rows += [("Oz is far.", 1), ("Ev is far.", 0)]
@@ -353,7 +356,7 @@ def test_the_order_of_statements_changes_no_group_and_no_count(said: list[tuple[
     assert counts[0] == counts[1] and all(counts[0])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
 @given(body=st.binary(max_size=40), suffix=st.sampled_from([".csv", ".tsv", ".jsonl", ".parquet"]))
 def test_no_file_content_escapes_the_one_line_error(body: bytes, suffix: str, tmp_path):
     path = tmp_path / f"facts{suffix}"

@@ -169,7 +169,7 @@ def test_an_entity_column_that_is_not_there_is_said(written):
 CELL = st.one_of(st.none(), st.text(max_size=4), st.floats(), st.integers(-1, 2), st.booleans())
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.tuples(CELL, CELL), max_size=6))
 def test_frames_load_or_say_why_in_one_line(cells: list[tuple]):
     frame = pd.DataFrame(cells, columns=["statement", "label"], dtype=object)
