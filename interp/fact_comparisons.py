@@ -14,7 +14,7 @@ import periodictable
 
 from interp import geonames
 from interp.fact_statements import Row, as_statements, check_decks, checked, deck_of, negate
-from interp.fact_types import Statements, render_statement
+from interp.fact_types import Statements, capitalised, render_statement
 
 #: (rng, n, negated, decks, seed) -> statements.
 Maker = Callable[[np.random.Generator, int | None, bool, int | None, int], Statements]
@@ -66,7 +66,7 @@ def _numbers(
         name = number_word(x)
         block = name if decks is None else f"deck {deck_of(name, decks, seed):02d}"
         for y, truth in ((x - sign * gap, True), (x + sign * gap, False)):
-            text = render_statement(template, name, number_word(y))
+            text = capitalised(render_statement(template, name, number_word(y)))
             rows.append((text, truth != negated, name, number_word(y), block))
     return as_statements(f"{word}_than", rows, negated)
 

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-SLOT = "{subject}"
+SLOT, ANSWER = "{subject}", "{answer}"
 _EXAMPLE = '"The capital of {subject} is the city of"'
 
 
@@ -12,7 +12,8 @@ _EXAMPLE = '"The capital of {subject} is the city of"'
 class Fact:
     """One thing that may be known: `subject` -> `answer`.
 
-    `group` is the entity: never split between train and test, and the unit that is resampled.
+    `group` is the entity: never split between train and test, and the unit that is resampled; it
+    names the subject where that is written in another way ("the Gambia": "Gambia").
     `attributes` are further properties of the subject (e.g. continent); a missing one is absent.
     """
 
@@ -29,10 +30,12 @@ class FactSet:
     `templates[0]` is form A (tokens are chosen on it), `templates[1]` form B (effects are
     estimated on it); with one template only, results are marked `selected`. Every template holds
     "{subject}" once and stops right before the answer. `statement` also holds "{answer}".
-    `placebos` names attributes that no answer depends on (negative controls).
+    `placebos` names attributes that no answer depends on (negative controls). `notes` say what of
+    the source was left out.
 
     Raises:
-        ValueError: a template without exactly one "{subject}", no facts, a repeated subject.
+        ValueError: a template without exactly one "{subject}", no facts, a repeated subject, or
+            several subjects in one group.
     """
 
     name: str
@@ -41,6 +44,7 @@ class FactSet:
     statement: str
     source: str
     placebos: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_templates(self.templates, self.statement)
@@ -55,6 +59,20 @@ class FactSet:
             raise ValueError(
                 f"every subject of {self.name!r} must appear once; got repeats of {repeated}: "
                 "keep one row for each"
+            )
+        self._check_groups()
+
+    def _check_groups(self) -> None:
+        subjects: dict[str, list[str]] = {}
+        for fact in self.facts:
+            subjects.setdefault(fact.group, []).append(fact.subject)
+        shared = [f"{g!r} ({', '.join(s)})" for g, s in subjects.items() if len(s) > 1]
+        if shared:
+            more = f" and {len(shared) - 5} more" if len(shared) > 5 else ""
+            raise ValueError(
+                f"every group of {self.name!r} must hold one subject, for a comparison counts each "
+                f"once; got {', '.join(shared[:5])}{more}: keep one subject of each group, or leave "
+                "the group out and give the family as an attribute under another name"
             )
 
     def __len__(self) -> int:
@@ -95,7 +113,7 @@ class FactSet:
         return tuple(fact.attributes.get(name) for fact in self.facts)
 
     def prompts(self, form: int) -> tuple[str, ...]:
-        """Prompt of every fact in one form (0 = A, 1 = B, ...), first letter capitalised."""
+        """Prompt of every fact in one form (0 = A, 1 = B, ...); see `render`."""
         return tuple(render(self.templates[form], fact.subject)[0] for fact in self.facts)
 
     def subject_spans(self, form: int) -> tuple[tuple[int, int], ...]:
@@ -104,17 +122,17 @@ class FactSet:
 
     def subset(self, index: list[int]) -> "FactSet":
         """The same set with only the facts at `index`."""
-        facts = tuple(self.facts[i] for i in index)
-        return FactSet(self.name, self.templates, facts, self.statement, self.source, self.placebos)
+        return replace(self, facts=tuple(self.facts[i] for i in index))
 
 
 @dataclass(frozen=True)
 class Statements:
-    """Complete sentences that are true or false, as many of each.
+    """Complete sentences that are true or false; of the shipped ones, as many of each.
 
     `labels[i]` is the truth of the whole sentence (negation included); `groups[i]` the entity,
     which has as many true as false sentences; `values[i]` the word or number claimed of it;
-    `blocks[i]` the entities that exchanged values to make the false sentences: split by it.
+    `blocks[i]` the entities that exchanged values to make the false sentences: split by it. `notes`
+    say what of a user's table was left out and how its entities were found.
     """
 
     name: str
@@ -124,6 +142,7 @@ class Statements:
     values: tuple[str, ...]
     blocks: tuple[str, ...]
     negated: bool = False
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -142,7 +161,7 @@ def check_templates(templates: tuple[str, ...], statement: str) -> None:
         check_prompt(template)
     if len(set(templates)) < len(templates):
         raise ValueError(f"templates must differ; got {list(templates)}: remove the repeated one")
-    if statement.count(SLOT) != 1 or statement.count("{answer}") != 1:
+    if statement.count(SLOT) != 1 or statement.count(ANSWER) != 1:
         raise ValueError(
             f"a statement must hold {SLOT} and {{answer}} exactly once; got {statement!r}: write "
             'it as "The capital of {subject} is {answer}."'
@@ -167,17 +186,30 @@ def check_prompt(template: str) -> None:
 
 
 def render(template: str, subject: str) -> tuple[str, tuple[int, int]]:
-    """Put the subject into a template: (text, half-open character span of the subject)."""
+    """Put the subject into a template: (text, half-open character span of the subject).
+
+    The template's first letter becomes a capital. A subject that stands first keeps its own
+    ("iPhone"), but for an article in front of it ("The Gambia").
+    """
     start = template.index(SLOT)
     text = template[:start] + subject + template[start + len(SLOT) :]
-    return capitalised(text), (start, start + len(subject))
+    return _opened(template, text), (start, start + len(subject))
 
 
 def render_statement(statement: str, subject: str, answer: str) -> str:
-    """Put subject and answer into a statement, in one pass (braces in either stay as they are)."""
+    """Put subject and answer into a statement, in one pass (braces in either stay as they are).
+
+    Capitals are those of `render`.
+    """
     parts = re.split(r"(\{subject\}|\{answer\})", statement)
-    fill = {SLOT: subject, "{answer}": answer}
-    return capitalised("".join(fill.get(part, part) for part in parts))
+    fill = {SLOT: subject, ANSWER: answer}
+    return _opened(statement, "".join(fill.get(part, part) for part in parts))
+
+
+def _opened(template: str, text: str) -> str:
+    """The text made from a template, begun with a capital unless a name's own letter stands there."""
+    names_first = template.startswith((SLOT, ANSWER))
+    return text if names_first and not text.startswith("the ") else capitalised(text)
 
 
 def capitalised(text: str) -> str:

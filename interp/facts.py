@@ -19,9 +19,10 @@ import pandas as pd
 
 from interp.fact_attributes import EntityAttributes, attribute_sets, entity_attributes
 from interp.fact_cards import Card
-from interp.fact_files import SUFFIXES, facts_from_file, facts_from_frame
+from interp.fact_files import facts_from_table
 from interp.fact_sources import SOURCES
 from interp.fact_statements import statements_of
+from interp.fact_tables import SUFFIXES
 from interp.fact_truths import STATEMENT_NAMES, truth_sets, truth_statements
 from interp.fact_types import Fact, FactSet, Statements
 from interp.statement_files import load_statements
@@ -51,27 +52,41 @@ def fact_names() -> list[str]:
     return [*SOURCES, *sorted(name for name in _registered() if name not in SOURCES)]
 
 
-def load_facts(source: str | Path | pd.DataFrame, *, templates: Sequence[str] | None = None) -> FactSet:
-    """Load facts by name, from a file (.csv, .jsonl, .parquet) or from a DataFrame.
+def load_facts(
+    source: str | Path | pd.DataFrame, *, templates: Sequence[str] | str | None = None
+) -> FactSet:
+    """Load facts by name, from a file (.csv, .tsv, .jsonl, .parquet) or from a DataFrame.
 
-    Files and frames have the columns subject and answer, optionally group (the entity; default:
-    the subject); further columns become attributes. `templates` replaces those of the source.
+    Files and frames have the columns subject and answer, optionally group (another name of the
+    subject, by which its entity is counted; default: the subject); further columns become
+    attributes. Rows that cannot be read are left out and counted in `FactSet.notes`.
+
+    Args:
+        source: a name, a file or a table.
+        templates: sentences that replace those of the source.
 
     Raises:
-        ValueError: unknown name, missing file, missing column, no templates, or malformed rows:
-            one line that names every such row.
+        ValueError: unknown name, missing file, missing column, no templates, several answers for one
+            subject, several subjects in one group, or more than a quarter of the rows malformed
+            (named in one line).
     """
     if isinstance(source, pd.DataFrame):
-        return facts_from_frame(source, templates)
-    maker = _maker(str(source)) if isinstance(source, str) else None
+        return facts_from_table(source, templates)
+    if not isinstance(source, (str, Path)):
+        raise ValueError(
+            f"facts must be a name, a path or a pandas.DataFrame; got {type(source).__name__}: "
+            "pass a table as pandas.DataFrame(...)"
+        )
+    maker = _maker(source) if isinstance(source, str) else None
     if maker is not None:
         facts = maker()
         if templates is None:
             return facts
-        return replace(facts, templates=tuple(templates))
+        chosen = (templates,) if isinstance(templates, str) else tuple(templates)
+        return replace(facts, templates=chosen)
     path = Path(source)
     if isinstance(source, Path) or path.suffix.lower() in SUFFIXES or path.exists():
-        return facts_from_file(path, templates)
+        return facts_from_table(path, templates)
     raise ValueError(
         f"facts must be one of {', '.join(fact_names())}, or a file ending in "
         f"{', '.join(SUFFIXES)}; got {source!r}: choose a name or give a path"

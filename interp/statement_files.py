@@ -1,117 +1,186 @@
-"""Statements with labels from CSV, JSONL, parquet or a DataFrame, with every bad row named."""
+"""Statements with labels from a table, with what was left out in notes and every bad row named."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from interp.fact_files import Row, cell_problem, cell_text, frame_rows, read_table, repeated_columns
+from interp.fact_cells import CellProblem, cell_text
+from interp.fact_entities import entities, naming_another
+from interp.fact_tables import RowProblem, Table, checked_rows, listed, read_table
 from interp.fact_truths import STATEMENT_NAMES, truth_statements
 from interp.fact_types import Statements
 
 _TRUE, _FALSE = frozenset({"1", "true", "1.0"}), frozenset({"0", "false", "0.0"})
-#: Columns that name the entity, in the order they are looked for; the later ones are those of the
-#: published files (cities.csv, larger_than.csv, companies_true_false.csv, ...).
+#: Columns that hold the sentence and its entity, in the order in which they are looked for.
+_SENTENCES = ("statement", "sentence", "claim", "example", "examples")
 _ENTITIES = ("group", "entity", "subject", "city", "n1", "company", "element", "animal")
 
 
-def load_statements(source: str | Path | pd.DataFrame, *, group: str | None = None) -> Statements:
-    """Labelled statements by name, from a file (.csv, .jsonl, .parquet) or from a DataFrame.
+@dataclass(frozen=True)
+class _Stated:
+    """One row: where it stands, its sentence and label, and its entity and block if they are given."""
 
-    Files and frames have the columns statement and label (1, 0, true or false), as those published
-    with 2310.06824 have. `group` names the column of the entity; by default group, entity, subject,
-    city, n1, company, element or animal, the first there is; without any, statements of equal text
-    aside from the last word share a group, so that a true and a false end of one sentence stay
-    together. A column block overrides the group as the unit to split by. Nothing is balanced: compare
-    the share of true statements with a reader's accuracy.
+    where: str
+    text: str
+    label: bool
+    group: str | None
+    block: str | None
+
+
+def load_statements(source: str | Path | pd.DataFrame, *, group: str | None = None) -> Statements:
+    """Labelled statements by name, from a file (.csv, .tsv, .jsonl, .parquet) or from a DataFrame.
+
+    Files and frames have the columns statement (or sentence, claim, examples) and label (1, 0, true
+    or false), as those published with 2310.06824 have. Nothing is balanced: compare the share of true
+    statements with a reader's accuracy. A column block overrides the group as the unit to split by.
+
+    Rows that cannot be read, repeats, and statements given both as true and as false are left out;
+    `Statements.notes` counts them.
+
+    Args:
+        source: a name, a file or a table.
+        group: the column of the entity; by default group, entity, subject, city, n1, company,
+            element or animal, the first that there is. Without any, the entity is read from the
+            words before the verb, so that all that is said of one stays together; a note says how
+            many groups there are and how many hold one statement.
 
     Raises:
-        ValueError: unknown name, missing file or column, one class only, or malformed rows: one line
-            that names every such row.
+        ValueError: unknown name, missing file or column, one class only, or more than a quarter of
+            the rows malformed (named in one line).
     """
     if isinstance(source, str) and source.removeprefix("neg_") in STATEMENT_NAMES:
         return truth_statements(source)
-    if isinstance(source, pd.DataFrame):
-        columns = [str(column) for column in source.columns]
-        return _assembled("dataframe", "dataframe", columns, frame_rows(source), group)
-    path = Path(source)
-    if isinstance(source, str) and not path.suffix and not path.exists():
-        raise ValueError(
-            f"statements must be one of {', '.join(STATEMENT_NAMES)}, or a file; got {source!r}: "
-            "choose a name or give a path"
-        )
-    columns, rows, _ = read_table(path, "statements")
-    return _assembled(path.stem, path.name, columns, rows, group)
+    if isinstance(source, str):
+        path = Path(source)
+        if not path.suffix and not path.exists():
+            raise ValueError(
+                f"statements must be one of {', '.join(STATEMENT_NAMES)}, or a file; got {source!r}: "
+                "choose a name or give a path"
+            )
+        source = path
+    given = () if group is None else (group,)
+    names = dict.fromkeys((*_SENTENCES, "label", "block", *_ENTITIES, *given))
+    return _assembled(read_table(source, "statements", tuple(names)), group)
 
 
-def _assembled(
-    name: str,
-    source: str,
-    columns: Sequence[str],
-    rows: Sequence[Row] | Iterator[Row],
-    group: str | None,
-) -> Statements:
-    rows = list(rows)
-    needed = ["statement", "label", *([group] if group else [])]
-    missing = [column for column in needed if column not in columns]
+def _assembled(table: Table, group: str | None) -> Statements:
+    sentence = next((c for c in _SENTENCES if c in table.columns), "statement")
+    needed = [sentence, "label", *([group] if group else [])]
+    missing = [column for column in needed if column not in table.columns]
     if missing:
         raise ValueError(
-            f"{source} must have the columns {', '.join(needed)}; got {list(columns)}: add "
+            f"{table.source} must have the columns {', '.join(needed)}; got {list(table.columns)}: add "
             f"{', '.join(missing)}"
         )
-    repeated_columns(source, columns)
-    entity = group or next((column for column in _ENTITIES if column in columns), None)
-    block = "block" if "block" in columns else None
-    read = [column for column in dict.fromkeys(("statement", entity, block)) if column]
-    found: list[tuple[str, bool, str, str]] = []
-    wrong: list[str] = []
-    seen: dict[str, tuple[str, bool]] = {}
-    for where, cells in rows:
-        if isinstance(cells, str):
-            wrong.append(f"{where}: {cells}")
-            continue
-        problems = [
-            f"{column} {problem}" for column in read if (problem := cell_problem(cells.get(column)))
-        ]
-        label = _label(cells, problems)
-        if problems:
-            wrong.append(f"{where}: {' and '.join(problems)}")
-            continue
-        assert label is not None  # else it is a problem
-        text = cell_text(cells["statement"])
-        if text in seen and seen[text][1] != label:
-            wrong.append(f"{where}: contradicts the label of {seen[text][0]}")
-            continue
-        if text in seen:
-            continue  # the published files repeat a few
-        seen[text] = (where, label)
-        about = cell_text(cells[entity]) if entity else text.rpartition(" ")[0] or text
-        found.append((text, label, about, cell_text(cells[block]) if block else about))
-    if wrong:
-        shown = "; ".join(wrong[:20]) + (f"; and {len(wrong) - 20} more" if len(wrong) > 20 else "")
+    entity = group or next((column for column in _ENTITIES if column in table.columns), None)
+    block = "block" if "block" in table.columns else None
+
+    def parse(where: str, cells: Mapping[str, Any]) -> _Stated:
+        return _stated(where, cells, sentence, entity, block)
+
+    rows, notes = checked_rows(table, parse, "one statement and a label 1 or 0")
+    stated, more = _agreeing(rows)
+    notes = (*notes, *more)
+    true = sum(row.label for row in stated)
+    if not 0 < true < len(stated):
+        because = f" ({'; '.join(notes)})" if notes else ""
         raise ValueError(
-            f"{source} must give one statement and a label 1 or 0 in every row; got {len(wrong)} "
-            f"malformed: {shown}: correct or remove these rows"
+            f"{table.source} must hold true and false statements; got {true} true of "
+            f"{len(stated)}{because}: add the other class"
         )
-    true = sum(label for _, label, _, _ in found)
-    if not 0 < true < len(found):
-        raise ValueError(
-            f"{source} must hold true and false statements; got {true} true of {len(found)}: add the "
-            "other class"
-        )
-    texts, labels, groups, blocks = zip(*found, strict=True)
+    texts = tuple(row.text for row in stated)
+    groups = tuple(row.group or "" for row in stated)
+    if entity is None:
+        groups = entities(texts)
+        notes = (*notes, _on_entities(table.source, texts, groups))
+    blocks = tuple(row.block or of for row, of in zip(stated, groups, strict=True))
+    notes = (*notes, *_on_blocks(groups, blocks))
     values = tuple(text.rstrip(".").rpartition(" ")[2] for text in texts)
-    return Statements(name, texts, labels, groups, values, blocks)
+    labels = tuple(row.label for row in stated)
+    return Statements(table.name, texts, labels, groups, values, blocks, notes=notes)
 
 
-def _label(cells: Mapping[str, Any], problems: list[str]) -> bool | None:
-    """The label of a row, or None and what is wrong with it."""
-    given = cells.get("label")
-    word = str(given).strip().casefold() if given is not None and given is not pd.NA else ""
-    if word in _TRUE or word in _FALSE:
-        return word in _TRUE
-    problems.append(
-        f"label must be 1, 0, true or false, got {word[:20]!r}" if word else "label is empty"
+def _stated(
+    where: str, cells: Mapping[str, Any], sentence: str, entity: str | None, block: str | None
+) -> _Stated:
+    """One row of the table.
+
+    Raises:
+        RowProblem: naming every cell that cannot be read.
+    """
+    texts: dict[str, str] = {}
+    problems: list[str] = []
+    for column in dict.fromkeys(c for c in (sentence, entity, block) if c):
+        try:
+            texts[column] = cell_text(cells.get(column), lines=column == sentence)
+        except CellProblem as problem:
+            problems.append(f"{column} {problem}")
+    label = _label(cells.get("label"))
+    if isinstance(label, str):
+        problems.append(label)
+    if problems:
+        raise RowProblem(" and ".join(problems))
+    return _Stated(
+        where, texts[sentence], label is True, texts.get(entity or ""), texts.get(block or "")
     )
-    return None
+
+
+def _label(value: Any) -> bool | str:
+    """The label of a row, or what is wrong with it."""
+    word = "" if value is None or value is pd.NA else str(value).strip().casefold()
+    if word in _TRUE | _FALSE:
+        return word in _TRUE
+    if word in ("", "nan", "nat"):
+        return "label is empty"
+    return f"label must be 1, 0, true or false, got {word[:20]!r}"
+
+
+def _agreeing(rows: Sequence[_Stated]) -> tuple[list[_Stated], tuple[str, ...]]:
+    """Each statement once, without those whose labels differ; and notes on the others."""
+    by_text: defaultdict[str, list[_Stated]] = defaultdict(list)
+    for row in rows:
+        by_text[row.text].append(row)
+    kept, apart, repeats = [], [], 0
+    for same in by_text.values():
+        other = next((row for row in same if row.label != same[0].label), None)
+        if other is None:
+            kept.append(same[0])
+            repeats += len(same) - 1
+        else:
+            apart.append(f"{other.where} contradicts the label of {same[0].where}")
+    notes = []
+    if apart:
+        notes.append(
+            f"{len(apart)} of {len(by_text)} statements are given as true and as false and are left "
+            f"out: {listed(apart)}"
+        )
+    if repeats:
+        notes.append(f"{repeats} of {len(rows)} rows repeat a statement and are left out")
+    return kept, tuple(notes)
+
+
+def _on_entities(source: str, texts: Sequence[str], groups: Sequence[str]) -> str:
+    """The note on entities that no column names."""
+    sizes = Counter(groups)
+    alone = sum(size == 1 for size in sizes.values())
+    note = (
+        f"{source} has no column of the entity: {len(sizes)} groups were read from the words before "
+        f"the verb, {alone} of them of one statement"
+    )
+    shared = naming_another(texts, groups)
+    if shared:
+        note += f"; {shared} of {len(texts)} statements also name the entity of another group"
+    return note + "; give the column with group= if there is one"
+
+
+def _on_blocks(groups: Sequence[str], blocks: Sequence[str]) -> tuple[str, ...]:
+    """The note on entities that stand in several blocks, if there are any."""
+    places = Counter(group for group, _ in set(zip(groups, blocks, strict=True)))
+    torn = sum(count > 1 for count in places.values())
+    if not torn:
+        return ()
+    return (f"{torn} of {len(places)} entities stand in several blocks: splits by block divide them",)

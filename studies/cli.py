@@ -37,7 +37,7 @@ def compare(
         str, typer.Option(help="Tuned model, or an adapter applied to the base.")
     ] = DEFAULT_TUNED,
     facts: Annotated[
-        str, typer.Option(help="Facts: a name, or a .csv, .jsonl or .parquet file.")
+        str, typer.Option(help="Facts: a name, or a .csv, .tsv, .jsonl or .parquet file.")
     ] = DEFAULT_FACTS,
     prompt: Annotated[
         str, typer.Option(help="raw, or chat (the tuned model's template for both).")
@@ -76,7 +76,7 @@ def compare(
         )
         written = found.save(folder)
     typer.echo(found.verdict.sentence)
-    for note in (*pair.warnings, *written.messages):
+    for note in (*pair.warnings, *task.notes, *written.messages):
         typer.echo(f"note: {note}")
     typer.echo(f"report: {written.report}")
 
@@ -84,7 +84,9 @@ def compare(
 @app.command()
 def plan(
     base: Annotated[str, typer.Option(help="Name, folder, .gguf file or hub id.")] = "organism-base",
-    facts: Annotated[str, typer.Option(help="Name, or a .csv, .jsonl or .parquet file.")] = "world",
+    facts: Annotated[
+        str, typer.Option(help="Name, or a .csv, .tsv, .jsonl or .parquet file.")
+    ] = "world",
     site: Annotated[
         str, typer.Option(help="What would be patched at every layer: resid_pre, mlp_out, z, …")
     ] = "resid_pre",

@@ -165,7 +165,7 @@ def _provenance(
         "base": {"source": pair.base.name, "fingerprint": pair.base.fingerprint},
         "tuned": {"source": pair.tuned.name, "fingerprint": pair.tuned.fingerprint},
         "null": None if null is None else {"source": null.name, "fingerprint": null.fingerprint},
-        "warnings": list(pair.warnings),
+        "warnings": [*pair.warnings, *queries.facts.notes],
         "facts": {
             "name": queries.facts.name,
             "source": queries.facts.source,

@@ -1,5 +1,6 @@
 """Facts and statements: known content, balanced falsehoods, every malformed row named."""
 
+import inspect
 import json
 from collections import Counter
 from importlib.metadata import EntryPoint
@@ -7,7 +8,7 @@ from importlib.metadata import EntryPoint
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from interp.fact_comparisons import number_word
@@ -73,6 +74,35 @@ def test_capitals_are_the_fixed_ones_without_copied_answers():
         "The Gambia has the capital",
         (0, 10),
     )
+
+
+@pytest.mark.parametrize("name", ["iPhone", "eBay", "van Gogh", "iron", "éclair", "ß", "\u200fab"])
+def test_a_name_keeps_its_first_letter_and_a_sentence_gets_a_capital(name: str):
+    assert render("{subject} was created by", name) == (f"{name} was created by", (0, len(name)))
+    assert render("the maker of {subject} is", name)[0] == f"The maker of {name} is"
+    said = render_statement("{subject} is by {answer}.", name, "xAI")
+    assert said == f"{name} is by xAI."
+    assert render_statement("{answer} made {subject}.", name, "xAI") == f"xAI made {name}."
+    assert render_statement("the maker of {subject} is {answer}.", name, "xAI")[:3] == "The"
+
+
+def test_several_subjects_in_one_group_are_refused_with_their_names(tmp_path):
+    path = tmp_path / "families.csv"
+    rows = [f"person {i},town {i},family {i // 2}" for i in range(12)]
+    path.write_text("subject,answer,group\n" + "\n".join(rows))
+    with pytest.raises(ValueError) as caught:
+        load_facts(path, templates=TEMPLATES)
+    text = str(caught.value)
+    assert "'family 0' (person 0, person 1)" in text and "and 1 more: keep one subject" in text
+    assert len(text.splitlines()) == 1
+    path.write_text("subject,answer,group\nthe Gambia,Banjul,Gambia\nKenya,Nairobi,Kenya\n")
+    assert load_facts(path, templates=TEMPLATES).groups == ("Gambia", "Kenya")
+
+
+def test_no_shipped_set_relies_on_several_subjects_of_one_group():
+    for name in fact_names():
+        groups = load_facts(name).groups
+        assert len(set(groups)) == len(groups)
 
 
 def test_cities_name_one_country():
@@ -210,6 +240,13 @@ def test_own_facts_read_the_same_from_every_format(kind: str, tmp_path):
     assert facts.statement == "The capital of {subject} is {answer}."
 
 
+def test_names_take_one_template_as_text_too():
+    facts = load_facts("capitals", templates="In {subject} they live in")
+    assert facts.templates == ("In {subject} they live in",)
+    with pytest.raises(ValueError, match="got list: pass a table as pandas.DataFrame"):
+        inspect.unwrap(load_facts)([{"subject": "Oz"}])  # as without type checks at run time
+
+
 def test_numbers_become_text_and_country_codes_survive(tmp_path):
     path = tmp_path / "codes.csv"
     path.write_text('subject,answer\nNamibia,NA\n"Korea, South",KR\n')
@@ -294,34 +331,3 @@ def test_templates_are_required():
 def test_braces_in_names_stay_as_they_are():
     said = render_statement("{subject} is {answer}.", "{answer}", "{subject}")
     assert said == "{answer} is {subject}."
-
-
-CELL = st.one_of(st.none(), st.text(max_size=4), st.floats(), st.integers(-5, 5), st.booleans())
-
-
-@given(st.lists(st.tuples(CELL, CELL), max_size=6))
-def test_frames_load_or_name_the_rows(cells: list[tuple]):
-    frame = pd.DataFrame(cells, columns=["subject", "answer"], dtype=object)
-    try:
-        facts = load_facts(frame, templates=TEMPLATES)
-    except ValueError as error:
-        text = str(error)
-        assert len(text.splitlines()) == 1 and "got" in text
-        empty = [
-            i for i, row in enumerate(cells, 1) if any(c is None or c == "" or c != c for c in row)
-        ]
-        assert all(f"row {i}: " in text for i in empty)
-        return
-    assert len(facts) == len(cells)
-    assert all(fact.subject.strip() and fact.answer.strip() for fact in facts.facts)
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
-@given(body=st.binary(max_size=40), suffix=st.sampled_from([".csv", ".jsonl", ".parquet"]))
-def test_no_file_content_escapes_the_one_line_error(body: bytes, suffix: str, tmp_path):
-    path = tmp_path / f"facts{suffix}"
-    path.write_bytes(b"subject,answer\n" + body if suffix == ".csv" else body)
-    try:
-        load_facts(path, templates=TEMPLATES)
-    except ValueError as error:
-        assert len(str(error).splitlines()) == 1

@@ -229,15 +229,18 @@ def test_a_good_run_goes_to_a_fresh_numbered_folder(place: Path, monkeypatch, ca
     world = load_facts("world")
     lines = [f"# template: {t}" for t in world.templates] + ["subject,answer"]
     lines += [f"{f.subject},{f.answer}" for f in world.facts[:12]]
-    (place / "some.csv").write_text("\n".join(lines))
+    (place / "some.csv").write_text("\n".join([*lines, "Nobody,"]))
     arguments = ("compare", "--tuned", "organism-base", "--facts", "some.csv")
     for number in ("001", "002"):
         assert run(monkeypatch, *arguments) == 0
         out = capsys.readouterr().out
         folder = place / "interp-runs" / number
         assert "unchanged" in out.splitlines()[0] and "note: no browser" in out
+        assert "note: 1 of 13 rows of some.csv are left out: line 17: answer is empty" in out
         assert out.splitlines()[-1] == f"report: {Path('interp-runs') / number / 'report.html'}"
-        assert json.loads((folder / "verdict.json").read_text())["changed"] == "unchanged"
+        verdict = json.loads((folder / "verdict.json").read_text())
+        assert verdict["changed"] == "unchanged"
+        assert "1 of 13 rows" in verdict["provenance"]["warnings"][0]
         assert {p.name for p in folder.iterdir()} >= {"report.html", "evidence.csv"}
 
 
