@@ -36,7 +36,7 @@ demo-real: $(VENV)/.real
 	$(BIN)/interp compare --base smollm2 --tuned smollm2-evasive-high --facts capitals
 
 test: $(VENV)/.test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real and not slow"
 
 test-all: $(VENV)/.test $(VENV)/.real
 	$(BIN)/python -m pytest --hypothesis-profile default
