@@ -48,7 +48,7 @@ class Content:
     Attributes:
         what: knowledge, behaviour, both, mixed or undetermined.
         reasons: sentences saying why it is undetermined, each with what would decide it.
-        installed: k* of each half of the groups; None where it could not be chosen.
+        installed: k* of each half of each part of the groups; None where it could not be chosen.
         fact_boundary: the boundary at which retention is read; None without a handover.
         levels: the three shares of all shifted groups with their levels.
         ends: floor and ceiling of each of the three shares.
@@ -262,7 +262,7 @@ def _forced(
         )
     if installed.last is None:
         reasons.append(
-            f"no boundary holds {thresholds.installed_share:g} of the change in both halves of the "
+            f"no boundary holds {thresholds.installed_share:g} of the change in every half of the "
             f"facts while its tuned state makes the base say the tuned answer in "
             f"{thresholds.installed_said:g} of them; where the unembedding was tuned there is none"
         )

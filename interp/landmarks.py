@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,14 +18,15 @@ SEPARATOR = " -> "
 
 @dataclass(frozen=True)
 class Installed:
-    """k* of each half of the groups, each chosen on the other half.
+    """k* of each half of each part of the groups, chosen on the part's other half.
 
-    `halves[h]` lists the groups that are read at `boundaries[h]`; a boundary is None where the
-    share of the change below never reaches the threshold.
+    Attributes:
+        halves: the groups that are read at one boundary; two halves a part.
+        boundaries: where each half is read; None where its other half never reaches the thresholds.
     """
 
-    halves: tuple[tuple[str, ...], tuple[str, ...]]
-    boundaries: tuple[int | None, int | None]
+    halves: tuple[tuple[str, ...], ...]
+    boundaries: tuple[int | None, ...]
 
     @property
     def by_group(self) -> dict[str, int]:
@@ -40,9 +41,9 @@ class Installed:
 
     @property
     def last(self) -> int | None:
-        """The later of the two boundaries; None unless both exist."""
+        """The last of the boundaries; None unless all exist."""
         known = [k for k in self.boundaries if k is not None]
-        return max(known) if len(known) == 2 else None
+        return max(known) if known and len(known) == len(self.boundaries) else None
 
 
 def handover_layer(
@@ -92,7 +93,7 @@ def handover_layer(
 def chosen_boundaries(
     evidence: Evidence, output: Profile, outcomes: Outcomes, thresholds: Thresholds, seed: int
 ) -> Installed:
-    """k* of each half as the measurement recorded it; chosen here, by the seed, where it did not.
+    """k* of each half as it was recorded with the measurement; chosen here, by the seed, otherwise.
 
     The rows method ``shift``, condition ``installed`` hold one row per group: its half in `value` and
     the boundary at which it was read in `layer`. Random shifts were run at these boundaries only.
@@ -103,12 +104,11 @@ def chosen_boundaries(
         said = profile(evidence, "said", groups=output.groups, forms=[outcomes.estimating_form])
         return installed_boundary(output, output.groups, thresholds, seed, said=said)
     halves, boundaries = [], []
-    for half in (0, 1):
-        part = rows[rows["value"] == half]
-        halves.append(tuple(sorted(part["group"].astype(str))))
-        layers = part["layer"].dropna().unique()
+    for _, half in rows.groupby("value"):
+        halves.append(tuple(sorted(half["group"].astype(str))))
+        layers = half["layer"].dropna().unique()
         boundaries.append(int(layers[0]) if len(layers) else None)
-    return Installed((halves[0], halves[1]), (boundaries[0], boundaries[1]))
+    return Installed(tuple(halves), tuple(boundaries))
 
 
 def record(installed: Installed, form: str) -> Evidence:
@@ -138,6 +138,7 @@ def installed_boundary(
     *,
     form: str | None = None,
     said: Profile | None = None,
+    parts: Mapping[str, int] | None = None,
 ) -> Installed:
     """Choose k* for each half of the groups on the other half.
 
@@ -153,6 +154,8 @@ def installed_boundary(
         form: restricts the rows to the query form on which effects are estimated.
         said: the profile of whether the tuned token is said, where `evidence` is a profile; else it
             is read from the rows. Without either the contrast alone decides.
+        parts: group -> its part. Two changes may be complete at two places, so each part is dealt
+            into halves and has boundaries of its own; one part by default.
 
     Returns:
         The halves and their boundaries.
@@ -174,14 +177,21 @@ def installed_boundary(
             "k* needs at least two groups with complete stitch rows of the output contrast, got "
             f"{len(names)} groups of which {len(lacking)} lack rows; stitch them first"
         )
-    order = np.random.default_rng(seed).permutation(len(names))
-    middle = len(names) // 2
-    halves = tuple(tuple(sorted(names[i] for i in part)) for part in (order[:middle], order[middle:]))
-    chosen = [
-        _first_installed(output.subset(half), said.subset(half) if said else None, thresholds)
-        for half in halves
-    ]
-    return Installed((halves[0], halves[1]), (chosen[1], chosen[0]))
+    label = dict.fromkeys(names, 0) if parts is None else parts
+    rng = np.random.default_rng(seed)
+    halves: list[tuple[str, ...]] = []
+    boundaries: list[int | None] = []
+    for part in sorted({label[name] for name in names}):
+        members = [name for name in names if label[name] == part]
+        order, middle = rng.permutation(len(members)), len(members) // 2
+        dealt = [tuple(sorted(members[i] for i in half)) for half in (order[:middle], order[middle:])]
+        chosen = [
+            _first_installed(output.subset(half), said.subset(half) if said else None, thresholds)
+            for half in dealt
+        ]
+        halves += dealt
+        boundaries += chosen[::-1]
+    return Installed(tuple(halves), tuple(boundaries))
 
 
 def _first_installed(output: Profile, said: Profile | None, thresholds: Thresholds) -> int | None:

@@ -47,8 +47,9 @@ def locate(found: Profile, thresholds: Thresholds, *, kappa: int | None, selecte
 
     ``lower``: the lower bounds of both orders at the cut are at least `lower_share`; ``upper``: both
     upper bounds at most `upper_share`; ``distributed``: both intervals between; else
-    ``undetermined``, which is forced where the change may be zero, blocks cancel, groups are few, tokens were chosen on the
-    form that is read (`selected`), or the embedding or unembedding carries more than `term_share`.
+    ``undetermined``, which is forced where the change may be zero, blocks cancel, groups are few,
+    tokens were chosen on the form that is read (`selected`), or the embedding or unembedding carries
+    more than `term_share`.
     """
     level, n = 1 - thresholds.alpha, len(found.groups)
     cut = int(found.n_layers * thresholds.cut)

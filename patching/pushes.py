@@ -64,8 +64,7 @@ class Parts:
     def of(cls, said: Int[Tensor, " example"], least: int, generator: torch.Generator) -> Parts:
         """Deal prompts into parts and folds; tokens that fewer than `least` share are the rest."""
         order = torch.randperm(len(said), generator=generator).to(said.device)
-        tokens, inverse, counts = said.unique(return_inverse=True, return_counts=True)
-        label = said.where(counts[inverse] >= least, REST)
+        inverse, label = said.unique(return_inverse=True)[1], part_of(said, least)
         inside = torch.zeros_like(said)
         for part in label.unique():
             members = label == part
@@ -91,6 +90,12 @@ class Parts:
             if len(folds.unique()) > 1 and int(members.sum()) >= FOLDS:
                 own[members] = ridge_cross_fitted(features[members], targets[members], folds)
         return common, own
+
+
+def part_of(said: Int[Tensor, " example"], least: int) -> Int[Tensor, " example"]:
+    """The tuned token where at least so many prompts share it, else `REST`."""
+    inverse, counts = said.unique(return_inverse=True, return_counts=True)[1:]
+    return said.where(counts[inverse] >= least, REST)
 
 
 def pushes(

@@ -18,7 +18,7 @@ from interp.sites import Kind, every_layer
 from interp.tasks import Contrast, Examples, aligned_pairs
 from interp.thresholds import Thresholds
 from patching.grids import cross_patch, handover, patch_sites
-from patching.pushes import FOLDS
+from patching.pushes import FOLDS, part_of
 from patching.shifting import shared_shift
 from patching.stitching import stitch
 from studies.queries import Queries, Said
@@ -195,7 +195,10 @@ def _shift(
     if int(shifts.sum()) < FOLDS:
         return Evidence.concat([])
     groups = [asked.examples.groups[i] for i in rows[shifts].tolist()]
-    halves = installed_boundary(stitched, groups, thresholds, seed, form=said.estimating_form)
+    labels = part_of(asked.target[rows[shifts]], thresholds.part_groups).tolist()
+    parts = dict(zip(groups, labels, strict=True))
+    form = said.estimating_form
+    halves = installed_boundary(stitched, groups, thresholds, seed, form=form, parts=parts)
     installed = {
         k: torch.tensor(
             [i for i, g in enumerate(groups) if halves.by_group.get(g) == k], device=rows.device
@@ -215,7 +218,7 @@ def _shift(
         seed=seed,
         max_bytes=max_bytes,
     )
-    return Evidence.concat([found, record(halves, said.estimating_form)])
+    return Evidence.concat([found, record(halves, form)])
 
 
 def base_pairs(
