@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import tiny
-import torch
 
 from interp.sites import Kind, Site
 from patching.context import intervened

@@ -189,7 +189,9 @@ def test_everything_grafted_is_the_donor(family, tiny_pair):
 
 
 @pytest.mark.parametrize("family", FOUR)
-def test_both_models_keep_every_bit_of_their_weights_even_when_interrupted(family, tiny_model, tokenizer):
+def test_both_models_keep_every_bit_of_their_weights_even_when_interrupted(
+    family, tiny_model, tokenizer
+):
     pair = ModelPair(*(wrap(tiny.hf_model(family, s), tokenizer, name=family) for s in (0, 1)))
     before = [m.logits(TOKENS) for m in (pair.base, pair.tuned)]
     held = [list(m.bridge.original_model.parameters()) for m in (pair.base, pair.tuned)]
