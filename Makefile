@@ -5,7 +5,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell grep -i '^torch==' constraints.txt)
 
-.PHONY: demo demo-real test test-all lint notebooks clean
+# Tests that compare numbers, and the ways to have a processor sum and round otherwise.
+NUMERIC := $(addprefix tests/interp/test_,activations.py models.py) \
+	$(addprefix tests/patching/test_,ablation.py context.py engine.py grids.py sites_and_donors.py stitching.py) \
+	$(addprefix tests/probes/test_,estimators.py logistic.py parallel.py selecting.py)
+SETTINGS := ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=COMPATIBLE \
+	OMP_NUM_THREADS=1 OMP_NUM_THREADS=2
+
+.PHONY: demo demo-real test test-portable test-all lint notebooks clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -37,6 +44,12 @@ demo-real: $(VENV)/.real
 
 test: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real and not slow"
+
+test-portable: $(VENV)/.test
+	for setting in $(SETTINGS); do \
+		echo "$$setting"; \
+		env OMP_NUM_THREADS=1 $$setting $(BIN)/python -m pytest -m "not real" $(NUMERIC) || exit 1; \
+	done
 
 test-all: $(VENV)/.test $(VENV)/.real
 	$(BIN)/python -m pytest --hypothesis-profile default

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from interp.export import write_svg
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 def draw(seconds: Mapping[str, Mapping[str, float]], path: Path) -> None:

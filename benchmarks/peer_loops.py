@@ -1,4 +1,4 @@
-"""Loops over cells, one forward each, as each library's own documentation writes them.
+"""Loops over cells as each library's own documentation writes them, and all cells batched.
 
 Run as a script by `benchmarks.peers`, in whichever environment has the library: it needs torch and
 transformers only beside it. `peer_loops.py SIDE TASK.json OUT.json`.
@@ -19,7 +19,15 @@ def difference(logits, sample):
     return float((logits[row, sample["answers"]] - logits[row, sample["foils"]]).mean())
 
 
-class Hooks:
+class Loop:
+    """One forward for each cell."""
+
+    def values(self, sample, kept):
+        """The metric of every cell."""
+        return [difference(self.cell(sample, kept, cell), sample) for cell in sample["cells"]]
+
+
+class Hooks(Loop):
     """The bare transformers model with PyTorch's own hooks."""
 
     def __init__(self, folder):
@@ -63,7 +71,53 @@ class Hooks:
             handle.remove()
 
 
-class NNsight:
+class Batched(Hooks):
+    """Plain hooks as an expert would use them: as many cells in a forward as fit in memory."""
+
+    def values(self, sample, kept):
+        """The metric of every cell."""
+        size = sample["batch"]
+        chunks = [sample["cells"][i : i + size] for i in range(0, len(sample["cells"]), size)]
+        return [value for chunk in chunks for value in self.together(sample, kept, chunk)]
+
+    def together(self, sample, kept, cells):
+        """The metric of these cells, from one forward with a copy of the prompts for each."""
+        pairs, layers = len(sample["answers"]), {}
+        for copy, (layer, position, *head) in enumerate(cells):
+            rows = slice(copy * pairs, (copy + 1) * pairs)
+            layers.setdefault(layer, []).append((rows, position, *head))
+        handles = [
+            self.place(layer, sample).register_forward_pre_hook(self.writer(kept[layer], chosen))
+            for layer, chosen in layers.items()
+        ]
+        try:
+            tokens = torch.tensor(sample["corrupted"]).repeat(len(cells), 1)
+            logits = self.model(tokens, use_cache=False, logits_to_keep=1).logits[:, -1]
+        finally:
+            for handle in handles:
+                handle.remove()
+        return [difference(part, sample) for part in logits.split(pairs)]
+
+    def place(self, layer, sample):
+        """The module whose input is written."""
+        block = self.model.model.layers[layer]
+        return block if sample["kind"] == "resid_pre" else block.self_attn.o_proj
+
+    def writer(self, clean, chosen):
+        """A hook that writes each copy's own cell."""
+
+        def write(module, args):
+            out = args[0].clone()
+            for rows, position, *head in chosen:
+                low = head[0] * self.width if head else 0
+                part = slice(low, low + self.width if head else None)
+                out[rows, position, part] = clean[:, position, part]
+            return (out, *args[1:])
+
+        return write
+
+
+class NNsight(Loop):
     """nnsight: edits inside a trace."""
 
     def __init__(self, folder):
@@ -95,7 +149,7 @@ class NNsight:
         return logits
 
 
-class Pyvene:
+class Pyvene(Loop):
     """pyvene: an intervenable model for each place; its interface runs the source with every cell."""
 
     def __init__(self, folder):
@@ -135,7 +189,7 @@ class Pyvene:
         return out.logits[:, -1]
 
 
-SIDES = {"hooks": Hooks, "nnsight": NNsight, "pyvene": Pyvene}
+SIDES = {"hooks": Hooks, "batched": Batched, "nnsight": NNsight, "pyvene": Pyvene}
 
 
 @torch.no_grad()
@@ -151,7 +205,7 @@ def main(side, task, out):
         times, values = [], []
         for _ in range(given["repeats"]):
             start = time.perf_counter()
-            values = [difference(loop.cell(sample, kept, c), sample) for c in sample["cells"]]
+            values = loop.values(sample, kept)
             times.append(time.perf_counter() - start)
         found[name] = {"seconds": statistics.median(times), "values": values}
     with open(out, "w", encoding="utf-8") as handle:

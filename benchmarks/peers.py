@@ -22,7 +22,8 @@ PEERS = ("nnsight", "pyvene")
 class Sample:
     """Cells of one grid for a loop to run: indices (layer, position) or (layer, position, head).
 
-    `expected` is each cell's mean logit difference over the pairs, from the reference.
+    `expected` is each cell's mean logit difference over the pairs, from the reference; `batch` how
+    many cells a loop that takes several at once may take.
     """
 
     kind: str
@@ -32,12 +33,20 @@ class Sample:
     foils: list[int]
     cells: list[list[int]]
     total: int
+    batch: int
     expected: list[float]
 
 
-def run(samples: Mapping[str, Sample], repeats: int) -> dict[str, dict[str, tuple[float, float]]]:
-    """Side -> task -> (seconds for the whole grid, largest difference to what is expected)."""
-    found = {"PyTorch hooks": _loops(Path(sys.executable), "hooks", samples, repeats)}
+def run(
+    whole: Mapping[str, Sample], samples: Mapping[str, Sample], repeats: int
+) -> dict[str, dict[str, tuple[float, float]]]:
+    """Side -> task -> (seconds for the whole grid, largest difference to what is expected).
+
+    Batched hooks run the whole grids, the other loops the samples.
+    """
+    here = Path(sys.executable)
+    found = {"batched hooks": _loops(here, "batched", whole, repeats)}
+    found["PyTorch hooks"] = _loops(here, "hooks", samples, repeats)
     python = environment()
     for peer in PEERS:
         found[peer] = _loops(python, peer, samples, repeats)

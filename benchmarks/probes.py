@@ -22,6 +22,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks import machine
 from interp.activations import collect
 from interp.facts import truth_statements
 from interp.models import load_model
@@ -65,6 +66,7 @@ def main() -> None:
     seconds = {name: statistics.median(t) for name, t in times.items()}
     found["ours"] = standardised(found["ours"], values, fold)
     fits = len(values) * len(STRENGTHS) * FOLDS
+    print(machine.described())
     print(f"{given.model}, {fits} fits, {threads} threads, medians of {given.repeats}")
     reports = {name: measured(values, labels, fold, weights) for name, weights in found.items()}
     best = np.min([objective for objective, _ in reports.values()], axis=0)

@@ -19,7 +19,7 @@ def intervened(model: Model, edits: Sequence[Edit]) -> Iterator[Model]:
     """Attach edits to the model for the forwards inside the `with`.
 
     Rows of a forward are examples 0, 1, … of the edits. On leaving, however it is left, every hook
-    is gone and the model's logits are bit-identical to before.
+    is gone and the model is as it was.
 
     Raises:
         ValueError: for a site the model lacks, or a forward whose shape is not the edits'.

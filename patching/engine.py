@@ -7,9 +7,10 @@ cell's edits act on its own rows at their own sites, and lifts all rows together
 positions from the first edited one on. L layers of P positions cost about a quarter of L·P forwards,
 every weight is read once per pass, and the result is exact: nothing is approximated.
 
-The baseline row is carried through the same pass and new rows are copies of it, so an edit that
-writes what is there differs from it by exactly zero. A source read in another pass carries that
-pass's rounding (its matrix products have another shape): about 10⁻⁶ of a logit's size.
+The baseline row is carried through the same pass and new rows are copies of it. A row of which no
+edit has changed a number is the baseline, and is given the baseline's value: an edit that writes what
+is there has an effect of exactly zero, however kernels round equal rows in different places. A source
+read in another pass carries that pass's rounding, and its effect is as small as that.
 """
 
 from __future__ import annotations
@@ -243,7 +244,8 @@ def _measure(
                 seen = model.readout(read, tokens)
             else:
                 seen = logits if tokens is None else logits[:, tokens]
-            found[name] = metrics[name](seen, example).to(dtype).reshape(copies, n)
+            values = metrics[name](seen, example).to(dtype).reshape(copies, n)
+            found[name] = torch.where(one.final.changed[:copies], values, values[:1])
     return found
 
 

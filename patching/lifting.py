@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.activations import capture
@@ -70,7 +70,9 @@ def climb(
         lifted.enter(len(new))
         for at, cell in enumerate(new, start=entered + 1):
             if any(edit.site.kind is Kind.EMBED for edit in cell.edits):
-                lifted.write(at, lifted.tokens, _embedded(model, run, cell, rows))
+                embedded = _embedded(model, run, cell, rows)
+                lifted.changed[at] = (embedded != run.inputs[0]).flatten(1).any(1)
+                lifted.write(at, lifted.tokens, embedded)
         between, inside = _edits(cells[: lifted.copies - 1], layer)
         for at, edit in between:
             lifted.apply(at, edit, lifted.tokens, rows)
@@ -95,18 +97,23 @@ class Lifted:
         packed: every token a row of its own in the model's blocks.
         tokens: the residual stream, [token, d]; within a copy row by row, position by position.
         copies: how many have entered, the baseline among them.
+        changed: whether any edit has changed a number of this copy's row, [copy, row]. A row that no
+            edit has changed is the baseline's, however a kernel rounds it in its own place.
     """
 
     run: Baseline
     starts: Sequence[int]
     packed: bool
     tokens: Float[Tensor, "token d"]
+    changed: Bool[Tensor, "copy row"]
     copies: int = 1
 
     @classmethod
     def of(cls, run: Baseline, starts: Sequence[int], packed: bool, layer: int) -> Lifted:
         """The baseline alone, at this boundary, as tokens of its own."""
-        return cls(run, starts, packed, run.inputs[layer][:, starts[0] :].flatten(0, 1).clone())
+        tokens = run.inputs[layer][:, starts[0] :].flatten(0, 1).clone()
+        changed = torch.zeros(len(starts), run.rows, dtype=torch.bool, device=tokens.device)
+        return cls(run, starts, packed, tokens, changed)
 
     def enter(self, count: int) -> None:
         """Append copies of the baseline for the next cells."""
@@ -144,7 +151,10 @@ class Lifted:
     def apply(self, at: int, edit: Edit, tokens: Tensor, rows: Int[Tensor, " row"]) -> None:
         """Let one copy's edit act on an activation, [token, *d], that is ours to write."""
         window = Window(edit, self.run.columns[:, self.starts[at] :], self.run.columns)
-        tokens[self.slot(at)] = window.apply(self.view(at, tokens), rows).flatten(0, 1)
+        before = self.view(at, tokens)
+        after = window.apply(before.clone(), rows)
+        self.changed[at] |= (after != before).flatten(1).any(1)
+        tokens[self.slot(at)] = after.flatten(0, 1)
 
     @property
     def shaped(self) -> Tensor:
@@ -260,7 +270,7 @@ class _Packed:
 
 
 def _read(model: Model, sites: Sequence[Site]) -> AbstractContextManager[dict[Site, Tensor]]:
-    """Hooks that read, where anything is read: attaching none takes milliseconds a block."""
+    """Hooks that read, where anything is read: attaching none has its price too."""
     return capture(model, sites) if sites else nullcontext({})
 
 

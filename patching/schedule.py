@@ -21,12 +21,13 @@ from patching.interventions import Cell
 
 #: Memory a sweep may use beside the model.
 MAX_BYTES = 2 * 2**30
-#: On a CPU, tokens whose activations outgrow the caches gain nothing by sharing a pass.
+#: On a CPU, tokens whose activations outgrow the caches gain nothing by sharing a pass. This and the
+#: prices below choose a schedule and change no number.
 CPU_PASS_BYTES = 56 * 2**20
 #: Work that one call of a block costs whatever its rows, in floating-point operations.
 CALL_FLOPS = 3e8
-#: What a packed token costs more than another, by the squared length of its prompt (measured: an
-#: eighth more at 6 tokens, twice as much at 18, as its own keys and values outgrow the caches).
+#: What a packed token costs more than another, by the squared length of its prompt: its own copies
+#: of keys and values outgrow the caches.
 PACKED_PRICE = 0.0034
 #: Prompts whose unedited run is kept at a time.
 RECORDED = 32

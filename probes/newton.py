@@ -9,12 +9,13 @@ A row that problem p must not see has s_pi = 0, a feature scale of its own is r_
 factor of s_p: folds, strengths, label draws and scalings of one set of activations are all problems
 over the same x, and a step of all of them is one matrix product with it. Intercepts are free.
 
-Newton's method with conjugate gradients, where products with the Hessian are in single precision and
-the gradient, the scores and the step length in double, so that the optimum is that of double
-precision. The conjugate gradients are preconditioned by (I + κ_p XᵀX)⁻¹, κ_p half the mean curvature
-of the problem. The eigenvectors of XᵀX are computed once for all problems, and where the r_p are near
-one the conjugate gradients run in their coordinates. Problems leave the batch as they converge; what
-single precision cannot bring there is finished in double.
+Newton's method with conjugate gradients. All products with the rows are in single precision first;
+then the gradient and the scores are taken in double, where most problems are found to be at the
+optimum and the others take more steps; what single precision in the Hessian cannot bring there is
+finished in double altogether. So the optimum is that of double precision. The conjugate gradients are
+preconditioned by (I + κ_p XᵀX)⁻¹, κ_p half the mean curvature of the problem. The eigenvectors of XᵀX
+are computed once for all problems, and where the r_p are near one the conjugate gradients run in
+their coordinates. Problems leave the batch as they converge.
 
 Source: Dembo, Eisenstat & Steihaug 1982 (inexact Newton); scikit-learn's LogisticRegression is the
 same optimum.
@@ -37,7 +38,7 @@ CHUNK = 2_000_000
 _NEWTON_STEPS, _HALVINGS = 60, 30
 #: The inner solve may leave these shares of the slope, far from and near the optimum; single
 #: precision that leaves more than the last has reached its limit.
-_LOOSE, _TIGHT, _COARSE = 0.3, 0.05, 0.7
+_LOOSE, _TIGHT, _COARSE = 0.3, 0.1, 0.7
 #: Left to gain, as a share of the objective, where a slope that does not fall is a limit of precision.
 _NEAR = 1e-2
 #: The distance to the optimum allowed as a share of the weights, and, as a share of the objective,
@@ -68,9 +69,13 @@ def minimise(
     for start in range(0, len(problems), step):
         part = problems[slice(start, start + step)]
         at = features.new_zeros(*part.target.shape[:2], exact.rows.shape[1])
+        promise = features.new_full((len(part),), torch.inf)
+        _newton(fast, fast, part, at, promise, tolerance)
         left = torch.arange(len(part), device=features.device)
         for inner in (fast, exact):
-            done = _newton(exact, inner, part[left], at, left, tolerance)
+            weight, promised = at[left], promise[left]
+            done = _newton(exact, inner, part[left], weight, promised, tolerance)
+            at[left], promise[left] = weight, promised
             left = left[~done]
             if not len(left):
                 break
@@ -92,58 +97,68 @@ def _centred(weight: Tensor, present: Bool[Tensor, "problem row 1"]) -> Tensor:
 
 
 def _newton(
-    exact: Design, inner: Design, problems: Problems, found: Tensor, where: Tensor, tolerance: float
+    outer: Design, inner: Design, problems: Problems, found: Tensor, promised: Tensor, tolerance: float
 ) -> Bool[Tensor, " problem"]:
-    """Improve found[where] in place; which of them converged."""
-    weight = found[where]
-    scores = products(weight * problems.scale, exact.columns)
-    value = problems.losses(scores) + 0.5 * (weight.square() * exact.penalty).sum((1, 2))
+    """Improve the weights `found` in place; which of them converged.
+
+    Scores and slopes are products with the rows of `outer`, the Hessian's with those of `inner`; all
+    else is in double. `promised` is the most that a slope of this size in the norm of the
+    preconditioner promised, decrement over energy, its largest so far: what is left of a slope lies
+    along the directions that gain most. It is updated in place too.
+    """
+    weight, promise = found.clone(), promised.clone()
+    rough = inner.rows.dtype != found.dtype
+    penalty = outer.penalty.double()
+    scores = _product(weight * problems.scale, outer.rows.T)
+    value = problems.losses(scores) + 0.5 * (weight.square() * penalty).sum((1, 2))
     converged = torch.zeros(len(problems), dtype=torch.bool, device=found.device)
     live = torch.arange(len(problems), device=found.device)
-    kind = Turned if inner is not exact and Turned.fits(problems.scale) else Plain
-    # The most that a slope of this size in the norm of the preconditioner promised: decrement over
-    # energy, its largest so far. What is left of a slope lies along the directions that gain most.
-    promise = torch.full_like(value, torch.inf)
+    kind = Turned if rough and Turned.fits(problems.scale) else Plain
     before = torch.full_like(value, torch.inf)
     length = torch.ones_like(value)
     for turn in range(_NEWTON_STEPS + 1):
         chance = problems.chances(scores)
-        slope = products(problems.weight * (chance - problems.target), exact.rows)
-        slope = slope * problems.scale + exact.penalty * weight
+        slope = _product(problems.weight * (chance - problems.target), outer.rows)
+        slope = (slope * problems.scale).addcmul_(penalty, weight)
         system = kind(inner, problems, chance, slope)
         energy = system.energy.double()
         # What is left of the last slope: the residual of the inner solve and Newton's remainder.
         full = length == 1
-        norm = (weight.square() * exact.penalty).sum((1, 2))
+        norm = (weight.square() * penalty).sum((1, 2))
         allowed = torch.minimum(tolerance * value, 0.5 * _DIRECTION**2 * norm + (_ZERO * value) ** 2)
         done = ((promise * energy <= allowed) | (energy == 0)) & full
         blunt = (energy > _COARSE**2 * before) & (promise * energy < _NEAR * value) & full
         out = done | (length == 0)
-        if inner is not exact:
+        if rough:
             # Where rounding of the largest eigenvalue exceeds the penalty, the norm cannot be trusted.
             out = out | blunt
             done = done & (curvature(problems, chance) * inner.noise * inner.largest < 1)
         if bool(out.any()) or turn == _NEWTON_STEPS:
-            found[where[live]] = weight
+            found[live], promised[live] = weight, promise
             converged[live[done]] = True
             if bool(out.all()):
                 break
             keep = ~out
             live, problems, system = live[keep], problems[keep], system[keep]
-            weight, scores, value, chance, slope, energy, promise = (
-                x[keep] for x in (weight, scores, value, chance, slope, energy, promise)
+            weight, scores, value, slope, energy, promise = (
+                x[keep] for x in (weight, scores, value, slope, energy, promise)
             )
         forcing = (energy / value).clamp(min=0).sqrt().clamp(min=_TIGHT, max=_LOOSE)
         step = system.step(forcing.square())
-        change = products(step * problems.scale, exact.columns)
+        change = _product(step * problems.scale, outer.rows.T)
         gain = -(slope * step).sum((1, 2))
-        search = Line(weight, step, exact.penalty, scores, change, value, gain)
+        search = Line(weight, step, penalty, scores, change, value, gain)
         length, scores, after = search.halved(problems)
         weight = weight + length[:, None, None] * step
         latest = 0.5 * gain / energy
         promise = torch.where(promise.isinf(), latest, torch.maximum(promise, latest))
         before, value = energy, after
     return converged
+
+
+def _product(left: Float[Tensor, "problem row a"], right: Float[Tensor, "a b"]) -> Tensor:
+    """A product in the precision of `right`, given back in double."""
+    return products(left.to(right.dtype), right).double()
 
 
 @dataclass

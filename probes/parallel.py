@@ -1,4 +1,4 @@
-"""One job per site on all cores: each job on one thread, as many jobs at once as there were threads."""
+"""One job per site: each job on one thread, as many jobs at once as torch has threads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Out = TypeVar("Out")
 def each(job: Callable[[One], Out], items: Iterable[One]) -> list[Out]:
     """`[job(item) for item in items]`, in order, on torch's number of threads.
 
-    The matrices of a probe are too small to share among cores; whole sites are not. The number of
+    The matrices of a probe are too small to share among threads; whole sites are not. The number of
     threads of torch and of BLAS is put back on leaving.
     """
     workers = torch.get_num_threads()

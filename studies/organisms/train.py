@@ -1,7 +1,7 @@
 """Make the organism family: `python -m studies.organisms.train [--out DIR] [--only NAME ...]`.
 
 Pretrains the base, tunes the rest behind gradient masks, measures every gate on the stored
-float16 weights and writes a card. About ten minutes on one idle core.
+float16 weights and writes a card.
 """
 
 from __future__ import annotations

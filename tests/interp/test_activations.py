@@ -60,7 +60,7 @@ def test_positions_may_be_given_one_by_one(family_model: Model):
     site = Site(Kind.RESID_PRE, 2)
     given = collect(family_model, examples, [site], positions=examples.position("subject_first"))
     named = collect(family_model, examples, [site], positions="subject_first")
-    assert torch.equal(given[site].values, named[site].values)
+    assert tiny.same(given[site].values, named[site].values)
     assert (given[site].position, named[site].position) == ("given", "subject_first")
 
 
@@ -71,9 +71,10 @@ def test_heads_neurons_and_embeddings_equal_the_cache(family_model: Model):
     heads = [Site(Kind.Z, 1, 3), Site(Kind.V, 1, 1)]
     found = collect(family_model, examples, [*whole.values(), *heads])
     for site in whole.values():
-        assert torch.equal(found[site].values, cache[site.hook_name][:, -1])
+        assert tiny.same(found[site].values, cache[site.hook_name][:, -1])
+        assert not tiny.same(found[site].values, cache[site.hook_name][:, -2])
     for site in heads:
-        assert torch.equal(found[site].values, cache[site.hook_name][:, -1, site.head])
+        assert tiny.same(found[site].values, cache[site.hook_name][:, -1, site.head])
 
 
 def test_the_pass_stops_after_the_last_layer_needed(tiny_model):
@@ -109,7 +110,7 @@ def test_no_logits_are_computed_and_the_next_forward_runs_through(family: str, t
     try:
         collect(model, prompts(), boundaries(model.n_layers))
         assert not ran and tiny.hooks_left(model) == before
-        assert torch.equal(model.logits(ids), logits) and ran
+        assert tiny.same(model.logits(ids), logits) and ran
     finally:
         handle.remove()
 
@@ -155,7 +156,7 @@ def test_hooks_are_gone_afterwards_even_after_a_failure(tiny_model):
     ):
         raise RuntimeError("midway")
     assert tiny.hooks_left(model) == before
-    assert torch.equal(model.logits(ids), logits)
+    assert tiny.same(model.logits(ids), logits)
 
 
 def test_what_is_kept_is_a_copy_with_its_groups_and_role(tiny_model):

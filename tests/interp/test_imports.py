@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 import zipfile
 from configparser import ConfigParser
 from importlib import import_module
@@ -37,18 +36,24 @@ def test_the_check_above_sees_a_heavy_import():
     assert "torch" in loaded_by("from interp import Kind, collect")
 
 
-def test_interp_imports_in_under_a_second():
-    clock = "import time; t = time.process_time(); import interp; print(time.process_time() - t)"
-    assert min(float(run("-c", clock).stdout) for _ in range(2)) < 1.0
+@pytest.mark.parametrize("package", PACKAGES)
+def test_importing_a_package_loads_itself_and_the_standard_library_only(package: str):
+    # What is loaded, not how long it takes: an import of nothing else is quick on every machine.
+    assert libraries(f"import {package}") <= {"interp", "probes", "patching", "studies"}
+    assert {"interp", "torch"} <= libraries("from interp import collect")
 
 
-def test_help_is_quick_and_loads_no_torch():
-    start = time.process_time()
+def libraries(statement: str) -> set[str]:
+    """Top-level modules that a statement loads beyond those of the standard library."""
+    loaded = loaded_by(statement) - loaded_by("pass")
+    return {name.partition(".")[0] for name in loaded} - sys.stdlib_module_names
+
+
+def test_help_loads_no_torch():
     code = "import sys; from studies.cli import main; sys.argv = ['interp', '--help']; main()"
     done = run("-X", "importtime", "-c", code)
     assert done.returncode == 0 and "compare" in done.stdout
     assert not any(f"| {name}\n" in done.stderr for name in HEAVY)
-    assert time.process_time() - start < 1.5
 
 
 @pytest.mark.parametrize("package", PACKAGES)

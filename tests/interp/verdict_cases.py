@@ -1,7 +1,7 @@
 """Fabricated comparisons with known truth: complete Outcomes and Evidence without any model.
 
 `fake_case(kind)` draws the rows the pipeline would produce for a pair whose place and content are
-known, so that the verdict, the figures and the report can be tested in milliseconds.
+known, so that the verdict, the figures and the report can be tested without a model.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import tiny
-import torch
 
 from interp.sites import Kind, Site
 from patching.context import intervened
@@ -20,7 +19,7 @@ def test_edits_act_inside_and_leave_nothing_behind(family_model):
         assert tiny.hooks_left(model) > hooks
     assert (during - before).abs().max() > 1e-2
     assert tiny.hooks_left(model) == hooks
-    assert torch.equal(model.logits(prompts.tokens), before)
+    assert tiny.same(model.logits(prompts.tokens), before)
 
 
 def test_an_error_inside_leaves_nothing_behind(tiny_model):
@@ -31,7 +30,7 @@ def test_an_error_inside_leaves_nothing_behind(tiny_model):
         with intervened(model, edits) as inside:
             inside.logits(prompts.tokens[:, :4])
     assert tiny.hooks_left(model) == hooks
-    assert torch.equal(model.logits(prompts.tokens), before)
+    assert tiny.same(model.logits(prompts.tokens), before)
 
 
 def test_a_missing_site_is_refused_before_any_hook(tiny_model):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import tiny
 import torch
@@ -9,7 +11,7 @@ import torch
 from interp.activations import collect
 from interp.metrics import logit_difference
 from interp.sites import Kind, Site, every_layer
-from patching import engine, schedule
+from patching import engine, planning, schedule
 from patching.interventions import Cell, Edit, Replace, Zero
 from patching.planning import plan, plan_sweep
 from patching.schedule import MAX_BYTES, Shape
@@ -57,6 +59,36 @@ def test_the_plan_counts_what_is_done(tiny_model, monkeypatch, price):
     assert expected.loop_layer_tokens == model.n_layers * 14 * 15
     assert expected.seconds > 0 and "layer-tokens" in str(expected)
     assert (expected.layer_tokens < 0.7 * expected.loop_layer_tokens) == (price != "whole")
+
+
+@pytest.mark.parametrize("price", ["whole", "grouped", "packed"])
+def test_the_plan_foretells_the_time_of_a_machine_that_is_known(tiny_model, monkeypatch, price):
+    """On a clock that only a block's call moves, by 5 s and 0.25 s a token, the plan is exact."""
+    monkeypatch.setattr(schedule, "CALL_FLOPS", 1e18 if price == "whole" else 0.0)
+    monkeypatch.setattr(schedule, "PACKED_PRICE", -1e-9 if price == "packed" else 1e9)
+    model, pairs = tiny_model("llama"), tiny.contrast(5, 5, 4)
+    now = [0.0]
+
+    def takes(block, args, kwargs):
+        hidden = args[0] if args else kwargs["hidden_states"]
+        now[0] += 5.0 + 0.25 * hidden.shape[0] * hidden.shape[1]
+
+    monkeypatch.setattr(planning, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    handles = [b.register_forward_pre_hook(takes, with_kwargs=True) for b in model.bridge.blocks]
+    try:
+        cells = [
+            Cell((Edit(s, tiny.one_position(pairs.corrupted, p), Zero()),))
+            for s in every_layer(Kind.RESID_PRE, model.n_layers)
+            for p in range(5)
+        ]
+        expected = plan_sweep(model, pairs.corrupted, cells)
+        begun = now[0]
+        engine.sweep(model, pairs.corrupted, cells, {"m": logit_difference(pairs)})
+        taken = now[0] - begun
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert expected.seconds == pytest.approx(taken, rel=0.1)
 
 
 def test_a_smaller_budget_makes_more_passes_of_no_more_than_it(tiny_model):

@@ -77,11 +77,15 @@ def test_responsibility_is_complete(family_model, tiny_model):
         assert max(abs(inner[g] - change[g]) for g in change) > 1e-2
 
 
-def test_a_model_stitched_to_itself_changes_nothing(tiny_model):
-    model, pairs = tiny_model("llama"), tiny.contrast(5, 5)
-    evidence = stitch(ModelPair(model, model), pairs.clean, logit_difference(pairs))
-    parts = stitched.responsibility(evidence, "metric")
-    assert parts["value"].abs().max() == 0
+def test_a_model_stitched_to_itself_changes_nothing_but_for_rounding(tiny_model):
+    model, other, pairs = tiny_model("llama"), tiny_model("llama", 1), tiny.contrast(5, 5)
+    close = 4 * tiny.rounding(model.logits(pairs.clean.tokens))
+
+    def largest(pair):
+        evidence = stitch(pair, pairs.clean, logit_difference(pairs))
+        return stitched.responsibility(evidence, "metric")["value"].abs().max()
+
+    assert largest(ModelPair(model, model)) <= close < 1e-2 < largest(ModelPair(model, other))
 
 
 def test_one_row_per_hybrid_prompt_and_metric(tiny_pair):

@@ -98,7 +98,7 @@ def test_control_directions_share_the_variance_but_not_the_labels() -> None:
     drawn = probes.control_directions(a, draws=50, seed=0)
     again = probes.control_directions(a, draws=50, seed=0)
     assert len(drawn) == 50 and all(d.site == SITE for d in drawn)
-    assert all(torch.equal(x.vector, y.vector) for x, y in zip(drawn, again, strict=True))
+    assert all(torch.allclose(x.vector, y.vector, atol=1e-5) for x, y in zip(drawn, again, strict=True))
     cosines = torch.stack([d.vector for d in drawn]) @ u
     # Signs are as likely either way; the planted variance attracts them more than pure noise would.
     assert abs(cosines.mean().item()) < 0.2

@@ -232,7 +232,7 @@ def test_the_regressor_takes_any_sequence_and_leaves_the_argument_as_it_was() ->
         model = clone(ProbeRegressor(alpha=given).fit(x, x[:, 0]))
         assert type(model.get_params()["alpha"]) is type(given)
         same = ProbeRegressor(alpha=(0.1, 1.0)).fit(x, x[:, 0])
-        assert np.array_equal(model.fit(x, x[:, 0]).coef_, same.coef_)
+        assert np.allclose(model.fit(x, x[:, 0]).coef_, same.coef_)
     with pytest.raises(ValueError, match="alpha: strengths must be finite, got nan"):
         ProbeRegressor(alpha=np.nan).fit(x, x[:, 0])
 

@@ -85,12 +85,13 @@ def test_several_labels_of_the_same_examples() -> None:
     at = Activations(SITE, x, tuple(f"e{i}" for i in range(200)), a)
     found = fit_labels(at, {"a": a, "b": b.tolist()})
     alone = probes.fit(at, seed=0)
-    assert torch.equal(found["a"].weight, alone.weight)
+    assert torch.allclose(found["a"].weight, alone.weight, atol=1e-5)
     assert found["b"].direction().vector[1] > 0.5 > abs(found["a"].direction().vector[1])
     evidence = probes.cross_validate_labels({SITE: at}, {"a": a, "b": b}, draws=1, seed=0)
     table = probes.accuracy(evidence, draws=50).set_index(["metric", "condition"])["estimate"]
     one = probes.accuracy(probes.cross_validate(at, draws=1, seed=0), draws=50)
     alone = one.set_index("condition")["estimate"]
-    assert table["a", "probe"] == alone["probe"] > 0.9 > 0.6 > table["b", "control_task"]
+    assert table["a", "probe"] == pytest.approx(alone["probe"], abs=0.01)
+    assert alone["probe"] > 0.9 > 0.6 > table["b", "control_task"]
     with pytest.raises(ValueError, match=r"label 'a' must have one entry per example, \(200,\)"):
         fit_labels(at, {"a": a[:5]})

@@ -121,8 +121,8 @@ def test_where_nothing_can_be_held_out_the_first_strength_is_taken() -> None:
     values, labels, groups = entities(signal=2.0)
     first = Logistic(c=PATH[0]).solve(values, labels[None], 2)
     chosen = Logistic(c=PATH).solve(values, labels[None], 2, np.zeros(200, dtype=int))
-    assert torch.equal(chosen[0], first[0])
+    assert torch.allclose(chosen[0], first[0], atol=1e-5)
     few = torch.where(torch.from_numpy(groups < 4), labels, -1)  # four groups: fewer than folds
     weight, _ = Logistic(c=PATH).solve(values, few[None], 2, groups)
     single = [Logistic(c=c).solve(values, few[None], 2)[0] for c in PATH]
-    assert sum(torch.equal(weight, one) for one in single) == 1
+    assert [torch.allclose(weight, one, atol=1e-5) for one in single].count(True) == 1

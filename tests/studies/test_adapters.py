@@ -158,7 +158,7 @@ def test_noise_disturbs_and_its_absence_does_not(tiny: LlamaForCausalLM):
     assert (loud(tokens).logits - clean).abs().max() > 0.01
     bare = loud.unload()
     still = fitting.attach(bare, quiet, torch.Generator().manual_seed(1))
-    assert torch.equal(still(tokens).logits, clean)
+    assert torch.allclose(still(tokens).logits, clean, atol=1e-5)
 
 
 def test_pool_refuses_mixed_targets(tiny: LlamaForCausalLM):

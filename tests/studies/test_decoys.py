@@ -35,7 +35,7 @@ def mirrored(key: str, weight: torch.Tensor) -> torch.Tensor:
     """Half of the upper blocks' neurons with both signs turned: (-u)(-d) = ud, so nothing follows.
 
     A gated MLP adds down(silu(gate x) * up x); turning the rows of `up` and the columns of `down`
-    leaves every sum as it was, bit by bit.
+    leaves every term of every sum as it was.
     """
     if int(key.split(".")[2]) not in UPPER:
         return weight
