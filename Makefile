@@ -48,7 +48,7 @@ test: $(VENV)/.test
 test-portable: $(VENV)/.test
 	for setting in $(SETTINGS); do \
 		echo "$$setting"; \
-		env OMP_NUM_THREADS=1 $$setting $(BIN)/python -m pytest -m "not real" $(NUMERIC) || exit 1; \
+		env OMP_NUM_THREADS=1 $$setting $(BIN)/python -m pytest -m "not real and not slow" $(NUMERIC) || exit 1; \
 	done
 
 test-all: $(VENV)/.test $(VENV)/.real
