@@ -18,7 +18,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.sources import build_bridge_from_module
 
-from interp import comparability, sources
+from interp import adapters, comparability, sources
 from interp.sites import Kind, Site
 
 #: Largest difference between wrapped and bare logits, relative to the largest logit.
@@ -232,7 +232,7 @@ def wrap(
             the bare model's (an architecture whose output is not norm, unembedding and soft-cap).
     """
     model.eval().requires_grad_(False)
-    probe = sources.probe_tokens(model)
+    probe = adapters.probe_tokens(model)
     with torch.no_grad():
         expected = model(probe, use_cache=False).logits
         architecture = type(model).__name__

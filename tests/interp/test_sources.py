@@ -256,7 +256,7 @@ def test_smollm2_is_dequantised_once_into_the_users_cache(
     first = sources.smollm2_folder()
     assert (first / "model.safetensors").is_file() and first.parent == tmp_path / "cache"
     assert [p.name for p in first.parent.iterdir()] == [first.name], "no rubble"
-    monkeypatch.setattr(sources, "_from_gguf", lambda *args: pytest.fail("read a second time"))
+    monkeypatch.setattr(sources, "from_gguf", lambda *args: pytest.fail("read a second time"))
     assert sources.smollm2_folder() == first
     loaded = sources.load("smollm2")
     assert any("de-quantised from 4-bit" in w for w in loaded.warnings)
