@@ -112,9 +112,7 @@ def _unknown_settings(described: dict[str, Any], config: Any, source: str | Path
     return [f"{source}: peft {peft.__version__} does not know its settings {', '.join(unknown)}"]
 
 
-def _fit_vocabulary(
-    model: Any, given: dict[str, Tensor], source: str | Path, base: str | Path
-) -> None:
+def _fit_vocabulary(model: Any, given: dict[str, Tensor], source: str | Path, base: str | Path) -> None:
     """Give the model the adapter's number of vocabulary rows, and two matrices where it holds two.
 
     Raises:
@@ -200,9 +198,7 @@ def _counts(unplaced: list[str], lacking: list[str], given: int, expected: int) 
     """How many tensors find no place, and how many are not given, with an example of each."""
     parts = []
     if unplaced:
-        parts.append(
-            f"{len(unplaced)} of its {given} tensors find no place, such as {unplaced[0]}"
-        )
+        parts.append(f"{len(unplaced)} of its {given} tensors find no place, such as {unplaced[0]}")
     if lacking:
         parts.append(
             f"{len(lacking)} of the {expected} weights its settings ask for are not given, such as "
