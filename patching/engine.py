@@ -30,6 +30,7 @@ from interp.tasks import Examples
 from patching.baseline import Baseline
 from patching.interventions import Cell, Edit
 from patching.lifting import Lifted, climb
+from patching.reuse import reuse
 from patching.schedule import MAX_BYTES, Shape, schedule
 
 #: Units of metrics that vary smoothly with the logits.
@@ -160,7 +161,7 @@ def observe(
     found = {name: torch.full((n,), float("nan"), device=model.device) for name in metrics}
     for rows in (part for same in examples.by_length() for part in same.split(batch_size)):
         with capture(model, sites) as seen:
-            run = Baseline.of(model, examples, rows)
+            run = Baseline.of(model, examples, rows, keep=False)
         for site, value in seen.items():
             if site.kind is Kind.PATTERN:
                 value = in_columns(value, run.columns, padded)
@@ -196,7 +197,9 @@ def _lifted(
     corruption: Edit | None = None,
 ) -> Iterator[_Pass]:
     """Run every pass of the schedule."""
-    batches = schedule(Shape.of(model), examples, cells, max_bytes, prefix=not reads)
+    ways = reuse(model)
+    shape, prefix = Shape.of(model), ways.prefix and not reads
+    batches = schedule(shape, examples, cells, max_bytes, prefix=prefix, packed=ways.packed)
     bar = tqdm(
         total=sum(one.layer_tokens for batch in batches for one in batch.passes),
         desc=progress,
@@ -208,7 +211,7 @@ def _lifted(
     )
     with bar:
         for batch in batches:
-            run = Baseline.of(model, examples, batch.rows, corruption)
+            run = Baseline.of(model, examples, batch.rows, corruption, keep=prefix)
             for one in batch.passes:
                 part, rows = run.part(one.part), batch.rows[one.part]
                 final, read = climb(
@@ -216,8 +219,8 @@ def _lifted(
                     part,
                     [cells[i] for i in one.cells],
                     rows,
-                    starts=one.starts if run.past else None,
-                    packed=one.packed and run.packable,
+                    starts=one.starts if prefix else None,
+                    packed=one.packed,
                     reads=reads,
                     step=bar.update,
                 )

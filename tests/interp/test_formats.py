@@ -87,7 +87,9 @@ def test_weights_that_are_quantised_are_refused_as_such(folder: Path):
     configure(folder, quantization_config={"quant_method": "gptq", "bits": 4, "group_size": 128})
     file = folder / "model-00003-of-00009.safetensors"
     save_file({"packed": torch.zeros(4, dtype=torch.int32)}, file, metadata={"format": "pt"})
-    assert refusal(folder).endswith("its weights are quantised (gptq); give the model before quantisation")
+    assert refusal(folder).endswith(
+        "its weights are quantised (gptq); give the model before quantisation"
+    )
 
 
 @pytest.mark.parametrize("text", ["{", "[]"])
