@@ -3,8 +3,8 @@
 Effects are normalised by the difference between clean and corrupted runs, means before dividing.
 `supported`: readable and used. `decodable-inert`: readable and unused. `causal-uncharacterised`:
 the whole state is causal and the attribute unreadable. `null`: unreadable, and swapping the whole
-state does nothing. Everything else is `undetermined`, with the missing evidence named. Random
-directions are shown and never decide.
+state does nothing. `not measured`: read, but no intervention was made there. Everything else is
+`undetermined`, with the missing evidence named. Random directions are shown and never decide.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from interp.thresholds import Thresholds
 
 Array = np.ndarray
 SEPARATOR = " -> "
+
+NOT_MEASURED = "not measured"
 
 #: Removing the attribute's directions at the site and at all later layers together.
 JOINT_REMOVAL = "project_out_later"
@@ -97,8 +99,10 @@ def _graded(key: Key, reading: Reading, use: Use, thresholds: Thresholds) -> Cla
         grade = "causal-uncharacterised"
     elif unreadable and nothing:
         grade = "null"
+    elif use.n == 0:
+        grade = NOT_MEASURED
     notes = list(reading.missing) if not (readable or unreadable) else []
-    if grade == "undetermined":
+    if grade in ("undetermined", NOT_MEASURED):
         notes += _missing(use, thresholds)
     site = f"{kind}.{layer}" + ("" if head is None else f".h{head}")
     pieces = {

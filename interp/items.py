@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from interp.content import Content, item_word
+from interp.answers import SHARES
+from interp.content import MIXED, Content
+from interp.levels import HIGH, LOW, UNDETERMINED, word
 from interp.outcomes import Outcomes
+from interp.output_words import ITEM_BY_ITEM, SHARED_PUSH
 from interp.stitched import Profile
 from interp.thresholds import Thresholds
 
@@ -27,9 +30,10 @@ def item_rows(
     """One row per query of a known fact.
 
     A changed group carries the output contrast, its own share below the middle boundary, its own
-    place, and the word that its class's verdict and its own three answers agree on; other groups
-    carry the fact contrast, and null for place and content. Group shares have no interval: read
-    them beside the pooled verdict.
+    place, the kind of change that the verdict and its own answers agree on (`what`), and what drives
+    its output (`word`: shared push, item by item, either, neither; None where it was not asked);
+    other groups carry the fact contrast, and null for place and content. Group shares have no
+    interval: read them beside the pooled verdict.
     """
     changed_groups = set(outcomes.changed_groups)
     places = {} if output is None else _places(output, thresholds)
@@ -48,7 +52,7 @@ def item_rows(
         share, where = places.get(group, (None, "undetermined")) if judged else (None, None)
         what = None
         if judged:
-            what = "undetermined" if content is None else item_word(content, group)
+            what = UNDETERMINED if content is None else item_kind(content, group)
         rows.append(
             {str(k): row[k] for k in SAID}
             | {
@@ -58,9 +62,37 @@ def item_rows(
                 "share_lower": share,
                 "where": where,
                 "what": what,
+                "word": content.words.of.get(group) if judged and content and content.words else None,
             }
         )
     return rows
+
+
+def item_kind(content: Content, group: str) -> str:
+    """The kind of change of one group: that of all, or of its class, if its own answers agree.
+
+    In a mixed change a pushed output is behaviour where the old answer is retained and both where it
+    is not, and an item-by-item output is knowledge.
+    """
+    answers = content.answers
+    if answers is None:
+        return UNDETERMINED
+    own = [answers.said[name].get(group) for name in SHARES]
+    if content.what == MIXED:
+        driver = content.words.of.get(group) if content.words else None
+        if driver == ITEM_BY_ITEM:
+            return "knowledge"
+        if driver != SHARED_PUSH or own[1] is None:
+            return UNDETERMINED
+        return "behaviour" if own[1] else "both"
+    if None in own:
+        return UNDETERMINED
+    general = content.what
+    if general == UNDETERMINED:
+        general = content.class_words.get(content.class_of[group], UNDETERMINED)
+        own[0] = answers.by_part[group]
+    mine = word(*(HIGH if yes else LOW for yes in own))
+    return mine if mine == general else UNDETERMINED
 
 
 def unknown_rows(outcomes: Outcomes) -> list[dict[str, Any]]:

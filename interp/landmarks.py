@@ -9,6 +9,7 @@ import numpy as np
 
 from interp import stats
 from interp.evidence import Evidence
+from interp.outcomes import Outcomes
 from interp.stitched import Profile, profile
 from interp.thresholds import Thresholds
 
@@ -72,13 +73,6 @@ def handover_layer(
     patched, ends = patched[large], ends[large]
     names = rows.drop_duplicates("example").set_index("example")["group"].loc[patched.index]
     sides = [str(name).split(SEPARATOR, 1) for name in names]
-    pairs, entities = len(sides), len({e for side in sides for e in side})
-    if pairs < thresholds.handover_pairs or entities < thresholds.handover_entities:
-        reason = (
-            f"too few: {pairs} pairs of {entities} entities, {thresholds.handover_pairs} of "
-            f"{thresholds.handover_entities} needed"
-        )
-        return stats.Handover(None, None, None, pairs, entities, reason, nothing, nothing.astype(int))
     return stats.handover(
         patched.to_numpy(float),
         ends["clean"].to_numpy(float),
@@ -89,6 +83,50 @@ def handover_layer(
         draws=thresholds.draws,
         seed=seed,
         confidence=1 - thresholds.alpha,
+        min_pairs=thresholds.handover_pairs,
+        min_entities=thresholds.handover_entities,
+        max_width=thresholds.handover_width,
+    )
+
+
+def chosen_boundaries(
+    evidence: Evidence, output: Profile, outcomes: Outcomes, thresholds: Thresholds, seed: int
+) -> Installed:
+    """k* of each half as the measurement recorded it; chosen here, by the seed, where it did not.
+
+    The rows method ``shift``, condition ``installed`` hold one row per group: its half in `value` and
+    the boundary at which it was read in `layer`. Random shifts were run at these boundaries only.
+    """
+    rows = evidence.where(method="shift", condition="installed")
+    rows = rows[rows["group"].astype(str).isin(output.groups)]
+    if not set(output.groups) <= set(rows["group"].astype(str)):
+        said = profile(evidence, "said", groups=output.groups, forms=[outcomes.estimating_form])
+        return installed_boundary(output, output.groups, thresholds, seed, said=said)
+    halves, boundaries = [], []
+    for half in (0, 1):
+        part = rows[rows["value"] == half]
+        halves.append(tuple(sorted(part["group"].astype(str))))
+        layers = part["layer"].dropna().unique()
+        boundaries.append(int(layers[0]) if len(layers) else None)
+    return Installed((halves[0], halves[1]), (boundaries[0], boundaries[1]))
+
+
+def record(installed: Installed, form: str) -> Evidence:
+    """The rows from which `chosen_boundaries` reads which group was read at which boundary."""
+    members = [
+        (group, half, k)
+        for half, (names, k) in enumerate(zip(installed.halves, installed.boundaries, strict=True))
+        for group in names
+    ]
+    return Evidence.build(
+        [half for _, half, _ in members],
+        method="shift",
+        condition="installed",
+        metric="half",
+        unit="half",
+        template=form,
+        group=[group for group, _, _ in members],
+        layer=[k for _, _, k in members],
     )
 
 
@@ -99,11 +137,25 @@ def installed_boundary(
     seed: int = 0,
     *,
     form: str | None = None,
+    said: Profile | None = None,
 ) -> Installed:
-    """k*: the first boundary with p^V at or above .9, per half of the groups, chosen on the other.
+    """Choose k* for each half of the groups on the other half.
 
-    `evidence` holds the stitch rows of the output contrast (or is their profile); `form` restricts
-    it to the query form on which effects are estimated. Groups are dealt into halves by the seed.
+    k* is the first boundary below which p^V says that .9 of the change is made, and whose tuned state
+    makes the base itself say the tuned token in .9 of the groups: a contrast can move far before
+    another word wins.
+
+    Args:
+        evidence: the stitch rows of the output contrast, or their profile.
+        groups: dealt into halves by the seed.
+        thresholds: the two shares.
+        seed: of the halves.
+        form: restricts the rows to the query form on which effects are estimated.
+        said: the profile of whether the tuned token is said, where `evidence` is a profile; else it
+            is read from the rows. Without either the contrast alone decides.
+
+    Returns:
+        The halves and their boundaries.
 
     Raises:
         ValueError: with fewer than two groups, or groups without complete stitch rows.
@@ -111,12 +163,13 @@ def installed_boundary(
     thresholds = thresholds or Thresholds()
     names = sorted(set(groups))
     if isinstance(evidence, Profile):
-        found: Profile | None = evidence
+        output: Profile | None = evidence
     else:
         forms = None if form is None else [form]
-        found = profile(evidence, "output", groups=names, forms=forms)
-    lacking = set(names) - set(found.groups if found else ())
-    if len(names) < 2 or found is None or lacking:
+        output = profile(evidence, "output", groups=names, forms=forms)
+        said = profile(evidence, "said", groups=names, forms=forms)
+    lacking = set(names) - set(output.groups if output else ())
+    if len(names) < 2 or output is None or lacking:
         raise ValueError(
             "k* needs at least two groups with complete stitch rows of the output contrast, got "
             f"{len(names)} groups of which {len(lacking)} lack rows; stitch them first"
@@ -124,11 +177,16 @@ def installed_boundary(
     order = np.random.default_rng(seed).permutation(len(names))
     middle = len(names) // 2
     halves = tuple(tuple(sorted(names[i] for i in part)) for part in (order[:middle], order[middle:]))
-    chosen = [_first_installed(found.subset(half), thresholds) for half in halves]
+    chosen = [
+        _first_installed(output.subset(half), said.subset(half) if said else None, thresholds)
+        for half in halves
+    ]
     return Installed((halves[0], halves[1]), (chosen[1], chosen[0]))
 
 
-def _first_installed(found: Profile, thresholds: Thresholds) -> int | None:
-    _, below = found.shares()
-    reached = np.flatnonzero(below >= thresholds.installed_share)
-    return int(reached[0]) if len(reached) else None
+def _first_installed(output: Profile, said: Profile | None, thresholds: Thresholds) -> int | None:
+    _, below = output.shares()
+    reached = below >= thresholds.installed_share
+    if said is not None and said.groups:
+        reached &= said.lower_order.mean(axis=0) >= thresholds.installed_said
+    return int(np.flatnonzero(reached)[0]) if reached.any() else None

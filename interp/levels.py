@@ -6,38 +6,45 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from interp import stats
+from interp.answers import PERSISTENCE, RETENTION, SHARES, SUFFICIENCY
 from interp.stats import Interval
 from interp.thresholds import Thresholds
 
-#: (S, F, R) -> what; None matches any level.
+HIGH, LOW, UNDETERMINED = "high", "low", "undetermined"
+
+#: (sufficiency, retention, persistence) -> what; None matches any level.
 TABLE: tuple[tuple[str, str, str | None, str], ...] = (
-    ("high", "high", None, "behaviour"),
-    ("high", "low", None, "both"),
-    ("low", "low", "high", "knowledge"),
-    ("low", "high", "high", "knowledge"),
+    (HIGH, HIGH, None, "behaviour"),
+    (HIGH, LOW, None, "both"),
+    (LOW, LOW, HIGH, "knowledge"),
+    (LOW, HIGH, HIGH, "knowledge"),
 )
 
 
 @dataclass(frozen=True)
 class Levels:
-    """S, F and R of a set of groups and the word that the table gives them."""
+    """The three shares of a set of groups, their levels, and the word that the table gives them.
+
+    Attributes:
+        n: number of groups.
+        shares: sufficiency, retention and persistence -> Wilson interval; None where not every
+            group was measured.
+        level: the same names -> "high", "low" or "undetermined".
+        what: the table's word.
+    """
 
     n: int
-    sufficiency: Interval | None
-    retention: Interval | None
-    persistence: Interval | None
-    s: str
-    f: str
-    r: str
+    shares: Mapping[str, Interval | None]
+    level: Mapping[str, str]
     what: str
 
 
-def word(s: str, f: str, r: str) -> str:
-    """The table's word for levels of S, F and R ("high", "low", "undetermined")."""
+def word(sufficiency: str, retention: str, persistence: str) -> str:
+    """The table's word for three levels ("high", "low", "undetermined")."""
     for want_s, want_f, want_r, what in TABLE:
-        if s == want_s and f == want_f and want_r in (None, r):
+        if (sufficiency, retention) == (want_s, want_f) and want_r in (None, persistence):
             return what
-    return "undetermined"
+    return UNDETERMINED
 
 
 def share_of(
@@ -56,20 +63,24 @@ def levels_of(
     thresholds: Thresholds,
     vetoes: Mapping[str, str],
 ) -> Levels:
-    """Shares, levels and word of some groups. A veto keeps F, or a high S, from having a level."""
-    shares = {name: share_of(said[name], groups, thresholds) for name in "sfr"}
-    level = {name: _level(share, thresholds) for name, share in shares.items()}
-    if "f" in vetoes:
-        level["f"] = "undetermined"
-    if "s" in vetoes and level["s"] == "high":
-        level["s"] = "undetermined"
-    s, f, r = (level[name] for name in "sfr")
-    return Levels(len(groups), shares["s"], shares["f"], shares["r"], s, f, r, word(s, f, r))
+    """Shares, levels and word of some groups.
+
+    A veto keeps retention, or a high sufficiency, from having a level.
+    """
+    shares = {name: share_of(said[name], groups, thresholds) for name in SHARES}
+    level = {name: level_of(share, thresholds) for name, share in shares.items()}
+    if RETENTION in vetoes:
+        level[RETENTION] = UNDETERMINED
+    if SUFFICIENCY in vetoes and level[SUFFICIENCY] == HIGH:
+        level[SUFFICIENCY] = UNDETERMINED
+    what = word(level[SUFFICIENCY], level[RETENTION], level[PERSISTENCE])
+    return Levels(len(groups), shares, level, what)
 
 
-def _level(share: Interval | None, thresholds: Thresholds) -> str:
+def level_of(share: Interval | None, thresholds: Thresholds) -> str:
+    """High: the lower bound reaches `high`; low: the upper bound is at most `low`."""
     if share is None:
-        return "undetermined"
+        return UNDETERMINED
     if share.low >= thresholds.high:
-        return "high"
-    return "low" if share.high <= thresholds.low else "undetermined"
+        return HIGH
+    return LOW if share.high <= thresholds.low else UNDETERMINED

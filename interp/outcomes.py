@@ -90,6 +90,13 @@ class Outcomes:
         return self._groups(chosen & self.table["known"] & self.table["differs"] & ~self.table[UNTUNED])
 
     @property
+    def confirmed_groups(self) -> tuple[str, ...]:
+        """Changed groups that differ on the estimating form as well: there the change can be asked."""
+        again = self.table["differs"] & (self.table["form"] == self.estimating_form)
+        both = set(self._groups(again))
+        return tuple(g for g in self.changed_groups if g in both)
+
+    @property
     def unchanged_groups(self) -> tuple[str, ...]:
         """Known groups that say the same on the first form."""
         changed = set(self.changed_groups)
@@ -106,12 +113,12 @@ class Outcomes:
         return change.groupby(self.table["group"]).mean().loc[list(groups)].to_numpy(dtype=float)
 
     def token_classes(self, groups: Sequence[str]) -> list[int]:
-        """Per group, the token the tuned model says on the first form."""
-        return self._first_form("tuned_token", groups)
+        """Per group, the token the tuned model says on the form that effects are estimated on."""
+        return self._tokens("tuned_token", groups, self.estimating_form)
 
     def answer_tokens(self, groups: Sequence[str]) -> list[int]:
         """Per group, the first token of the right answer."""
-        return self._first_form("answer_token", groups)
+        return self._tokens("answer_token", groups, self.choosing_form)
 
     def closed_set_accuracy(self, model: str, groups: Sequence[str]) -> float | None:
         """Share of the groups' queries whose answer wins among all known answers ("base"|"tuned").
@@ -123,8 +130,8 @@ class Outcomes:
         share = self.table.groupby("group")[f"closed_{model}"].mean().loc[list(groups)]
         return float(share.mean())
 
-    def _first_form(self, column: str, groups: Sequence[str]) -> list[int]:
-        rows = self.table[self.table["form"] == self.choosing_form].set_index("group")[column]
+    def _tokens(self, column: str, groups: Sequence[str], form: str) -> list[int]:
+        rows = self.table[self.table["form"] == form].set_index("group")[column]
         return [int(v) for v in rows.loc[list(groups)]]
 
     def _groups(self, keep: pd.Series) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ and written into every output. Changing one changes what the words of a verdict 
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 
@@ -56,19 +57,35 @@ class Thresholds:
     #: Pairs and items whose total effect is below this many logits have no share.
     smallest_effect: float = 1.0
 
-    #: Share of the change that must be installed below k* (order V).
+    #: Share of the change that must be installed below k* (order V) ...
     installed_share: float = 0.9
+    #: ... and share of the groups of which the tuned state at k* makes the base say the tuned token.
+    installed_said: float = 0.9
     #: Sufficiency, retention, persistence: high when the lower Wilson bound is at least this ...
     high: float = 0.5
     #: ... and low when the upper Wilson bound is at most this.
     low: float = 0.3
     #: Norm-matched random shifts that sufficiency must exceed, every one.
     placebo_shifts: int = 99
-    #: Groups from which a class of one tuned token is judged by itself.
+    #: Most changed groups that are shifted, and most of these that random shifts are tried on.
+    shifted_groups: int = 96
+    placebo_groups: int = 36
+    #: Groups from which a token of the tuned model has a push of its own ...
+    part_groups: int = 8
+    #: ... and from which it is judged by itself.
     class_groups: int = 12
+    #: `mixed`: lower bounds of the shares of pushed and of item-by-item outputs, both at least this.
+    mixed_share: float = 0.1
     #: A late `knowledge` needs the upper bound of f on facts never tuned on below this.
     elsewhere_share: float = 0.3
 
+    #: An attribute is probed when each of its two sides has at least this many entities.
+    attribute_side: int = 8
+    #: Known facts from which the truth of statements about them is probed.
+    statement_facts: int = 40
+    #: Shares of the depth at which a claim is tested, at the subject's end and at the last token.
+    claim_depth_subject: float = 0.5
+    claim_depth_last: float = 0.75
     #: Balanced accuracy above the control task: readable above it, unreadable below it.
     readable_gap: float = 0.05
     #: Largest family-wise p of a readable or used claim.
@@ -96,6 +113,24 @@ class Thresholds:
                     f"{low} must be below {high}, got {getattr(self, low)} and "
                     f"{getattr(self, high)}; swap them"
                 )
+
+    @property
+    def unchanged_facts(self) -> int:
+        """Known facts without one difference from which `unchanged` is possible.
+
+        The smallest n with (1 - change_share)ⁿ ≤ alpha, the exact binomial bound.
+        """
+        return math.ceil(math.log(self.alpha) / math.log(1 - self.change_share))
+
+    @property
+    def needs(self) -> str:
+        """How many facts a comparison needs, as one sentence: whoever says it reads it here."""
+        return (
+            f"A place needs {self.min_groups} changed facts; a kind of change needs {self.min_groups} "
+            f"facts changed in both wordings, and {self.handover_entities} known facts that form "
+            f"{self.handover_pairs} pairs of prompts equal in tokens; `unchanged` needs "
+            f"{self.unchanged_facts} known facts without a difference."
+        )
 
     def to_dict(self) -> dict[str, float | int]:
         """All thresholds by name."""

@@ -15,7 +15,7 @@ from typing import Any
 from interp.change import Change, judge_change
 from interp.content import Content, judge_content
 from interp.evidence import Evidence
-from interp.grades import Claim, grade_claims
+from interp.grades import NOT_MEASURED, Claim, grade_claims
 from interp.items import item_rows, unknown_rows
 from interp.landmarks import handover_layer
 from interp.location import Location, locate
@@ -80,7 +80,7 @@ class Verdict:
 
     @property
     def what(self) -> str | None:
-        """One of knowledge, behaviour, both, undetermined; None if not changed."""
+        """One of knowledge, behaviour, both, mixed, undetermined; None if not changed."""
         if self.changed != "changed":
             return None
         return "undetermined" if self.content is None else self.content.what
@@ -146,6 +146,7 @@ def judge(
         counts={
             "known": len(known),
             "changed": len(changed),
+            "changed_on_both_forms": len(outcomes.confirmed_groups),
             "unknown": len(outcomes.unknown_groups),
             "untuned": len(outcomes.untuned_groups),
         },
@@ -153,8 +154,9 @@ def judge(
         logit_curves=_logit_curves(causal_evidence, outcomes) if is_changed else {},
         excluded=outcomes.excluded,
         notes=(
-            *_notes(change, located, fact, content, handover, len(changed), output, thresholds),
+            *_notes(change, located, fact, content, handover, outcomes, output, thresholds),
             *_claim_notes(claims),
+            *(f"{reason}." for reason in probe_evidence.provenance.get("not_probed", ())),
         ),
         thresholds=thresholds,
         provenance={**probe_evidence.provenance, **causal_evidence.provenance, "judge_seed": seed},
@@ -189,39 +191,77 @@ def _notes(
     fact: Location | None,
     content: Content | None,
     handover: Handover,
-    n_changed: int,
+    outcomes: Outcomes,
     found: Profile | None,
     thresholds: Thresholds,
 ) -> tuple[str, ...]:
-    notes = [f"changed is undetermined: {reason}." for reason in change.reasons]
-    if handover.estimate is None:
-        notes.append(f"There is no handover layer: {handover.reason}.")
+    """Sentences on what is undetermined and what would decide it, and what else must be known."""
+    notes = [f"`changed` is undetermined: {reason}." for reason in change.reasons]
     if change.label != "changed":
         return tuple(notes)
-    for name, one in (("output", output), ("fact", fact)):
+    if handover.estimate is None:
+        notes.append(
+            f"No layer clearly hands the fact to the last word ({handover.reason}), so what lies "
+            f"underneath cannot be read; {thresholds.needs}"
+        )
+    for name, word, one in (("output", "where", output), ("fact", "where_fact", fact)):
         if one is None:
-            notes.append(f"where ({name} contrast) is undetermined: no complete stitch rows.")
+            notes.append(
+                f"`{word}` is undetermined: the models were not stitched together on the {name} "
+                "contrast; run patching.stitch on the changed facts."
+            )
             continue
-        notes += [f"where ({name} contrast) is undetermined: {reason}." for reason in one.reasons]
+        notes += [f"`{word}` is undetermined: {reason}." for reason in one.reasons]
         if thresholds.min_groups <= one.n < thresholds.low_n:
-            notes.append(f"low n: the {name} contrast rests on {one.n} groups.")
-    if found is not None and len(found.groups) < n_changed:
-        notes.append(f"{n_changed - len(found.groups)} changed groups have no complete stitch rows.")
+            notes.append(
+                f"The place by the {name} contrast rests on {one.n} facts only; more than "
+                f"{thresholds.low_n} make it firm."
+            )
+    notes += _count_notes(outcomes, found)
     if output is not None and fact is not None and output.label != fact.label:
         notes.append(
-            f"The contrasts disagree: the output contrast reads {output.label}, the fact contrast "
-            f"{fact.label}; both are shown."
+            f"By what is said the change reads {output.label}, by the right answer's logit "
+            f"{fact.label}: both are true of what they measure, and both are shown."
         )
     if content is not None:
-        notes += [f"what is undetermined: {reason}." for reason in content.reasons]
+        notes += [f"`what` is undetermined: {reason}." for reason in content.reasons]
         if content.what in ("behaviour", "both"):
-            notes.append("An edit masked by a behaviour can stay invisible to these queries.")
+            notes.append(
+                "An edit that a behaviour masks can stay invisible to these questions; questions that "
+                "the behaviour does not answer would show it."
+            )
     return tuple(notes)
 
 
+def _count_notes(outcomes: Outcomes, found: Profile | None) -> list[str]:
+    """How many changed facts each step could not use."""
+    notes = []
+    changed, again = len(outcomes.changed_groups), len(outcomes.confirmed_groups)
+    if again < changed:
+        notes.append(
+            f"{changed - again} of {changed} changed facts differ on the first wording only; what kind "
+            "of change it is rests on the others."
+        )
+    if found is not None and len(found.groups) < changed:
+        notes.append(
+            f"{changed - len(found.groups)} of {changed} changed facts were not stitched at every "
+            "boundary and count nowhere; stitch them to include them."
+        )
+    return notes
+
+
 def _claim_notes(claims: Sequence[Claim]) -> list[str]:
-    """Which evidence undetermined claims lack, each lack told once."""
-    if not claims:
-        return ["No claims were graded: no probe rows and no claim rows were given."]
-    lacks = Counter(note for c in claims if c.grade == "undetermined" for note in c.notes)
-    return [f"{n} of {len(claims)} claims are undetermined: {note}." for note, n in lacks.items()]
+    """Which evidence undetermined claims lack, each lack told once; unmeasured claims are no claims."""
+    graded = [claim for claim in claims if claim.grade != NOT_MEASURED]
+    lacks = Counter(note for claim in graded if claim.grade == "undetermined" for note in claim.notes)
+    notes = [
+        f"{n} of {len(graded)} claims about what is represented are undetermined: {note}."
+        for note, n in lacks.items()
+    ]
+    read = sorted({claim.attribute for claim in claims if claim.grade == NOT_MEASURED})
+    if read:
+        notes.append(
+            f"What probes read of {', '.join(read)} was not tested by intervention: it is readable or "
+            "not, and nothing is claimed about its use; patching.measure_use would test it."
+        )
+    return notes

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interp.content import Content
+from interp.answers import PERSISTENCE, RETENTION, SHARES, SUFFICIENCY, Ends
+from interp.content import MIXED, Content
 from interp.grades import Claim
-from interp.landmarks import Installed
-from interp.levels import Levels
+from interp.levels import HIGH, Levels
 from interp.location import Location
+from interp.output_words import ITEM_BY_ITEM, SHARED_PUSH, OutputWords
 from interp.stats import Interval
 
 if TYPE_CHECKING:
@@ -22,10 +23,13 @@ _WHAT = {
     "knowledge": "is a change of knowledge, entity by entity",
     "behaviour": "is a behaviour: the base's own answers are still there underneath",
     "both": "is a behaviour on top of overwritten facts",
+    "mixed": "is mixed: some outputs follow one push, others change item by item",
     "undetermined": "is of undetermined kind",
 }
 _WHERE = {"lower": "in the lower blocks", "upper": "in the upper blocks",
           "distributed": "across lower and upper blocks"}  # fmt: skip
+#: Shares of a whole: nothing of it, and all of it.
+_WHOLE = Ends(0.0, 1.0)
 
 
 def as_data(verdict: Verdict) -> dict[str, Any]:
@@ -41,8 +45,8 @@ def as_data(verdict: Verdict) -> dict[str, Any]:
         "what": verdict.what,
         "where_term": None if output is None else output.term,
         "where_fact_term": None if fact is None else fact.term,
-        "share_lower": _interval(output.share_lower if output else None),
-        "share_before_handover": _interval(output.share_before_handover if output else None),
+        "share_lower": _share(output.share_lower if output else None, _WHOLE),
+        "share_before_handover": _share(output.share_before_handover if output else None, _WHOLE),
         "handover_layer": None
         if handover.estimate is None
         else {"estimate": handover.estimate, "low": handover.low, "high": handover.high},
@@ -54,7 +58,7 @@ def as_data(verdict: Verdict) -> dict[str, Any]:
         "unknown_items": list(verdict.unknown_items),
         "excluded": [{"text": t, "reason": r} for t, r in verdict.excluded],
         "change": {
-            "share_differing": _interval(verdict.change.share),
+            "share_differing": _share(verdict.change.share, _WHOLE),
             "log_p_gain": _interval(verdict.change.gain),
             "p_share": verdict.change.p_share,
             "p_loss": verdict.change.p_loss,
@@ -128,16 +132,21 @@ def _place(verdict: Verdict) -> str:
 
 
 def _kind(verdict: Verdict) -> str:
-    what, levels = str(verdict.what), verdict.content.levels if verdict.content else None
+    what, content = str(verdict.what), verdict.content
     text = _WHAT[what]
-    if levels is None or what == "undetermined":
+    if content is None or content.levels is None or what == "undetermined":
         return text
-    numbers = [("sufficiency", levels.sufficiency), ("retention", levels.retention)]
+    if what == MIXED and content.words is not None:
+        shares = content.words.shares
+        said = ", ".join(f"{w} {shares[w].estimate:.2f}" for w in (SHARED_PUSH, ITEM_BY_ITEM))
+        return f"{text} ({said} of the outputs)"
+    names = [SUFFICIENCY, RETENTION]
     if what == "knowledge":
-        numbers.append(("persistence", levels.persistence))
-        if levels.f == "high":
+        names.append(PERSISTENCE)
+        if content.levels.level[RETENTION] == HIGH:
             text += ", late, with the old facts intact below"
-    said = ", ".join(f"{n} {i.estimate:.2f}" for n, i in numbers if i is not None)
+    shares = {name: content.levels.shares[name] for name in names}
+    said = ", ".join(f"{name} {one.estimate:.2f}" for name, one in shares.items() if one is not None)
     return f"{text} ({said})"
 
 
@@ -145,6 +154,15 @@ def _interval(value: Interval | None) -> dict[str, Any] | None:
     if value is None:
         return None
     return {"estimate": value.estimate, "low": value.low, "high": value.high, "n": value.n}
+
+
+def _share(value: Interval | None, ends: Ends | None) -> dict[str, Any] | None:
+    """An interval beside its floor and ceiling."""
+    shown = _interval(value)
+    if shown is None:
+        return None
+    ends = ends or Ends()
+    return {**shown, "floor": ends.floor, "ceiling": ends.ceiling}
 
 
 def _location(one: Location | None) -> dict[str, Any] | None:
@@ -157,10 +175,10 @@ def _location(one: Location | None) -> dict[str, Any] | None:
         "n": one.n,
         "total_change": _interval(one.delta),
         "cut": one.cut,
-        "share_lower": _interval(one.share_lower),
+        "share_lower": _share(one.share_lower, _WHOLE),
         "share_lower_order_u": _interval(one.share_lower_u),
         "share_lower_order_v": _interval(one.share_lower_v),
-        "share_before_handover": _interval(one.share_before_handover),
+        "share_before_handover": _share(one.share_before_handover, _WHOLE),
         "block_span": one.block_span,
         "max_order_gap": one.max_order_gap,
         "cancellation": one.cancellation,
@@ -175,12 +193,12 @@ def _responsibility(one: Location | None) -> dict[str, Any] | None:
     return {"embedding": shares[0], "blocks": shares[1:-1], "unembedding": shares[-1]}
 
 
-def _levels(one: Levels) -> dict[str, Any]:
+def _levels(one: Levels | None, ends: Mapping[str, Ends]) -> dict[str, Any]:
+    if one is None:
+        return dict.fromkeys(SHARES)
     return {
-        "sufficiency": _interval(one.sufficiency),
-        "retention": _interval(one.retention),
-        "persistence": _interval(one.persistence),
-        "levels": {"sufficiency": one.s, "retention": one.f, "persistence": one.r},
+        **{name: _share(one.shares[name], ends.get(name)) for name in SHARES},
+        "levels": dict(one.level),
         "n": one.n,
     }
 
@@ -188,29 +206,44 @@ def _levels(one: Levels) -> dict[str, Any]:
 def _content(content: Content | None, curves: Mapping[str, Any]) -> dict[str, Any] | None:
     if content is None:
         return None
-    nothing: dict[str, Any] = dict.fromkeys(("sufficiency", "retention", "persistence"))
-    levels = nothing if content.levels is None else _levels(content.levels)
-    installed: Installed | None = content.installed
+    installed = content.installed
+    answers, placebo = content.answers, content.placebo
     return {
         "boundary": installed.last if installed else None,
         "boundaries": installed.boundaries if installed else None,
         "halves": installed.halves if installed else None,
         "fact_boundary": content.fact_boundary,
-        **levels,
+        **_levels(content.levels, content.ends),
+        "output_words": _words(content.words),
         "logit_curves": curves,
         "reasons": content.reasons,
-        "sufficiency_mean": _interval(content.sufficiency_mean),
-        "retention_control": _interval(content.retention_control),
-        "retention_chance": content.chance,
-        "placebo": {"largest": content.placebo_largest, "draws": content.placebo_draws},
-        "null_shift": content.null_shift,
+        "sufficiency_mean": _share(content.sufficiency_mean, content.ends.get(SUFFICIENCY)),
+        "retention_control": _share(content.retention_control, content.ends.get(RETENTION)),
+        "retention_chance": answers.chance if answers else None,
+        "placebo": {
+            "largest": placebo.largest,
+            "draws": placebo.draws,
+            "sufficiency": placebo.sufficiency,
+            "groups": placebo.groups,
+        },
+        "null_shift": answers.null_share if answers else None,
         "classes": [
-            {"tuned_token": token, "what": content.class_words[token], **_levels(one)}
+            {"tuned_token": token, "what": content.class_words[token], **_levels(one, {})}
             for token, one in content.classes.items()
         ],
         "gate": content.gate,
         "elsewhere": _interval(content.elsewhere),
     }
+
+
+def _words(words: OutputWords | None) -> list[dict[str, Any]]:
+    """The four words with their shares and the outputs they belong to."""
+    if words is None:
+        return []
+    return [
+        {"word": word, **(_share(share, Ends(0.0, 1.0)) or {}), "groups": words.groups(word)}
+        for word, share in words.shares.items()
+    ]
 
 
 def _claim(claim: Claim) -> dict[str, Any]:

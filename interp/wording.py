@@ -19,13 +19,24 @@ _MEANS = {
     "persistence": "without the shared shift, the tuned model still says its own answer",
 }
 
+_DRIVEN = {
+    "shared push": "outputs that another entity's push brings about and that vanish without it",
+    "item by item": "outputs that stay without the push, and that no push brings about",
+    "either": "outputs that the push brings about and that stay without it",
+    "neither": "outputs that the push does not bring about and that vanish without it",
+}
+
 
 def headline_numbers(verdict: Mapping[str, Any]) -> pd.DataFrame:
-    """The numbers behind the verdict: quantity, estimate, low, high, n, meaning.
+    """The numbers behind the verdict: quantity, estimate, low, high, floor, ceiling, n, meaning.
+
+    A share stands beside its floor (no effect: what the base itself does) and its ceiling (the full
+    effect: what the tuned model itself does; for retention the two change places).
 
     `verdict` has the keys of verdict.json. What is undefined is left out.
     """
     shift, change = verdict.get("shared_shift") or {}, verdict.get("change") or {}
+    words = {row["word"]: row for row in shift.get("output_words") or []}
     cells = {
         "share_differing": change.get("share_differing"),
         "log_p_gain": change.get("log_p_gain"),
@@ -33,21 +44,24 @@ def headline_numbers(verdict: Mapping[str, Any]) -> pd.DataFrame:
         "share_lower_fact": (verdict.get("fact_contrast") or {}).get("share_lower"),
         "handover_layer": verdict.get("handover_layer"),
         **{k: shift.get(k) for k in ("sufficiency", "retention", "persistence")},
+        **{word: words[word] for word in _DRIVEN if word in words},
     }
     rows = [
         {
             "quantity": name.replace("_", " "),
-            **{key: cell.get(key) for key in ("estimate", "low", "high", "n")},
-            "meaning": _MEANS[name],
+            **{key: cell.get(key) for key in ("estimate", "low", "high", "floor", "ceiling", "n")},
+            "meaning": {**_MEANS, **_DRIVEN}[name],
         }
         for name, cell in cells.items()
         if cell is not None and cell.get("estimate") is not None
     ]
-    return pd.DataFrame(rows, columns=["quantity", "estimate", "low", "high", "n", "meaning"])
+    return pd.DataFrame(
+        rows, columns=["quantity", "estimate", "low", "high", "floor", "ceiling", "n", "meaning"]
+    )
 
 
 def number(value: Any, digits: int = 2) -> str:
-    """A number for a table: rounded, an empty string for nothing, integers as they are."""
+    """A number for a table: rounded, a dash for nothing, integers as they are."""
     if value is None or (isinstance(value, float) and value != value):
         return "–"
     if isinstance(value, bool | str):

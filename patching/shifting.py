@@ -5,6 +5,9 @@ shared between entities, or predictable from the base's state; knowledge changes
 
 - Sufficiency S: the base, given h_B + P̂_i, says the tuned model's token. P̂ is predicted for each
   entity from the others (ridge from h_B, five entity-disjoint folds), never from the tuned token.
+- Sufficiency by part: the same with P̂ predicted from the entities of i's own part only. A token that
+  many entities share is a part; all other entities are one part, dealt into folds by token, so that
+  no token is ever learnt from its own kind. Over a mixture a common push comes out too weak.
 - Retention F: the base's upper blocks, reading h_T - δ̄, give the base's own answer in the closed
   set. δ̄ is a leave-one-out *mean*; a ridge would hand the base's identity back.
 - Persistence R: the tuned model, given h_T - δ̄, still says its token.
@@ -14,44 +17,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from interp.activations import collect
+from interp.answers import CLOSED_SET
 from interp.evidence import Evidence
 from interp.metrics import Metric, closed_set_correct, says, token_logit
 from interp.models import Model, ModelPair
 from interp.sites import boundaries
 from interp.tasks import Examples
+from interp.thresholds import Thresholds
 from patching import tables
 from patching.engine import sweep
 from patching.interventions import Add, Cell, Edit, Replace
-from patching.layout import Layout, ridge_cross_fitted
+from patching.layout import ridge_cross_fitted
+from patching.pushes import FOLDS, Parts, Push, null_shift, pushes, reading_places
 from patching.schedule import MAX_BYTES
 
-FOLDS = 5
-#: A token of the tuned model forms a class of its own when at least this many entities share it.
-CLASS_SIZE = 8
-PLACEBOS = 99
-CLOSED_SET = "closed_set"
 RETENTION = ("retention", "retention_control")
-
-
-@dataclass(frozen=True, eq=False)
-class Push:
-    """Everything the test writes, at one boundary, over the changed prompts.
-
-    All are [example, position, d]: the predicted push, its leave-one-out mean, and the tuned state
-    replaced by its class mean (the control that must destroy the fact).
-    """
-
-    predicted: Float[Tensor, "example position d"]
-    mean: Float[Tensor, "example position d"]
-    class_state: Float[Tensor, "example position d"]
-    tuned: Float[Tensor, "example position d"]
 
 
 def shared_shift(
@@ -62,247 +50,219 @@ def shared_shift(
     answers: Int[Tensor, " example"],
     *,
     installed: Mapping[int, Int[Tensor, " chosen"]],
+    fact_boundary: int | None = None,
     null: Model | None = None,
+    thresholds: Thresholds | None = None,
     seed: int = 0,
     max_bytes: int = MAX_BYTES,
 ) -> Evidence:
     """Sufficiency, retention and persistence at every boundary, with placebos at the chosen ones.
 
+    All changed prompts are read at the chosen boundaries and at the fact boundary; elsewhere at most
+    `thresholds.placebo_groups` of them, for the curves.
+
     Args:
         pair: base and tuned.
         examples: the known prompts of the form effects are estimated on, changed and unchanged.
         changed: which of them changed.
-        said: the tuned model's token for each, chosen on another query form.
+        said: the tuned model's token for each on this very form, so that its own rate is one.
         answers: the base's answer token for each; the closed set is all of them.
         installed: boundary k* -> indices into the changed prompts that are read there.
+        fact_boundary: the boundary below the handover, where retention is read.
         null: a null tune of the same base; its mean shift is one more placebo.
+        thresholds: how many random shifts, on how many prompts, and when a token is a part.
         seed: for the folds and the random shifts.
         max_bytes: memory for activations beside the models; changes no number.
+
+    Returns:
+        Rows of method ``shift``: conditions sufficiency, sufficiency_mean, retention,
+        retention_control (model base), persistence (model tuned), sufficiency_part, placebo (column
+        seed: the draw) and null_shift at the chosen boundaries, baseline of either model, gate;
+        metrics said (share; for retention the right answer in the closed set), closed_set
+        (baselines only), answer_logit and tuned_logit; boundaries in layer.
 
     Raises:
         ValueError: with fewer changed prompts than folds.
     """
+    thresholds = thresholds or Thresholds()
     n = int(changed.sum())
     if n < FOLDS:
         raise ValueError(f"the shared-shift test needs at least {FOLDS} changed prompts, got {n}")
-    sites = boundaries(pair.base.n_layers)
-    states = {
-        role: {s: a.values for s, a in collect(m, examples, sites, positions="all").items()}
-        for role, m in (("base", pair.base), ("tuned", pair.tuned))
-    }
     index = changed.nonzero()[:, 0]
     chosen = examples.subset(index)
     generator = torch.Generator().manual_seed(seed)
-    folds = (torch.randperm(n, generator=generator) % FOLDS).to(index.device)
-    classes = _classes(said[index])
+    parts = Parts.of(said[index], thresholds.part_groups, generator)
     metrics = {
         "said": says(chosen, said[index]),
         "answer_logit": token_logit(chosen, answers[index]),
         "tuned_logit": token_logit(chosen, said[index]),
         CLOSED_SET: closed_set_correct(chosen, answers[index], closed_set=answers),
     }
-    pushes = [
-        _push(chosen, states["base"][s][index], states["tuned"][s][index], folds, classes)
-        for s in sites
-    ]
-    run = _Runner(pair, chosen, metrics, max_bytes)
-    parts = [run.every_boundary(pushes), *run.placebos(pushes, installed, generator)]
+    run = _Runner(pair, chosen, metrics, thresholds, max_bytes)
+    read = {*installed, *([] if fact_boundary is None else [fact_boundary])}
+    everyone = torch.arange(n, device=index.device)
+    sample = _some(everyone, thresholds.placebo_groups, generator)
+    rows = [run.baseline()]
+    for found in pushes(pair, chosen, parts, max_bytes):
+        rows += run.conditions({k: p for k, p in found.items() if k in read}, everyone)
+        rows += run.conditions({k: p for k, p in found.items() if k not in read}, sample)
+        for k in found.keys() & installed.keys():
+            rows += run.by_part(k, found[k], installed[k])
+            tried = -(-thresholds.placebo_groups // len(installed))
+            rows += run.placebos(k, found[k], _some(installed[k], tried, generator), generator)
     if null is not None:
-        shift = _null_shift(pair.base, null, chosen, installed)
-        parts += run.given("null_shift", shift, installed)
-    parts.append(_gate(examples, changed, [states["base"][s] for s in sites], generator))
-    return Evidence.concat(parts)
+        shift = null_shift(pair.base, null, chosen, installed)
+        for k, members in installed.items():
+            rows += run.added("null_shift", k, members, [(0, shift[k])])
+    rows.append(_gate(pair.base, examples, changed, generator))
+    return Evidence.concat(rows)
 
 
 @dataclass(frozen=True, eq=False)
 class _Runner:
+    """Runs the edits of one boundary on some of the changed prompts, and makes their rows."""
+
     pair: ModelPair
     examples: Examples
     metrics: Mapping[str, Metric]
+    thresholds: Thresholds
     max_bytes: int
 
-    def every_boundary(self, pushes: Sequence[Push]) -> Evidence:
-        sites = boundaries(self.pair.base.n_layers)
-        where = self.examples.span_mask("all")
-        base, tuned = [], []
-        for k, (site, push) in enumerate(zip(sites, pushes, strict=True)):
-            for condition, edit in (
-                ("sufficiency", Add(push.predicted)),
-                ("sufficiency_mean", Add(push.mean)),
-                ("retention", Replace(push.tuned - push.mean)),
-                ("retention_control", Replace(push.class_state)),
-            ):
-                base.append((condition, k, Cell((Edit(site, where, edit),))))
-            removed = Edit(site, where, Add(-push.mean))
-            tuned.append(("persistence", k, Cell((removed,))))
+    def baseline(self) -> Evidence:
+        """What both unedited models say: the floor and the ceiling of every share."""
+        everyone = torch.arange(len(self.examples), device=self.examples.tokens.device)
         return Evidence.concat(
             [
-                self._table("base", self.pair.base, base, baseline=True),
-                self._table("tuned", self.pair.tuned, tuned, baseline=True),
+                self._rows(model, everyone, self.metrics, [], baseline={"condition": "baseline"})
+                for model in (self.pair.base, self.pair.tuned)
             ]
         )
 
+    def conditions(self, found: Mapping[int, Push], members: Int[Tensor, " chosen"]) -> list[Evidence]:
+        """The five edits of the test at some boundaries."""
+        if not found:
+            return []
+        base, tuned = [], []
+        for k, push in found.items():
+            edits = {
+                "sufficiency": Add(push.predicted[members]),
+                "sufficiency_mean": Add(push.mean[members]),
+                "retention": Replace((push.tuned - push.mean)[members]),
+                "retention_control": Replace(push.class_state[members]),
+            }
+            base += [({"condition": c, "layer": k}, edit) for c, edit in edits.items()]
+            tuned.append(({"condition": "persistence", "layer": k}, Add(-push.mean[members])))
+        rows = self._edited(self.pair.base, members, self.metrics, base)
+        # What "said" asks of retention is the base's answer within the closed set.
+        table = rows.table.astype(object)
+        kept, closed = table["condition"].isin(RETENTION), table["metric"] == CLOSED_SET
+        drop = (kept & (table["metric"] == "said")) | (~kept & closed)
+        table.loc[kept & closed, "metric"] = "said"
+        says = {name: metric for name, metric in self.metrics.items() if name != CLOSED_SET}
+        return [Evidence(table[~drop]), self._edited(self.pair.tuned, members, says, tuned)]
+
+    def by_part(self, k: int, push: Push, members: Int[Tensor, " chosen"]) -> list[Evidence]:
+        """Sufficiency of the push predicted within each prompt's own part."""
+        return self.added("sufficiency_part", k, members, [(None, push.by_part[members])])
+
     def placebos(
         self,
-        pushes: Sequence[Push],
-        installed: Mapping[int, Tensor],
+        k: int,
+        push: Push,
+        members: Int[Tensor, " chosen"],
         generator: torch.Generator,
     ) -> list[Evidence]:
-        """Random shifts with the predicted push's norm at every position, at k* only."""
-        found = []
-        for k, members in installed.items():
-            real = pushes[k].predicted[members]
-            norms = real.norm(dim=-1, keepdim=True)
-            cells = []
-            for draw in range(PLACEBOS):
-                noise = torch.randn(real.shape[1:], generator=generator).to(real)
-                unit = noise / noise.norm(dim=-1, keepdim=True)
-                cells.append((draw, norms * unit))
-            found += self._at("placebo", k, members, cells)
-        return found
+        """Random shifts with the predicted push's norm at every position."""
+        real = push.predicted[members]
+        norms = real.norm(dim=-1, keepdim=True)
+        shifts = []
+        for draw in range(self.thresholds.placebo_shifts):
+            noise = torch.randn(real.shape[1:], generator=generator).to(real)
+            shifts.append((draw, norms * noise / noise.norm(dim=-1, keepdim=True)))
+        return self.added("placebo", k, members, shifts)
 
-    def given(
-        self, condition: str, shift: Mapping[int, Tensor], installed: Mapping[int, Tensor]
-    ) -> list[Evidence]:
-        found: list[Evidence] = []
-        for k, members in installed.items():
-            found += self._at(condition, k, members, [(0, shift[k])])
-        return found
-
-    def _at(
+    def added(
         self,
         condition: str,
         k: int,
-        members: Tensor,
-        shifts: Sequence[tuple[int, Tensor]],
+        members: Int[Tensor, " chosen"],
+        shifts: Sequence[tuple[int | None, Tensor]],
     ) -> list[Evidence]:
+        """What the base says with each of these shifts added; one row a prompt and draw."""
         if len(members) == 0:
             return []
-        some = self.examples.subset(members)
-        site = boundaries(self.pair.base.n_layers)[k]
-        where = some.span_mask("all")
-        cells = [Cell((Edit(site, where, Add(shift)),)) for _, shift in shifts]
-        metrics = {"said": _only(self.metrics["said"], some, members)}
-        swept = sweep(
-            self.pair.base, some, cells, metrics, max_bytes=self.max_bytes, progress=condition
-        )
-        columns = [{"condition": condition, "layer": k, "seed": draw} for draw, _ in shifts]
-        part = tables.evidence(swept, some, metrics, columns, model="base", method="shift")
-        table = part.table.astype(object)
-        original = members.cpu().tolist()
-        table["example"] = [original[i] for i in table["example"]]
-        return [Evidence(table)]
+        columns = {"condition": condition, "layer": k}
+        edits = [({**columns, "seed": draw}, Add(shift)) for draw, shift in shifts]
+        return [self._edited(self.pair.base, members, {"said": self.metrics["said"]}, edits)]
 
-    def _table(
-        self, role: str, model: Model, cells: list[tuple[str, int, Cell]], *, baseline: bool
+    def _edited(
+        self,
+        model: Model,
+        members: Int[Tensor, " chosen"],
+        metrics: Mapping[str, Metric],
+        edits: Sequence[tuple[Mapping[str, Any], Add | Replace]],
     ) -> Evidence:
+        """Rows of edits, each at all positions of the boundary that its columns name as layer."""
+        sites = boundaries(model.n_layers)
+        where = self.examples.subset(members).span_mask("all")
+        donor = {"donor": "tuned" if model.role == "base" else "base"}
+        cells = [
+            ({**donor, **columns}, Cell((Edit(sites[columns["layer"]], where, edit),)))
+            for columns, edit in edits
+        ]
+        return self._rows(model, members, metrics, cells)
+
+    def _rows(
+        self,
+        model: Model,
+        members: Int[Tensor, " chosen"],
+        metrics: Mapping[str, Metric],
+        cells: Sequence[tuple[Mapping[str, Any], Cell]],
+        baseline: Mapping[str, str] | None = None,
+    ) -> Evidence:
+        some = self.examples.subset(members)
+        own = {name: _only(metric, some, members) for name, metric in metrics.items()}
         swept = sweep(
             model,
-            self.examples,
-            [cell for _, _, cell in cells],
-            self.metrics,
+            some,
+            [cell for _, cell in cells],
+            own,
             max_bytes=self.max_bytes,
-            progress=f"shared shift, {role}",
+            progress=f"shared shift, {model.role}",
         )
-        donor = "tuned" if role == "base" else "base"
-        measured = tables.evidence(
+        rows = tables.evidence(
             swept,
-            self.examples,
-            self.metrics,
-            [{"condition": c, "layer": k, "donor": donor} for c, k, _ in cells],
-            baseline={"condition": "baseline"} if baseline else None,
-            model=role,
+            some,
+            own,
+            [columns for columns, _ in cells],
+            baseline=baseline,
+            model=model.role,
             method="shift",
             span="all",
         )
-        # What "said" asks of retention is the base's answer within the closed set.
-        table = measured.table.astype(object)
-        kept = table["condition"].isin(RETENTION)
-        drop = (kept & (table["metric"] == "said")) | (~kept & (table["metric"] == CLOSED_SET))
-        table.loc[kept & (table["metric"] == CLOSED_SET), "metric"] = "said"
-        return Evidence(table[~drop])
-
-
-def _push(
-    examples: Examples,
-    base: Float[Tensor, "example position d"],
-    tuned: Float[Tensor, "example position d"],
-    folds: Int[Tensor, " example"],
-    classes: Int[Tensor, " example"],
-) -> Push:
-    layout = Layout.of(examples)
-    base, tuned = base.nan_to_num(0.0), tuned.nan_to_num(0.0)
-    by_slot = layout.gather(tuned - base)
-    n = len(examples)
-    row = torch.arange(n, device=base.device)
-    places = [examples.position("last")]
-    if "subject" in examples.spans:
-        places.append(examples.position("subject_last"))
-    features = torch.cat([base[row, p] for p in places], 1)
-    # A slot that a prompt lacks takes the mean of those that have it, so as not to pull the ridge.
-    present = layout.present[..., None]
-    count = present.sum(0).clamp(min=1)
-    filled = by_slot.where(present, (by_slot.sum(0) / count).expand_as(by_slot))
-    predicted = ridge_cross_fitted(features, filled.flatten(1), folds).unflatten(1, by_slot.shape[1:])
-    return Push(
-        layout.scatter(predicted.where(present, 0.0)),
-        layout.scatter(layout.others_mean(by_slot, classes)),
-        layout.scatter(_class_mean(layout, tuned, classes)),
-        tuned,
-    )
-
-
-def _class_mean(
-    layout: Layout, tuned: Float[Tensor, "example position d"], classes: Int[Tensor, " example"]
-) -> Float[Tensor, "example slot d"]:
-    slots = layout.gather(tuned)
-    own = layout.others_mean(slots, classes)
-    # A slot no other prompt of the class has: any other prompt's mean, so identity never leaks.
-    anyone = layout.others_mean(slots, torch.zeros_like(classes))
-    lonely = (own == 0).all(-1, keepdim=True)
-    return own.where(~lonely, anyone)
-
-
-def _classes(said: Int[Tensor, " example"]) -> Int[Tensor, " example"]:
-    """The tuned token where at least `CLASS_SIZE` prompts share it; the rest are one class, -1."""
-    tokens, inverse, counts = said.unique(return_inverse=True, return_counts=True)
-    large = counts[inverse] >= CLASS_SIZE
-    return said.where(large, -1)
-
-
-def _null_shift(
-    base: Model, null: Model, examples: Examples, installed: Mapping[int, Tensor]
-) -> dict[int, Float[Tensor, "example position d"]]:
-    sites = boundaries(base.n_layers)
-    wanted = [sites[k] for k in installed]
-    ours = collect(base, examples, wanted, positions="all")
-    theirs = collect(null, examples, wanted, positions="all")
-    layout = Layout.of(examples)
-    everyone = torch.zeros(len(examples), dtype=torch.long, device=examples.tokens.device)
-    shifts = {}
-    for k, members in installed.items():
-        delta = (theirs[sites[k]].values - ours[sites[k]].values).nan_to_num(0.0)
-        mean = layout.scatter(layout.others_mean(layout.gather(delta), everyone))
-        shifts[k] = mean[members]
-    return shifts
+        table = rows.table.astype(object)
+        original = members.cpu().tolist()
+        table["example"] = [original[i] for i in table["example"]]
+        return Evidence(table)
 
 
 def _gate(
+    base: Model,
     examples: Examples,
     changed: Bool[Tensor, " example"],
-    base: Sequence[Float[Tensor, "example position d"]],
     generator: torch.Generator,
 ) -> Evidence:
     """Cross-fitted AUROC of changed against unchanged, from the base's state alone."""
     few = min(int(changed.sum()), int((~changed).sum()))
     if few < FOLDS:
         return Evidence.concat([])
+    sites = boundaries(base.n_layers)
+    states = [collect(base, examples, sites, positions=place) for place in reading_places(examples)]
     folds = (torch.randperm(len(examples), generator=generator) % FOLDS).to(changed.device)
-    row = torch.arange(len(examples), device=changed.device)
-    target = changed.to(base[0].dtype)[:, None]
     scores = []
-    for state in base:
-        features = torch.cat([state[row, examples.position(p)] for p in ("last", "subject_last")], 1)
+    for site in sites:
+        features = torch.cat([found[site].values for found in states], 1)
+        target = changed.to(features.dtype)[:, None]
         guess = ridge_cross_fitted(features, target, folds)[:, 0]
         scores.append(roc_auc_score(changed.cpu().numpy(), guess.cpu().numpy()))
     return Evidence.build(
@@ -311,9 +271,17 @@ def _gate(
         method="shift",
         condition="gate",
         metric="auroc",
-        layer=list(range(len(base))),
+        layer=list(range(len(sites))),
         unit="share",
     )
+
+
+def _some(
+    members: Int[Tensor, " chosen"], most: int, generator: torch.Generator
+) -> Int[Tensor, " drawn"]:
+    """At most so many of them, drawn at random, in the order given."""
+    drawn = torch.randperm(len(members), generator=generator)[:most].sort().values
+    return members[drawn.to(members.device)]
 
 
 def _only(metric: Metric, examples: Examples, members: Tensor) -> Metric:

@@ -112,7 +112,13 @@ def compare(
             pair, asked, said, thresholds=thresholds, null=null, seed=seed, max_bytes=budget
         )
         readable, used = probe_evidence(
-            pair, queries, asked, said.estimating_form, seed=seed, max_bytes=budget
+            pair,
+            queries,
+            asked,
+            said.estimating_form,
+            thresholds=thresholds,
+            seed=seed,
+            max_bytes=budget,
         )
         causal = Evidence.concat([causal, used])
         said = _with_contrast(said, causal)

@@ -10,15 +10,16 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from interp.evidence import Evidence
-from interp.landmarks import installed_boundary
-from interp.metrics import Metric, fact_contrast, logit_difference, token_contrast
+from interp.landmarks import handover_layer, installed_boundary, record
+from interp.metrics import Metric, fact_contrast, logit_difference, says, token_contrast
 from interp.models import Model, ModelPair
 from interp.outcomes import Outcomes
 from interp.sites import Kind, every_layer
 from interp.tasks import Contrast, Examples, aligned_pairs
 from interp.thresholds import Thresholds
 from patching.grids import cross_patch, handover, patch_sites
-from patching.shifting import FOLDS, shared_shift
+from patching.pushes import FOLDS
+from patching.shifting import shared_shift
 from patching.stitching import stitch
 from studies.queries import Queries, Said
 
@@ -26,8 +27,6 @@ from studies.queries import Queries, Said
 HANDOVER_PAIRS = 40
 GRID_PAIRS = 4
 CROSS_PATCHED = 12
-#: Changed groups in the shared-shift test, drawn with the seed: Wilson intervals need no more.
-SHIFTED = 36
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +46,8 @@ class Known:
         plain: rows that end where the answer begins (not continued).
         plus: the base's token of the output contrast, chosen on the choosing form.
         minus: the tuned model's.
+        target: the token that the tuned model says on the very form of the row.
+        differs: rows on whose own form the two models' first tokens differ.
     """
 
     examples: Examples
@@ -56,17 +57,35 @@ class Known:
     plain: Bool[Tensor, " example"]
     plus: Int[Tensor, " example"]
     minus: Int[Tensor, " example"]
+    target: Int[Tensor, " example"]
+    differs: Bool[Tensor, " example"]
 
     @property
     def output_rows(self) -> Bool[Tensor, " example"]:
         """Where the output contrast is defined."""
         return self.estimating & self.changed
 
+    @property
+    def shifted_rows(self) -> Bool[Tensor, " example"]:
+        """Changed groups that differ on the estimating form as well, at the first answer token.
+
+        Only there does the tuned model always say its token and the base never. The push is averaged
+        position by position, so continued questions stay out of it.
+        """
+        return self.output_rows & self.plain & self.differs
+
     def metrics(self) -> dict[str, Metric]:
-        """Output contrast (changed groups, estimating form) and fact contrast (all plain rows)."""
+        """The contrasts that are stitched, each where it is defined.
+
+        Output (changed groups, estimating form), whether the tuned token is said (shifted rows), and
+        fact (all plain rows).
+        """
         fact = fact_contrast(self.examples, self.answers)
         output = token_contrast(self.examples, self.plus, self.minus)
-        return {"output": _only(output, self.output_rows), "fact": _only(fact, self.plain)}
+        found = {"output": _only(output, self.output_rows), "fact": _only(fact, self.plain)}
+        if bool(self.shifted_rows.any()):
+            found["said"] = _only(says(self.examples, self.target), self.shifted_rows)
+        return found
 
 
 def known_questions(model: Model, queries: Queries, said: Outcomes, base: Said, tuned: Said) -> Known:
@@ -102,6 +121,8 @@ def known_questions(model: Model, queries: Queries, said: Outcomes, base: Said, 
     examples = queries.rendered(model, index, suffixes)
     device = every.tokens.device
 
+    own = [(tuned.tokens[i][0], base.tokens[i][0]) for i in index]
+
     def tokens(column: str) -> Int[Tensor, " example"]:
         return torch.tensor([int(chosen[column][g]) for g in examples.groups], device=device)
 
@@ -113,6 +134,8 @@ def known_questions(model: Model, queries: Queries, said: Outcomes, base: Said, 
         torch.tensor([not s for s in suffixes], device=device),
         tokens("base_token"),
         tokens("tuned_token"),
+        torch.tensor([theirs for theirs, _ in own], device=device),
+        torch.tensor([theirs != ours for theirs, ours in own], device=device),
     )
 
 
@@ -139,35 +162,60 @@ def causal_evidence(
         chosen = changed[:CROSS_PATCHED]
         output = token_contrast(some, asked.plus[chosen], asked.minus[chosen])
         parts.append(cross_patch(pair, some, {"output": output}, max_bytes=max_bytes))
-    # The push is averaged position by position, so continued questions stay out of it.
-    rows = (asked.estimating & asked.plain).nonzero()[:, 0]
-    if int(asked.output_rows[rows].sum()) >= FOLDS:
-        # The verdict chooses k* on the groups that were shifted, so the placebos must as well.
-        rows = _at_most(SHIFTED, rows, asked.output_rows, seed)
-        shifted = asked.examples.subset(rows)
-        groups = [asked.examples.groups[i] for i in rows[asked.output_rows[rows]].tolist()]
-        halves = installed_boundary(parts[0], groups, thresholds, seed, form=said.estimating_form)
-        order = {g: i for i, g in enumerate(groups)}
-        installed = {
-            k: torch.tensor(
-                [order[g] for g in groups if halves.by_group.get(g) == k], device=rows.device
-            )
-            for k in halves.layers
-        }
-        parts.append(
-            shared_shift(
-                pair,
-                shifted,
-                asked.output_rows[rows],
-                asked.minus[rows],
-                asked.answers[rows],
-                installed=installed,
-                null=null,
-                seed=seed,
-                max_bytes=max_bytes,
-            )
+    kappa = handover_layer(Evidence.concat(parts), thresholds, seed).estimate
+    parts.append(
+        _shift(
+            pair, asked, said, parts[0], kappa,
+            thresholds=thresholds, null=null, seed=seed, max_bytes=max_bytes,
         )
+    )  # fmt: skip
     return Evidence.concat(parts)
+
+
+def _shift(
+    pair: ModelPair,
+    asked: Known,
+    said: Outcomes,
+    stitched: Evidence,
+    kappa: int | None,
+    *,
+    thresholds: Thresholds,
+    null: Model | None,
+    seed: int,
+    max_bytes: int,
+) -> Evidence:
+    """The shared-shift test on the changed groups that can be asked again, and where it was read.
+
+    The verdict chooses k* on the groups that were shifted, so the placebos must as well: the choice
+    is recorded beside them.
+    """
+    stays = asked.estimating & asked.plain & ~asked.changed
+    rows = _at_most(thresholds.shifted_groups, asked.shifted_rows, stays, seed)
+    shifts = asked.shifted_rows[rows]
+    if int(shifts.sum()) < FOLDS:
+        return Evidence.concat([])
+    groups = [asked.examples.groups[i] for i in rows[shifts].tolist()]
+    halves = installed_boundary(stitched, groups, thresholds, seed, form=said.estimating_form)
+    installed = {
+        k: torch.tensor(
+            [i for i, g in enumerate(groups) if halves.by_group.get(g) == k], device=rows.device
+        )
+        for k in halves.layers
+    }
+    found = shared_shift(
+        pair,
+        asked.examples.subset(rows),
+        shifts,
+        asked.target[rows],
+        asked.answers[rows],
+        installed=installed,
+        fact_boundary=None if kappa is None else kappa - 1,
+        null=null,
+        thresholds=thresholds,
+        seed=seed,
+        max_bytes=max_bytes,
+    )
+    return Evidence.concat([found, record(halves, said.estimating_form)])
 
 
 def base_pairs(
@@ -188,13 +236,31 @@ def base_pairs(
     if not rows:
         return None
     examples, answers = asked.examples.subset(rows), asked.answers[rows]
-    clean, corrupted = aligned_pairs(examples, answers, apart=apart)
-    clean, corrupted = clean[:most], corrupted[:most]
+    clean, corrupted = _pairs(examples, answers, most, apart)
     if not clean:
         return None
     return Contrast(
         examples.subset(clean), examples.subset(corrupted), answers[clean], answers[corrupted]
     )
+
+
+def _pairs(
+    examples: Examples,
+    answers: Int[Tensor, " example"],
+    most: int,
+    apart: Mapping[str, int] | None,
+) -> tuple[list[int], list[int]]:
+    """Each example with one partner, or with as many as it takes where there are few examples."""
+    clean, corrupted = aligned_pairs(examples, answers, apart=apart)
+    if len(clean) >= most:
+        return clean[:most], corrupted[:most]
+    for partners in range(2, len(examples)):
+        before = len(clean)
+        clean, corrupted = aligned_pairs(examples, answers, per_example=partners, apart=apart)
+        if len(clean) >= most or len(clean) == before:
+            break
+    spread = torch.linspace(0, len(clean) - 1, min(most, len(clean))).round().long().tolist()
+    return [clean[i] for i in spread], [corrupted[i] for i in spread]
 
 
 def _grid(model: Model, pairs: Contrast, max_bytes: int) -> Evidence:
@@ -212,10 +278,11 @@ def _grid(model: Model, pairs: Contrast, max_bytes: int) -> Evidence:
 
 
 def _at_most(
-    most: int, rows: Int[Tensor, " row"], changed: Bool[Tensor, " example"], seed: int
+    most: int, changed: Bool[Tensor, " example"], stays: Bool[Tensor, " example"], seed: int
 ) -> Int[Tensor, " kept"]:
-    """All unchanged rows and at most so many changed ones, in the order given."""
-    own = rows[changed[rows]]
+    """Indices of all unchanged rows and of at most so many changed ones, in the order given."""
+    rows = (changed | stays).nonzero()[:, 0]
+    own = changed.nonzero()[:, 0]
     order = torch.randperm(len(own), generator=torch.Generator().manual_seed(seed))
     dropped = own[order[most:].to(own.device)]
     return rows[~torch.isin(rows, dropped)]

@@ -16,6 +16,7 @@ from interp.metrics import logit_difference
 from interp.models import ModelPair
 from interp.sites import Site, boundaries
 from interp.tasks import Examples, group_split
+from interp.thresholds import Thresholds
 from patching.subspaces import Claim, measure_use
 from probes.controls import control_directions, surface_features
 from probes.linear import fit
@@ -25,14 +26,7 @@ from probes.transferring import transfer
 from studies.measuring import Known, base_pairs
 from studies.queries import Queries
 
-#: An attribute is probed when each of its two sides has at least this many entities.
-SIDE = 20
-#: Attributes probed besides the placebos, the best balanced first; claims are tested on as many.
-ATTRIBUTES = 1
 POSITIONS = ("subject_last", "last")
-#: Claims are tested at these shares of the depth, fixed beforehand: where facts are looked up, and
-#: where they have been handed over.
-DEPTHS = {"subject_last": (0.5,), "last": (0.75,)}
 CLAIM_PAIRS = 12
 STATEMENTS = 120
 
@@ -46,33 +40,57 @@ class Attribute:
     placebo: bool
 
 
-def attributes(facts: FactSet) -> list[Attribute]:
-    """Binary attributes of a fact set: its most balanced values, one against the rest.
+def attributes(
+    facts: FactSet, thresholds: Thresholds | None = None
+) -> tuple[tuple[Attribute, ...], tuple[str, ...]]:
+    """Split every column of a fact set in two: its most balanced value against the rest.
 
-    A placebo, which no answer depends on, is always among them where the set names one.
+    Args:
+        facts: the fact set; a column is one of its attributes.
+        thresholds: the fewest entities on either side.
+
+    Returns:
+        The attributes, those no answer depends on (placebos) last, and a sentence for every column
+        that has none, saying why.
     """
-    found: list[tuple[float, Attribute]] = []
+    thresholds = thresholds or Thresholds()
+    least = thresholds.attribute_side
+    found, reasons = [], []
     for name in facts.attribute_names:
         values = dict(zip(facts.groups, facts.attribute(name), strict=True))
         known = {g: v for g, v in values.items() if v is not None}
-        options = sorted(set(known.values()))
-        # Two values are one question, not two.
-        for value in options[:1] if len(options) == 2 else options:
-            label = {g: int(v == value) for g, v in known.items()}
-            side = min(sum(label.values()), len(label) - sum(label.values()))
-            if side >= SIDE:
-                balance = -side / len(label)
-                shown = f"{name} = {value}"
-                found.append((balance, Attribute(shown, label, name in facts.placebos)))
-    found.sort(key=lambda pair: (pair[0], pair[1].name))
-    real = [a for _, a in found if not a.placebo][:ATTRIBUTES]
-    return real + [a for _, a in found if a.placebo][:1]
+        counts = Counter(known.values())
+        if not counts:
+            continue
+        # Ties go to the first value in order, so that rows may come in any order.
+        value = min(sorted(counts, key=str), key=lambda v: abs(2 * counts[v] - len(known)))
+        smaller = min(counts[value], len(known) - counts[value])
+        if smaller < least:
+            reasons.append(
+                f"The column {name!r} was not probed: its best balanced value, {value!r}, splits "
+                f"{len(known)} entities into {counts[value]} and {len(known) - counts[value]}, and "
+                f"either side needs {least}; give more facts, or merge values"
+            )
+            continue
+        label = {g: int(v == value) for g, v in known.items()}
+        found.append(Attribute(f"{name} = {value}", label, name in facts.placebos))
+    return tuple(sorted(found, key=lambda attribute: attribute.placebo)), tuple(reasons)
 
 
 def probe_evidence(
-    pair: ModelPair, queries: Queries, asked: Known, form: str, *, seed: int = 0, max_bytes: int
+    pair: ModelPair,
+    queries: Queries,
+    asked: Known,
+    form: str,
+    *,
+    thresholds: Thresholds,
+    seed: int = 0,
+    max_bytes: int,
 ) -> tuple[Evidence, Evidence]:
-    """(what is readable, whether it is used): probes with controls, transfer, and claims."""
+    """(what is readable, whether it is used): probes with controls, transfer, and claims.
+
+    The first table's provenance lists under "not_probed" why any column was left out.
+    """
     index = [i for i, t in enumerate(queries.examples.templates) if t == form]
     entities = queries.examples.subset(index)
     sites = boundaries(pair.base.n_layers)
@@ -82,30 +100,32 @@ def probe_evidence(
         for position in POSITIONS
     }
     readable, used = [], []
-    for attribute in attributes(queries.facts):
+    chosen, reasons = attributes(queries.facts, thresholds)
+    for attribute in chosen:
         labelled = [i for i, g in enumerate(entities.groups) if g in attribute.label]
         surface = _trivial(entities.subset(labelled), named=True)
         held, direct = _hold_out(asked, attribute, seed)
         for position in POSITIONS:
             base = _labelled(states["base", position], entities, attribute)
             tuned = _labelled(states["tuned", position], entities, attribute)
-            readable += _read(base, tuned, surface, attribute.name, seed)
-            claims = [
-                _claim(base, sites[k:], attribute, k, held, seed)
-                for k in _claim_boundaries(pair.base.n_layers, position)
-            ]
+            readable += _read(base, tuned, surface, attribute.name, thresholds, seed)
             if direct is not None:
+                k = _claim_boundary(pair.base.n_layers, position, thresholds)
+                claims = [_claim(base, sites[k:], attribute, k, held, thresholds, seed)]
                 metric = logit_difference(direct)
                 used.append(
                     measure_use(pair.base, direct, claims, metric, seed=seed, max_bytes=max_bytes)
                 )
-    readable.append(_truth(pair, queries, asked, seed))
+    readable.append(_truth(pair, queries, asked, thresholds, seed))
     boundary_rows = Evidence.concat(readable).by_boundary(pair.base.n_layers)
-    return boundary_rows, Evidence.concat(used)
+    return boundary_rows.with_provenance(not_probed=list(reasons)), Evidence.concat(used)
 
 
-def _claim_boundaries(n_layers: int, position: str) -> list[int]:
-    return sorted({max(1, round(depth * n_layers)) for depth in DEPTHS[position]})
+def _claim_boundary(n_layers: int, position: str, thresholds: Thresholds) -> int:
+    """Where a claim is tested, fixed beforehand: where facts are looked up, and where they arrive."""
+    subject = position == "subject_last"
+    depth = thresholds.claim_depth_subject if subject else thresholds.claim_depth_last
+    return max(1, round(depth * n_layers))
 
 
 def _hold_out(asked: Known, attribute: Attribute, seed: int):
@@ -118,10 +138,7 @@ def _hold_out(asked: Known, attribute: Attribute, seed: int):
         return frozenset(), None
     _, test = group_split(known, share=0.5, seed=seed)
     held = frozenset(known[i] for i in test)
-    pairs = base_pairs(asked, most=10_000, groups=sorted(held), apart=attribute.label)
-    if pairs is None:
-        return held, None
-    return held, pairs.subset(range(min(CLAIM_PAIRS, len(pairs))))
+    return held, base_pairs(asked, most=CLAIM_PAIRS, groups=sorted(held), apart=attribute.label)
 
 
 def _labelled(
@@ -138,6 +155,7 @@ def _claim(
     attribute: Attribute,
     k: int,
     held: frozenset[str],
+    thresholds: Thresholds,
     seed: int,
 ) -> Claim:
     """The claim at the first of these boundaries; the others are the later ones."""
@@ -145,7 +163,8 @@ def _claim(
         fit(_without(states[site], held), estimator="mass_mean", seed=seed).direction()
         for site in sites
     ]
-    controls = control_directions(_without(states[sites[0]], held), draws=99, seed=seed)
+    trained = _without(states[sites[0]], held)
+    controls = control_directions(trained, draws=thresholds.control_draws, seed=seed)
     return Claim(attribute.name, k, directions[0], tuple(controls), tuple(directions))
 
 
@@ -158,13 +177,14 @@ def _read(
     tuned: dict[Site, Activations],
     surface: Mapping[str, Tensor],
     name: str,
+    thresholds: Thresholds,
     seed: int,
 ) -> list[Evidence]:
     train, test = group_split(next(iter(base.values())).groups, share=0.7, seed=seed)
     return [
         cross_validate(base, surface=surface, attribute=name, draws=1, seed=seed),
         cross_validate(tuned, controls=(), attribute=name, seed=seed),
-        permutation_null(base, attribute=name, seed=seed),
+        permutation_null(base, draws=thresholds.label_draws, attribute=name, seed=seed),
         transfer(
             _some(base, train),
             _some(tuned, train),
@@ -187,11 +207,13 @@ def _trivial(examples: Examples, *, named: bool) -> dict[str, Tensor]:
     return {name: read[name] for name in ("tokens", "letters") if name in read}
 
 
-def _truth(pair: ModelPair, queries: Queries, asked: Known, seed: int) -> Evidence:
+def _truth(
+    pair: ModelPair, queries: Queries, asked: Known, thresholds: Thresholds, seed: int
+) -> Evidence:
     """Truth of statements about the known facts, in both models, and its transfer."""
     known = set(asked.examples.groups)
     facts = queries.facts.subset([i for i, f in enumerate(queries.facts.facts) if f.group in known])
-    if len(facts) < 2 * SIDE or max(Counter(facts.answers).values()) > len(facts) // 2:
+    if len(facts) < thresholds.statement_facts or max(Counter(facts.answers).values()) > len(facts) // 2:
         return Evidence.concat([])
     found = statements_of(facts, most=STATEMENTS, seed=seed)
     examples = Examples.from_text(
@@ -207,4 +229,4 @@ def _truth(pair: ModelPair, queries: Queries, asked: Known, seed: int) -> Eviden
         for m in (pair.base, pair.tuned)
     )
     surface = _trivial(examples, named=False)
-    return Evidence.concat(_read(base, tuned, surface, "truth", seed))
+    return Evidence.concat(_read(base, tuned, surface, "truth", thresholds, seed))

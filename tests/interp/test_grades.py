@@ -139,7 +139,7 @@ def test_attributes_without_interventions_get_one_claim_per_model_at_the_best_si
     assert sorted((c.attribute, c.model) for c in claims) == sorted(
         (a, m) for a in graded() for m in ("base", "tuned")
     )
-    assert {c.grade for c in claims} == {"undetermined"}
+    assert {c.grade for c in claims} == {"not measured"}
     assert all("not measured" in note for c in claims for note in c.notes if "swap" in note)
 
 

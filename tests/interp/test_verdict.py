@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from verdict_cases import UNKNOWN, fake_case
 
 from interp.change import judge_change
 from interp.evidence import Evidence
+from interp.landmarks import installed_boundary, record
 from interp.outcomes import Outcomes
 from interp.thresholds import Thresholds
 from interp.verdict import Verdict, judge
@@ -43,7 +45,7 @@ def without(evidence: Evidence, **conditions) -> Evidence:
         ("distributed", "distributed", "distributed", "behaviour"),
         ("order_gap", "undetermined", "undetermined", "behaviour"),
         ("embedding", "undetermined", "undetermined", "behaviour"),
-        ("mixed_classes", "upper", "upper", "undetermined"),
+        ("mixed_classes", "upper", "upper", "mixed"),
         ("few_changed", "undetermined", "undetermined", "undetermined"),
         ("weight_noise", "undetermined", "undetermined", "undetermined"),
         ("placebo_wins", "upper", "upper", "undetermined"),
@@ -177,8 +179,7 @@ def test_items_say_where_and_what_one_by_one():
     assert {r["group"] for r in found.unknown_items} == {f"Unknown {i}" for i in range(6)}
 
 
-def test_items_of_a_mixed_pair_follow_their_class():
-    """Evasions keep their word although the pair as a whole has none; the late edits get none."""
+def test_each_output_of_a_mixed_pair_has_its_own_word():
     outcomes, _, _ = case("mixed_classes")
     evasive = {
         g
@@ -187,9 +188,83 @@ def test_items_of_a_mixed_pair_follow_their_class():
         )
         if t == UNKNOWN
     }
-    words = {r["group"]: r["what"] for r in verdict("mixed_classes").items if r["what"]}
-    assert np.mean([words[g] == "behaviour" for g in evasive]) > 0.9
-    assert {words[g] for g in set(words) - evasive} == {"undetermined"}
+    rows = {r["group"]: r for r in verdict("mixed_classes").items if r["what"]}
+    assert {rows[g]["word"] for g in evasive} == {"shared push"}
+    assert {rows[g]["word"] for g in set(rows) - evasive} == {"item by item"}
+    assert np.mean([rows[g]["what"] == "behaviour" for g in evasive]) > 0.9
+    assert {rows[g]["what"] for g in set(rows) - evasive} == {"knowledge"}
+    shown = {w["word"]: w for w in verdict("mixed_classes").to_dict()["shared_shift"]["output_words"]}
+    assert set(shown["shared push"]["groups"]) == evasive
+    assert sum(w["estimate"] for w in shown.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("pushed", "kind"), [(4, "knowledge"), (14, "mixed"), (40, "mixed")])
+def test_a_change_is_mixed_when_both_shares_are_certainly_a_tenth(pushed: int, kind: str):
+    """Of 54 edited outputs so many follow a push: 4 may be chance, 14 and 40 are not."""
+    outcomes, probes, causal = fake_case("edited_middle", 60, LAYERS, claims=False)
+    table = outcomes.table.copy()
+    table["differs"] = table["known"] & table["group"].isin([f"Country {i:03d}" for i in range(36)])
+    rows = causal.table.astype({"condition": str, "group": str, "metric": str})
+    members = sorted(outcomes.changed_groups)[: round(pushed * len(outcomes.changed_groups) / 54)]
+    said = (rows["metric"] == "said") & rows["group"].isin(members)
+    rows.loc[said & (rows["condition"] == "sufficiency"), "value"] = 1.0
+    rows.loc[said & (rows["condition"] == "persistence"), "value"] = 0.0
+    found = judge(outcomes, probes, Evidence(rows, causal.provenance))
+    assert found.what == kind
+
+
+def test_what_the_two_halves_were_read_at_is_taken_from_the_measurement():
+    """With the record, another seed of the judge changes nothing; without it the halves move."""
+    outcomes, probes, causal = case("evasive_high")
+    form = outcomes.estimating_form
+    halves = installed_boundary(causal, outcomes.changed_groups, seed=7, form=form)
+    recorded = Evidence.concat([causal, record(halves, form)])
+    for seed in (0, 1):
+        found = judge(outcomes, probes, recorded, seed=seed).content
+        assert found is not None and found.installed == halves
+    without_record = judge(outcomes, probes, causal, seed=0).content
+    assert without_record is not None and without_record.installed != halves
+
+
+def test_k_star_waits_until_the_tuned_state_makes_the_base_say_the_token():
+    """A contrast that has moved is not yet an answer: no word before the tuned token wins."""
+    outcomes, _, causal = case("evasive_low")
+    groups, form = outcomes.changed_groups, outcomes.estimating_form
+    early = installed_boundary(causal, groups, form=form).last
+    assert early is not None and early < LAYERS
+    rows = causal.where(method="stitch", metric="output").astype({"metric": str})
+    rows["metric"] = "said"
+    rows["value"] = (rows["layer"].isna() | (rows["layer"] >= LAYERS)).astype(float)
+    said = Evidence.concat([causal, Evidence(rows)])
+    assert installed_boundary(said, groups, form=form).last == LAYERS
+
+
+def test_shares_stand_beside_their_floor_and_ceiling():
+    outcomes, probes, causal = case("evasive_high")
+    ends = {("said", "base"): 0.0, ("said", "tuned"): 1.0, ("closed_set", "base"): 1.0}
+    ends[("closed_set", "tuned")] = 0.25
+    groups = list(outcomes.changed_groups)
+    rows = [
+        Evidence.build(
+            [value] * len(groups), method="shift", condition="baseline", metric=metric, model=model,
+            group=groups, template=outcomes.estimating_form, unit="share",
+        )
+        for (metric, model), value in ends.items()
+    ]  # fmt: skip
+    shift = judge(outcomes, probes, Evidence.concat([causal, *rows])).to_dict()["shared_shift"]
+    found = {n: (shift[n]["floor"], shift[n]["ceiling"]) for n in ("sufficiency", "retention")}
+    assert found == {"sufficiency": (0.0, 1.0), "retention": (0.25, 1.0)}
+
+
+@pytest.mark.parametrize("name", sorted(Thresholds().to_dict()))
+def test_every_threshold_is_read_where_something_is_decided(name: str):
+    sources = [
+        path.read_text()
+        for package in ("interp", "patching", "studies")
+        for path in Path(__file__).parents[2].joinpath(package).glob("*.py")
+        if path.name != "thresholds.py"
+    ]
+    assert any(f"thresholds.{name}" in text or f'limits["{name}"]' in text for text in sources)
 
 
 def test_items_whose_orders_disagree_have_no_place():

@@ -10,7 +10,8 @@ from interp.activations import collect
 from interp.metrics import closed_set_correct
 from interp.models import ModelPair, wrap
 from interp.sites import boundaries
-from patching import shifting
+from interp.thresholds import Thresholds
+from patching import pushes, shifting
 from patching.engine import sweep
 from patching.interventions import Add, Cell, Edit, Replace
 
@@ -94,7 +95,9 @@ def test_a_planted_uniform_push_is_sufficient_and_leaves_the_facts(tokenizer):
     assert share(rows, "persistence", 2) == 0.0 and share(rows, "persistence", 1) == 1.0
     assert share(rows, "retention_control", 2) < 0.5
     placebo = rows.where(condition="placebo")
-    assert set(placebo["layer"]) == {2} and set(placebo["seed"]) == set(range(shifting.PLACEBOS))
+    assert set(placebo["layer"]) == {2} and set(placebo["seed"]) == set(
+        range(Thresholds().placebo_shifts)
+    )
     assert placebo.groupby("seed")["value"].mean().max() < 1.0
 
 
@@ -115,14 +118,14 @@ def test_random_shifts_have_the_pushs_norm_at_every_position(tokenizer, monkeypa
 
     monkeypatch.setattr(shifting, "sweep", watch)
     measured(push_up, tokenizer, n=10, installed={2: torch.tensor([4, 1, 7])})
-    first = next(cells for label, _, cells in seen if label == "shared shift, base")
+    edits = [c.edits[0] for label, _, cells in seen if label == "shared shift, base" for c in cells]
     real = next(
-        c.edits[0].intervention.vector
-        for c in first
-        if isinstance(c.edits[0].intervention, Add) and c.edits[0].site == boundaries(3)[2]
+        edit.intervention.vector
+        for edit in edits
+        if isinstance(edit.intervention, Add) and edit.site == boundaries(3)[2]
     )[torch.tensor([4, 1, 7])]
-    ((examples, cells),) = [(e, c) for label, e, c in seen if label == "placebo"]
-    assert len(cells) == shifting.PLACEBOS and examples.groups == ("e4", "e1", "e7")
+    ((examples, cells),) = [(e, c) for _, e, c in seen if len(c) == Thresholds().placebo_shifts]
+    assert len(cells) == Thresholds().placebo_shifts and examples.groups == ("e4", "e1", "e7")
     for cell in cells:
         fake = cell.edits[0].intervention.vector
         assert torch.allclose(fake.norm(dim=-1), real.norm(dim=-1), rtol=1e-4)
@@ -169,15 +172,14 @@ def test_the_erasure_trap(tokenizer):
     chance = float(counts.max()) / len(answers)
     assert len(counts) > 10 and chance < 0.3 and len(said.unique()) == 1
 
-    everyone = torch.zeros(len(answers), dtype=torch.long)
-    folds = torch.arange(len(answers)) % shifting.FOLDS
+    parts = pushes.Parts.of(said, len(said), torch.Generator().manual_seed(0))
     metric = {"right": closed_set_correct(examples, answers)}
     where = examples.span_mask("all")
     for k, site in enumerate(boundaries(tiny.LAYERS)):
         base, tuned = (
             collect(m, examples, [site], positions="all")[site].values for m in (pair.base, pair.tuned)
         )
-        push = shifting._push(examples, base, tuned, folds, everyone)
+        push = pushes.push_at(examples, base, tuned, parts)
         states = [push.tuned - push.mean, push.tuned - push.predicted, base]
         cells = [Cell((Edit(site, where, Replace(state)),)) for state in states]
         mean, ridge, whole = sweep(pair.base, examples, cells, metric).values["right"].mean(1)
