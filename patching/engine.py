@@ -23,7 +23,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from interp.activations import QUIET_SECONDS, capture, check_sites, in_columns
-from interp.metrics import Metric
+from interp.metrics import Metric, columns_of
 from interp.models import Model
 from interp.sites import Kind, Site
 from interp.tasks import Examples
@@ -245,7 +245,8 @@ def _measure(
             if logits is None:
                 seen = model.readout(read, tokens)
             else:
-                seen = logits if tokens is None else logits[:, tokens]
+                every = tokens is None
+                seen = logits if every else columns_of(logits, tokens.expand(len(logits), -1))
             found[name] = metrics[name](seen, example).to(dtype).reshape(copies, n)
     return found
 
