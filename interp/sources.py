@@ -25,6 +25,7 @@ from huggingface_hub import constants
 
 from interp import adapters
 from interp.formats import Loaded, from_folder, from_gguf, is_gguf, read_tokenizer, reason
+from interp.progress import watched
 
 #: Names served by `interp` itself; the rest come from the entry-point group `interp.sources`.
 SMOLLM2 = "smollm2"
@@ -163,6 +164,9 @@ def _known_folder(source: str | Path) -> Path:
 
 def _hub_folder(source: str, revision: str | None) -> Path:
     """The hub's files of a model, as a folder in the hub's own cache; nothing pickled is fetched."""
+    bars = huggingface_hub.utils.are_progress_bars_disabled()
+    if not watched():
+        huggingface_hub.utils.disable_progress_bars()
     try:
         folder = huggingface_hub.snapshot_download(
             source,
@@ -176,6 +180,9 @@ def _hub_folder(source: str, revision: str | None) -> Path:
             f"no model {source!r}: no such folder, and the hub did not give it "
             f"({reason(error)}); check the path, the id, or the connection"
         ) from error
+    finally:
+        if not bars:
+            huggingface_hub.utils.enable_progress_bars()
     return Path(folder)
 
 

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from interp.activations import QUIET_SECONDS, capture, check_sites, in_columns
+from interp.activations import capture, check_sites, in_columns
 from interp.metrics import Metric, columns_of
 from interp.models import Model
+from interp.progress import counted
 from interp.sites import Kind, Site
 from interp.tasks import Examples
 from patching.baseline import Baseline
@@ -200,16 +200,8 @@ def _lifted(
     ways = reuse(model)
     shape, prefix = Shape.of(model), ways.prefix and not reads
     batches = schedule(shape, examples, cells, max_bytes, prefix=prefix, packed=ways.packed)
-    bar = tqdm(
-        total=sum(one.layer_tokens for batch in batches for one in batch.passes),
-        desc=progress,
-        unit="layer-token",
-        unit_scale=True,
-        delay=QUIET_SECONDS,
-        leave=False,
-        disable=progress is None,
-    )
-    with bar:
+    total = sum(one.layer_tokens for batch in batches for one in batch.passes)
+    with counted(total, progress, "layer-tokens") as step:
         for batch in batches:
             run = Baseline.of(model, examples, batch.rows, corruption, keep=prefix)
             for one in batch.passes:
@@ -222,7 +214,7 @@ def _lifted(
                     starts=one.starts if prefix else None,
                     packed=one.packed,
                     reads=reads,
-                    step=bar.update,
+                    step=step,
                 )
                 yield _Pass(rows, one.cells, final, read)
 

@@ -213,7 +213,10 @@ def _truth(
     """Truth of statements about the known facts, in both models, and its transfer."""
     known = set(asked.examples.groups)
     facts = queries.facts.subset([i for i, f in enumerate(queries.facts.facts) if f.group in known])
-    if len(facts) < thresholds.statement_facts or max(Counter(facts.answers).values()) > len(facts) // 2:
+    if (
+        len(facts) < thresholds.statement_facts
+        or max(Counter(facts.answers).values()) > len(facts) // 2
+    ):
         return Evidence.concat([])
     found = statements_of(facts, most=STATEMENTS, seed=seed)
     examples = Examples.from_text(

@@ -61,11 +61,12 @@ def one_by_one(model: Model, pairs: interp.Contrast, layer: int) -> dict[tuple[i
     for i in range(len(pairs)):
         clean, bad = (part.tokens[i][part.mask[i]][None] for part in (pairs.clean, pairs.corrupted))
         _, cache = model.bridge.run_with_cache(clean, names_filter=[hook_name], use_cache=False)
+        source = cache[hook_name]
         for position in range(bad.shape[1]):
 
-            def write(act: torch.Tensor, hook: object, at: int = position) -> torch.Tensor:
+            def write(act: torch.Tensor, hook: object, at: int = position, source=source):
                 act = act.clone()
-                act[:, at] = cache[hook_name][:, at]
+                act[:, at] = source[:, at]
                 return act
 
             with model.bridge.hooks(fwd_hooks=[(hook_name, write)]):
