@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from einops import repeat
 from jaxtyping import Int
 from torch import Tensor
 
@@ -63,7 +64,7 @@ def repeated(name: str, value: Any, rows: int, copies: int) -> Any:
         elif name == "attention_mask" and value.ndim == 4 and value.shape[0] == 1:
             # Some families compare its shape with their rows; expanding costs no memory.
             return value.expand(copies * rows, -1, -1, -1)
-        return value if times == 1 else value.repeat(times, *[1] * (value.ndim - 1))
+        return value if times == 1 else repeat(value, "row ... -> (copy row) ...", copy=times)
 
     return each(value, grow)
 
@@ -126,7 +127,7 @@ def check(bridge: Any, tokens: Int[Tensor, "row position"], tolerance: float) ->
             hidden = first(block(hidden, **again))
         except Exception as error:
             raise ValueError(f"block {layer} cannot be called again: {error!r}") from error
-        expected = inputs[layer + 1].repeat(2, 1, 1)
+        expected = repeat(inputs[layer + 1], "row ... -> (copy row) ...", copy=2)
         scale = max(1.0, expected.abs().max().item())
         if hidden.shape != expected.shape or not (hidden - expected).abs().max() <= tolerance * scale:
             raise ValueError(f"block {layer} gives something else when it is called again")

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from einops import repeat
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -233,7 +234,9 @@ class _Prefix:
     def update(self, k: Tensor, v: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Keys and values of all positions."""
         copies = k.shape[0] // self.keys.shape[0]
-        keys, values = (p.repeat(copies, 1, 1, 1) for p in (self.keys, self.values))
+        keys, values = (
+            repeat(p, "row ... -> (copy row) ...", copy=copies) for p in (self.keys, self.values)
+        )
         return torch.cat([keys, k], 2), torch.cat([values, v], 2)
 
 
@@ -249,6 +252,7 @@ class _Packed:
 
     def update(self, k: Tensor, v: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Keys and values of all positions; the mask hides those a token may not see."""
+        # Copies that are written to: einops would give a view of a single row.
         keys, values = (p.repeat(self.copies, 1, 1, 1) for p in self.past)
         keys[self.line, :, self.position] = k[:, :, 0]
         values[self.line, :, self.position] = v[:, :, 0]
