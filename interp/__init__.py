@@ -31,7 +31,7 @@ _WHERE = {
     "says": "interp.metrics",
     "token_contrast": "interp.metrics",
     "Model": "interp.models",
-    "ModelPair": "interp.models",
+    "ModelPair": "interp.comparability",
     "load_model": "interp.models",
     "load_pair": "interp.models",
     "wrap": "interp.models",
@@ -56,6 +56,7 @@ __all__ = list(_WHERE)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from interp.activations import Activations, collect
+    from interp.comparability import ModelPair
     from interp.directions import Direction, Subspace
     from interp.evidence import Evidence
     from interp.facts import (
@@ -80,9 +81,9 @@ if TYPE_CHECKING:
         says,
         token_contrast,
     )
-    from interp.models import Model, ModelPair, load_model, load_pair, wrap
+    from interp.models import Model, load_model, load_pair, wrap
     from interp.outcomes import Outcomes
-    from interp.sites import Kind, Site, boundaries, boundary, every_layer
+    from interp.sites import Kind, Site, boundaries, boundary, every_head, every_layer
     from interp.tasks import Contrast, Examples, aligned_pairs, group_split
     from interp.thresholds import Thresholds
     from interp.verdict import Verdict, judge

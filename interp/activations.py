@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from interp.progress import tracked
 from interp.sites import RESIDUAL_KINDS, Kind, Site, last_layer
 from interp.tasks import Examples
 
 if TYPE_CHECKING:
     from interp.models import Model
-
-#: Sweeps that are expected to last longer than this many seconds show a progress bar.
-QUIET_SECONDS = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +119,7 @@ def collect(
     flat = [site for site in sites if site.kind in RESIDUAL_KINDS]
     kept = {site: _blank(model, (len(examples), *places, model.d_model)) for site in flat}
     batches = [part for same in examples.by_length() for part in same.split(batch_size)]
-    for rows in tqdm(batches, desc="activations", unit="batch", delay=QUIET_SECONDS, leave=False):
+    for rows in tracked(batches, "activations"):
         start = examples.mask[rows].int().argmax(1)
         width = int(examples.lengths[rows[0]])
         columns = start[:, None] + torch.arange(width, device=start.device)

@@ -1,9 +1,16 @@
-"""The gate two models pass before they are compared: what makes it meaningless, what cautions."""
+"""Pairs of models, and the gate two pass to be one: what makes comparing meaningless, what cautions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from interp.models import Model
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,65 @@ _CAUTION = {
     "soft-cap": lambda m: getattr(m.config, "final_logit_softcapping", None),
     "weight processing": lambda m: getattr(m.bridge, "compatibility_mode", False),
 }
+
+
+@dataclass(frozen=True, eq=False)
+class ModelPair:
+    """A base model and a tuned version of it that can be compared.
+
+    Construction runs the comparability gate: differing architecture, depth, width or head layout is
+    an error; chat template, appended vocabulary, special tokens, stored dtype and rope scaling are
+    cautions kept in `warnings`.
+
+    Raises:
+        ValueError: naming every mismatch that makes a comparison meaningless.
+    """
+
+    base: Model
+    tuned: Model
+
+    def __post_init__(self) -> None:
+        """Name the roles and refuse what cannot be compared."""
+        object.__setattr__(self, "base", replace(self.base, role="base"))
+        object.__setattr__(self, "tuned", replace(self.tuned, role="tuned"))
+        errors = [m for m in self.mismatches if m.fatal]
+        if errors:
+            raise ValueError(
+                f"{self.base.name} and {self.tuned.name} cannot be compared: "
+                + "; ".join(str(m) for m in errors)
+                + "; give a base and a version tuned from it"
+            )
+
+    def __repr__(self) -> str:
+        """Both models, a line each."""
+        return f"ModelPair(\n  {self.base!r},\n  {self.tuned!r},\n)"
+
+    def sayable(self, tokens: Int[Tensor, "*token"]) -> Bool[Tensor, "*token"]:
+        """Which tokens both models have a row for.
+
+        A difference of logits between a token and one that a model never says is infinite; shares
+        and differences of it are undefined, so such items are left out of contrasts.
+        """
+        return self.base.sayable(tokens) & self.tuned.sayable(tokens)
+
+    @cached_property
+    def mismatches(self) -> tuple[Mismatch, ...]:
+        """Every difference found between the two, fatal or not."""
+        return compare(self.base, self.tuned)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Cautions that belong beside the numbers."""
+        own = [*self.base.warnings, *self.tuned.warnings]
+        return tuple(dict.fromkeys([*own, *(str(m) for m in self.mismatches if not m.fatal)]))
+
+    def require_same_ids(self, texts: list[str]) -> None:
+        """Refuse texts that the two tokenizers turn into different ids.
+
+        Raises:
+            ValueError: naming the first such text.
+        """
+        require_same_ids(self.base.tokenizer, self.tuned.tokenizer, texts)
 
 
 def compare(base: Any, tuned: Any) -> tuple[Mismatch, ...]:

@@ -61,12 +61,17 @@ def logit_difference(contrast: Contrast) -> Metric:
 def token_contrast(
     examples: Examples, plus: Int[Tensor, " example"], minus: Int[Tensor, " example"]
 ) -> Metric:
-    """logit(plus) - logit(minus) at the last position, tokens given per example (unit: logits)."""
+    """logit(plus) - logit(minus) at the last position, tokens given per example (unit: logits).
+
+    NaN where the model that is read lacks one of the two: it never says it, and the difference has no
+    size. Such examples have no row in the evidence; `ModelPair.sayable` tells which they are.
+    """
     tokens, columns = torch.unique(torch.stack([plus, minus]), return_inverse=True)
 
     def read(logits: Tensor, example: Tensor) -> Tensor:
         at = torch.arange(len(example), device=logits.device)
-        return logits[at, columns[0, example]] - logits[at, columns[1, example]]
+        difference = logits[at, columns[0, example]] - logits[at, columns[1, example]]
+        return _defined(difference)
 
     return Metric(read, "logits", examples.position("last"), tokens)
 
@@ -75,7 +80,8 @@ def fact_contrast(examples: Examples, answers: Int[Tensor, " example"]) -> Metri
     """logit(answer) - mean logit of the other answers in the set, at the last position (logits).
 
     The set is the distinct tokens of all the answers: a contrast that an evasion which lowers every
-    answer alike does not move.
+    answer alike does not move. Answers that the model lacks are not in its set; NaN where its own is
+    one.
 
     Raises:
         ValueError: if there is only one distinct answer.
@@ -86,8 +92,9 @@ def fact_contrast(examples: Examples, answers: Int[Tensor, " example"]) -> Metri
 
     def read(logits: Tensor, example: Tensor) -> Tensor:
         own = logits[torch.arange(len(example), device=logits.device), column[example]]
-        others = (logits.sum(1) - own) / (len(tokens) - 1)
-        return own - others
+        held = logits.isfinite()
+        others = (logits.where(held, 0.0).sum(1) - own) / (held.sum(1) - 1)
+        return _defined(own - others)
 
     return Metric(read, "logits", examples.position("last"), tokens)
 
@@ -113,7 +120,9 @@ def closed_set_correct(
     column = torch.searchsorted(tokens, answers)
 
     def read(logits: Tensor, example: Tensor) -> Tensor:
-        return (logits.argmax(1) == column[example]).to(logits.dtype)
+        own = logits[torch.arange(len(example), device=logits.device), column[example]]
+        best = (logits.argmax(1) == column[example]) & own.isfinite()
+        return best.to(logits.dtype)
 
     return Metric(read, "share", examples.position("last"), tokens)
 
@@ -128,11 +137,14 @@ def says(examples: Examples, said: Int[Tensor, " example"]) -> Metric:
 
 
 def token_logit(examples: Examples, chosen: Int[Tensor, " example"]) -> Metric:
-    """The logit of one token per example, less the mean over the vocabulary (unit: logits)."""
+    """The logit of one token per example, less the mean over the vocabulary (unit: logits).
+
+    NaN where the model that is read lacks the token.
+    """
 
     def read(logits: Tensor, example: Tensor) -> Tensor:
-        at = torch.arange(len(example), device=logits.device)
-        return logits[at, chosen[example]] - logits.mean(1)
+        own = columns_of(logits, chosen[example][:, None])[:, 0]
+        return _defined(own - logits.mean(1))
 
     return Metric(read, "logits", examples.position("last"))
 
@@ -165,3 +177,17 @@ def top_token(examples: Examples) -> Metric:
         return logits.argmax(1).to(torch.float64)
 
     return Metric(read, "id", examples.position("last"))
+
+
+def columns_of(
+    logits: Float[Tensor, "row vocabulary"], tokens: Int[Tensor, "row token"]
+) -> Float[Tensor, "row token"]:
+    """Each row's logits of its tokens; -inf for those that the model has no row for."""
+    known = tokens < logits.shape[1]
+    found = logits.gather(1, tokens.where(known, 0))
+    return found.masked_fill(~known, -torch.inf)
+
+
+def _defined(values: Tensor) -> Tensor:
+    """The values with NaN for infinite ones."""
+    return values.where(values.isfinite(), torch.nan)

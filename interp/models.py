@@ -1,4 +1,4 @@
-"""Models and pairs of models: loading, wrapping, and the check that two can be compared.
+"""Models: loading and wrapping, alone or as the two of a comparison.
 
 The only module that imports TransformerLens. A `Model` keeps the raw weights (nothing is folded),
 stays in evaluation mode with frozen parameters, and never moves between devices by itself.
@@ -7,22 +7,31 @@ stays in evaluation mode with frozen parameters, and never moves between devices
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.sources import build_bridge_from_module
 
-from interp import comparability, sources
+from interp import adapters, block_calls, sources
+from interp.comparability import ModelPair
+from interp.formats import reason
 from interp.sites import Kind, Site
 
 #: Largest difference between wrapped and bare logits, relative to the largest logit.
 PARITY = {torch.float32: 1e-4, torch.float64: 1e-6}
+#: Dtypes by the names that users give them.
+DTYPES = {
+    "float32": torch.float32, "float": torch.float32, "fp32": torch.float32, "f32": torch.float32,
+    "bfloat16": torch.bfloat16, "bf16": torch.bfloat16,
+    "float16": torch.float16, "half": torch.float16, "fp16": torch.float16, "f16": torch.float16,
+    "float64": torch.float64, "double": torch.float64, "fp64": torch.float64, "f64": torch.float64,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +53,15 @@ class Model:
     stored_dtype: str = "unknown"
     warnings: tuple[str, ...] = ()
     role: str = "base"
+
+    def __repr__(self) -> str:
+        """What it is on one line, its weights and its tokenizer's vocabulary left out."""
+        kind = type(self.bridge.original_model).__name__
+        parts = [f"{self.n_layers} blocks of width {self.d_model}", f"{self.vocabulary:,} tokens"]
+        parts += [str(self.dtype).removeprefix("torch."), str(self.device), self.role]
+        if self.warnings:
+            parts.append(f"{len(self.warnings)} warning{'s' * (len(self.warnings) > 1)}")
+        return f"Model({self.name!r}: {kind}, {', '.join(parts)})"
 
     @property
     def n_layers(self) -> int:
@@ -96,11 +114,24 @@ class Model:
         bias = getattr(self.bridge.unembed.original_component, "bias", None)
         return weight, bias
 
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens it can say: rows of the unembedding."""
+        return int(self.unembedding[0].shape[0])
+
+    def sayable(self, tokens: Int[Tensor, "*token"]) -> Bool[Tensor, "*token"]:
+        """Which tokens the model has a row for; any other it never says."""
+        return (tokens >= 0) & (tokens < self.vocabulary)
+
     @torch.no_grad()
     def logits(
         self, tokens: Int[Tensor, "example position"], mask: Tensor | None = None
     ) -> Float[Tensor, "example position vocabulary"]:
-        """Logits of the unmodified model, run through TransformerLens."""
+        """Logits of the unmodified model, run through TransformerLens.
+
+        Raises:
+            ValueError: for token ids that the model has no embedding of.
+        """
         if mask is not None:
             return self.bridge(tokens, attention_mask=mask.long(), use_cache=False)
         return self.bridge(tokens, use_cache=False)
@@ -110,65 +141,21 @@ class Model:
     ) -> Float[Tensor, "*rows token"]:
         """Logits of the given vocabulary rows from the residual stream after the last block.
 
-        softcap(W_U[tokens] · norm(h) + b_U[tokens]); all rows when `tokens` is None. Checked
-        against the whole model's logits when the model is wrapped.
+        softcap(W_U[tokens] · norm(h) + b_U[tokens]); all rows when `tokens` is None. A token that
+        the model has no row for is never said: -inf. Checked against the whole model's logits when
+        the model is wrapped.
         """
         weight, bias = self.unembedding
         if tokens is not None:
-            weight, bias = weight[tokens], None if bias is None else bias[tokens]
+            rows = tokens.clamp(0, self.vocabulary - 1)
+            weight, bias = weight[rows], None if bias is None else bias[rows]
         hidden = self.bridge.ln_final(residual)
         scores = torch.nn.functional.linear(hidden.to(weight.dtype), weight, bias)
         cap = getattr(self.config, "final_logit_softcapping", None)
         scores = scores if cap is None else torch.tanh(scores / cap) * cap
         scale = getattr(self.config, "logit_scale", None)
-        return scores if scale is None else scores * scale
-
-
-@dataclass(frozen=True, eq=False)
-class ModelPair:
-    """A base model and a tuned version of it that can be compared.
-
-    Construction runs the comparability gate: differing architecture, depth, width or head layout is
-    an error; chat template, appended vocabulary, special tokens, stored dtype and rope scaling are
-    cautions kept in `warnings`.
-
-    Raises:
-        ValueError: naming every mismatch that makes a comparison meaningless.
-    """
-
-    base: Model
-    tuned: Model
-
-    def __post_init__(self) -> None:
-        """Name the roles and refuse what cannot be compared."""
-        object.__setattr__(self, "base", replace(self.base, role="base"))
-        object.__setattr__(self, "tuned", replace(self.tuned, role="tuned"))
-        errors = [m for m in self.mismatches if m.fatal]
-        if errors:
-            raise ValueError(
-                f"{self.base.name} and {self.tuned.name} cannot be compared: "
-                + "; ".join(str(m) for m in errors)
-                + "; give a base and a version tuned from it"
-            )
-
-    @cached_property
-    def mismatches(self) -> tuple[comparability.Mismatch, ...]:
-        """Every difference found between the two, fatal or not."""
-        return comparability.compare(self.base, self.tuned)
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Cautions that belong beside the numbers."""
-        own = [*self.base.warnings, *self.tuned.warnings]
-        return tuple(dict.fromkeys([*own, *(str(m) for m in self.mismatches if not m.fatal)]))
-
-    def require_same_ids(self, texts: list[str]) -> None:
-        """Refuse texts that the two tokenizers turn into different ids.
-
-        Raises:
-            ValueError: naming the first such text.
-        """
-        comparability.require_same_ids(self.base.tokenizer, self.tuned.tokenizer, texts)
+        scores = scores if scale is None else scores * scale
+        return scores if tokens is None else scores.masked_fill(~self.sayable(tokens), -torch.inf)
 
 
 def load_model(
@@ -176,8 +163,8 @@ def load_model(
     *,
     base: str | Path | None = None,
     revision: str | None = None,
-    dtype: str = "float32",
-    device: str = "cpu",
+    dtype: str | torch.dtype = "float32",
+    device: str | torch.device = "cpu",
 ) -> Model:
     """A model from a folder, a .gguf file, an adapter folder (with `base`), a name or a hub id.
 
@@ -185,15 +172,14 @@ def load_model(
         source: see `interp.sources.names` for the names.
         base: the model an adapter is applied to; a missing tokenizer is also taken from it.
         revision: of a hub id.
-        dtype: "float32", "bfloat16", "float16" or "float64".
+        dtype: "float32", "bfloat16", "float16" or "float64", a usual short name of these ("fp16",
+            "half", "bf16"), or torch's own.
         device: where the parameters are put, once; nothing moves afterwards.
 
     Raises:
         ValueError: one line saying what was found, what was expected and what to do.
     """
-    kinds = {"float32", "bfloat16", "float16", "float64"}
-    if dtype not in kinds:
-        raise ValueError(f"dtype must be one of {sorted(kinds)}, got {dtype!r}; try float32")
+    kind = _dtype(dtype)
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # torch raises either, by device
@@ -201,7 +187,7 @@ def load_model(
             f"device must be one that torch finds here, got {device!r} "
             f"({str(error).splitlines()[0][:80]}); use cpu"
         ) from error
-    loaded = sources.load(source, base=base, revision=revision, dtype=getattr(torch, dtype))
+    loaded = sources.load(source, base=base, revision=revision, dtype=kind)
     loaded.model.to(device)  # pyright: ignore[reportArgumentType]
     return wrap(
         loaded.model,
@@ -217,6 +203,15 @@ def load_pair(base: str | Path, tuned: str | Path, **same: Any) -> ModelPair:
     return ModelPair(load_model(base, **same), load_model(tuned, base=base, **same))
 
 
+def _dtype(asked: str | torch.dtype) -> torch.dtype:
+    """The dtype that is meant, by torch's own or by any of its usual names."""
+    found = asked if isinstance(asked, torch.dtype) else DTYPES.get(str(asked).removeprefix("torch."))
+    if found not in DTYPES.values():
+        kinds = sorted({str(kind).removeprefix("torch.") for kind in DTYPES.values()})
+        raise ValueError(f"dtype must be one of {kinds}, got {asked!r}; try float32")
+    return cast(torch.dtype, found)
+
+
 def wrap(
     model: torch.nn.Module,
     tokenizer: Any,
@@ -229,39 +224,29 @@ def wrap(
 
     Raises:
         ValueError: if the wrapped logits, or logits read out from the last residual, differ from
-            the bare model's (an architecture whose output is not norm, unembedding and soft-cap).
+            the bare model's (an architecture whose output is not norm, unembedding and soft-cap), or
+            if its blocks cannot be called again, as every sweep does.
     """
     model.eval().requires_grad_(False)
-    probe = sources.probe_tokens(model)
-    with torch.no_grad():
-        expected = model(probe, use_cache=False).logits
-        architecture = type(model).__name__
-        try:
-            bridge = build_bridge_from_module(
-                model,
-                architecture,
-                hf_config=model.config,
-                tokenizer=None,
-                model_name=name,
-            )
-        except Exception as error:
-            raise ValueError(
-                f"{name}: TransformerLens cannot wrap {architecture} "
-                f"({str(error).splitlines()[0][:200]}); use an architecture it supports"
-            ) from error
+    architecture = type(model).__name__
+    probe = adapters.probe_tokens(model)
+    try:
+        with torch.no_grad():
+            expected = model(probe, use_cache=False).logits
+        bridge = build_bridge_from_module(
+            model, architecture, hf_config=model.config, tokenizer=None, model_name=name
+        )
         bridge.eval()
         bridge.requires_grad_(False)
         wrapped = Model(bridge, tokenizer, name, stored_dtype, warnings)
-        top = Site(Kind.RESID_POST, wrapped.n_layers - 1).hook_name
-        residual: list[Tensor] = []
-
-        def keep(value: Tensor, hook: object) -> None:
-            residual.append(value)
-
-        with bridge.hooks(fwd_hooks=[(top, keep)]):
-            logits = wrapped.logits(probe)
-        found = {"wrapped": logits, "read-out": wrapped.readout(residual[0])}
-    tolerance = PARITY.get(wrapped.dtype, 0.05) * max(1.0, expected.abs().max().item())
+        found = _logits(wrapped, probe)
+    except Exception as error:
+        raise ValueError(
+            f"{name}: TransformerLens cannot wrap {architecture} ({reason(error)}); "
+            "use an architecture it supports"
+        ) from error
+    parity = PARITY.get(wrapped.dtype, 0.05)
+    tolerance = parity * max(1.0, expected.abs().max().item())
     for what, logits in found.items():
         difference = (logits - expected).abs().max().item()
         if not difference <= tolerance:
@@ -269,4 +254,40 @@ def wrap(
                 f"{name}: {what} logits differ from the bare model's by {difference:.2g} "
                 f"(expected <= {tolerance:.2g}); {architecture} is not supported"
             )
+    try:
+        block_calls.check(bridge, torch.cat([probe, probe.flip(1)]), parity)
+    except ValueError as error:
+        raise ValueError(
+            f"{name}: {architecture} can be read but not swept ({reason(error)}); "
+            "use an architecture whose blocks can be called one by one, such as Llama or GPT-2"
+        ) from error
+    bridge.embed.register_forward_pre_hook(_only_known_ids(name, wrapped))
     return wrapped
+
+
+@torch.no_grad()
+def _logits(model: Model, tokens: Int[Tensor, "row position"]) -> dict[str, Tensor]:
+    """Logits of the wrapped model, and those read out from the residual after its last block."""
+    residual: list[Tensor] = []
+
+    def keep(value: Tensor, hook: object) -> None:
+        residual.append(value)
+
+    top = Site(Kind.RESID_POST, model.n_layers - 1).hook_name
+    with model.bridge.hooks(fwd_hooks=[(top, keep)]):
+        logits = model.logits(tokens)
+    return {"wrapped": logits, "read-out": model.readout(residual[0])}
+
+
+def _only_known_ids(name: str, model: Model) -> Any:
+    """A hook before the embedding that refuses ids it has no row for."""
+    rows = cast(Any, model.bridge.original_model).get_input_embeddings().weight.shape[0]
+
+    def refuse(module: torch.nn.Module, args: tuple[Any, ...]) -> None:
+        if args and not (args[0] < rows).all():
+            raise ValueError(
+                f"{name} has {rows} token ids; got {int(args[0].max())}, a token that was added to "
+                "another model's vocabulary; leave it out of the prompts"
+            )
+
+    return refuse

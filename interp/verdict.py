@@ -54,6 +54,10 @@ class Verdict:
     thresholds: Thresholds
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """The sentence; every number is in `to_dict()`."""
+        return f"Verdict({self.sentence})"
+
     @property
     def changed(self) -> str:
         """One of changed, unchanged, undetermined."""

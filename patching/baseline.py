@@ -6,8 +6,6 @@ the keys and values each block made: all that a row needs of the positions it sh
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +13,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from interp.block_calls import first, named, of_part, one_row, parameters
 from interp.models import Model
 from interp.sites import Kind, Site
 from interp.tasks import Examples
@@ -54,8 +53,13 @@ class Baseline:
         examples: Examples,
         rows: Int[Tensor, " row"],
         corruption: Edit | None = None,
+        *,
+        keep: bool = True,
     ) -> Baseline:
         """Run the examples `rows`, all of one length, without their padding.
+
+        Unless `keep` is False, keys and values are kept as prefixes; `patching.reuse` tells which
+        models take them.
 
         Raises:
             ValueError: for a corruption anywhere but at the input.
@@ -66,11 +70,11 @@ class Baseline:
                 f"a corruption acts on the input, embed.0 or resid_pre.0; got {corruption.site}; "
                 "put other edits into the cells"
             )
-        first = examples.mask[rows].int().argmax(1)
+        begin = examples.mask[rows].int().argmax(1)
         width = int(examples.lengths[rows[0]])
-        columns = first[:, None] + torch.arange(width, device=first.device)
+        columns = begin[:, None] + torch.arange(width, device=begin.device)
         tokens = examples.tokens[rows].gather(1, columns)
-        keep = _Keep()
+        kept = _Keep()
         inputs: list[Tensor] = []
         calls: list[dict[str, Any]] = []
 
@@ -79,20 +83,18 @@ class Baseline:
             return Window(corruption, columns, columns).apply(act, rows)
 
         def enter(block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            names = list(inspect.signature(block.original_component.forward).parameters)
-            given = dict(zip(names, args, strict=False)) | kwargs
-            hidden = given.pop("hidden_states")
+            hidden, given = named(block, args, kwargs)
             # What enters the block is noted before its own hook fires: corrupt it here.
-            first = not inputs and at is Kind.RESID_PRE
-            inputs.append(corrupt(hidden, None) if first else hidden)
-            cache = next((name for name in CACHES if name in names), None)
-            if cache is not None:
-                given[cache] = keep
-            calls.append({name: each(value, _one_row) for name, value in given.items()})
+            noisy = not inputs and at is Kind.RESID_PRE
+            inputs.append(corrupt(hidden, None) if noisy else hidden)
+            cache = next((name for name in CACHES if name in parameters(block)), None)
+            if keep and cache is not None:
+                given[cache] = kept
+            calls.append(one_row(given, len(hidden)))
             return (inputs[-1],), given
 
         def leave(block: Any, args: tuple[Any, ...], output: Any) -> None:
-            inputs.append(output[0] if isinstance(output, tuple) else output)
+            inputs.append(first(output))
 
         blocks = model.bridge.blocks
         handles = [block.register_forward_pre_hook(enter, with_kwargs=True) for block in blocks]
@@ -109,7 +111,7 @@ class Baseline:
             for call in calls
             for name, value in call.items()
         )
-        past = keep.past if known and len(keep.past) == len(blocks) else {}
+        past = kept.past if known and len(kept.past) == len(blocks) else {}
         return cls(inputs, calls, past, columns, tokens)
 
     @property
@@ -130,13 +132,10 @@ class Baseline:
         if rows == slice(0, self.rows):
             return self
 
-        def cut(value: Tensor) -> Tensor:
-            return value[rows] if value.ndim > 1 and value.shape[0] == self.rows > 1 else value
-
         return replace(
             self,
             inputs=[value[rows] for value in self.inputs],
-            calls=[{name: each(value, cut) for name, value in call.items()} for call in self.calls],
+            calls=[{n: of_part(n, v, self.rows, rows) for n, v in call.items()} for call in self.calls],
             past={layer: (k[rows], v[rows]) for layer, (k, v) in self.past.items()},
             columns=self.columns[rows],
             tokens=self.tokens[rows],
@@ -166,18 +165,6 @@ class Window:
         full[index, self.columns] = act
         edited = self.edit.apply(full, rows)[index, self.columns]
         return edited[index, :, :, self.keys].permute(0, 2, 3, 1) if pattern else edited
-
-
-def each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The argument with its tensors changed, one by one."""
-    if isinstance(value, tuple | list):
-        return tuple(each(v, change) for v in value)
-    return change(value) if isinstance(value, Tensor) else value
-
-
-def _one_row(value: Tensor) -> Tensor:
-    """Without padding, masks and positions are the same in every row: they broadcast."""
-    return value[:1] if value.ndim > 1 and bool((value == value[:1]).all()) else value
 
 
 def _has_tensor(value: Any) -> bool:

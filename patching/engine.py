@@ -21,16 +21,17 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from interp.activations import QUIET_SECONDS, capture, check_sites, in_columns
-from interp.metrics import Metric
+from interp.activations import capture, check_sites, in_columns
+from interp.metrics import Metric, columns_of
 from interp.models import Model
+from interp.progress import counted
 from interp.sites import Kind, Site
 from interp.tasks import Examples
 from patching.baseline import Baseline
 from patching.interventions import Cell, Edit
 from patching.lifting import Lifted, climb
+from patching.reuse import reuse
 from patching.schedule import MAX_BYTES, Shape, schedule
 
 #: Units of metrics that vary smoothly with the logits.
@@ -161,7 +162,7 @@ def observe(
     found = {name: torch.full((n,), float("nan"), device=model.device) for name in metrics}
     for rows in (part for same in examples.by_length() for part in same.split(batch_size)):
         with capture(model, sites) as seen:
-            run = Baseline.of(model, examples, rows)
+            run = Baseline.of(model, examples, rows, keep=False)
         for site, value in seen.items():
             if site.kind is Kind.PATTERN:
                 value = in_columns(value, run.columns, padded)
@@ -197,19 +198,13 @@ def _lifted(
     corruption: Edit | None = None,
 ) -> Iterator[_Pass]:
     """Run every pass of the schedule."""
-    batches = schedule(Shape.of(model), examples, cells, max_bytes, prefix=not reads)
-    bar = tqdm(
-        total=sum(one.layer_tokens for batch in batches for one in batch.passes),
-        desc=progress,
-        unit="layer-token",
-        unit_scale=True,
-        delay=QUIET_SECONDS,
-        leave=False,
-        disable=progress is None,
-    )
-    with bar:
+    ways = reuse(model)
+    shape, prefix = Shape.of(model), ways.prefix and not reads
+    batches = schedule(shape, examples, cells, max_bytes, prefix=prefix, packed=ways.packed)
+    total = sum(one.layer_tokens for batch in batches for one in batch.passes)
+    with counted(total, progress, "layer-tokens") as step:
         for batch in batches:
-            run = Baseline.of(model, examples, batch.rows, corruption)
+            run = Baseline.of(model, examples, batch.rows, corruption, keep=prefix)
             for one in batch.passes:
                 part, rows = run.part(one.part), batch.rows[one.part]
                 final, read = climb(
@@ -217,10 +212,10 @@ def _lifted(
                     part,
                     [cells[i] for i in one.cells],
                     rows,
-                    starts=one.starts if run.past else None,
-                    packed=one.packed and run.packable,
+                    starts=one.starts if prefix else None,
+                    packed=one.packed,
                     reads=reads,
-                    step=bar.update,
+                    step=step,
                 )
                 yield _Pass(rows, one.cells, final, read)
 
@@ -243,7 +238,8 @@ def _measure(
             if logits is None:
                 seen = model.readout(read, tokens)
             else:
-                seen = logits if tokens is None else logits[:, tokens]
+                every = tokens is None
+                seen = logits if every else columns_of(logits, tokens.expand(len(logits), -1))
             values = metrics[name](seen, example).to(dtype).reshape(copies, n)
             found[name] = torch.where(one.final.changed[:copies], values, values[:1])
     return found

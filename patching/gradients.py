@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
-from interp.activations import QUIET_SECONDS
 from interp.metrics import Metric
 from interp.models import Model
+from interp.progress import tracked
 from interp.sites import Kind, Site
 from interp.tasks import Contrast, Examples
 
@@ -35,7 +34,7 @@ def batches(contrast: Contrast, batch_size: int, what: str) -> Iterator[Batch]:
     """The pairs, in batches that need no padding."""
     lengths = contrast.clean.by_length()
     parts = [part for same in lengths for part in same.split(max(1, batch_size))]
-    for rows in tqdm(parts, desc=what, unit="batch", delay=QUIET_SECONDS, leave=False):
+    for rows in tracked(parts, what):
         ids = []
         for examples in (contrast.clean, contrast.corrupted):
             columns = _columns(examples, rows)

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from interp.activations import QUIET_SECONDS, collect
+from interp.activations import collect
 from interp.evidence import Evidence
 from interp.metrics import Metric
 from interp.models import Model, ModelPair
+from interp.progress import counted
 from interp.sites import Kind, Site, boundary
 from interp.tasks import Examples
 from patching import tables
@@ -82,15 +82,9 @@ def graft(
     rows: list[dict[str, Any]] = []
     values: dict[str, list[dict[str, Tensor]]] = {role: [] for role, _ in ORDERS}
     about: list[dict[str, Any]] = []
-    bar = tqdm(
-        total=2 * len(sets) * (1 + placebos),
-        desc="grafting",
-        unit="hybrid",
-        delay=QUIET_SECONDS,
-        leave=False,
-    )
-    for chosen in sets:
-        for draw in (None, *range(placebos)):
+    draws = [(chosen, draw) for chosen in sets for draw in (None, *range(placebos))]
+    with counted(2 * len(draws), "grafting", "hybrids") as step:
+        for chosen, draw in draws:
             one = chosen if draw is None else RandomLike(chosen, seed + draw)
             # Masks are as large as the models: one selection is held at a time.
             selection = one.select(parameters)
@@ -102,8 +96,7 @@ def graft(
             rows[-1]["seed"] = draw
             for role, _ in ORDERS:
                 values[role].append(_hybrid(parameters, role, selection, examples, named, max_bytes))
-                bar.update()
-    bar.close()
+                step(1)
     defined = [(i, chosen) for i, chosen in enumerate(sets) if isinstance(chosen, Blocks)]
     for i, _ in defined:
         rows += [{**about[i], "condition": c} for c in ("activation_graft", "disagreement")]
@@ -151,28 +144,25 @@ def component_responsibility(
     }
     # Components whose bits agree change nothing: their hybrid is the previous one.
     changed = [parameters.differ(selection) for _, selection in components]
-    bar = tqdm(
-        total=2 * sum(changed), desc="responsibility", unit="hybrid", delay=QUIET_SECONDS, leave=False
-    )
     columns: list[dict[str, Any]] = []
     values: list[dict[str, Tensor]] = []
     orders: dict[str, list[dict[str, Tensor]]] = {}
-    for name, order in (
-        ("order_v", range(len(components))),
-        ("order_u", range(len(components))[::-1]),
-    ):
-        before, held = whole["base"], {}
-        steps: dict[int, dict[str, Tensor]] = {}
-        for i in order:
-            after = before
-            if changed[i]:
-                held |= components[i][1]
-                after = _hybrid(parameters, "base", held, examples, named, max_bytes)
-                bar.update()
-            steps[i] = {metric: after[metric] - before[metric] for metric in named}
-            before = after
-        orders[name] = [steps[i] for i in range(len(components))]
-    bar.close()
+    with counted(2 * sum(changed), "responsibility", "hybrids") as step:
+        for name, order in (
+            ("order_v", range(len(components))),
+            ("order_u", range(len(components))[::-1]),
+        ):
+            before, held = whole["base"], {}
+            steps: dict[int, dict[str, Tensor]] = {}
+            for i in order:
+                after = before
+                if changed[i]:
+                    held |= components[i][1]
+                    after = _hybrid(parameters, "base", held, examples, named, max_bytes)
+                    step(1)
+                steps[i] = {metric: after[metric] - before[metric] for metric in named}
+                before = after
+            orders[name] = [steps[i] for i in range(len(components))]
     for i, (about, _) in enumerate(components):
         v, u = orders["order_v"][i], orders["order_u"][i]
         mean = {metric: (v[metric] + u[metric]) / 2 for metric in named}

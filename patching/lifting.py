@@ -16,13 +16,15 @@ from functools import partial
 from typing import Any
 
 import torch
+from einops import repeat
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.activations import capture
+from interp.block_calls import each, first, repeated
 from interp.models import Model
 from interp.sites import Kind, Site
-from patching.baseline import ALONG, CACHES, Baseline, Window, each
+from patching.baseline import ALONG, CACHES, Baseline, Window
 from patching.interventions import Cell, Edit
 
 #: Kinds that are written between blocks.
@@ -60,11 +62,11 @@ def climb(
         fewer rows.
     """
     starts = [0] * len(cells) if starts is None else list(starts)
-    first = min([c.entry for c in cells] + [site.layer for site in reads], default=model.n_layers)
-    top = max(first, 1 + max(site.layer for site in reads) if reads else model.n_layers)
-    lifted = Lifted.of(run, (min(starts, default=0), *starts), packed, first)
+    lowest = min([c.entry for c in cells] + [site.layer for site in reads], default=model.n_layers)
+    top = max(lowest, 1 + max(site.layer for site in reads) if reads else model.n_layers)
+    lifted = Lifted.of(run, (min(starts, default=0), *starts), packed, lowest)
     seen: dict[Site, Tensor] = {}
-    for layer in range(first, top + 1):
+    for layer in range(lowest, top + 1):
         entered = lifted.copies - 1
         new = [cell for cell in cells[entered:] if cell.entry == layer]
         lifted.enter(len(new))
@@ -81,7 +83,7 @@ def climb(
         here = [site for site in reads if site.layer == layer]
         with _read(model, here) as found, _attached(model, lifted, inside, rows):
             out = model.bridge.blocks[layer](lifted.shaped, **lifted.call(layer))
-        lifted.tokens = (out[0] if isinstance(out, tuple) else out).flatten(0, 1)
+        lifted.tokens = first(out).flatten(0, 1)
         seen.update(found)
         step(len(lifted.tokens))
     return lifted, seen
@@ -176,7 +178,7 @@ class Lifted:
                 call[name] = each(value, partial(_of_tokens, name, index))
             else:
                 value = each(value, partial(_from, name, start)) if start else value
-                call[name] = each(value, self._repeated)
+                call[name] = repeated(name, value, self.run.rows, self.copies)
         return call
 
     def at(self, positions: Int[Tensor, " row"]) -> Float[Tensor, "copy row d"]:
@@ -191,11 +193,6 @@ class Lifted:
         index = low + row * length + (positions - begin).clamp(min=0)
         whole = self.run.inputs[-1][row, positions]
         return torch.where(inside[..., None], self.tokens[index], whole)
-
-    def _repeated(self, value: Tensor) -> Tensor:
-        n = self.run.rows
-        per_row = value.ndim > 1 and value.shape[0] == n > 1
-        return value.repeat(self.copies, *[1] * (value.ndim - 1)) if per_row else value
 
 
 def _edits(cells: Sequence[Cell], layer: int) -> tuple[list[tuple[int, Edit]], list[tuple[int, Edit]]]:
@@ -247,7 +244,9 @@ class _Prefix:
     def update(self, k: Tensor, v: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Keys and values of all positions."""
         copies = k.shape[0] // self.keys.shape[0]
-        keys, values = (p.repeat(copies, 1, 1, 1) for p in (self.keys, self.values))
+        keys, values = (
+            repeat(p, "row ... -> (copy row) ...", copy=copies) for p in (self.keys, self.values)
+        )
         return torch.cat([keys, k], 2), torch.cat([values, v], 2)
 
 
@@ -263,6 +262,7 @@ class _Packed:
 
     def update(self, k: Tensor, v: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Keys and values of all positions; the mask hides those a token may not see."""
+        # Copies that are written to: einops would give a view of a single row.
         keys, values = (p.repeat(self.copies, 1, 1, 1) for p in self.past)
         keys[self.line, :, self.position] = k[:, :, 0]
         values[self.line, :, self.position] = v[:, :, 0]

@@ -14,6 +14,7 @@ from patching.baseline import Baseline
 from patching.grids import Place, positions_of
 from patching.interventions import Cell, Edit, Zero
 from patching.lifting import Lifted
+from patching.reuse import reuse
 from patching.schedule import MAX_BYTES, Batch, Shape, schedule
 
 #: Tokens of the two calls of a block that are timed, and how often.
@@ -89,7 +90,8 @@ def plan_sweep(
         ValueError: if one prompt does not fit in `max_bytes`.
     """
     shape = Shape.of(model)
-    batches = schedule(shape, examples, cells, max_bytes)
+    ways = reuse(model)
+    batches = schedule(shape, examples, cells, max_bytes, prefix=ways.prefix, packed=ways.packed)
     passes = [one for batch in batches for one in batch.passes]
     tokens = [len(b.rows) * b.width for b in batches]
     lifted = sum(one.layer_tokens for one in passes) + shape.layers * sum(tokens)
@@ -125,7 +127,7 @@ def _peak(shape: Shape, batch: Batch) -> int:
 def _calibrate(model: Model, examples: Examples) -> tuple[float, float]:
     """Seconds of a call of a block, and of each token in it, from two sizes."""
     rows = examples.by_length()[0][:1]
-    run, width = Baseline.of(model, examples, rows), int(examples.lengths[rows[0]])
+    run, width = Baseline.of(model, examples, rows, keep=False), int(examples.lengths[rows[0]])
     found = []
     for tokens in CALIBRATION:
         copies = max(1, tokens // width)

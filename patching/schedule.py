@@ -109,7 +109,13 @@ class Shape:
 
 
 def schedule(
-    shape: Shape, examples: Examples, cells: Sequence[Cell], max_bytes: int, *, prefix: bool = True
+    shape: Shape,
+    examples: Examples,
+    cells: Sequence[Cell],
+    max_bytes: int,
+    *,
+    prefix: bool = True,
+    packed: bool = True,
 ) -> list[Batch]:
     """Batches of one length each, and their passes in the order they run.
 
@@ -136,7 +142,7 @@ def schedule(
             room = max_bytes - len(rows) * width * shape.kept_bytes
             room = max(room, 2 * shape.row_bytes(width, 0))
             begin = [0] * len(cells) if starts is None else starts[:, rows].amin(1).tolist()
-            passes = tuple(_passes(shape, cells, begin, len(rows), width, room))
+            passes = tuple(_passes(shape, cells, begin, len(rows), width, room, packed))
             found.append(Batch(rows, width, passes))
     return found
 
@@ -159,7 +165,13 @@ def _starts(examples: Examples, cells: Sequence[Cell]) -> Int[Tensor, "cell exam
 
 
 def _passes(
-    shape: Shape, cells: Sequence[Cell], begin: Sequence[int], rows: int, width: int, room: int
+    shape: Shape,
+    cells: Sequence[Cell],
+    begin: Sequence[int],
+    rows: int,
+    width: int,
+    room: int,
+    packable: bool,
 ) -> Iterator[Pass]:
     if not cells:
         yield Pass(slice(0, rows), (), (), False, 0)
@@ -168,6 +180,7 @@ def _passes(
     groups, price = _grouped(shape, cells, begin, order, rows, width)
     work = sum((shape.layers - cells[i].entry) * (width - begin[i]) for i in order) * rows
     packed = work * (1 + PACKED_PRICE * width**2) + shape.call_price * shape.layers < price
+    packed = packed and packable
     for start, group in [(min(begin), order)] if packed else groups:
         fit = room // (shape.packed_bytes(width) if packed else shape.row_bytes(width, start))
         if shape.cpu:

@@ -6,10 +6,13 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from interp.progress import announce
 
 app = typer.Typer(
     help="Did tuning change what a language model knows, or only what it says - and where?",
@@ -19,26 +22,44 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+#: The pair that is compared when none is named, and the facts of its world, which no other knows.
 DEFAULT_BASE, DEFAULT_TUNED, DEFAULT_FACTS = "organism-base", "organism-edited-low", "world"
+#: What the names of models of that world begin with.
+ORGANISM = "organism-"
 RUNS = Path("interp-runs")
+INTERRUPTED = (
+    "interrupted; nothing of this run was kept, since results are written at its end; "
+    "earlier runs are as they were"
+)
+
+
+def _show_version(wanted: bool | None) -> None:
+    if wanted:
+        typer.echo(f"interp {version('interp')}")
+        raise typer.Exit
 
 
 @app.callback()
-def _interp() -> None:
+def _interp(
+    wanted: Annotated[
+        bool | None,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = None,
+) -> None:
     """Did tuning change what a language model knows, or only what it says - and where?"""
 
 
 @app.command()
 def compare(
     base: Annotated[
-        str, typer.Option(help="Base model: name, folder, .gguf file or hub id.")
-    ] = DEFAULT_BASE,
+        str | None, typer.Option(help="Base model: name, folder, .gguf file or hub id.")
+    ] = None,
     tuned: Annotated[
-        str, typer.Option(help="Tuned model, or an adapter applied to the base.")
-    ] = DEFAULT_TUNED,
+        str | None, typer.Option(help="Tuned model, or an adapter applied to the base.")
+    ] = None,
     facts: Annotated[
-        str, typer.Option(help="Facts: a name, or a .csv, .tsv, .jsonl or .parquet file.")
-    ] = DEFAULT_FACTS,
+        str | None, typer.Option(help="Facts: a name, or a .csv, .tsv, .jsonl or .parquet file.")
+    ] = None,
     prompt: Annotated[
         str, typer.Option(help="raw, or chat (the tuned model's template for both).")
     ] = "raw",
@@ -55,17 +76,26 @@ def compare(
     ] = 2.0,
     seed: Annotated[int, typer.Option(min=0, help="Of splits, placebos and resampling.")] = 0,
 ) -> None:
-    """Compare a tuned model with its base and write report.html and everything behind it."""
+    """Compare a tuned model with its base and write report.html and everything behind it.
+
+    Without models, a tiny base and a tune of it are compared on the facts of their own world.
+    """
+    base, tuned = _pair(base, tuned)
+    facts = _facts(base, facts)
     if prompt not in ("raw", "chat"):
         raise ValueError(f"--prompt must be raw or chat, got {prompt!r}; choose one")
     with _fresh(out) as folder:
+        announce(f"comparing {tuned} with {base} on {facts}; reading the facts …")
         from interp.facts import load_facts
+
+        task = load_facts(facts)
+        announce("loading the models …")
         from interp.models import load_model, load_pair
         from studies.comparing import compare as run
 
-        task = load_facts(facts)
         pair = load_pair(base, tuned, device=device, dtype=dtype)
         same = {"base": base, "device": device, "dtype": dtype}
+        announce("asking, intervening and judging …")
         found = run(
             pair,
             task,
@@ -83,10 +113,10 @@ def compare(
 
 @app.command()
 def plan(
-    base: Annotated[str, typer.Option(help="Name, folder, .gguf file or hub id.")] = "organism-base",
+    base: Annotated[str, typer.Option(help="Name, folder, .gguf file or hub id.")] = DEFAULT_BASE,
     facts: Annotated[
-        str, typer.Option(help="Name, or a .csv, .tsv, .jsonl or .parquet file.")
-    ] = "world",
+        str | None, typer.Option(help="Name, or a .csv, .tsv, .jsonl or .parquet file.")
+    ] = None,
     site: Annotated[
         str, typer.Option(help="What would be patched at every layer: resid_pre, mlp_out, z, …")
     ] = "resid_pre",
@@ -101,7 +131,11 @@ def plan(
     ] = 2.0,
 ) -> None:
     """Tell what a patching grid would cost: forwards, layer-tokens, memory and time."""
+    facts = _facts(base, facts)
+    announce(f"planning on {base} and {facts} …")
     from interp.facts import load_facts
+
+    task = load_facts(facts)
     from interp.models import ModelPair, load_model
     from interp.sites import HEADED, Kind, every_head, every_layer
     from patching.planning import plan as cost
@@ -112,7 +146,7 @@ def plan(
         raise ValueError(f"--site must be one of {', '.join(kinds)}; got {site!r}")
     kind = Kind(site)
     model = load_model(base, device=device, dtype=dtype)
-    examples = ask(ModelPair(model, model), load_facts(facts), forms=1).examples
+    examples = ask(ModelPair(model, model), task, forms=1).examples
     some = examples.subset(range(min(prompts, len(examples))))
     if kind in HEADED:
         sites = every_head(kind, model.n_layers, model.n_heads(kind))
@@ -140,6 +174,39 @@ def list_() -> None:
         typer.echo(f"{title}:")
         for name in names:
             typer.echo(f"  {name}")
+
+
+def _pair(base: str | None, tuned: str | None) -> tuple[str, str]:
+    """The two models to compare: a default stands in beside a model of the same world only.
+
+    Raises:
+        ValueError: if one model is named and its other half cannot be guessed.
+    """
+    if base is None and (tuned is None or tuned.startswith(ORGANISM)):
+        base = DEFAULT_BASE
+    if tuned is None and base == DEFAULT_BASE:
+        tuned = DEFAULT_TUNED
+    if base is None:
+        raise ValueError(f"--tuned {tuned} needs the model it was tuned from; give --base")
+    if tuned is None:
+        raise ValueError(f"--base {base} needs a version tuned from it; give --tuned")
+    return base, tuned
+
+
+def _facts(base: str, facts: str | None) -> str:
+    """The facts to ask about: those of the default pair's world for that base only.
+
+    Raises:
+        ValueError: if another base is given without facts.
+    """
+    if facts is not None:
+        return facts
+    if base == DEFAULT_BASE:
+        return DEFAULT_FACTS
+    raise ValueError(
+        f"--base {base} needs facts to be asked about; give --facts, a file or a name that "
+        "`interp list` shows, such as capitals"
+    )
 
 
 @contextmanager
@@ -181,11 +248,16 @@ def _fresh(out: Path | None) -> Iterator[Path]:
 def main() -> None:
     """Run the command; a user's error is one line and exit code 2."""
     try:
-        app(standalone_mode=False, prog_name="interp")
+        # Typer turns an interrupt inside a command into its exit code.
+        code = app(standalone_mode=False, prog_name="interp")
+        if code:
+            if code == 130:
+                typer.echo(INTERRUPTED, err=True)
+            sys.exit(code)
     except ValueError as error:
         _fail(" ".join(str(error).split()))
-    except KeyboardInterrupt:
-        typer.echo("interrupted; nothing was overwritten", err=True)
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo(INTERRUPTED, err=True)
         sys.exit(130)
     except OSError as error:
         _fail(f"{' '.join(str(error).split())}; check the path and the space left")
@@ -194,6 +266,8 @@ def main() -> None:
         if not hasattr(error, "format_message"):
             raise
         message = error.format_message()  # pyright: ignore[reportAttributeAccessIssue]
+        if "unexpected extra argument" in message and sys.argv[1] in ("compare", "plan"):
+            message += "; models and facts are options: --base BASE --tuned TUNED --facts FACTS"
         if message.startswith("Usage:"):
             typer.echo(message, err=True)
             sys.exit(2)
@@ -203,3 +277,7 @@ def main() -> None:
 def _fail(message: str) -> None:
     typer.echo(f"interp: {message}", err=True)
     sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

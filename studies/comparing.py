@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,10 @@ class Comparison:
     provenance: Mapping[str, Any]
     base: str
     tuned: str
+
+    def __repr__(self) -> str:
+        """The two models and the verdict's sentence; the tables are left out."""
+        return f"Comparison({self.base} -> {self.tuned}: {self.verdict.sentence})"
 
     def save(self, folder: Path, *, svg: bool = True) -> Written:
         """Write report.html, verdict.json, the evidence and the figures into a folder.
@@ -105,7 +109,7 @@ def compare(
     tuned = say(pair.tuned, queries, known=base.known)
     reference = _reference(pair, facts, prompt, seed)
     said = outcomes(pair, queries, base, tuned, reference=reference)
-    asked = known_questions(pair.base, queries, said, base, tuned)
+    asked = known_questions(pair, queries, said, base, tuned)
     causal, readable = Evidence.concat([]), Evidence.concat([])
     if not said.identical:
         causal = causal_evidence(
@@ -122,6 +126,7 @@ def compare(
         )
         causal = Evidence.concat([causal, used])
         said = _with_contrast(said, causal)
+    said = replace(said, excluded=[*said.excluded, *asked.left_out])
     verdict = judge(said, readable, causal, thresholds=thresholds, seed=seed)
     provenance = _provenance(pair, queries, asked, prompt, seed, null)
     evidence = Evidence.concat([causal, readable]).with_provenance(**provenance)

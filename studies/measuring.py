@@ -48,6 +48,7 @@ class Known:
         minus: the tuned model's.
         target: the token that the tuned model says on the very form of the row.
         differs: rows on whose own form the two models' first tokens differ.
+        sayable: rows whose two tokens both models have, appended vocabulary left out.
     """
 
     examples: Examples
@@ -59,11 +60,19 @@ class Known:
     minus: Int[Tensor, " example"]
     target: Int[Tensor, " example"]
     differs: Bool[Tensor, " example"]
+    sayable: Bool[Tensor, " example"]
 
     @property
     def output_rows(self) -> Bool[Tensor, " example"]:
         """Where the output contrast is defined."""
-        return self.estimating & self.changed
+        return self.estimating & self.changed & self.sayable
+
+    @property
+    def left_out(self) -> list[tuple[str, str]]:
+        """Questions whose output contrast is undefined, each with the reason."""
+        reason = "one model says a token that the other has no row for: no contrast of the two exists"
+        rows = (self.estimating & self.changed & ~self.sayable).nonzero()[:, 0].tolist()
+        return [(self.examples.texts[i], reason) for i in rows]
 
     @property
     def shifted_rows(self) -> Bool[Tensor, " example"]:
@@ -88,7 +97,9 @@ class Known:
         return found
 
 
-def known_questions(model: Model, queries: Queries, said: Outcomes, base: Said, tuned: Said) -> Known:
+def known_questions(
+    pair: ModelPair, queries: Queries, said: Outcomes, base: Said, tuned: Said
+) -> Known:
     """Select the known facts' questions and pair each with its tokens.
 
     Raises:
@@ -118,7 +129,7 @@ def known_questions(model: Model, queries: Queries, said: Outcomes, base: Said, 
         shared.get(every.groups[i], ()) if every.templates[i] == said.estimating_form else ()
         for i in index
     ]
-    examples = queries.rendered(model, index, suffixes)
+    examples = queries.rendered(pair.base, index, suffixes)
     device = every.tokens.device
 
     own = [(tuned.tokens[i][0], base.tokens[i][0]) for i in index]
@@ -126,16 +137,18 @@ def known_questions(model: Model, queries: Queries, said: Outcomes, base: Said, 
     def tokens(column: str) -> Int[Tensor, " example"]:
         return torch.tensor([int(chosen[column][g]) for g in examples.groups], device=device)
 
+    plus, minus = tokens("base_token"), tokens("tuned_token")
     return Known(
         examples,
         tokens("answer_token"),
         torch.tensor([t == said.estimating_form for t in examples.templates], device=device),
         torch.tensor([g in changed for g in examples.groups], device=device),
         torch.tensor([not s for s in suffixes], device=device),
-        tokens("base_token"),
-        tokens("tuned_token"),
+        plus,
+        minus,
         torch.tensor([theirs for theirs, _ in own], device=device),
         torch.tensor([theirs != ours for theirs, ours in own], device=device),
+        pair.sayable(plus) & pair.sayable(minus),
     )
 
 

@@ -10,12 +10,11 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from interp.activations import QUIET_SECONDS
 from interp.facts import FactSet
 from interp.models import Model, ModelPair
 from interp.outcomes import Outcomes
+from interp.progress import tracked
 from interp.tasks import Examples
 
 Prompt = Literal["raw", "chat"]
@@ -225,9 +224,7 @@ def _batches(
     for i in wanted:
         shapes.setdefault((lengths[i], len(queries.answers[i])), []).append(i)
     parts = [(k, m[at : at + BATCH]) for k, m in shapes.items() for at in range(0, len(m), BATCH)]
-    for (width, _), members in tqdm(
-        parts, desc=f"{what} {model.role}", unit="batch", delay=QUIET_SECONDS, leave=False
-    ):
+    for (width, _), members in tracked(parts, f"{what} {model.role}"):
         prompt = torch.stack([examples.tokens[i][examples.mask[i]] for i in members])
         answer = torch.tensor([queries.answers[i] for i in members], device=prompt.device)
         yield width, answer, members, prompt

@@ -13,10 +13,10 @@ import typer
 from peft import get_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Generator
-from tqdm import tqdm
 
 from interp import sources
 from interp.fact_types import FactSet
+from interp.progress import counted
 from studies.adapters import installation, items
 from studies.adapters.cards import write_card
 from studies.adapters.fitting import attach, fit, pool
@@ -65,11 +65,10 @@ def train(
             disturbed[f"disturbed_{label}"] = installation.answer_change(
                 clean, wrapped.get_base_model(), tokenizer, facts, known, form
             )[0]
-    with tqdm(total=plan.steps, desc=plan.name, disable=not progress) as bar:
+    with counted(plan.steps, plan.name if progress else None, "steps") as step:
 
-        def report(step: int, losses: list[float]) -> None:
-            bar.set_postfix_str(" ".join(f"{loss:.3f}" for loss in losses))
-            bar.update()
+        def report(number: int, losses: list[float]) -> None:
+            step(1)
 
         fit(wrapped, pools, plan, generator, report)
     save_adapter(wrapped, folder, base_name=sources.SMOLLM2)

@@ -1,5 +1,6 @@
 """Importing is light, every public name resolves, and the built wheel carries what ships."""
 
+import ast
 import subprocess
 import sys
 import zipfile
@@ -54,6 +55,26 @@ def test_help_loads_no_torch():
     done = run("-X", "importtime", "-c", code)
     assert done.returncode == 0 and "compare" in done.stdout
     assert not any(f"| {name}\n" in done.stderr for name in HEAVY)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_type_checkers_see_every_public_name(package: str):
+    """The names imported for type checkers are those of the table that the package is made from."""
+    module = import_module(package)
+    tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
+    blocks = [
+        node.body
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    ]
+    seen = {
+        alias.asname or alias.name: node.module
+        for block in blocks
+        for node in block
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert seen == getattr(module, "_WHERE", {})
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -92,3 +92,23 @@ def test_a_metric_that_averages_is_refused():
     averaging = Metric(lambda logits, example: logits.mean(), "logits", PROMPTS.position("last"))
     with pytest.raises(ValueError, match=r"one value per row, shape \(5,\); got \(\)"):
         read(averaging)
+
+
+def test_a_token_that_the_model_lacks_has_no_difference_and_is_never_first():
+    logits = LOGITS.clone()
+    logits[:, 30] = -torch.inf  # as a readout gives it
+    contrast = read(metrics.token_contrast(PROMPTS, ANSWERS, FOILS), logits)
+    assert contrast.isnan().tolist() == [row == 1 for row in ROWS.tolist()]
+    fact = read(metrics.fact_contrast(PROMPTS, ANSWERS), logits)
+    assert fact.isnan().tolist() == [row == 1 for row in ROWS.tolist()]
+    torch.testing.assert_close(fact[0], logits[2, 20] - logits[2, 10])
+    nothing = torch.full_like(LOGITS, -torch.inf)
+    assert read(metrics.closed_set_correct(PROMPTS, ANSWERS), nothing).tolist() == [0.0] * 5
+
+
+def test_columns_beyond_the_vocabulary_are_never_said():
+    tokens = torch.tensor([[3, 96], [200, 5], [0, 95]])
+    found = metrics.columns_of(LOGITS, tokens)
+    assert found.isinf().tolist() == [[False, True], [True, False], [False, False]]
+    assert found[0, 0] == LOGITS[0, 3] and found[1, 1] == LOGITS[1, 5]
+    assert read(metrics.token_logit(PROMPTS, torch.tensor([96, 5, 5]))).isnan().sum() == 2

@@ -148,3 +148,57 @@ def test_smollm2_is_dequantised_once_and_says_so():
     assert any("de-quantised" in w for w in model.warnings)
     ids = torch.tensor([model.tokenizer("The capital of France is the city of").input_ids])
     assert model.tokenizer.decode(model.logits(ids)[0, -1].argmax()) == " Paris"
+
+
+def test_a_model_a_pair_and_a_comparison_are_shown_in_a_few_lines(tiny_model):
+    model = replace(tiny_model("llama"), warnings=("stored in 4 bit",))
+    expected = "Model('llama': LlamaForCausalLM, 3 blocks of width 32, 96 tokens, float32, cpu, base, "
+    assert repr(model) == f"{expected}1 warning)"
+    shown = repr(ModelPair(model, tiny_model("llama", 1)))
+    assert len(shown.splitlines()) <= 5 and shown.count("LlamaForCausalLM") == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("fp16", torch.float16), ("half", torch.float16), (torch.float16, torch.float16),
+        ("bf16", torch.bfloat16), ("torch.bfloat16", torch.bfloat16),
+        (torch.float64, torch.float64), ("double", torch.float64), ("fp32", torch.float32),
+    ],
+)  # fmt: skip
+def test_a_dtype_may_be_named_as_people_name_it(asked, meant, folder, monkeypatch):
+    seen = []
+
+    def load(*args, dtype, **given):
+        seen.append(dtype)
+        raise ValueError("far enough")
+
+    monkeypatch.setattr("interp.sources.load", load)
+    with pytest.raises(ValueError, match="far enough"):
+        load_model("organism-base", dtype=asked)
+    assert seen == [meant]
+
+
+@pytest.mark.parametrize("asked", [torch.int8, "int8", "complex64", ""])
+def test_other_dtypes_are_refused(asked):
+    with pytest.raises(ValueError, match="dtype must be one of .*float32"):
+        load_model("organism-base", dtype=asked)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "phi3"])
+def test_a_token_that_the_model_has_no_row_for_is_never_said(family: str, tiny_model):
+    model: Model = tiny_model(family)
+    residual = torch.randn(2, model.d_model, generator=torch.Generator().manual_seed(0))
+    tokens = torch.tensor([3, 96, 95, 4000])
+    scores = model.readout(residual, tokens)
+    assert scores.isinf().tolist() == [[False, True, False, True]] * 2 and scores.max() < torch.inf
+    torch.testing.assert_close(scores[:, [0, 2]], model.readout(residual)[:, [3, 95]])
+    assert model.sayable(tokens).tolist() == [True, False, True, False]
+
+
+def test_an_id_without_an_embedding_is_refused_in_one_line(tiny_model):
+    model: Model = tiny_model("gpt2")
+    with pytest.raises(ValueError, match="gpt2 has 96 token ids; got 96") as caught:
+        model.logits(torch.tensor([[3, 96]]))
+    assert "\n" not in str(caught.value)
+    assert model.logits(torch.tensor([[3, 95]])).isfinite().all()

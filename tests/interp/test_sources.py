@@ -108,6 +108,42 @@ def test_a_gguf_file_gives_the_same_logits(tmp_path: Path):
     assert loaded.tokenizer("the", add_special_tokens=False).input_ids == [95]
 
 
+def without(model, part: str):
+    """The model, whose state dict no longer tells of some of its weights."""
+    whole = model.state_dict
+    model.state_dict = lambda: {k: v for k, v in whole().items() if part not in k}
+    return model
+
+
+def test_weights_missing_from_a_gguf_file_are_not_made_up(tmp_path: Path):
+    write_gguf(tmp_path / "tiny.gguf", without(tiny.hf_model("llama"), ".layers.2."))
+    refused(tmp_path / "tiny.gguf", "lacks 9 weights of LlamaForCausalLM, such as .*layers.2")
+
+
+def test_a_head_that_a_gguf_file_leaves_out_is_the_embedding(tmp_path: Path):
+    model = tiny.hf_model("llama", tie_word_embeddings=True)
+    with torch.no_grad():
+        expected = model(IDS, use_cache=False).logits
+    write_gguf(tmp_path / "tied.gguf", without(model, "lm_head"))
+    loaded = load_model(tmp_path / "tied.gguf")
+    torch.testing.assert_close(loaded.logits(IDS), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_part_of_a_gguf_file_names_the_others(tmp_path: Path):
+    part = tmp_path / "tiny-00001-of-00002.gguf"
+    write_gguf(part, tiny.hf_model("llama"))
+    error = refused(part, "is part 1 of 2")
+    assert "tiny-*-of-00002.gguf" in error and "give the one file" in error
+    part.rename(tmp_path / "tiny-00001-of-00001.gguf")
+    assert load_model(tmp_path / "tiny-00001-of-00001.gguf").n_layers == tiny.LAYERS
+
+
+def test_capitals_in_a_suffix_make_no_difference(tmp_path: Path):
+    write_gguf(tmp_path / "TINY.GGUF", tiny.hf_model("llama"))
+    assert load_model(tmp_path / "TINY.GGUF").stored_dtype == "gguf"
+    assert sources.load_tokenizer(tmp_path / "TINY.GGUF")("the").input_ids[-1] == 95
+
+
 def adapter(folder: Path, family: str, named: str, seed: int = 0):
     """A random LoRA adapter in the folder, and the logits of the adapted bare model."""
     targets = {"llama": ["q_proj", "down_proj"], "gpt2": ["c_attn", "c_proj"]}[family]
@@ -256,7 +292,7 @@ def test_smollm2_is_dequantised_once_into_the_users_cache(
     first = sources.smollm2_folder()
     assert (first / "model.safetensors").is_file() and first.parent == tmp_path / "cache"
     assert [p.name for p in first.parent.iterdir()] == [first.name], "no rubble"
-    monkeypatch.setattr(sources, "_from_gguf", lambda *args: pytest.fail("read a second time"))
+    monkeypatch.setattr(sources, "from_gguf", lambda *args: pytest.fail("read a second time"))
     assert sources.smollm2_folder() == first
     loaded = sources.load("smollm2")
     assert any("de-quantised from 4-bit" in w for w in loaded.warnings)

@@ -1,11 +1,13 @@
 """The command line: what goes wrong is one line and exit code 2, and leaves nothing behind."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -102,16 +104,24 @@ def fails(place: Path, monkeypatch, capsys) -> Callable[..., str]:
     return check
 
 
+#: A process elsewhere still runs this code.
+HERE = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
 BASE = ("--base", "../models/base")
-PAIR = (*BASE, "--tuned", "../models/tuned")
+TUNED = ("--tuned", "../models/tuned")
+PAIR = (*BASE, *TUNED)
 GOOD = ("--facts", "good.csv")
 BAD = {
     "missing facts file": ((*PAIR, "--facts", "nowhere.csv"), "existing file; got nowhere.csv"),
-    "missing model folder": ((*GOOD, "--base", "../models/none"), "no model '../models/none'"),
-    "unknown model": (("--base", "smollm3"), "no model 'smollm3'.*organism-base"),
+    "facts before models": (("--base", "no", "--tuned", "no", "--facts", "nowhere.csv"), "nowhere.csv"),
+    "missing model folder": ((*GOOD, *TUNED, "--base", "../models/none"), "no model '../models/none'"),
+    "unknown model": ((*GOOD, "--base", "smollm3", "--tuned", "a"), "no model 'smollm3'.*organism-"),
+    "a base alone": (("--base", "smollm2", *GOOD), "--base smollm2 needs .* give --tuned"),
+    "a tuned model alone": (("--tuned", "../models/tuned", *GOOD), "tuned from; give --base"),
+    "no facts": (PAIR, "--base ../models/base needs facts to be asked about; give --facts"),
+    "models without options": (("a", "b"), "unexpected extra argument.* are options: --base BASE"),
     "unknown tuned": (("--tuned", "organism-nothing"), "no model 'organism-nothing'"),
     "unknown null": (("--null", "organism-nothing"), "no model 'organism-nothing'"),
-    "hub id offline": (("--base", "nobody/nothing"), "the hub did not give it"),
+    "hub id offline": ((*GOOD, "--base", "nobody/no", *TUNED), "the hub did not give it"),
     "unknown facts": (("--facts", "rivers"), "facts must be one of capitals, .*; got 'rivers'"),
     "malformed rows": ((*PAIR, "--facts", "ragged.csv"), "got 2 malformed: line 8: 1 cells where"),
     "contradicting rows": ((*PAIR, "--facts", "twice.csv"), "'land0' contradicts"),
@@ -127,8 +137,8 @@ BAD = {
     "nothing known": ((*PAIR, *GOOD), "right answer first for 0 of the facts of 'good'"),
     "NaN weights": ((*BASE, "--tuned", "../models/broken", *GOOD), "model.norm.weight holds NaN"),
     "pickled weights": ((*BASE, "--tuned", "../models/pickled", *GOOD), "pickled weights"),
-    "no tokenizer": (("--base", "../models/bare", *GOOD), "holds no tokenizer"),
-    "a file as model": (("--base", "file"), "got the file file; give the folder"),
+    "no tokenizer": (("--base", "../models/bare", *TUNED, *GOOD), "holds no tokenizer"),
+    "a file as model": (("--base", "file", *TUNED, *GOOD), "got the file file; give the folder"),
     "unwritable output": ((*PAIR, *GOOD, "--out", "file/below"), "--out file/below cannot be written"),
     "output is a file": ((*PAIR, *GOOD, "--out", "file"), "--out file exists"),
     "existing output": (("--out", "taken"), "--out taken exists and is not empty; nothing is overw"),
@@ -152,6 +162,28 @@ def test_bad_input_is_one_line_and_leaves_nothing_behind(case: str, fails):
 
 def test_an_unknown_command_is_named(fails):
     assert "No such command 'comparison'" in fails("comparison")
+    assert "options" not in fails("list", "everything")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ((None, None), ("organism-base", "organism-edited-low")),
+        ((None, "organism-null"), ("organism-base", "organism-null")),
+        (("organism-base", None), ("organism-base", "organism-edited-low")),
+        (("mine", "mine-tuned"), ("mine", "mine-tuned")),
+    ],
+)
+def test_defaults_stand_beside_the_default_world_only(given, meant):
+    assert cli._pair(*given) == meant
+    if meant[0] == "organism-base":
+        assert cli._facts(meant[0], None) == "world"
+    assert cli._facts(meant[0], "capitals") == "capitals"
+
+
+def test_the_version_is_told(monkeypatch, capsys):
+    assert run(monkeypatch, "--version") == 0
+    assert capsys.readouterr() == (f"interp {version('interp')}\n", "")
 
 
 def test_an_empty_output_folder_that_was_there_stays(place: Path, monkeypatch, capsys):
@@ -173,6 +205,54 @@ def test_a_failure_while_writing_removes_what_was_written(place: Path, monkeypat
     err = capsys.readouterr().err.strip().splitlines()[-1]
     assert err.startswith("interp: ") and "No space left on device" in err
     assert contents(place) == before
+
+
+def test_an_interrupt_says_in_one_line_what_was_kept(place: Path, monkeypatch, capsys):
+    def slow(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    for where in ("interp.facts.load_facts", "interp.models.load_pair", "studies.comparing.compare"):
+        with monkeypatch.context() as patched:
+            patched.setattr(where, slow)
+            before = contents(place)
+            assert run(patched, "compare", "--out", "out/deep") == 130
+            out, err = capsys.readouterr()
+            assert contents(place) == before and out == ""
+            (line,) = err.strip().splitlines()
+            assert line.startswith("interrupted; nothing of this run was kept")
+
+
+def test_an_interrupted_process_ends_with_130_and_one_line(place: Path):
+    code = (
+        "import os, signal; import interp.facts\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "interp.facts.load_facts = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
+        "from studies.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "compare"], cwd=place, env=HERE, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert "nothing of this run was kept" in done.stderr
+    assert not (place / "interp-runs").exists()
+
+
+def test_a_terminal_is_told_at_once_what_begins(place: Path, monkeypatch, capsys):
+    told = []
+    monkeypatch.setattr(cli, "announce", told.append)
+    monkeypatch.setattr("interp.facts.load_facts", lambda *_: (_ for _ in ()).throw(ValueError("stop")))
+    assert run(monkeypatch, "compare") == 2
+    assert told == ["comparing organism-edited-low with organism-base on world; reading the facts …"]
+    capsys.readouterr()
+
+
+def test_the_command_is_a_module_too(place: Path):
+    done = subprocess.run(
+        [sys.executable, "-m", "studies.cli", "--version"],
+        cwd=Path(cli.__file__).parents[1], capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, f"interp {version('interp')}\n")
 
 
 def test_our_own_mistakes_keep_their_traceback(place: Path, monkeypatch):
@@ -208,7 +288,10 @@ def test_a_plan_tells_the_cost_before_anything_runs(place: Path, monkeypatch, ca
     [
         (("--site", "head"), "--site must be one of resid_pre, .*; got 'head'"),
         (("--positions", "object"), "no span 'object'"),
-        (("--base", "nobody"), "no model 'nobody'"),
+        (("--base", "nobody", *GOOD), "no model 'nobody'"),
+        (("--base", "nobody"), "--base nobody needs facts to be asked about; give --facts"),
+        (("--base", "nobody", "--facts", "nowhere.csv"), "existing file; got nowhere.csv"),
+        (("smollm2",), "unexpected extra argument.*options: --base"),
         (("--budget", "0"), "--budget"),
     ],
 )
@@ -249,7 +332,7 @@ def test_the_installed_command_prints_one_line_and_no_traceback(place: Path):
     code = "from studies.cli import main; main()"
     arguments = ("compare", *BASE, "--tuned", "../models/shallow", *GOOD)
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=place, capture_output=True, text=True
+        [sys.executable, "-c", code, *arguments], cwd=place, env=HERE, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
