@@ -12,6 +12,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from interp.columns import Index, chosen_rows
 from interp.sites import RESIDUAL_KINDS, Kind, Site, last_layer
 from interp.tasks import Examples
 
@@ -60,9 +61,16 @@ class Activations:
         """Number of examples."""
         return len(self.values)
 
-    def subset(self, rows: Sequence[int]) -> Activations:
-        """The chosen examples, in this order."""
-        at = torch.as_tensor(list(rows), dtype=torch.long)
+    def subset(self, rows: Index) -> Activations:
+        """The chosen examples, in this order.
+
+        Args:
+            rows: row numbers, or a mask with one truth value per example.
+
+        Raises:
+            ValueError: for rows that do not exist, or a mask of another length.
+        """
+        at = chosen_rows(rows, len(self))
         labels = None if self.labels is None else self.labels[at.to(self.labels.device)]
         groups = tuple(self.groups[i] for i in at.tolist())
         return replace(
