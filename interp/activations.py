@@ -156,7 +156,7 @@ def collect(
             if stop < model.n_layers:
                 model.bridge(tokens, use_cache=False, stop_at_layer=stop)
             else:
-                with _without_logits(model):
+                with without_logits(model):
                     model.bridge(tokens, use_cache=False, logits_to_keep=1)
     name = positions if isinstance(positions, str) else "given"
     return {
@@ -183,7 +183,7 @@ class _Enough(Exception):
 
 
 @contextmanager
-def _without_logits(model: Model) -> Iterator[None]:
+def without_logits(model: Model) -> Iterator[None]:
     """A forward inside the `with` ends before the final norm; the next one runs through again."""
 
     def stop(*_: object) -> None:

@@ -162,13 +162,19 @@ class ModelPair:
         own = [*self.base.warnings, *self.tuned.warnings]
         return tuple(dict.fromkeys([*own, *(str(m) for m in self.mismatches if not m.fatal)]))
 
-    def require_same_ids(self, texts: list[str]) -> None:
+    def require_same_ids(self, texts: list[str], *, add_special_tokens: bool = True) -> None:
         """Refuse texts that the two tokenizers turn into different ids.
+
+        Args:
+            texts: the prompts.
+            add_special_tokens: False for text that already carries them (a chat template).
 
         Raises:
             ValueError: naming the first such text.
         """
-        comparability.require_same_ids(self.base.tokenizer, self.tuned.tokenizer, texts)
+        comparability.require_same_ids(
+            self.base.tokenizer, self.tuned.tokenizer, texts, add_special_tokens=add_special_tokens
+        )
 
 
 def load_model(

@@ -21,6 +21,7 @@ CORPUS = [
     '{"France": "Paris", "Spain": "Madrid"} France -> (Paris), Spain -> (Madrid)',
     "True False true false Yes No yes no Answer : post-war",
     "法国的首都是巴黎 。 日本的首都是东京 。",
+    "In the land or Land 0 1 2 3 4 5 6 7 8 9 it is so",
     "It began in 1914 and ended in 1918 , or in 1945 .",
 ] * 50
 SIZE = 400
