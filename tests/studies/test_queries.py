@@ -126,19 +126,21 @@ def test_the_contrast_is_read_at_the_first_token_that_differs(pair: ModelPair):
 def test_answers_that_go_on_otherwise_are_not_known(pair: ModelPair):
     """Every answer begins as what the base says; half of them also end so."""
     words = pair.base.tokenizer.convert_ids_to_tokens
-    probe = ask(pair, facts(24), forms=1)
+    probe = ask(pair, facts(24, templates=TEMPLATES[2:]))
     said = [words(greedy(pair.base, ids, 2)[0]) for ids in unpadded(probe.examples)]
     plain = [i for i, spoken in enumerate(said) if all(word.isalnum() for word in spoken)][:6]
     rows = tuple(
         Fact(f"land{i}", f"{said[i][0]} {said[i][1] if at % 2 else 'unheard'}", f"land{i}")
         for at, i in enumerate(plain)
     )
-    task = FactSet("tiny", TEMPLATES[:1], rows, "{subject} is {answer} .", "test")
-    assert len(rows) == 6
+    rows += (Fact("old", "unheard", "old"),)  # what all begin with would be part of the prompt
+    task = FactSet("tiny", TEMPLATES[2:], rows, "{subject} is {answer} .", "test")
+    assert len(rows) == 7
     queries = ask(pair, task)
     found = say(pair.base, queries)
     assert found.known == {f"land{i}" for i in plain[1::2]}
-    assert all(t[0] == a[0] for t, a in zip(found.tokens, queries.answers, strict=True))
+    begun = [t[0] == a[0] for t, a in zip(found.tokens, queries.answers, strict=True)]
+    assert begun == [True] * 6 + [False] and set(queries.leads) == {()}
     table = outcomes(pair, queries, found, found)
     known = table.table[table.table["known"]]
     assert (known["said_base"] == known["answer"]).all() and len(known) == 3
