@@ -84,7 +84,8 @@ def next_tokens(
     highest = torch.full(wanted.shape, float("-inf"), device=states.device)
     total, chosen, digest = highest.clone(), highest.clone(), hashlib.blake2b(digest_size=16)
     for columns in torch.arange(vocabulary, device=states.device).split(max(1, piece)):
-        scores = model.readout(states, columns).float()
+        # All rows at once need no copy of the unembedding.
+        scores = model.readout(states, None if len(columns) == vocabulary else columns).float()
         digest.update(scores.cpu().numpy().tobytes())
         top, at = scores.max(1)
         better = top > highest
