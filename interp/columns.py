@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 #: Rows by number, in any order, or a mask with one truth value per example.
-Index = Iterable[int] | Tensor | int
+Index = Iterable[Any] | int
 
 
 def entries(name: str, given: Iterable[Any], length: int) -> list[Any]:
@@ -36,7 +36,7 @@ def entries(name: str, given: Iterable[Any], length: int) -> list[Any]:
     return column
 
 
-def texts(name: str, given: Iterable[str] | str, length: int | None = None) -> list[str]:
+def texts(name: str, given: Iterable[Any], length: int | None = None) -> list[str]:
     """A column of texts; a single text is a column of one.
 
     Raises:
@@ -51,7 +51,7 @@ def texts(name: str, given: Iterable[str] | str, length: int | None = None) -> l
     return column if length is None else entries(name, column, length)
 
 
-def names(name: str, given: Iterable[Any] | str, length: int) -> tuple[str, ...]:
+def names(name: str, given: Iterable[Any], length: int) -> tuple[str, ...]:
     """A column of names: texts, or whole numbers, which are written out.
 
     Raises:
@@ -62,7 +62,7 @@ def names(name: str, given: Iterable[Any] | str, length: int) -> tuple[str, ...]
     return tuple(texts(name, written))
 
 
-def numbers(name: str, given: Iterable[Any] | Any, length: int, device: torch.device) -> Tensor:
+def numbers(name: str, given: Iterable[Any] | float | int, length: int, device: torch.device) -> Tensor:
     """A column of numbers as a tensor: truth values become 1. and 0., whole numbers stay whole.
 
     Raises:
@@ -89,7 +89,7 @@ def chosen_rows(
         ValueError: for a mask of another length, a row that does not exist, or anything else.
     """
     if isinstance(index, str):
-        raise ValueError(f"rows must be numbers or a mask, got the text {index!r}; give a list")
+        raise ValueError(f"rows must be numbers or a mask; got the text {index!r}; give a list")
     given: Any = index.tolist() if hasattr(index, "tolist") else index
     plain = [given] if isinstance(given, Integral) else list(given)
     if plain and all(isinstance(v, bool) for v in plain):

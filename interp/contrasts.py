@@ -62,16 +62,16 @@ class Contrast:
     def from_text(
         cls,
         model: Model,
-        clean: Iterable[str] | str,
-        corrupted: Iterable[str] | str,
-        answers: Iterable[str] | str,
-        foils: Iterable[str] | str,
+        clean: Iterable[Any],
+        corrupted: Iterable[Any],
+        answers: Iterable[Any],
+        foils: Iterable[Any],
         *,
-        clean_subjects: Iterable[str | tuple[int, int]] | str | None = None,
-        corrupted_subjects: Iterable[str | tuple[int, int]] | str | None = None,
-        groups: Iterable[Any] | str | None = None,
-        clean_groups: Iterable[Any] | str | None = None,
-        corrupted_groups: Iterable[Any] | str | None = None,
+        clean_subjects: Iterable[Any] | None = None,
+        corrupted_subjects: Iterable[Any] | None = None,
+        groups: Iterable[Any] | None = None,
+        clean_groups: Iterable[Any] | None = None,
+        corrupted_groups: Iterable[Any] | None = None,
     ) -> Contrast:
         """Pairs of prompts with the answer each clean prompt expects and a foil.
 
@@ -144,7 +144,7 @@ class Contrast:
 
 
 def _answers(
-    model: Model, prompts: Sequence[str], name: str, given: Iterable[str] | str
+    model: Model, prompts: Sequence[str], name: str, given: Iterable[Any]
 ) -> list[tuple[int, ...]]:
     """The ids of each answer behind its prompt."""
     found = []

@@ -76,12 +76,12 @@ class Examples:
     def from_text(
         cls,
         model: Model,
-        texts: Iterable[str] | str,
+        texts: Iterable[Any],
         *,
-        subjects: Iterable[str | tuple[int, int]] | str | None = None,
-        groups: Iterable[Any] | str | None = None,
-        templates: Iterable[Any] | str | None = None,
-        labels: Iterable[Any] | float | None = None,
+        subjects: Iterable[Any] | None = None,
+        groups: Iterable[Any] | None = None,
+        templates: Iterable[Any] | None = None,
+        labels: Iterable[Any] | float | int | None = None,
         suffixes: Iterable[Sequence[int]] | None = None,
         add_special_tokens: bool = True,
     ) -> Examples:
