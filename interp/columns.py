@@ -68,7 +68,7 @@ def numbers(name: str, given: Iterable[Any] | float | int, length: int, device: 
     Raises:
         ValueError: for an entry that is no number, such as the word "true", or another length.
     """
-    column = entries(name, [given] if isinstance(given, Real) else given, length)
+    column = entries(name, [given] if isinstance(given, (int, float)) else given, length)
     plain = [v.item() if getattr(v, "ndim", None) == 0 else v for v in column]
     for i, value in enumerate(plain):
         if not isinstance(value, Real) or value != value:
@@ -90,8 +90,8 @@ def chosen_rows(
     """
     if isinstance(index, str):
         raise ValueError(f"rows must be numbers or a mask; got the text {index!r}; give a list")
-    given: Any = index.tolist() if hasattr(index, "tolist") else index
-    plain = [given] if isinstance(given, Integral) else list(given)
+    given: Any = getattr(index, "tolist", lambda: index)()
+    plain = [given] if isinstance(given, int) else list(given)
     if plain and all(isinstance(v, bool) for v in plain):
         if len(plain) != length:
             raise ValueError(
@@ -105,7 +105,7 @@ def chosen_rows(
                 f"rows must be whole numbers or a mask of truth values; got {value!r} among them; "
                 "give one or the other"
             )
-        if not -length <= value < length:
+        if not -length <= int(value) < length:
             raise ValueError(
                 f"row {value} does not exist: there are {length} examples, 0..{length - 1}; "
                 "give rows of these"

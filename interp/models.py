@@ -20,6 +20,7 @@ from transformer_lens.model_bridge.sources import build_bridge_from_module
 
 from interp import comparability, sources
 from interp.sites import Kind, Site
+from interp.tokens import encode
 
 #: Largest difference between wrapped and bare logits, relative to the largest logit.
 PARITY = {torch.float32: 1e-4, torch.float64: 1e-6}
@@ -98,9 +99,20 @@ class Model:
 
     @torch.no_grad()
     def logits(
-        self, tokens: Int[Tensor, "example position"], mask: Tensor | None = None
+        self, tokens: Int[Tensor, "example position"] | str, mask: Tensor | None = None
     ) -> Float[Tensor, "example position vocabulary"]:
-        """Logits of the unmodified model, run through TransformerLens."""
+        """Logits of the unmodified model, run through TransformerLens; a text is one prompt.
+
+        Raises:
+            ValueError: for anything but token ids or one text.
+        """
+        if isinstance(tokens, str):
+            tokens = torch.tensor([encode(self.tokenizer, tokens)], device=self.device)
+        if not isinstance(tokens, Tensor):
+            raise ValueError(
+                f"logits are of token ids [example, position] or of one text; got {type(tokens).__name__}; "
+                "several texts become ids by Examples.from_text(model, texts): give tokens and mask"
+            )
         if mask is not None:
             return self.bridge(tokens, attention_mask=mask.long(), use_cache=False)
         return self.bridge(tokens, use_cache=False)

@@ -108,7 +108,7 @@ def edit_split(
     cities: list[tuple[str, str]] = []
     prompt = facts.prompts(0)[0]
     for fact in load_facts("city_country").facts:
-        ids = following(tokenizer, prompt, fact.subject)
+        ids = list(following(tokenizer, prompt, fact.subject))
         if ids[0] not in taken and len(ids) <= 3 and fact.subject not in facts.answers:
             taken.add(ids[0])
             cities.append((fact.subject, fact.answer))

@@ -236,6 +236,12 @@ def test_columns_count_by_their_order_and_not_by_their_index(model: Model, how: 
     assert found.lengths.tolist() == [4, 4, 5, 4]
 
 
+def test_the_logits_of_a_text_are_those_of_its_ids(model: Model):
+    text = "The capital of land1 is"
+    ids = torch.tensor([model.tokenizer(text).input_ids])
+    assert torch.equal(model.logits(text), model.logits(ids))
+
+
 def test_a_single_text_is_one_prompt(model: Model):
     found = Examples.from_text(
         model, "The capital of land1 is", subjects="land1", groups="land1", labels=1
