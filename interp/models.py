@@ -110,8 +110,8 @@ class Model:
             tokens = torch.tensor([encode(self.tokenizer, tokens)], device=self.device)
         if not isinstance(tokens, Tensor):
             raise ValueError(
-                f"logits are of token ids [example, position] or of one text; got {type(tokens).__name__}; "
-                "several texts become ids by Examples.from_text(model, texts): give tokens and mask"
+                "logits are of token ids [example, position] or of one text; got "
+                f"{type(tokens).__name__}; several texts become ids by Examples.from_text: give its tokens and mask"
             )
         if mask is not None:
             return self.bridge(tokens, attention_mask=mask.long(), use_cache=False)
