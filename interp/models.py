@@ -111,7 +111,8 @@ class Model:
         if not isinstance(tokens, Tensor):
             raise ValueError(
                 "logits are of token ids [example, position] or of one text; got "
-                f"{type(tokens).__name__}; several texts become ids by Examples.from_text: give its tokens and mask"
+                f"{type(tokens).__name__}; several texts become ids by Examples.from_text: give its "
+                "tokens and mask"
             )
         if mask is not None:
             return self.bridge(tokens, attention_mask=mask.long(), use_cache=False)
