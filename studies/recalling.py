@@ -34,7 +34,6 @@ from interp.tasks import Contrast, Examples, aligned_pairs
 from patching.grids import handover
 from patching.knockout import knock_out
 from patching.tracing import trace
-from studies.answers import few_known
 from studies.queries import ask, say
 
 #: Prompts, blocks of a window, noise draws, and bootstrap draws.
@@ -121,10 +120,13 @@ def recall(model: Model, facts: str = "capitals", *, seed: int = 0) -> Recall:
         ValueError: if it knows fewer than two of them.
     """
     queries = ask(ModelPair(model, model), load_facts(facts), forms=1)
-    said = say(model, queries)
-    rows = [i for i, group in enumerate(queries.examples.groups) if group in said.known]
+    known = say(model, queries).known
+    rows = [i for i, group in enumerate(queries.examples.groups) if group in known]
     if len(rows) < 2:
-        raise ValueError(few_known(model, queries, said, 2))
+        raise ValueError(
+            f"the model knows {len(rows)} of the facts of {facts!r}; at least 2 are needed; "
+            "give facts it knows"
+        )
     examples, answers = queries.examples.subset(rows), queries.first[rows]
     clean, corrupted = aligned_pairs(examples, answers)
     pairs = Contrast(
