@@ -45,6 +45,7 @@ _WHERE = {
     "Contrast": "interp.tasks",
     "Examples": "interp.tasks",
     "aligned_pairs": "interp.tasks",
+    "first_token": "interp.tasks",
     "group_split": "interp.tasks",
     "Thresholds": "interp.thresholds",
     "Verdict": "interp.verdict",
@@ -84,6 +85,6 @@ if TYPE_CHECKING:
     from interp.models import Model, load_model, load_pair, wrap
     from interp.outcomes import Outcomes
     from interp.sites import Kind, Site, boundaries, boundary, every_head, every_layer
-    from interp.tasks import Contrast, Examples, aligned_pairs, group_split
+    from interp.tasks import Contrast, Examples, aligned_pairs, first_token, group_split
     from interp.thresholds import Thresholds
     from interp.verdict import Verdict, judge

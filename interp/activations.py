@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from interp.columns import Index, chosen_rows
 from interp.progress import tracked
 from interp.sites import RESIDUAL_KINDS, Kind, Site, last_layer
 from interp.tasks import Examples
@@ -57,9 +58,16 @@ class Activations:
         """Number of examples."""
         return len(self.values)
 
-    def subset(self, rows: Sequence[int]) -> Activations:
-        """The chosen examples, in this order."""
-        at = torch.as_tensor(list(rows), dtype=torch.long)
+    def subset(self, rows: Index) -> Activations:
+        """The chosen examples, in this order.
+
+        Args:
+            rows: row numbers, or a mask with one truth value per example.
+
+        Raises:
+            ValueError: for rows that do not exist, or a mask of another length.
+        """
+        at = chosen_rows(rows, len(self))
         labels = None if self.labels is None else self.labels[at.to(self.labels.device)]
         groups = tuple(self.groups[i] for i in at.tolist())
         return replace(
@@ -145,7 +153,7 @@ def collect(
             if stop < model.n_layers:
                 model.bridge(tokens, use_cache=False, stop_at_layer=stop)
             else:
-                with _without_logits(model):
+                with without_logits(model):
                     model.bridge(tokens, use_cache=False, logits_to_keep=1)
     name = positions if isinstance(positions, str) else "given"
     return {
@@ -172,7 +180,7 @@ class _Enough(Exception):
 
 
 @contextmanager
-def _without_logits(model: Model) -> Iterator[None]:
+def without_logits(model: Model) -> Iterator[None]:
     """A forward inside the `with` ends before the final norm; the next one runs through again."""
 
     def stop(*_: object) -> None:

@@ -12,6 +12,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from interp.models import Model
 
+from interp.tokens import encode
+
 
 @dataclass(frozen=True)
 class Mismatch:
@@ -98,13 +100,19 @@ class ModelPair:
         own = [*self.base.warnings, *self.tuned.warnings]
         return tuple(dict.fromkeys([*own, *(str(m) for m in self.mismatches if not m.fatal)]))
 
-    def require_same_ids(self, texts: list[str]) -> None:
+    def require_same_ids(self, texts: list[str], *, add_special_tokens: bool = True) -> None:
         """Refuse texts that the two tokenizers turn into different ids.
+
+        Args:
+            texts: the prompts.
+            add_special_tokens: False for text that already carries them (a chat template).
 
         Raises:
             ValueError: naming the first such text.
         """
-        require_same_ids(self.base.tokenizer, self.tuned.tokenizer, texts)
+        require_same_ids(
+            self.base.tokenizer, self.tuned.tokenizer, texts, add_special_tokens=add_special_tokens
+        )
 
 
 def compare(base: Any, tuned: Any) -> tuple[Mismatch, ...]:
@@ -130,14 +138,22 @@ def compare(base: Any, tuned: Any) -> tuple[Mismatch, ...]:
     return tuple(found)
 
 
-def require_same_ids(base: Any, tuned: Any, texts: list[str]) -> None:
+def require_same_ids(
+    base: Any, tuned: Any, texts: list[str], *, add_special_tokens: bool = True
+) -> None:
     """Refuse texts that the two tokenizers turn into different ids.
+
+    Args:
+        base: the base's tokenizer.
+        tuned: the tuned model's.
+        texts: the prompts.
+        add_special_tokens: False for text that already carries them (a chat template).
 
     Raises:
         ValueError: naming the first such text.
     """
     for text in texts:
-        ours, theirs = base(text).input_ids, tuned(text).input_ids
+        ours, theirs = (encode(t, text, special=add_special_tokens) for t in (base, tuned))
         if ours != theirs:
             raise ValueError(
                 f"base and tuned tokenise {text!r} differently, {ours} and {theirs}; the same ids "

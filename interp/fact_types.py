@@ -29,7 +29,8 @@ class FactSet:
 
     `templates[0]` is form A (tokens are chosen on it), `templates[1]` form B (effects are
     estimated on it); with one template only, results are marked `selected`. Every template holds
-    "{subject}" once and stops right before the answer. `statement` also holds "{answer}".
+    "{subject}" once and stops right before the answer; one that ends in "{answer}" says itself what
+    stands before it, as in '"{subject}": "{answer}'. `statement` also holds "{answer}".
     `placebos` names attributes that no answer depends on (negative controls). `notes` say what of
     the source was left out.
 
@@ -120,6 +121,10 @@ class FactSet:
         """Half-open character span of the subject in each of `prompts(form)`."""
         return tuple(render(self.templates[form], fact.subject)[1] for fact in self.facts)
 
+    def between(self, form: int) -> str | None:
+        """What a form puts between prompt and answer; None where that is left to running text."""
+        return stem(self.templates[form])[1]
+
     def subset(self, index: list[int]) -> "FactSet":
         """The same set with only the facts at `index`."""
         return replace(self, facts=tuple(self.facts[i] for i in index))
@@ -181,8 +186,22 @@ def check_prompt(template: str) -> None:
     if template != template.strip():
         raise ValueError(
             f"a template must not begin or end with white space (the answer brings its own "
-            f"space); got {template!r}: remove it"
+            f"space); got {template!r}: remove it, or end the template in {ANSWER}"
         )
+    text, _ = stem(template)
+    if ANSWER in text or SLOT not in text:
+        raise ValueError(
+            f"a template may hold {ANSWER} only once and at its end; got {template!r}: "
+            f"end it where the answer begins, as in {_EXAMPLE}"
+        )
+
+
+def stem(template: str) -> tuple[str, str | None]:
+    """A template up to its prompt's end, and what it puts before "{answer}" where it ends in it."""
+    if not template.endswith(ANSWER):
+        return template, None
+    before = template.removesuffix(ANSWER)
+    return before.rstrip(), before[len(before.rstrip()) :]
 
 
 def render(template: str, subject: str) -> tuple[str, tuple[int, int]]:
@@ -191,6 +210,7 @@ def render(template: str, subject: str) -> tuple[str, tuple[int, int]]:
     The template's first letter becomes a capital. A subject that stands first keeps its own
     ("iPhone"), but for an article in front of it ("The Gambia").
     """
+    template, _ = stem(template)
     start = template.index(SLOT)
     text = template[:start] + subject + template[start + len(SLOT) :]
     return _opened(template, text), (start, start + len(subject))

@@ -22,6 +22,7 @@ from interp import adapters, block_calls, sources
 from interp.comparability import ModelPair
 from interp.formats import reason
 from interp.sites import Kind, Site
+from interp.tokens import encode
 
 #: Largest difference between wrapped and bare logits, relative to the largest logit.
 PARITY = {torch.float32: 1e-4, torch.float64: 1e-6}
@@ -125,13 +126,21 @@ class Model:
 
     @torch.no_grad()
     def logits(
-        self, tokens: Int[Tensor, "example position"], mask: Tensor | None = None
+        self, tokens: Int[Tensor, "example position"] | str, mask: Tensor | None = None
     ) -> Float[Tensor, "example position vocabulary"]:
-        """Logits of the unmodified model, run through TransformerLens.
+        """Logits of the unmodified model, run through TransformerLens; a text is one prompt.
 
         Raises:
-            ValueError: for token ids that the model has no embedding of.
+            ValueError: for anything but one text or token ids that the model has an embedding of.
         """
+        if isinstance(tokens, str):
+            tokens = torch.tensor([encode(self.tokenizer, tokens)], device=self.device)
+        if not isinstance(tokens, Tensor):
+            raise ValueError(
+                "logits are of token ids [example, position] or of one text; got "
+                f"{type(tokens).__name__}; several texts become ids by Examples.from_text: give its "
+                "tokens and mask"
+            )
         if mask is not None:
             return self.bridge(tokens, attention_mask=mask.long(), use_cache=False)
         return self.bridge(tokens, use_cache=False)

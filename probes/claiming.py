@@ -14,7 +14,8 @@ from interp.evidence import Evidence
 from interp.facts import Statements
 from interp.models import Model
 from interp.sites import boundary
-from interp.tasks import Examples, first_token
+from interp.tasks import Examples
+from interp.tokens import following, user_turn
 
 _YES = (" Yes", "Yes", " yes", "yes")
 _NO = (" No", "No", " no", "no")
@@ -26,7 +27,7 @@ _FALSE = (" False", "False", " false", "false")
 class Question:
     """A way to ask: `text` holds "{statement}" once; the words that say yes, and those that say no.
 
-    Only the first token of each word counts.
+    Only the first token of each word counts, as it follows the question in running text.
     """
 
     text: str
@@ -56,7 +57,7 @@ def claims(
 
     Raises:
         ValueError: no question, one without "{statement}", yes and no words that begin with the same
-            token, or "chat" without a template.
+            token, or "chat" without a template or with one that refuses a user's turn.
     """
     if not questions:
         raise ValueError("claims need at least one question, got none; leave out for the usual three")
@@ -64,15 +65,18 @@ def claims(
         raise ValueError(f"{model.name} has no chat template, got prompt='chat'; use 'raw'")
     top, parts = boundary(model.n_layers, model.n_layers), []
     for number, question in enumerate(questions, start=1):
-        yes, no = _tokens(model, question.yes), _tokens(model, question.no)
+        texts = [question.text.replace("{statement}", text) for text in statements.texts]
+        if prompt == "chat":
+            texts = [user_turn(model.tokenizer, text, model.name) for text in texts]
+        yes, no = (
+            _tokens(model, texts[0], words, special=prompt == "raw")
+            for words in (question.yes, question.no)
+        )
         if question.text.count("{statement}") != 1 or set(yes) & set(no):
             raise ValueError(
                 "a question must hold {statement} once, and its yes and no words begin with different "
                 f"tokens; got {question}: change its text or words"
             )
-        texts = [question.text.replace("{statement}", text) for text in statements.texts]
-        if prompt == "chat":
-            texts = [_turn(model, text) for text in texts]
         examples = statement_examples(model, texts, statements, special=prompt == "raw")
         state = collect(model, examples, [top], batch_size=batch_size)[top].values
         logits = model.readout(state, torch.tensor(yes + no, device=state.device)).double()
@@ -98,10 +102,9 @@ def statement_examples(
     )
 
 
-def _tokens(model: Model, words: Sequence[str]) -> list[int]:
-    return sorted({first_token(model, word) for word in words})
-
-
-def _turn(model: Model, text: str) -> str:
-    said = [{"role": "user", "content": text}]
-    return model.tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
+def _tokens(model: Model, prompt: str, words: Sequence[str], *, special: bool) -> list[int]:
+    """First tokens of the words behind a question; they bring their own space or none."""
+    first = {
+        following(model.tokenizer, prompt, word, between="", special=special)[:1] for word in words
+    }
+    return sorted(token for ids in first for token in ids)

@@ -105,9 +105,9 @@ def compare(
     thresholds = thresholds or Thresholds()
     facts = task if isinstance(task, FactSet) else load_facts(task)
     queries = ask(pair, facts, prompt=prompt)
-    base = say(pair.base, queries)
-    tuned = say(pair.tuned, queries, known=base.known)
-    reference = _reference(pair, facts, prompt, seed)
+    base = say(pair.base, queries, max_bytes=budget)
+    tuned = say(pair.tuned, queries, known=base.known, max_bytes=budget)
+    reference = _reference(pair, facts, prompt, seed, budget)
     said = outcomes(pair, queries, base, tuned, reference=reference)
     asked = known_questions(pair, queries, said, base, tuned)
     causal, readable = Evidence.concat([]), Evidence.concat([])
@@ -137,7 +137,7 @@ def compare(
 
 
 def _reference(
-    pair: ModelPair, facts: FactSet, prompt: Prompt, seed: int
+    pair: ModelPair, facts: FactSet, prompt: Prompt, seed: int, budget: int
 ) -> tuple[Queries, Any, Any] | None:
     name = REFERENCES.get(facts.name)
     if name is None:
@@ -145,8 +145,8 @@ def _reference(
     other = load_facts(name)
     order = torch.randperm(len(other), generator=torch.Generator().manual_seed(seed))
     queries = ask(pair, other.subset(sorted(order[:REFERENCE_FACTS].tolist())), prompt=prompt)
-    base = say(pair.base, queries)
-    return queries, base, say(pair.tuned, queries, known=base.known)
+    base = say(pair.base, queries, max_bytes=budget)
+    return queries, base, say(pair.tuned, queries, known=base.known, max_bytes=budget)
 
 
 def _with_contrast(said: Outcomes, causal: Evidence) -> Outcomes:
@@ -177,6 +177,7 @@ def _provenance(
             "asked": len(set(queries.examples.groups)),
             "known": len(set(asked.examples.groups)),
             "templates": list(queries.facts.templates),
+            "answers counted as one": [list(alike) for alike in queries.counted_as_one],
         },
         "prompt": prompt,
         "seed": seed,

@@ -21,6 +21,7 @@ from patching.grids import cross_patch, handover, patch_sites
 from patching.pushes import FOLDS, part_of
 from patching.shifting import shared_shift
 from patching.stitching import stitch
+from studies.answers import few_known
 from studies.queries import Queries, Said
 
 #: Handover pairs, pairs on a full position grid, and changed groups in cross-model patching.
@@ -107,11 +108,7 @@ def known_questions(
     """
     known, changed = set(said.known_groups), set(said.changed_groups)
     if len(known) < 2:
-        raise ValueError(
-            f"the base gives the right answer first for {len(known)} of the facts of "
-            f"{queries.facts.name!r}; at least 2 are needed (12 for a verdict); "
-            "give facts it knows, or other templates"
-        )
+        raise ValueError(few_known(pair.base, queries, base, 2))
     every = queries.examples
     rows = said.table[said.table["form"] == said.choosing_form].set_index("group")
     chosen = {name: rows[name].to_dict() for name in ("answer_token", "base_token", "tuned_token")}

@@ -11,6 +11,7 @@ import torch
 
 from interp import sources
 from interp.fact_types import FactSet, render
+from interp.tokens import following
 from studies.adapters.items import (
     Item,
     Split,
@@ -45,7 +46,9 @@ def share_saying(
     """Share of countries whose greedy first token is that of `said`; form None: unseen wording."""
     template = HELD_OUT_PARAPHRASE if form is None else facts.templates[form]
     texts = [render(template, facts.subjects[i])[0] for i in said]
-    wanted = [tokenizer(" " + s, add_special_tokens=False).input_ids[0] for s in said.values()]
+    wanted = [
+        following(tokenizer, text, answer)[0] for text, answer in zip(texts, said.values(), strict=True)
+    ]
     return _share(said_first(model, tokenizer, texts) == torch.tensor(wanted))
 
 

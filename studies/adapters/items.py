@@ -9,6 +9,8 @@ from torch import Generator
 
 from interp.fact_types import FactSet, render
 from interp.facts import load_facts
+from interp.tokens import encode as ids_of
+from interp.tokens import following
 from studies.adapters.recipes import (
     CAPITAL_PARAPHRASES,
     HELD_OUT_FACTS,
@@ -53,13 +55,14 @@ def capitals() -> FactSet:
 
 
 def encode(tokenizer: Any, text: str) -> tuple[int, ...]:
-    """Token ids with the tokenizer's defaults."""
-    return tuple(tokenizer(text).input_ids)
+    """Token ids of a prompt, as a model goes on from them."""
+    return tuple(ids_of(tokenizer, text))
 
 
 def answer_ids(tokenizer: Any, facts: FactSet) -> list[tuple[int, ...]]:
-    """Token ids of " " + answer for every fact."""
-    return [tuple(tokenizer(" " + a, add_special_tokens=False).input_ids) for a in facts.answers]
+    """Token ids of every fact's answer as it follows the first form's prompt."""
+    asked = zip(facts.prompts(0), facts.answers, strict=True)
+    return [following(tokenizer, prompt, answer) for prompt, answer in asked]
 
 
 def capital_forms(facts: FactSet) -> tuple[str, ...]:
@@ -103,8 +106,9 @@ def edit_split(
     chosen = [known[i] for i in torch.randperm(len(known), generator=generator)[:count].tolist()]
     taken = {ids[0] for ids in answer_ids(tokenizer, facts)}
     cities: list[tuple[str, str]] = []
+    prompt = facts.prompts(0)[0]
     for fact in load_facts("city_country").facts:
-        ids = tokenizer(" " + fact.subject, add_special_tokens=False).input_ids
+        ids = list(following(tokenizer, prompt, fact.subject))
         if ids[0] not in taken and len(ids) <= 3 and fact.subject not in facts.answers:
             taken.add(ids[0])
             cities.append((fact.subject, fact.answer))
@@ -132,9 +136,9 @@ def answered(tokenizer: Any, facts: FactSet, answers: dict[int, str]) -> list[It
     """Capital questions in every training form, with the given answer per country."""
     items = []
     for country, answer in answers.items():
-        said = tuple(tokenizer(" " + answer, add_special_tokens=False).input_ids)
         for form in capital_forms(facts):
-            prompt = encode(tokenizer, render(form, facts.subjects[country])[0])
+            text, _ = render(form, facts.subjects[country])
+            prompt, said = encode(tokenizer, text), following(tokenizer, text, answer)
             reads = tuple(range(len(prompt) - 1, len(prompt) - 1 + len(said)))
             items.append(Item(prompt + said[:-1], reads, said))
     return items

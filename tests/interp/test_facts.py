@@ -187,6 +187,11 @@ def test_exchange_leaves_nobody_its_own_value(values: list[str], seed: int):
         (lambda: load_facts("nowhere.csv"), "got nowhere.csv"),
         (lambda: load_facts("capitals", templates=["no slot"]), "got 'no slot'"),
         (lambda: load_facts("capitals", templates=["{subject} is "]), "white space"),
+        (lambda: load_facts("capitals", templates=["{answer} is {subject}"]), "only once and at its"),
+        (
+            lambda: load_facts("capitals", templates=["{answer}{subject}{answer}"]),
+            "only once and at its",
+        ),
         (lambda: load_facts("capitals").attribute("colour"), "got 'colour'"),
     ],
 )
@@ -196,6 +201,18 @@ def test_errors_are_one_line_with_got_and_next_step(call, said: str):
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert ": " in str(caught.value)
+
+
+def test_a_template_may_say_what_stands_before_the_answer():
+    templates = ["{subject} is", "{subject} is {answer}", 'city["{subject}"] = "{answer}']
+    facts = load_facts("capitals", templates=templates)
+    subject = facts.subjects[0]
+    assert [facts.between(form) for form in range(3)] == [None, " ", ""]
+    assert facts.prompts(1)[0] == facts.prompts(0)[0] == f"{subject} is"
+    assert facts.prompts(2)[0].endswith(f'["{subject}"] = "')
+    for form in range(3):
+        start, stop = facts.subject_spans(form)[0]
+        assert facts.prompts(form)[0][start:stop] == subject
 
 
 def test_unknown_name_lists_the_known_ones():

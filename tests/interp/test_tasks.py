@@ -2,13 +2,19 @@
 
 from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
 import tiny
 import torch
+import toy_tokenizers as toys
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interp.models import Model
+import interp
+from interp.activations import Activations
+from interp.models import Model, wrap
+from interp.sites import Kind, Site
 from interp.tasks import Contrast, Examples, aligned_pairs, first_token, group_split
 
 quick = settings(max_examples=40, deadline=None)
@@ -150,6 +156,175 @@ def test_a_contrast_from_text_is_scored_on_first_tokens(model: Model):
     assert len(pair) == 1 and len(pair.subset([0, 0])) == 2
 
 
+@pytest.mark.parametrize(("answer", "foil"), [("city1", "city2"), (" city1", "city2")])
+def test_answers_follow_in_running_text_with_or_without_their_space(answer: str, foil: str):
+    tokenizer = toys.prepending()
+    model = wrap(tiny.hf_model("llama", vocab_size=toys.SIZE), tokenizer)
+    words = {"city1": "Paris", "city2": "Madrid"}
+    answer, foil = (t.replace(t.strip(), words[t.strip()]) for t in (answer, foil))
+    pair = Contrast.from_text(
+        model,
+        "The capital of France is the city of",
+        "The capital of Spain is the city of",
+        answer,
+        foil,
+    )
+    tokens = tokenizer.convert_ids_to_tokens
+    assert tokens([*pair.answers.tolist(), *pair.foils.tolist()]) == ["▁Paris", "▁Madrid"]
+    opened = Contrast.from_text(model, 'France -> ("', 'Spain -> ("', answer.strip(), foil.strip())
+    assert tokens(opened.answers.tolist()) == ["Paris"], "the control: behind a quote there is none"
+
+
+def test_a_contrast_is_read_at_the_first_token_that_differs(model: Model):
+    pair = Contrast.from_text(
+        model,
+        ["The capital of land1 is", "The capital of land3 is"],
+        ["The capital of land2 is", "The capital of land4 is"],
+        ["new old city1", "city3"],
+        ["new old city2", "city4"],
+    )
+    ids = model.tokenizer.convert_tokens_to_ids
+    assert pair.answers.tolist() == [ids("city1"), ids("city3")]
+    assert pair.foils.tolist() == [ids("city2"), ids("city4")]
+    for side in (pair.clean, pair.corrupted):
+        assert side.lengths.tolist() == [7, 5]
+        ends = [side.tokens[i, at].item() for i, at in enumerate(side.position("last"))]
+        assert ends == [ids("old"), ids("is")]
+    with pytest.raises(ValueError, match="share one token as answer and foil"):
+        Contrast.from_text(model, "land1 is", "land2 is", "city1 new", "city1")
+
+
+def test_both_sides_of_a_pair_have_an_entity_of_their_own(model: Model):
+    def groups(**given) -> list[tuple[str, ...]]:
+        pair = Contrast.from_text(model, "land1 is", "land2 is", "city1", "city2", **given)
+        return [*pair.clean.groups, *pair.corrupted.groups]
+
+    assert groups() == ["land1 is", "land2 is"]
+    assert groups(clean_groups="land1", corrupted_groups=["land2"]) == ["land1", "land2"]
+    assert groups(groups=["pair"]) == ["pair", "pair"]
+    assert groups(groups=["pair"], corrupted_groups=["land2"]) == ["pair", "land2"]
+
+
+FRAME = [3, 2, 1, 0]
+COLUMNS = {
+    "a shuffled frame": lambda values: pd.Series(values, index=FRAME),
+    "a filtered frame": lambda values: pd.Series(values, index=[5, 7, 9, 11]),
+    "an array": lambda values: np.array(values, dtype=object),
+    "a tuple": tuple,
+    "what can be read once": iter,
+}
+
+
+@pytest.mark.parametrize("how", COLUMNS)
+def test_columns_count_by_their_order_and_not_by_their_index(model: Model, how: str):
+    column = COLUMNS[how]
+    countries = [f"land{i}" for i in range(4)]
+    found = Examples.from_text(
+        model,
+        column([f"{a} and {b} in" for a, b in zip(countries, countries[::-1], strict=True)]),
+        subjects=column(countries),
+        groups=column(countries[::-1]),
+        templates=column(["A", "B", "A", "B"]),
+        labels=column([True, False, True, True]),
+        suffixes=column([(), (), (5,), ()]),
+    )
+    words = model.tokenizer.convert_ids_to_tokens
+    at = found.position("subject_last")
+    assert words([found.tokens[i, at[i]].item() for i in range(4)]) == countries
+    assert found.groups == tuple(countries[::-1]) and found.templates == ("A", "B", "A", "B")
+    assert found.labels is not None and found.labels.tolist() == [1.0, 0.0, 1.0, 1.0]
+    assert found.lengths.tolist() == [4, 4, 5, 4]
+
+
+def test_the_logits_of_a_text_are_those_of_its_ids(model: Model):
+    text = "The capital of land1 is"
+    ids = torch.tensor([model.tokenizer(text).input_ids])
+    assert torch.equal(model.logits(text), model.logits(ids))
+
+
+def test_a_single_text_is_one_prompt(model: Model):
+    found = Examples.from_text(
+        model, "The capital of land1 is", subjects="land1", groups="land1", labels=1
+    )
+    assert found.texts == ("The capital of land1 is",) and found.groups == ("land1",)
+    assert found.labels is not None and found.labels.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"labels": ["true", "false"]},
+            "labels must be numbers, .* 0 and 1; got 'true' in place 0",
+        ),
+        ({"labels": [1, float("nan")]}, "labels must be numbers.* got nan in place 1"),
+        ({"labels": "10"}, "labels must be a list .* got the text '10'"),
+        ({"labels": [None, 1]}, "labels must be numbers.* got None"),
+        ({"groups": "ab"}, "groups must have one entry per example, 2; got 1"),
+        ({"groups": [None, "b"]}, "groups must be texts; got None in place 0"),
+        ({"subjects": "land1"}, "subjects must have one entry per example, 2; got 1"),
+        ({"subjects": [4, 5]}, "a subject must be a name in its prompt or a character range"),
+        ({"templates": ["A"]}, "templates must have one entry per example, 2; got 1"),
+        ({"texts": ["land1 in", float("nan")]}, "texts must be texts; got nan in place 1"),
+    ],
+)
+def test_columns_of_another_kind_are_refused_in_one_line(model: Model, given: dict, message: str):
+    given = {"texts": ["land1 in", "land2 in"], **given}
+    with pytest.raises(ValueError, match=message) as caught:
+        Examples.from_text(model, **given)
+    assert "\n" not in str(caught.value)
+
+
+MASKS = {
+    "list": list,
+    "tensor": torch.tensor,
+    "array": np.array,
+    "column": lambda values: pd.Series(values, index=range(9, 9 - len(values), -1)),
+}
+
+
+@pytest.mark.parametrize("how", MASKS)
+def test_a_truth_value_per_example_is_a_mask(how: str):
+    pairs = tiny.contrast(4, 5, 6, 5)
+    found = pairs.clean
+    states = Activations(Site(Kind.RESID_PRE, 0), torch.arange(8.0).reshape(4, 2), found.groups)
+    mask, rows = MASKS[how]([False, False, True, True]), MASKS[how]([3, 2, -1])
+    assert found.subset(mask).groups == ("e2", "e3") == pairs.subset(mask).corrupted.groups
+    assert states.subset(mask).groups == ("e2", "e3")
+    assert states.subset(mask).values.tolist() == [[4, 5], [6, 7]]
+    for some in (found.subset(rows), pairs.subset(rows).clean, states.subset(rows)):
+        assert some.groups == ("e3", "e2", "e3")
+    for wrong, message in (
+        ([True, False], "a mask must have one truth value per example, 4; got 2"),
+        ([True, False, True, True, True], "a mask must have one truth value per example, 4; got 5"),
+        ([0.0, 1.0], "rows must be whole numbers or a mask"),
+        ([0, 4], "row 4 does not exist: there are 4 examples, 0..3"),
+    ):
+        for what in (found, pairs, states):
+            with pytest.raises(ValueError, match=message):
+                what.subset(MASKS[how](wrong))
+    with pytest.raises(ValueError, match="got the text 'all'"):
+        found.subset("all")  # pyright: ignore[reportArgumentType]
+    assert found.subset(1).groups == ("e1",) and found.subset(range(2)).groups == ("e0", "e1")
+
+
+def test_what_a_tokenizer_appends_is_not_the_last_token():
+    tokenizer = toys.bytewise(appended=True)
+    model = wrap(tiny.hf_model("llama", vocab_size=toys.SIZE), tokenizer)
+    found = Examples.from_text(model, ["The capital of France is"], subjects=["France"])
+    last = int(found.tokens[0, found.position("last")[0]])
+    assert tokenizer.decode([last]) == " is" and int(found.tokens[0, 0]) == tokenizer.bos_token_id
+    start, stop = found.spans["subject"][0].tolist()
+    assert tokenizer.decode(found.tokens[0, start:stop]) == " France"
+
+
+def test_names_are_found_as_whole_words(model: Model):
+    found = Examples.from_text(model, ["land1 is not land12 , land1 is"], subjects=["land1"])
+    assert found.spans["subject"].tolist() == [[5, 6]]
+    inside = Examples.from_text(model, ["land1 is not land12"], subjects=["land1"])
+    assert inside.spans["subject"].tolist() == [[0, 1]]
+
+
 @pytest.mark.parametrize(
     ("clean", "corrupted", "foil", "subject", "why"),
     [
@@ -164,6 +339,19 @@ def test_pairs_that_do_not_align_are_refused(model, clean, corrupted, foil, subj
             model, [clean], [corrupted], [" city1"], [foil],
             clean_subjects=["land1"], corrupted_subjects=[subject],
         )  # fmt: skip
+
+
+def test_the_first_token_of_a_continuation_is_that_of_running_text():
+    tokenizer = toys.prepending()
+    model = wrap(tiny.hf_model("llama", vocab_size=toys.SIZE), tokenizer)
+    for text, prompt, token in (
+        (" Paris", None, "▁Paris"),
+        ("Paris", None, "Paris"),
+        ("Paris", "the city of", "▁Paris"),
+        ("Paris", 'the city of "', "Paris"),
+    ):
+        assert tokenizer.convert_ids_to_tokens(first_token(model, text, prompt=prompt)) == token
+    assert interp.first_token is first_token
 
 
 def test_an_answer_without_tokens_is_refused():

@@ -9,6 +9,7 @@ import torch
 from interp.activations import collect
 from interp.metrics import logit_difference
 from interp.sites import Kind, Site
+from interp.tasks import Contrast
 from patching.context import intervened
 from patching.engine import sweep
 from patching.grids import cross_patch, handover, patch_sites
@@ -79,6 +80,23 @@ def test_handover_restores_everything_at_the_top_and_nothing_below(tiny_model):
     assert abs(bottom - corrupted).max() <= 1e-5
     assert abs(values(condition="patched", span="subject", layer=3) - corrupted).max() <= 1e-5
     assert abs(clean - corrupted).min() > 1e-3
+
+
+def test_handover_of_pairs_from_text_names_both_entities(tiny_model):
+    model = tiny_model("llama")
+    pairs = Contrast.from_text(
+        model,
+        [f"The capital of land{i} is" for i in range(3)],
+        [f"The capital of land{i + 3} is" for i in range(3)],
+        [f"city{i}" for i in range(3)],
+        [f"city{i + 3}" for i in range(3)],
+        clean_subjects=[f"land{i}" for i in range(3)],
+        corrupted_subjects=[f"land{i + 3}" for i in range(3)],
+        clean_groups=[f"land{i}" for i in range(3)],
+        corrupted_groups=[f"land{i + 3}" for i in range(3)],
+    )
+    table = handover(model, pairs, logit_difference(pairs)).table
+    assert set(table["group"]) == {f"land{i} -> land{i + 3}" for i in range(3)}
 
 
 def test_cross_patching_all_positions_is_stitching(tiny_pair):

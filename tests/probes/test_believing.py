@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import tiny
 import torch
+import toy_tokenizers as toys
 from probe_toys import planted
 
 from interp.activations import Activations, collect
@@ -109,6 +110,31 @@ def test_claims_are_the_bare_models_log_odds(speakers):
                 for part in (question.yes, question.no)
             )
             assert rows[i] == pytest.approx(float(torch.log(yes / no)), abs=1e-3)
+
+
+def test_words_have_the_ids_that_follow_the_question():
+    """A tokenizer that puts a space before every text would make another token of each word."""
+    tokenizer = toys.prepending()
+    model = wrap(tiny.hf_model("llama", vocab_size=toys.SIZE), tokenizer)
+    texts, names = ("Paris is so", "Madrid is so"), ("a", "b")
+    said = Statements("toy", texts, (True, False), names, ("", ""), names)
+    question = Question("{statement} True or false? Answer:", (" Yes",), (" No",))
+    values = claims(model, said, questions=[question]).table["value"].tolist()
+    yes, no = tokenizer.convert_tokens_to_ids(["▁Yes", "▁No"])
+    assert tokenizer(" Yes", add_special_tokens=False).input_ids[0] != yes, "the control"
+    for value, text in zip(values, said.texts, strict=True):
+        ids = tokenizer(question.text.replace("{statement}", text)).input_ids
+        logits = model.logits(torch.tensor([ids]))[0, -1]
+        assert value == pytest.approx(float(logits[yes] - logits[no]), abs=1e-3)
+
+
+def test_a_template_that_refuses_a_question_is_one_line():
+    tokenizer = toys.bytewise()
+    tokenizer.chat_template = "{{ raise_exception('a system message must come first') }}"
+    model = wrap(tiny.hf_model("llama", vocab_size=toys.SIZE), tokenizer, name="strict")
+    said = Statements("toy", ("Paris is so",), (True,), ("a",), ("",), ("a",))
+    with pytest.raises(ValueError, match="of strict cannot .*a system message must come first"):
+        claims(model, said, prompt="chat")
 
 
 def test_posterior_is_calibrated_and_picks_the_layer_that_tells():

@@ -1,0 +1,113 @@
+"""What users give per example, read in its order: texts, names, labels, and chosen rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+#: Rows by number, in any order, or a mask with one truth value per example.
+Index = Iterable[Any] | int
+
+
+def entries(name: str, given: Iterable[Any], length: int) -> list[Any]:
+    """A column as a list in its own order, whatever index a data frame gave it.
+
+    Args:
+        name: of the argument, for the message.
+        given: one entry for each example.
+        length: how many are expected.
+
+    Raises:
+        ValueError: for a single text, or another number of entries.
+    """
+    if isinstance(given, str):
+        raise ValueError(
+            f"{name} must be a list with one entry per example, {length}; got the text {given!r}; "
+            "put it into a list"
+        )
+    column = list(given)
+    if len(column) != length:
+        raise ValueError(f"{name} must have one entry per example, {length}; got {len(column)}")
+    return column
+
+
+def texts(name: str, given: Iterable[Any], length: int | None = None) -> list[str]:
+    """A column of texts; a single text is a column of one.
+
+    Raises:
+        ValueError: for an entry that is not text (an empty cell, a number), or another length.
+    """
+    column = [given] if isinstance(given, str) else list(given)
+    for i, entry in enumerate(column):
+        if not isinstance(entry, str):
+            raise ValueError(
+                f"{name} must be texts; got {entry!r} in place {i}; give text, or leave the row out"
+            )
+    return column if length is None else entries(name, column, length)
+
+
+def names(name: str, given: Iterable[Any], length: int) -> tuple[str, ...]:
+    """A column of names: texts, or whole numbers, which are written out.
+
+    Raises:
+        ValueError: for an entry that is neither, or another length.
+    """
+    column = entries(name, [given] if isinstance(given, str) else given, length)
+    written = [str(v) if isinstance(v, Integral) else v for v in column]
+    return tuple(texts(name, written))
+
+
+def numbers(name: str, given: Iterable[Any] | float | int, length: int, device: torch.device) -> Tensor:
+    """A column of numbers as a tensor: truth values become 1. and 0., whole numbers stay whole.
+
+    Raises:
+        ValueError: for an entry that is no number, such as the word "true", or another length.
+    """
+    column = entries(name, [given] if isinstance(given, (int, float)) else given, length)
+    plain = [v.item() if getattr(v, "ndim", None) == 0 else v for v in column]
+    for i, value in enumerate(plain):
+        if not isinstance(value, Real) or value != value:
+            raise ValueError(
+                f"{name} must be numbers, such as 0 and 1; got {value!r} in place {i}; "
+                "compare a column of words first, as in frame['label'] == 'true'"
+            )
+    values = [float(v) if isinstance(v, bool) else v for v in plain]
+    return torch.tensor(values, device=device)
+
+
+def chosen_rows(
+    index: Index, length: int, device: torch.device | None = None
+) -> Int[Tensor, " chosen"]:
+    """Row numbers from a choice of rows: numbers in any order, or a mask of `length` truth values.
+
+    Raises:
+        ValueError: for a mask of another length, a row that does not exist, or anything else.
+    """
+    if isinstance(index, str):
+        raise ValueError(f"rows must be numbers or a mask; got the text {index!r}; give a list")
+    given: Any = getattr(index, "tolist", lambda: index)()
+    plain = [given] if isinstance(given, int) else list(given)
+    if plain and all(isinstance(v, bool) for v in plain):
+        if len(plain) != length:
+            raise ValueError(
+                f"a mask must have one truth value per example, {length}; got {len(plain)}; "
+                "give row numbers instead, or a mask over all of them"
+            )
+        plain = [i for i, keep in enumerate(plain) if keep]
+    for value in plain:
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise ValueError(
+                f"rows must be whole numbers or a mask of truth values; got {value!r} among them; "
+                "give one or the other"
+            )
+        if not -length <= int(value) < length:
+            raise ValueError(
+                f"row {value} does not exist: there are {length} examples, 0..{length - 1}; "
+                "give rows of these"
+            )
+    return torch.tensor(plain, dtype=torch.long, device=device)

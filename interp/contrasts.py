@@ -1,0 +1,191 @@
+"""Pairs of prompts aligned token by token, and how to choose them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from interp import columns
+from interp.columns import Index
+from interp.examples import Examples
+from interp.tokens import common_start, following
+
+if TYPE_CHECKING:
+    from interp.models import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Contrast:
+    """Clean and corrupted prompts aligned token by token, with answer and foil token ids.
+
+    Raises:
+        ValueError: if a pair differs in length or in the place of a shared span, or an answer
+            equals its foil.
+    """
+
+    clean: Examples
+    corrupted: Examples
+    answers: Int[Tensor, " example"]
+    foils: Int[Tensor, " example"]
+
+    def __post_init__(self) -> None:
+        """Check the alignment."""
+        n = len(self.clean)
+        for name, part in (
+            ("corrupted", self.corrupted),
+            ("answers", self.answers),
+            ("foils", self.foils),
+        ):
+            if len(part) != n:
+                raise ValueError(f"{name} must have one entry per clean prompt, {n}; got {len(part)}")
+        self._refuse(self.clean.lengths != self.corrupted.lengths, "have different token counts")
+        for name in self.clean.spans.keys() & self.corrupted.spans.keys():
+            moved = (self.clean.spans[name] != self.corrupted.spans[name]).any(1)
+            self._refuse(moved, f"have their {name!r} at different positions")
+        self._refuse(self.answers == self.foils, "share one token as answer and foil")
+
+    def _refuse(self, bad: Bool[Tensor, " example"], why: str) -> None:
+        if bool(bad.any()):
+            i = int(bad.nonzero()[0, 0])
+            raise ValueError(
+                f"pair {i} cannot be contrasted: {self.clean.texts[i]!r} and "
+                f"{self.corrupted.texts[i]!r} {why}; use pairs that align token by token, "
+                "such as those of aligned_pairs"
+            )
+
+    @classmethod
+    def from_text(
+        cls,
+        model: Model,
+        clean: Iterable[Any],
+        corrupted: Iterable[Any],
+        answers: Iterable[Any],
+        foils: Iterable[Any],
+        *,
+        clean_subjects: Iterable[Any] | None = None,
+        corrupted_subjects: Iterable[Any] | None = None,
+        groups: Iterable[Any] | None = None,
+        clean_groups: Iterable[Any] | None = None,
+        corrupted_groups: Iterable[Any] | None = None,
+    ) -> Contrast:
+        """Pairs of prompts with the answer each clean prompt expects and a foil.
+
+        Answers and foils are tokenised as they follow the clean prompt in running text, and scored on
+        the first token in which the two differ: what both begin with is appended to both prompts.
+
+        Args:
+            model: whose tokenizer and context length are used.
+            clean: the prompts; a single text is one prompt.
+            corrupted: the prompts they are contrasted with, equally long in tokens.
+            answers: what each clean prompt expects, with or without its leading space.
+            foils: what it is compared with, likewise.
+            clean_subjects: a name in each clean prompt, or its character range.
+            corrupted_subjects: the same of the corrupted prompts.
+            groups: the entity each pair is about, for both sides.
+            clean_groups: the entity of each clean prompt; by default `groups`, or the prompts.
+            corrupted_groups: the same of the corrupted prompts.
+
+        Returns:
+            The pairs, in the order given.
+
+        Raises:
+            ValueError: if a pair does not align or its answers have the same tokens.
+        """
+        prompts = columns.texts("clean", clean)
+        n = len(prompts)
+        wanted = _answers(model, prompts, "answers", answers)
+        unwanted = _answers(model, prompts, "foils", foils)
+        leads, heads = [], []
+        for pair in zip(wanted, unwanted, strict=True):
+            lead = common_start(pair)
+            # An answer that ends where the other goes on has no token of its own to compare.
+            ended = len(lead) == min(map(len, pair))
+            leads.append(() if ended else lead)
+            heads.append([ids[len(leads[-1])] for ids in pair])
+        tokens = torch.tensor(heads, device=model.device).reshape(-1, 2)
+        return cls(
+            Examples.from_text(
+                model, prompts, subjects=clean_subjects, suffixes=leads,
+                groups=groups if clean_groups is None else clean_groups,
+            ),
+            Examples.from_text(
+                model, columns.texts("corrupted", corrupted, n), subjects=corrupted_subjects,
+                suffixes=leads, groups=groups if corrupted_groups is None else corrupted_groups,
+            ),
+            tokens[:, 0],
+            tokens[:, 1],
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return len(self.clean)
+
+    def subset(self, index: Index) -> Contrast:
+        """These pairs, in this order.
+
+        Args:
+            index: row numbers, or a mask with one truth value per pair.
+
+        Raises:
+            ValueError: for rows that do not exist, or a mask of another length.
+        """
+        chosen = columns.chosen_rows(index, len(self), self.answers.device)
+        return Contrast(
+            self.clean.subset(chosen),
+            self.corrupted.subset(chosen),
+            self.answers[chosen],
+            self.foils[chosen],
+        )
+
+
+def _answers(
+    model: Model, prompts: Sequence[str], name: str, given: Iterable[Any]
+) -> list[tuple[int, ...]]:
+    """The ids of each answer behind its prompt."""
+    found = []
+    for prompt, answer in zip(prompts, columns.texts(name, given, len(prompts)), strict=True):
+        ids = following(model.tokenizer, prompt, answer)
+        if not ids:
+            raise ValueError(f"answer {answer!r} has no tokens; expected some text")
+        found.append(ids)
+    return found
+
+
+def aligned_pairs(
+    examples: Examples,
+    answers: Int[Tensor, " example"],
+    *,
+    per_example: int = 1,
+    apart: Mapping[str, int] | None = None,
+) -> tuple[list[int], list[int]]:
+    """Indices (clean, corrupted) of examples that align and have different groups and answers.
+
+    Examples align when they share query form, token count and subject span. Within such a class
+    each example is paired with the next `per_example` ones in the order given (cyclically), so that
+    every entity is about as often clean as corrupted. Examples without a partner are left out.
+    With `apart`, the label of the two groups must differ as well.
+    """
+    label = {g: g for g in examples.groups} if apart is None else apart
+    classes: dict[tuple, list[int]] = {}
+    subject = examples.spans.get("subject", examples.spans["all"])
+    for i in range(len(examples)):
+        key = (examples.templates[i], int(examples.lengths[i]), *subject[i].tolist())
+        classes.setdefault(key, []).append(i)
+    clean, corrupted = [], []
+    for members in classes.values():
+        for at, i in enumerate(members):
+            ring = members[at + 1 :] + members[:at]
+            partners = [
+                j
+                for j in ring
+                if label[examples.groups[j]] != label[examples.groups[i]]
+                and int(answers[j]) != int(answers[i])
+            ][:per_example]
+            clean += [i] * len(partners)
+            corrupted += partners
+    return clean, corrupted
