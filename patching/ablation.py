@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -59,7 +60,8 @@ def ablate(
     - "position_mean" writes its mean at the same position over prompts of the same length;
     - "resample" writes what the site holds, at the same position, in another example of the same
       length drawn at random from another group, once for each of `placebos` draws (seed = draw);
-    - a Direction or Subspace is projected out about the mean, h ← h − (h − mean)QQᵀ;
+    - a Direction or Subspace is projected out about the mean, h ← h − (h − mean)QQᵀ, at each of the
+      sites, wherever it was read;
     - an eraser (LEACE and its kin) is applied.
 
     Beside the last two stand placebos: removals along `placebos` random subspaces of the same rank,
@@ -141,11 +143,11 @@ def _removals(
                     f"{site} has width {centred.shape[-1]}; got {subspace.basis.shape[0]} in the "
                     f"subspace found at {subspace.site}; give sites of its width"
                 )
-            real: Intervention = ProjectOut(subspace, means[site])
+            real: Intervention = ProjectOut(replace(subspace, site=site), means[site])
             removed, rank = -subspace.project(centred), subspace.basis.shape[1]
         else:
             assert not isinstance(how, str)
-            real, rank = Erase(how), how.left.shape[1]
+            real, rank = Erase(replace(how, site=site)), how.left.shape[1]
             removed = how.apply(held[site]) - held[site]
         fakes = _placebos(removed, centred, site, rank, placebos, generator)
         chance = [({"condition": "placebo", "seed": i}, Add(fake)) for i, fake in enumerate(fakes)]

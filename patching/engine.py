@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 from interp.activations import QUIET_SECONDS, capture, check_sites, in_columns
 from interp.metrics import Metric
 from interp.models import Model
-from interp.sites import Kind, Site
+from interp.sites import RESIDUAL_KINDS, Kind, Site
 from interp.tasks import Examples
 from patching.baseline import Baseline
 from patching.interventions import Cell, Edit
@@ -277,7 +277,7 @@ def _by_position(metrics: Mapping[str, Metric]) -> list[tuple[Tensor, list[str]]
 
 
 def check_cells(model: Model, examples: Examples, cells: Sequence[Cell]) -> None:
-    """Refuse edits at sites the model lacks, or whose positions are not the examples'.
+    """Refuse edits at sites the model lacks, or whose positions or tensors do not fit the examples.
 
     Raises:
         ValueError: one line with what was got, expected, and what to do.
@@ -292,3 +292,5 @@ def check_cells(model: Model, examples: Examples, cells: Sequence[Cell]) -> None
                 f"{tuple(examples.tokens.shape)}; got {tuple(edit.where.shape)}; "
                 "take them from Examples.span_mask"
             )
+        if edit.site.kind in RESIDUAL_KINDS or edit.site.kind is Kind.EMBED:
+            edit.check((model.d_model,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -91,7 +92,7 @@ def patch_sites(
     for place in places:
         for where_columns, where in positions_of(runs, positions):
             for about, space in chances:
-                edits = [Edit(site, where, _written(source[site], space)) for site in place]
+                edits = [Edit(site, where, _written(site, source[site], space)) for site in place]
                 cells.append(Cell(tuple(edits)))
                 columns.append({**named(place), **where_columns, **about})
     swept = sweep(model, runs, cells, metrics, max_bytes=max_bytes, progress="patching")
@@ -135,8 +136,9 @@ def _subspaces(
     return found
 
 
-def _written(source: Tensor, space: Subspace | None) -> Intervention:
-    return Replace(source) if space is None else SwapSubspace(space, source)
+def _written(site: Site, source: Tensor, space: Subspace | None) -> Intervention:
+    """The source, or its component in a subspace that is carried over to the site."""
+    return Replace(source) if space is None else SwapSubspace(replace(space, site=site), source)
 
 
 def handover(
@@ -202,7 +204,7 @@ def cross_patch(
             place = {"layer": k} if sites is None else named((site,))
             for span in spans:
                 for about, space in chances:
-                    edit = Edit(site, examples.span_mask(span), _written(held[site], space))
+                    edit = Edit(site, examples.span_mask(span), _written(site, held[site], space))
                     cells.append(Cell((edit,)))
                     columns.append({**place, **about, "span": span, "donor": donor.role})
         label = f"{donor.role} → {runs.role}"

@@ -60,7 +60,7 @@ def steer(
     cells, columns = [], []
     for strength in strengths:
         for about, vector in vectors:
-            push = Add(vector.to(model.device)[None, None], strength * scale)
+            push = Add(vector.to(model.device), strength * scale)
             cells.append(Cell((Edit(direction.site, where, push),)))
             site = direction.site
             columns.append(
