@@ -24,6 +24,8 @@ _WHERE = {
     "load_statements": "interp.facts",
     "truth_sets": "interp.facts",
     "truth_statements": "interp.facts",
+    "Generated": "interp.generation",
+    "generate": "interp.generation",
     "Metric": "interp.metrics",
     "closed_set_correct": "interp.metrics",
     "fact_contrast": "interp.metrics",
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
         truth_sets,
         truth_statements,
     )
+    from interp.generation import Generated, generate
     from interp.metrics import (
         Metric,
         closed_set_correct,
@@ -82,7 +85,7 @@ if TYPE_CHECKING:
     )
     from interp.models import Model, ModelPair, load_model, load_pair, wrap
     from interp.outcomes import Outcomes
-    from interp.sites import Kind, Site, boundaries, boundary, every_layer
+    from interp.sites import Kind, Site, boundaries, boundary, every_head, every_layer
     from interp.tasks import Contrast, Examples, aligned_pairs, group_split
     from interp.thresholds import Thresholds
     from interp.verdict import Verdict, judge

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -87,7 +88,8 @@ def knock_out(
     # A prompt with too few other keys keeps all of its attention: that is no placebo.
     scant = torch.stack([cut.sum(1) < keys.sum(1) for _, cut in cuts])
     drop = scant.repeat(model.n_layers, 1).to(swept.values["metric"].device)
-    swept.values["metric"].masked_fill_(drop, float("nan"))
+    kept = swept.values["metric"].masked_fill(drop, float("nan"))
+    swept = replace(swept, values={"metric": kept})
     return tables.evidence(
         swept,
         examples,

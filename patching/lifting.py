@@ -20,9 +20,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.activations import capture
+from interp.editing import Window
 from interp.models import Model
 from interp.sites import Kind, Site
-from patching.baseline import ALONG, CACHES, Baseline, Window, each
+from patching.baseline import ALONG, CACHES, Baseline, each
 from patching.interventions import Cell, Edit
 
 #: Kinds that are written between blocks.

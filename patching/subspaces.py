@@ -126,7 +126,7 @@ def measure_use(
                 metrics,
                 columns,
                 baseline={"condition": baseline},
-                model="base",
+                model=model.role,
                 method="claim",
             )
         )

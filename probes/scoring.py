@@ -31,7 +31,6 @@ from probes.parallel import each
 from probes.problems import Sites, check_sample, group_folds, masked, problem, splits_of
 from probes.summaries import PLACE, resampled
 
-MEASURES = ("accuracy", "balanced_accuracy", "auroc", "brier", "ece", "ece_if_calibrated")
 _BINS = 10
 Reduce = Callable[[np.ndarray], np.ndarray]
 

@@ -26,8 +26,6 @@ from probes.problems import Sites, check_disjoint, check_sample, problem
 from probes.summaries import PLACE, accuracy
 from probes.sweeping import Rows
 
-READINGS = ("intact", "moved", "not linearly decodable", "undetermined")
-
 
 def transfer(
     base_train: Sites,

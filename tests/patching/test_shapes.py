@@ -27,7 +27,6 @@ from patching.interventions import (
     ProjectOut,
     Replace,
     Resample,
-    Scale,
     SwapSubspace,
     Zero,
 )
@@ -123,8 +122,15 @@ def test_a_misfit_is_refused_before_the_model_runs(tiny_model):
     ran = []
     handle = model.bridge.blocks[0].register_forward_pre_hook(lambda *_: ran.append(1))
     try:
-        with pytest.raises(ValueError, match=r"at resid_pre.1 the vector has shape \[31\]; expected \[32\]"):
-            sweep(model, pairs.clean, [Cell((Edit(site, pairs.clean.mask, Add(torch.ones(31))),))], metrics)
+        with pytest.raises(
+            ValueError, match=r"at resid_pre.1 the vector has shape \[31\]; expected \[32\]"
+        ):
+            sweep(
+                model,
+                pairs.clean,
+                [Cell((Edit(site, pairs.clean.mask, Add(torch.ones(31))),))],
+                metrics,
+            )
         with pytest.raises(ValueError, match=r"at resid_pre.1 the source has shape \[3, 5, 32\]"):
             Edit(site, pairs.clean.mask, Replace(torch.ones(3, 5, 32)))
         with pytest.raises(ValueError, match=r"at resid_pre.1 the source has shape \[3, 5, 32\]"):
@@ -149,7 +155,10 @@ def test_masks_factors_and_features_that_do_not_fit_are_refused(tiny_model):
             made()
         assert "\n" not in str(refused.value)
     model = tiny_model("gpt2")
-    for bad in (Edit(pattern, where, Knockout(where[:, :3])), Edit(site, where, Features(Zero(), torch.tensor([99])))):
+    for bad in (
+        Edit(pattern, where, Knockout(where[:, :3])),
+        Edit(site, where, Features(Zero(), torch.tensor([99]))),
+    ):
         with pytest.raises(ValueError, match=f"at {bad.site} .*expected"), intervened(model, [bad]):
             model.logits(prompts.tokens)
 
@@ -158,7 +167,10 @@ def test_a_direction_is_taken_wherever_a_vector_or_a_subspace_is(tiny_model):
     model, site = tiny_model("gpt2"), Site(Kind.RESID_PRE, 1)
     prompts = tiny.examples(tiny.token_rows(5, 5))
     direction = Direction(site, torch.arange(32.0))
-    line, source = direction.subspace(), torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(0))
+    line, source = (
+        direction.subspace(),
+        torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(0)),
+    )
 
     def run(made):
         with intervened(model, [Edit(site, prompts.mask, made)]):
@@ -190,10 +202,14 @@ def test_a_direction_of_another_site_or_width_is_refused_with_both_named(tiny_mo
             Edit(here, where, made)
     narrow = Direction(here, vector[:31])
     for made in (Add(narrow), ProjectOut(narrow), SwapSubspace(narrow, source)):
-        with pytest.raises(ValueError, match=r"at resid_pre.1 the .* has shape \[31\]; expected \[32\]"):
+        with pytest.raises(
+            ValueError, match=r"at resid_pre.1 the .* has shape \[31\]; expected \[32\]"
+        ):
             sweep(model, pairs.clean, [Cell((Edit(here, where, made),))], {"m": metric})
     with pytest.raises(ValueError, match=r"resid_pre.1 the vector has shape \[31\]; expected \[32\]"):
         steer(model, pairs.clean, narrow, metric, strengths=[1.0])
     # On purpose it can be carried over, and grids carry theirs to every site of its width.
     Edit(here, where, Add(replace(elsewhere, site=here)))
-    assert len(patch_sites(model, pairs, [here], metric, positions="last", subspace=elsewhere.subspace()))
+    assert len(
+        patch_sites(model, pairs, [here], metric, positions="last", subspace=elsewhere.subspace())
+    )
