@@ -121,6 +121,24 @@ class Evidence:
             keep &= match.fillna(False).to_numpy(dtype=bool)
         return self.table[keep]
 
+    def needed(self, made_by: str, **conditions: Any) -> pd.DataFrame:
+        """Rows as `where` gives them, for a reader that can do nothing without them.
+
+        Args:
+            made_by: the call that makes such rows, to be named where there are none.
+            **conditions: as for `where`.
+
+        Raises:
+            ValueError: if there are none, naming the methods that the table holds.
+        """
+        rows = self.where(**conditions)
+        if len(rows):
+            return rows
+        held = self.table["method"].value_counts(sort=False)
+        shown = ", ".join(f"{name!r} ({n} rows)" for name, n in held.items() if n) or "no rows at all"
+        wanted = " and ".join(f"{name} {value!r}" for name, value in conditions.items())
+        raise ValueError(f"no rows of {wanted}: got a table of {shown}; expected one made by {made_by}")
+
     def by_boundary(self, n_layers: int) -> Evidence:
         """The same rows with `layer` counting boundaries: the last block's output becomes L."""
         top = (self.table["kind"] == "resid_post") & (self.table["layer"] == n_layers - 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,19 @@ def as_metric(given: Metric | Callable[..., Any], examples: Examples) -> Metric:
         return torch.stack([_one_number(given, row) for row in logits]) if len(logits) else logits[:, 0]
 
     return Metric(read, "value", examples.position("last"))
+
+
+def named_metrics(
+    given: Metric | Callable[..., Any] | Mapping[str, Metric], examples: Examples
+) -> dict[str, Metric]:
+    """One metric under the name "metric", or several by their names.
+
+    Raises:
+        ValueError: as `as_metric`.
+    """
+    if not isinstance(given, Mapping):
+        return {"metric": as_metric(given, examples)}
+    return {name: as_metric(metric, examples) for name, metric in given.items()}
 
 
 def _one_number(function: Callable[..., Any], logits: Float[Tensor, " token"]) -> Float[Tensor, ""]:

@@ -31,7 +31,11 @@ def probe_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
     Columns: metric, kind, span, model, condition, layer, estimate, low, high, n. Unit: accuracy.
     """
     keys = ["metric", "kind", "span", "model", "condition"]
-    return _by_series(_boundaries(evidence.where(method="probe")), keys, seed)
+    return _by_series(
+        _boundaries(evidence.needed("probes.cross_validate or probes.sweep", method="probe")),
+        keys,
+        seed,
+    )
 
 
 def transfer_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
@@ -40,7 +44,8 @@ def transfer_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
     Columns: metric, span, condition, layer, estimate, low, high, n. A cosine is one number; of
     random and control directions the interval is the range of the draws' central 95%.
     """
-    rows = _boundaries(evidence.where(method=["transfer", "transfer_control"]))
+    given = evidence.needed("probes.transfer", method=["transfer", "transfer_control"])
+    rows = _boundaries(given)
     cosine = rows["condition"].astype("string").str.startswith("cosine").to_numpy(dtype=bool)
     keys = ["metric", "span", "condition"]
     table = _by_series(rows[~cosine], keys, seed)
@@ -62,9 +67,7 @@ def handover_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
     Means over pairs are taken before dividing. Entities are resampled, a pair weighs the product of
     its two entities' counts. Columns: span, layer, estimate, low, high, n (pairs).
     """
-    rows = evidence.where(method="handover")
-    if rows.empty:
-        return _empty(["span"])
+    rows = evidence.needed("patching.handover", method="handover")
     out = []
     for span in _present(rows["span"]):
         part = rows[rows["span"] == span]
@@ -91,7 +94,7 @@ def handover_pairs(evidence: Evidence, *, smallest: float, most: int = 24) -> pd
 
     The `most` pairs with the largest difference are kept. Columns: span, pair, layer, value.
     """
-    rows = evidence.where(method="handover")
+    rows = evidence.needed("patching.handover", method="handover")
     out = []
     for span in _present(rows["span"]):
         part = rows[rows["span"] == span]
@@ -113,7 +116,7 @@ def patch_grid(evidence: Evidence, *, smallest: float) -> pd.DataFrame:
 
     Columns: example, pair, layer, position, clean, corrupted (tokens), value.
     """
-    rows = evidence.where(method="patch")
+    rows = evidence.needed('patching.patch_sites with positions="each"', method="patch")
     rows = rows[rows["kind"].isna() | (rows["kind"] == "resid_pre")]
     tokens = evidence.provenance.get("grid_tokens", {})
     out = []
@@ -142,7 +145,7 @@ def stitch_curves(evidence: Evidence, outcomes: Outcomes, *, seed: int = 0) -> p
     Changed and unchanged groups are separate panels, never pooled; the output contrast is read on
     the estimating form. Columns: panel, series (base, tuned, U, V), layer, estimate, low, high, n.
     """
-    rows = evidence.where(method="stitch")
+    rows = evidence.needed("patching.stitch", method="stitch")
     panels = (
         ("output contrast, changed groups", "output", outcomes.changed_groups),
         ("fact contrast, changed groups", "fact", outcomes.changed_groups),
@@ -170,7 +173,8 @@ def shift_curves(evidence: Evidence, groups: Sequence[str]) -> pd.DataFrame:
     Columns: condition, layer, estimate, low, high, n. Unit: share of groups.
     """
     curves = ("sufficiency", "sufficiency_mean", "retention", "retention_control", "persistence")
-    rows = evidence.where(method="shift", metric="said", condition=list(curves))
+    shifts = Evidence(evidence.needed("patching.shared_shift", method="shift"))
+    rows = shifts.where(metric="said", condition=list(curves))
     rows = rows[rows["group"].isin(list(groups)) & rows["layer"].notna()]
     each = rows.groupby(["condition", "layer", "group"], observed=True)["value"].mean()
     out = []
@@ -187,7 +191,8 @@ def cross_patch_curves(evidence: Evidence, *, form: str | None = None, seed: int
 
     Means over groups are taken before dividing. Columns: model, span, layer, estimate, low, high, n.
     """
-    rows = evidence.where(method="cross_patch", metric="output")
+    crossed = Evidence(evidence.needed("patching.cross_patch", method="cross_patch"))
+    rows = crossed.where(metric="output")
     if form is not None:
         rows = rows[rows["template"] == form]
     own = rows[rows["condition"] == "baseline"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.activations import collect
+from interp.arguments import sites_of
 from interp.directions import AffineEraser, Direction, Subspace
 from interp.evidence import Evidence
-from interp.metrics import Metric
+from interp.metrics import Metric, as_metric
 from interp.models import Model
 from interp.sites import Site
 from interp.tasks import Examples
@@ -42,8 +43,8 @@ How = str | Direction | Subspace | AffineEraser
 def ablate(
     model: Model,
     examples: Examples,
-    sites: Sequence[Place],
-    metric: Metric,
+    sites: Place | Sequence[Place],
+    metric: Metric | Callable[..., Any],
     *,
     how: How,
     span: str = "all",
@@ -78,7 +79,8 @@ def ablate(
         raise ValueError(
             f"how must be one of {list(WAYS)}, a Direction, a Subspace or an eraser; got {how!r}"
         )
-    places = [place if isinstance(place, tuple) else (place,) for place in sites]
+    metric = as_metric(metric, examples)
+    places = [place if isinstance(place, tuple) else (place,) for place in sites_of(sites)]
     single = list(dict.fromkeys(site for place in places for site in place))
     where = examples.span_mask(span)
     per_site = {

@@ -23,7 +23,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from interp.activations import QUIET_SECONDS, capture, check_sites, in_columns
-from interp.metrics import Metric
+from interp.metrics import Metric, named_metrics
 from interp.models import Model
 from interp.sites import RESIDUAL_KINDS, Kind, Site
 from interp.tasks import Examples
@@ -80,6 +80,7 @@ def sweep(
         ValueError: for sites the model lacks, edits of the wrong shape, a metric that averages, or
             a budget that cannot hold one prompt.
     """
+    metrics = named_metrics(metrics, examples)
     check_cells(model, examples, cells)
     if corruption is not None:
         check_cells(model, examples, [Cell((corruption,))])

@@ -130,7 +130,7 @@ def explained(
     Also `correlation`, which does not punish a wrong scale. BCa bootstrap over groups; the fitted
     probes are held fixed. R² is 0 for the constant answer and negative for worse.
     """
-    rows = evidence.where(method="quantity")
+    rows = evidence.needed("probes.cross_validate_quantity", method="quantity")
     out = []
     for key, part in rows.groupby([*PLACE, "condition"], dropna=False, observed=True, sort=False):
         t, p = part["strength"].to_numpy(dtype=float), part["value"].to_numpy(dtype=float)
@@ -158,7 +158,9 @@ def explained_beyond(
         ValueError: if the evidence holds no rows of that condition.
     """
     out = []
-    for key, probe, other in paired(evidence.where(method="quantity"), against):
+    for key, probe, other in paired(
+        evidence.needed("probes.cross_validate_quantity", method="quantity"), against
+    ):
         names = np.unique(probe["group"].astype(str))
         a, b = _moments(probe, names), _moments(other, names)
         got = resampled(

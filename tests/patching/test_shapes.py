@@ -106,8 +106,8 @@ def test_a_plain_vector_is_added_whole_for_one_prompt_and_for_several(tiny_model
     for n in (1, 3):
         prompts = tiny.examples(tiny.token_rows(*[5] * n))
         found = []
-        for given in (vector, vector[None, None], vector.expand(n, 5, 32)):
-            with intervened(model, [Edit(site, prompts.mask, Add(given, 5.0))]):
+        for one in (vector, vector[None, None], vector.expand(n, 5, 32)):
+            with intervened(model, [Edit(site, prompts.mask, Add(one, 5.0))]):
                 found.append(model.logits(prompts.tokens))
         assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
         # What was once added: the first number everywhere.
