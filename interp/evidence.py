@@ -144,7 +144,7 @@ class Evidence:
         top = (self.table["kind"] == "resid_post") & (self.table["layer"] == n_layers - 1)
         table = self.table.copy()
         table.loc[top.fillna(False), "layer"] = n_layers
-        return Evidence(table, self.provenance)
+        return Evidence(table, {**self.provenance, "boundaries": n_layers})
 
     def with_provenance(self, **facts: Any) -> Evidence:
         """The same table with more said about where it came from."""

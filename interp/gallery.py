@@ -124,7 +124,8 @@ def gallery(
     shares = read("shift", summaries.shift_curves, outcomes.changed_groups)
     add("shared_shift", WHAT, shares, figures.shared_shift_curves, boundary=shift.get("boundary"),
         handover=kappa, low=limits["low"], high=limits["high"])  # fmt: skip
-    add("handover", USED, read("handover", summaries.handover_curves, seed=seed), figures.handover_curves,
+    add("handover", USED, read("handover", summaries.handover_curves, seed=seed),
+        figures.handover_curves,
         handover=kappa)  # fmt: skip
     add("handover_pairs", USED, read("handover", summaries.handover_pairs, smallest=smallest),
         figures.handover_heatmap, handover=kappa)  # fmt: skip

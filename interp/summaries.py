@@ -32,7 +32,7 @@ def probe_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
     """
     keys = ["metric", "kind", "span", "model", "condition"]
     return _by_series(
-        _boundaries(evidence.needed("probes.cross_validate or probes.sweep", method="probe")),
+        _boundaries(evidence.needed("probes.cross_validate or probes.sweep", method="probe"), evidence),
         keys,
         seed,
     )
@@ -45,7 +45,7 @@ def transfer_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
     random and control directions the interval is the range of the draws' central 95%.
     """
     given = evidence.needed("probes.transfer", method=["transfer", "transfer_control"])
-    rows = _boundaries(given)
+    rows = _boundaries(given, evidence)
     cosine = rows["condition"].astype("string").str.startswith("cosine").to_numpy(dtype=bool)
     keys = ["metric", "span", "condition"]
     table = _by_series(rows[~cosine], keys, seed)
@@ -114,10 +114,14 @@ def handover_pairs(evidence: Evidence, *, smallest: float, most: int = 24) -> pd
 def patch_grid(evidence: Evidence, *, smallest: float) -> pd.DataFrame:
     """Recovery of every pair on the layer × position grid, with the tokens at each position.
 
-    Columns: example, pair, layer, position, clean, corrupted (tokens), value.
+    The grid is of one kind of site: the residual stream's where there is one, else the first kind.
+    Columns: example, pair, model, kind, layer, position, clean, corrupted (tokens), value.
     """
     rows = evidence.needed('patching.patch_sites with positions="each"', method="patch")
-    rows = rows[rows["kind"].isna() | (rows["kind"] == "resid_pre")]
+    rows = rows[rows["position"].notna() | rows["kind"].isna()]
+    kinds = [str(kind) for kind in rows["kind"].dropna().unique()]
+    kind = "resid_pre" if "resid_pre" in kinds or not kinds else kinds[0]
+    rows = rows[rows["kind"].isna() | (rows["kind"] == kind)]
     tokens = evidence.provenance.get("grid_tokens", {})
     out = []
     for example, part in rows.groupby("example"):
@@ -132,10 +136,13 @@ def patch_grid(evidence: Evidence, *, smallest: float) -> pd.DataFrame:
             words = dict(enumerate(said.get(side, [])))
             grid[side] = [words.get(int(p), str(p)) for p in grid["position"]]
         differing = grid[grid["clean"] != grid["corrupted"]].drop_duplicates("position")
-        sides = [_joined(differing.sort_values("position")[s]) for s in ("clean", "corrupted")]
+        sides = said.get("differs") or [
+            _joined(differing.sort_values("position")[s]) for s in ("clean", "corrupted")
+        ]
         pair = " ← ".join(sides) if all(sides) else str(part["group"].iloc[0])
-        out.append(grid.assign(example=example, pair=pair))
-    order = ["example", "pair", "layer", "position", "clean", "corrupted", "value"]
+        model = str(part["model"].iloc[0])
+        out.append(grid.assign(example=example, pair=pair, model=model, kind=kind))
+    order = ["example", "pair", "model", "kind", "layer", "position", "clean", "corrupted", "value"]
     return pd.concat(out, ignore_index=True)[order] if out else pd.DataFrame(columns=order)
 
 
@@ -281,13 +288,13 @@ def _rows(
     return table
 
 
-def _boundaries(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows at the last block's output as rows at boundary L, whether or not they are counted so."""
-    kind = rows["kind"].astype("string")
+def _boundaries(rows: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:
+    """Rows at a block's output as rows at the boundary after it, unless they are counted so already."""
+    kind, top = rows["kind"].astype("string"), evidence.provenance.get("boundaries")
     after = (kind == "resid_post").to_numpy(dtype=bool, na_value=False)
-    deepest = rows.loc[(kind == "resid_pre").to_numpy(dtype=bool, na_value=False), "layer"].max()
-    uncounted = after & (rows["layer"] <= deepest).to_numpy(dtype=bool, na_value=False)
-    return rows.assign(layer=rows["layer"] + uncounted.astype(int), kind=kind.mask(after, "resid_pre"))
+    counted = (rows["layer"] == top).to_numpy(dtype=bool, na_value=False)
+    more = (after & ~counted).astype(int)
+    return rows.assign(layer=rows["layer"] + more, kind=kind.mask(after, "resid_pre"))
 
 
 def _pair_table(part: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series, pd.Series]:

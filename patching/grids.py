@@ -112,17 +112,28 @@ def patch_sites(
     return Evidence.concat([patched, others]).with_provenance(**tokens)
 
 
-def _tokens(model: Model, contrast: Contrast) -> dict[str, dict[str, list[str]]]:
-    """The tokens of every pair in the columns of the grid, as text; padding is left empty."""
+def _tokens(model: Model, contrast: Contrast) -> dict[str, dict[str, Any]]:
+    """The tokens of every pair in the columns of the grid, as text, and where the two differ.
 
-    def text(part: Examples, i: int) -> list[str]:
-        ids, mask = part.tokens[i].tolist(), part.mask[i].tolist()
-        return [model.tokenizer.decode([t]) if real else "" for t, real in zip(ids, mask, strict=True)]
-
-    return {
-        str(i): {"clean": text(contrast.clean, i), "corrupted": text(contrast.corrupted, i)}
-        for i in range(len(contrast))
-    }
+    Padding is left empty. "differs" holds what tells the prompts apart, decoded in one piece so that
+    it reads as it is written: the subjects, or all from the first to the last differing token.
+    """
+    decode, sides = model.tokenizer.decode, {"clean": contrast.clean, "corrupted": contrast.corrupted}
+    found: dict[str, dict[str, Any]] = {}
+    for i in range(len(contrast)):
+        rows = {name: part.tokens[i].tolist() for name, part in sides.items()}
+        real = contrast.clean.mask[i].tolist()
+        apart = [p for p, r in enumerate(real) if r and rows["clean"][p] != rows["corrupted"][p]]
+        first, stop = (apart[0], apart[-1] + 1) if apart else (0, 0)
+        if "subject" in contrast.clean.spans:
+            low, high = contrast.clean.spans["subject"][i].tolist()
+            first, stop = (low, high) if apart and low <= first and stop <= high else (first, stop)
+        found[str(i)] = {
+            name: [decode([t]) if r else "" for t, r in zip(row, real, strict=True)]
+            for name, row in rows.items()
+        }
+        found[str(i)]["differs"] = [decode(row[first:stop]).strip() for row in rows.values()]
+    return found
 
 
 def named(place: tuple[Site, ...]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from probes.linear import signed_margins
 from probes.parallel import each
 from probes.problems import Sites, check_sample, group_folds, masked, problem, splits_of
 from probes.summaries import PLACE, resampled
-from probes.sweeping import margin_rows
+from probes.sweeping import MARGIN, margin_rows
 
 _BINS = 10
 Reduce = Callable[[np.ndarray], np.ndarray]
@@ -102,6 +102,7 @@ def scores(
     rows = evidence.needed(
         "probes.cross_validate of two classes, or probes.margins(activations, seed=0)", method="margin"
     )
+    rows = rows.assign(condition=rows["condition"].astype(str).str.removesuffix(MARGIN))
     out = []
     for key, part in rows.groupby([*PLACE, "condition"], dropna=False, observed=True, sort=False):
         names, group = np.unique(part["group"].astype(str), return_inverse=True)

@@ -8,7 +8,8 @@ label), so that a balanced accuracy can be taken from the rows alone. The surfac
 same at every site and repeated there, for comparison row by row.
 
 Of two classes the held-out margins of the probe and of its control tasks stand beside them, rows of
-method ``margin`` that `probes.scores` reads (AUROC, calibration).
+method ``margin`` and conditions ``probe_margin`` and ``control_task_margin``, which `probes.scores`
+reads (AUROC, calibration).
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ from probes.problems import (
     splits_of,
 )
 
+#: What the names of conditions end in where the rows are margins beside rows of correctness.
+MARGIN = "_margin"
 #: Features of one trivial reader, or of several by name.
 Surface = Tensor | Mapping[str, Tensor]
 
@@ -189,7 +192,16 @@ def _measure(
             if known.n_classes == 2 and condition != "shuffled":
                 gap = own[:, 1] - own[:, 0]
                 margins.append(
-                    margin_rows(known, one, attribute, condition, draw, target[held], gap[held], held)
+                    margin_rows(
+                        known,
+                        one,
+                        attribute,
+                        f"{condition}{MARGIN}",
+                        draw,
+                        target[held],
+                        gap[held],
+                        held,
+                    )
                 )
         for draw, got in enumerate(noise):
             rows.add(splits, got, labels, one, "random_features", draw)
