@@ -289,9 +289,17 @@ def _rows(
 
 
 def _boundaries(rows: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:
-    """Rows at a block's output as rows at the boundary after it, unless they are counted so already."""
+    """Rows at a block's output as rows at the boundary after it, unless they are counted so already.
+
+    `Evidence.by_boundary` notes the number that the last boundary has; where no note says so, rows are
+    counted already if they go on in the steps of the boundaries before.
+    """
     kind, top = rows["kind"].astype("string"), evidence.provenance.get("boundaries")
     after = (kind == "resid_post").to_numpy(dtype=bool, na_value=False)
+    if top is None:
+        before = rows.loc[(kind == "resid_pre").to_numpy(dtype=bool, na_value=False), "layer"]
+        last = sorted(int(layer) for layer in before.dropna().unique())[-2:]
+        top = last[-1] + (last[1] - last[0] if len(last) > 1 else 1) if last else None
     counted = (rows["layer"] == top).to_numpy(dtype=bool, na_value=False)
     more = (after & ~counted).astype(int)
     return rows.assign(layer=rows["layer"] + more, kind=kind.mask(after, "resid_pre"))

@@ -40,7 +40,7 @@ READERS = {
     "explained beyond": probes.explained_beyond,
     "compression": probes.compression,
     "generalisation": probes.generalisation_matrix,
-    "transfer": lambda e: probes.read_transfer(e, n_classes=2),
+    "transfer": probes.read_transfer,
     "believed": lambda e: probes.believed_and_said(e, e),
     "probe curves": summaries.probe_curves,
     "transfer curves": summaries.transfer_curves,
@@ -86,6 +86,8 @@ def test_every_fifth_boundary_keeps_its_number():
     sites = boundaries(12)[::4]
     table = summaries.probe_curves(probes.cross_validate(states(sites), seed=0, draws=1, controls=()))
     assert table["layer"].tolist() == [0, 4, 8, 12]
+    every_second = probes.cross_validate(states(boundaries(4)[::2]), seed=0, draws=1, controls=())
+    assert summaries.probe_curves(every_second)["layer"].tolist() == [0, 2, 4]
     whole = probes.cross_validate(states(boundaries(3)), seed=0, draws=1, controls=())
     for counted in (whole, whole.by_boundary(3)):
         assert summaries.probe_curves(counted)["layer"].tolist() == [0, 1, 2, 3]
