@@ -44,6 +44,8 @@ class Evidence:
     """A tidy table of measurements and where they came from.
 
     `table` has the columns in `COLUMNS`; `value` is one raw number for one example, in `unit`.
+    `beside` holds rows that a reader may need and the table does not show (the margins behind a
+    probe's right and wrong answers); it is not written to files.
 
     Raises:
         ValueError: if a column is missing or unknown.
@@ -51,6 +53,7 @@ class Evidence:
 
     table: pd.DataFrame
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    beside: Evidence | None = None
 
     def __post_init__(self) -> None:
         """Hold the table to its columns and types."""
@@ -93,19 +96,21 @@ class Evidence:
     def concat(cls, parts: Iterable[Evidence]) -> Evidence:
         """One table of several; provenance is merged, later parts winning."""
         parts = list(parts)
+        besides = [part.beside for part in parts if part.beside is not None]
+        beside = cls.concat(besides) if besides else None
         provenance: dict[str, Any] = {}
         for part in parts:
             provenance.update(part.provenance)
         tables = [part.table for part in parts if len(part.table)]
         if not tables:
-            return cls(pd.DataFrame({c: [] for c in COLUMNS}), provenance)
+            return cls(pd.DataFrame({c: [] for c in COLUMNS}), provenance, beside)
         joined: dict[str, Any] = {}
         for name in COLUMNS:
             columns = [table[name] for table in tables]
             joined[name] = union_categoricals(columns) if name in TEXT else pd.concat(columns)
         for name in set(COLUMNS) - set(TEXT):
             joined[name] = joined[name].array
-        return cls(pd.DataFrame(joined), provenance)
+        return cls(pd.DataFrame(joined), provenance, beside)
 
     def where(self, **conditions: Any) -> pd.DataFrame:
         """Rows whose columns equal the given values (a list or set means any of them)."""
@@ -144,11 +149,12 @@ class Evidence:
         top = (self.table["kind"] == "resid_post") & (self.table["layer"] == n_layers - 1)
         table = self.table.copy()
         table.loc[top.fillna(False), "layer"] = n_layers
-        return Evidence(table, {**self.provenance, "boundaries": n_layers})
+        beside = None if self.beside is None else self.beside.by_boundary(n_layers)
+        return Evidence(table, {**self.provenance, "boundaries": n_layers}, beside)
 
     def with_provenance(self, **facts: Any) -> Evidence:
         """The same table with more said about where it came from."""
-        return Evidence(self.table, {**self.provenance, **facts})
+        return Evidence(self.table, {**self.provenance, **facts}, self.beside)
 
     def __len__(self) -> int:
         """Number of rows."""

@@ -53,7 +53,7 @@ class Metric:
         return values
 
 
-def as_metric(given: Metric | Callable[..., Any], examples: Examples) -> Metric:
+def as_metric(given: object, examples: Examples) -> Metric:
     """A metric as it is, or a function of one prompt's logits as one, read at the last position.
 
     The function may take the logits as [vocabulary], [1, vocabulary] or [1, 1, vocabulary], whichever

@@ -98,9 +98,20 @@ class Model:
 
     @torch.no_grad()
     def logits(
-        self, tokens: Int[Tensor, "example position"], mask: Tensor | None = None
+        self, tokens: Int[Tensor, "example position"] | str, mask: Tensor | None = None
     ) -> Float[Tensor, "example position vocabulary"]:
-        """Logits of the unmodified model, run through TransformerLens."""
+        """Logits of the unmodified model, run through TransformerLens; of token ids or one text.
+
+        Raises:
+            ValueError: for anything else.
+        """
+        if isinstance(tokens, str) and tokens:
+            tokens = torch.tensor([self.tokenizer(tokens).input_ids], device=self.device)
+        if not isinstance(tokens, Tensor):
+            raise ValueError(
+                f"tokens got {type(tokens).__name__} {str(tokens)[:40]!r}; expected ids [example, "
+                "position] or one text; for several take Examples.from_text and its tokens and mask"
+            )
         if mask is not None:
             return self.bridge(tokens, attention_mask=mask.long(), use_cache=False)
         return self.bridge(tokens, use_cache=False)

@@ -30,7 +30,7 @@ from probes.linear import signed_margins
 from probes.parallel import each
 from probes.problems import Sites, check_sample, group_folds, masked, problem, splits_of
 from probes.summaries import PLACE, resampled
-from probes.sweeping import MARGIN, margin_rows
+from probes.sweeping import margin_rows
 
 _BINS = 10
 Reduce = Callable[[np.ndarray], np.ndarray]
@@ -99,10 +99,10 @@ def scores(
     over labels drawn from its own probabilities; Bröcker & Smith 2007). An ``ece`` inside that range is
     no sign of miscalibration, where the classes are of similar size.
     """
-    rows = evidence.needed(
+    read = evidence if evidence.beside is None else Evidence.concat([evidence, evidence.beside])
+    rows = read.needed(
         "probes.cross_validate of two classes, or probes.margins(activations, seed=0)", method="margin"
     )
-    rows = rows.assign(condition=rows["condition"].astype(str).str.removesuffix(MARGIN))
     out = []
     for key, part in rows.groupby([*PLACE, "condition"], dropna=False, observed=True, sort=False):
         names, group = np.unique(part["group"].astype(str), return_inverse=True)

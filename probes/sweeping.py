@@ -7,14 +7,14 @@ and strength the number of the class the row is scored against (for a control ta
 label), so that a balanced accuracy can be taken from the rows alone. The surface baseline is the
 same at every site and repeated there, for comparison row by row.
 
-Of two classes the held-out margins of the probe and of its control tasks stand beside them, rows of
-method ``margin`` and conditions ``probe_margin`` and ``control_task_margin``, which `probes.scores`
-reads (AUROC, calibration).
+Of two classes the held-out margins of the probe and of its control tasks are kept in the evidence's
+`beside`, rows of method ``margin`` that `probes.scores` reads (AUROC, calibration).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,8 +42,6 @@ from probes.problems import (
     splits_of,
 )
 
-#: What the names of conditions end in where the rows are margins beside rows of correctness.
-MARGIN = "_margin"
 #: Features of one trivial reader, or of several by name.
 Surface = Tensor | Mapping[str, Tensor]
 
@@ -196,7 +194,7 @@ def _measure(
                         known,
                         one,
                         attribute,
-                        f"{condition}{MARGIN}",
+                        condition,
                         draw,
                         target[held],
                         gap[held],
@@ -209,7 +207,7 @@ def _measure(
             rows.add(splits, got, labels, one, name, 0)
     notes = {"seed": seed, "estimator": solver.name, "folds": len(splits), "draws": draws}
     facts = {f"probe.{attribute}": notes, f"classes.{attribute}": list(known.classes)}
-    return Evidence.concat([rows.evidence(facts), *margins])
+    return replace(rows.evidence(facts), beside=Evidence.concat(margins) if margins else None)
 
 
 def margin_rows(

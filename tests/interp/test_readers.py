@@ -71,7 +71,7 @@ def test_scores_can_be_had_from_cross_validation(probed):
     mine, theirs = (t[t["condition"] == "probe"]["estimate"].to_numpy(float) for t in (found, apart))
     np.testing.assert_allclose(mine, theirs, rtol=1e-5)
     # The margins are those of the same folds: their signs are the rows of correctness.
-    rows = probed.where(method="margin", condition="probe_margin").set_index("example")
+    rows = probed.beside.where(method="margin", condition="probe").set_index("example")
     right = ((rows["value"] > 0) == (rows["strength"] == 1)).astype(float)
     said = probed.where(method="probe", condition="probe").set_index("example")["value"]
     assert (right == said.loc[right.index]).all()

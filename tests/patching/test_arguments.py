@@ -99,7 +99,7 @@ def test_plain_functions_are_read_by_every_method(tiny_model, tiny_pair):
     with pytest.raises(ValueError, match=r"expected one number \(it gave shape \[1, 2\]\)"):
         patch_sites(model, pairs, SITE, lambda logits: logits.reshape(1, -1)[:, :2])
     with pytest.raises(ValueError, match="a metric got str 'nats'; expected a Metric"):
-        as_metric("nats", examples)  # type: ignore[arg-type]
+        as_metric("nats", examples)
 
 
 def test_a_position_that_does_not_exist_has_no_row(tiny_model):
