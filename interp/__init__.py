@@ -24,6 +24,8 @@ _WHERE = {
     "load_statements": "interp.facts",
     "truth_sets": "interp.facts",
     "truth_statements": "interp.facts",
+    "Generated": "interp.generation",
+    "generate": "interp.generation",
     "Metric": "interp.metrics",
     "closed_set_correct": "interp.metrics",
     "fact_contrast": "interp.metrics",
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
         truth_sets,
         truth_statements,
     )
+    from interp.generation import Generated, generate
     from interp.metrics import (
         Metric,
         closed_set_correct,

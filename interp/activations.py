@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from interp.arguments import sites_of
 from interp.columns import Index, chosen_rows
 from interp.progress import tracked
 from interp.sites import RESIDUAL_KINDS, Kind, Site, last_layer
@@ -78,10 +79,10 @@ class Activations:
 @torch.no_grad()
 def collect(
     model: Model,
-    examples: Examples,
-    sites: Sequence[Site],
+    examples: Examples | str | Sequence[str],
+    sites: Site | Sequence[Site],
     *,
-    positions: str | Int[Tensor, " example"] = "last",
+    positions: str | int | Sequence[int] | Int[Tensor, " example"] = "last",
     batch_size: int = 64,
 ) -> dict[Site, Activations]:
     """Activations of many sites in one pass over the examples.
@@ -92,34 +93,23 @@ def collect(
 
     Args:
         model: whose activations.
-        examples: the prompts.
-        sites: any residual, attention, head or MLP sites; a head's own slice where it names one.
-        positions: "last", "subject_last", … or one index per example for [example, d];
-            "all" for [example, position, d] with NaN at padding.
+        examples: the prompts, or their texts.
+        sites: one or several of any kind; a head's own slice where a site names one.
+        positions: "last", "subject_last", … or one index per example for [example, d]; one number
+            for all counts each prompt's tokens from 0, or from −1, the last; "all" for
+            [example, position, d] with NaN at padding.
         batch_size: prompts per forward.
 
     Raises:
         ValueError: if a site is not in this model, or `positions` has another length.
     """
-    sites = list(dict.fromkeys(sites))
+    if not isinstance(examples, Examples):
+        texts = [examples] if isinstance(examples, str) else list(examples)
+        examples = Examples.from_text(model, texts)
+    sites = list(dict.fromkeys(sites_of(sites)))
     check_sites(model, sites)
-    if isinstance(positions, Tensor) and len(positions) != len(examples):
-        raise ValueError(
-            f"positions must hold one index per example, shape ({len(examples)},); "
-            f"got {tuple(positions.shape)}"
-        )
-    if isinstance(positions, Tensor):
-        columns = torch.arange(examples.tokens.shape[1], device=positions.device)
-        if not bool(((columns == positions[:, None]) & examples.mask).any(1).all()):
-            raise ValueError(
-                "positions must each be the column of a real token, counted from 0; got "
-                f"{positions.tolist()[:8]}; take them from Examples.position"
-            )
     everywhere = isinstance(positions, str) and positions == "all"
-    if isinstance(positions, Tensor):
-        at = positions
-    else:
-        at = None if everywhere else examples.position(positions)
+    at = None if everywhere else columns_of(examples, positions)
     stop, padded = last_layer(sites) + 1, examples.tokens.shape[1]
     # Made before the forwards where the width is known: kept tensors in between their passing ones
     # would leave the memory in pieces.
@@ -155,11 +145,45 @@ def collect(
             else:
                 with without_logits(model):
                     model.bridge(tokens, use_cache=False, logits_to_keep=1)
-    name = positions if isinstance(positions, str) else "given"
+    name = str(positions) if isinstance(positions, str | int) else "given"
     return {
         site: Activations(site, kept[site], examples.groups, examples.labels, name, model.role)
         for site in sites
     }
+
+
+def columns_of(
+    examples: Examples, positions: str | int | Sequence[int] | Int[Tensor, " example"]
+) -> Int[Tensor, " example"]:
+    """The column of one token of each example: by name, by number, or given one by one.
+
+    Raises:
+        ValueError: for an unknown name, or numbers that name no token.
+    """
+    if isinstance(positions, str):
+        return examples.position(positions)
+    device = examples.tokens.device
+    if isinstance(positions, int):
+        first, lengths = examples.mask.int().argmax(1), examples.lengths
+        if not bool(((positions >= -lengths) & (positions < lengths)).all()):
+            raise ValueError(
+                f"positions got {positions}, the shortest prompt has {int(lengths.min())} tokens; "
+                "expected a number that every prompt has"
+            )
+        return first + positions + (lengths if positions < 0 else torch.zeros_like(lengths))
+    at = torch.as_tensor(positions, device=device)
+    if at.shape != (len(examples),) or at.dtype.is_floating_point or at.dtype is torch.bool:
+        raise ValueError(
+            f"positions must hold one index per example, shape ({len(examples)},); "
+            f"got {at.dtype} {tuple(at.shape)}; expected columns such as Examples.position gives"
+        )
+    columns = torch.arange(examples.tokens.shape[1], device=device)
+    if not bool(((columns == at[:, None]) & examples.mask).any(1).all()):
+        raise ValueError(
+            "positions must each be the column of a real token, counted from 0; got "
+            f"{at.tolist()[:8]}; expected columns such as Examples.position gives"
+        )
+    return at
 
 
 def _blank(model: Model, shape: Sequence[int]) -> Tensor:

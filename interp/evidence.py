@@ -44,6 +44,8 @@ class Evidence:
     """A tidy table of measurements and where they came from.
 
     `table` has the columns in `COLUMNS`; `value` is one raw number for one example, in `unit`.
+    `beside` holds rows that a reader may need and the table does not show (the margins behind a
+    probe's right and wrong answers); it is not written to files.
 
     Raises:
         ValueError: if a column is missing or unknown.
@@ -51,6 +53,7 @@ class Evidence:
 
     table: pd.DataFrame
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    beside: Evidence | None = None
 
     def __post_init__(self) -> None:
         """Hold the table to its columns and types."""
@@ -93,19 +96,21 @@ class Evidence:
     def concat(cls, parts: Iterable[Evidence]) -> Evidence:
         """One table of several; provenance is merged, later parts winning."""
         parts = list(parts)
+        besides = [part.beside for part in parts if part.beside is not None]
+        beside = cls.concat(besides) if besides else None
         provenance: dict[str, Any] = {}
         for part in parts:
             provenance.update(part.provenance)
         tables = [part.table for part in parts if len(part.table)]
         if not tables:
-            return cls(pd.DataFrame({c: [] for c in COLUMNS}), provenance)
+            return cls(pd.DataFrame({c: [] for c in COLUMNS}), provenance, beside)
         joined: dict[str, Any] = {}
         for name in COLUMNS:
             columns = [table[name] for table in tables]
             joined[name] = union_categoricals(columns) if name in TEXT else pd.concat(columns)
         for name in set(COLUMNS) - set(TEXT):
             joined[name] = joined[name].array
-        return cls(pd.DataFrame(joined), provenance)
+        return cls(pd.DataFrame(joined), provenance, beside)
 
     def where(self, **conditions: Any) -> pd.DataFrame:
         """Rows whose columns equal the given values (a list or set means any of them)."""
@@ -121,16 +126,35 @@ class Evidence:
             keep &= match.fillna(False).to_numpy(dtype=bool)
         return self.table[keep]
 
+    def needed(self, made_by: str, **conditions: Any) -> pd.DataFrame:
+        """Rows as `where` gives them, for a reader that can do nothing without them.
+
+        Args:
+            made_by: the call that makes such rows, to be named where there are none.
+            **conditions: as for `where`.
+
+        Raises:
+            ValueError: if there are none, naming the methods that the table holds.
+        """
+        rows = self.where(**conditions)
+        if len(rows):
+            return rows
+        held = self.table["method"].value_counts(sort=False)
+        shown = ", ".join(f"{name!r} ({n} rows)" for name, n in held.items() if n) or "no rows at all"
+        wanted = " and ".join(f"{name} {value!r}" for name, value in conditions.items())
+        raise ValueError(f"no rows of {wanted}: got a table of {shown}; expected one made by {made_by}")
+
     def by_boundary(self, n_layers: int) -> Evidence:
         """The same rows with `layer` counting boundaries: the last block's output becomes L."""
         top = (self.table["kind"] == "resid_post") & (self.table["layer"] == n_layers - 1)
         table = self.table.copy()
         table.loc[top.fillna(False), "layer"] = n_layers
-        return Evidence(table, self.provenance)
+        beside = None if self.beside is None else self.beside.by_boundary(n_layers)
+        return Evidence(table, {**self.provenance, "boundaries": n_layers}, beside)
 
     def with_provenance(self, **facts: Any) -> Evidence:
         """The same table with more said about where it came from."""
-        return Evidence(self.table, {**self.provenance, **facts})
+        return Evidence(self.table, {**self.provenance, **facts}, self.beside)
 
     def __len__(self) -> int:
         """Number of rows."""

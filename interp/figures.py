@@ -108,18 +108,32 @@ def handover_heatmap(table: pd.DataFrame, *, handover: int | float | None) -> go
     return figure
 
 
-def patch_heatmap(table: pd.DataFrame, *, pair: str) -> go.Figure:
+def patch_heatmap(table: pd.DataFrame, *, pair: str | None = None) -> go.Figure:
     """Recovery by layer and token when the clean state is written into the corrupted run.
 
-    `table`: layer, position, clean, corrupted, value. The tokens are labels and are shown as text.
+    `table`: layer, position, clean, corrupted, value, and where known model, kind and pair, of one
+    example of `interp.summaries.patch_grid`. The tokens are labels and are shown as text.
+
+    Raises:
+        ValueError: for a table without rows, or of several examples.
     """
+    if table.empty or table.duplicated(["layer", "position"]).any():
+        held = table["example"].nunique() if "example" in table else "several"
+        raise ValueError(
+            f"a heatmap shows one example, got {len(table)} rows of {held}; expected one example's, "
+            "such as grid[grid['example'] == 0]"
+        )
+    own = {name: str(table[name].iloc[0]) for name in ("model", "kind", "pair") if name in table}
+    kind = own.get("kind", "resid_pre")
+    patched = f"Patching the {own['model']}" if "model" in own else "Patching"
     tokens = table.drop_duplicates("position").sort_values("position")
     labels = [
         visible(a) if a == b else f"{visible(a)} | {visible(b)}"
         for a, b in zip(tokens["clean"], tokens["corrupted"], strict=True)
     ]
     grid = table.pivot(index="position", columns="layer", values="value").sort_index()
-    figure = panels([[""]], title=f"Patching the base: {pair}", x="layer (block input)",
+    figure = panels([[""]], title=f"{patched}: {pair or own.get('pair', 'one pair')}",
+                    x="layer (block input)" if kind == "resid_pre" else f"layer ({kind})",
                     y=["token, clean | corrupted"], row_height=max(90, 19 * len(labels)))  # fmt: skip
     hover = [
         [f"{plain(label)} (position {p}), layer {k}" for k in grid.columns]

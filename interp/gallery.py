@@ -105,26 +105,41 @@ def gallery(
             name += "_again"
         drawn.append(Drawn(name, CAPTIONS[kind], draw(data, **more), data, section))
 
-    curves = summaries.stitch_curves(evidence, outcomes, seed=seed)
+    held = set(evidence.table["method"].dropna())
+
+    def read(
+        method: str, reader: Callable[..., pd.DataFrame], *given: Any, **more: Any
+    ) -> pd.DataFrame:
+        empty = pd.DataFrame(columns=["example", "metric", "layer"])
+        return reader(evidence, *given, **more) if method in held else empty
+
+    curves = read("stitch", summaries.stitch_curves, outcomes, seed=seed)
     add("stitch", WHERE, curves, figures.stitch_curves, cut=_cut(verdict, curves), handover=kappa)
     add("responsibility", WHERE, responsibility(verdict), figures.responsibility_bars,
         span=verdict.get("block_span"), handover=kappa)  # fmt: skip
-    crossed = summaries.cross_patch_curves(evidence, form=outcomes.estimating_form, seed=seed)
+    crossed = read(
+        "cross_patch", summaries.cross_patch_curves, form=outcomes.estimating_form, seed=seed
+    )
     add("cross_patch", WHERE, crossed, figures.cross_patch_curves, handover=kappa)
-    shares = summaries.shift_curves(evidence, outcomes.changed_groups)
+    shares = read("shift", summaries.shift_curves, outcomes.changed_groups)
     add("shared_shift", WHAT, shares, figures.shared_shift_curves, boundary=shift.get("boundary"),
         handover=kappa, low=limits["low"], high=limits["high"])  # fmt: skip
-    add("handover", USED, summaries.handover_curves(evidence, seed=seed), figures.handover_curves,
+    add("handover", USED, read("handover", summaries.handover_curves, seed=seed),
+        figures.handover_curves,
         handover=kappa)  # fmt: skip
-    add("handover_pairs", USED, summaries.handover_pairs(evidence, smallest=smallest),
+    add("handover_pairs", USED, read("handover", summaries.handover_pairs, smallest=smallest),
         figures.handover_heatmap, handover=kappa)  # fmt: skip
-    grid = summaries.patch_grid(evidence, smallest=smallest)
+    grid = read("patch", summaries.patch_grid, smallest=smallest)
     for example in list(dict.fromkeys(grid["example"]))[:GRID_FIGURES]:
         one = grid[grid["example"] == example]
         add("patch", USED, one, figures.patch_heatmap, str(example), pair=str(one["pair"].iloc[0]))
     for kind, table, draw in (
-        ("probes", summaries.probe_curves(evidence, seed=seed), probe_figures.probe_curves),
-        ("transfer", summaries.transfer_curves(evidence, seed=seed), probe_figures.transfer_curves),
+        ("probes", read("probe", summaries.probe_curves, seed=seed), probe_figures.probe_curves),
+        (
+            "transfer",
+            read("transfer", summaries.transfer_curves, seed=seed),
+            probe_figures.transfer_curves,
+        ),
     ):
         for attribute in dict.fromkeys(table["metric"]):
             rows = table[table["metric"] == attribute]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int
@@ -26,7 +26,7 @@ class Metric:
 
     Attributes:
         read: the function behind it.
-        unit: "logits", "nats" or "share".
+        unit: "logits", "nats", "share", or "value" of a function that names none.
         positions: where each example is read, [example].
         tokens: sorted vocabulary rows needed, or None for all.
     """
@@ -51,6 +51,60 @@ class Metric:
                 f"{tuple(values.shape)}; do not average inside a metric"
             )
         return values
+
+
+def as_metric(given: object, examples: Examples) -> Metric:
+    """A metric as it is, or a function of one prompt's logits as one, read at the last position.
+
+    The function may take the logits as [vocabulary], [1, vocabulary] or [1, 1, vocabulary], whichever
+    it gives one number for; each prompt is read alone, so that nothing is averaged over prompts.
+
+    Raises:
+        ValueError: for anything else, and when read, if the function gives no single number.
+    """
+    if isinstance(given, Metric):
+        return given
+    if not callable(given):
+        raise ValueError(
+            f"a metric got {type(given).__name__} {str(given)[:40]!r}; expected a Metric such as "
+            "interp.logit_difference(contrast), or a function from logits to one number"
+        )
+
+    def read(logits: Tensor, example: Tensor) -> Tensor:
+        return torch.stack([_one_number(given, row) for row in logits]) if len(logits) else logits[:, 0]
+
+    return Metric(read, "value", examples.position("last"))
+
+
+def named_metrics(
+    given: Metric | Callable[..., Any] | Mapping[str, Metric], examples: Examples
+) -> dict[str, Metric]:
+    """One metric under the name "metric", or several by their names.
+
+    Raises:
+        ValueError: as `as_metric`.
+    """
+    if not isinstance(given, Mapping):
+        return {"metric": as_metric(given, examples)}
+    return {name: as_metric(metric, examples) for name, metric in given.items()}
+
+
+def _one_number(function: Callable[..., Any], logits: Float[Tensor, " token"]) -> Float[Tensor, ""]:
+    """What a function makes of one prompt's logits."""
+    reason = "it gave no single number"
+    for shaped in (logits[None], logits, logits[None, None]):
+        try:
+            value = torch.as_tensor(function(shaped), device=logits.device)
+        except Exception as error:  # the function is the user's: whatever it raises is the reason
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0][:80] if str(error) else ''}"
+            continue
+        if value.numel() == 1:
+            return value.reshape(()).to(logits.dtype)
+        reason = f"it gave shape {list(value.shape)}"
+    raise ValueError(
+        f"a metric function got logits [{len(logits)}] of one prompt; expected one number ({reason}); "
+        "write it as lambda logits: logits[..., a] - logits[..., b]"
+    )
 
 
 def logit_difference(contrast: Contrast) -> Metric:
@@ -168,15 +222,6 @@ def divergence(model: Model, examples: Examples) -> Metric:
         ).sum(-1)
 
     return Metric(read, "nats", last)
-
-
-def top_token(examples: Examples) -> Metric:
-    """The token id the model puts first, as a number (unit: id); for asking what is said."""
-
-    def read(logits: Tensor, example: Tensor) -> Tensor:
-        return logits.argmax(1).to(torch.float64)
-
-    return Metric(read, "id", examples.position("last"))
 
 
 def columns_of(

@@ -41,6 +41,7 @@ _PROBES = {
     "surface_answer": ("surface: answer length", BLACK, "dashdot"),
     "surface_letters": ("surface: letters", PURPLE, "dashdot"),
 }
+_MEASURES = {"auroc": "AUROC", "brier": "Brier score", "ece": "calibration error (ECE)"}
 _TRANSFER = {
     "frozen": ("base probe, frozen", BLUE, "solid"),
     "mean_shifted": ("base probe, mean-shifted", GREEN, "dash"),
@@ -55,14 +56,18 @@ _TRANSFER = {
 def probe_curves(table: pd.DataFrame, *, attribute: str) -> go.Figure:
     """Held-out probe accuracy by layer, one column per model and one row per position.
 
-    `table`: kind, span, model, condition, layer, estimate, low, high.
+    `table`: kind, span, model, condition, layer, estimate, low, high; with a column `measure` (of
+    `probes.scores`) the axis bears that measure's name.
+
+    Raises:
+        ValueError: for a table without rows, or of several measures.
     """
     models = [m for m in ("base", "tuned") if m in set(table["model"])]
     rows = pairs_of(table, "kind", "span")
     names = [_PROBES[c][0] for c in _PROBES if c in set(table["condition"])]
     figure = panels(
         [[f"{model}, {place(span)}{kind_of(kind)}" for model in models] for kind, span in rows],
-        title=f"What probes read: {attribute}", x=BOUNDARY, y=["balanced accuracy"] * len(rows),
+        title=f"What probes read: {attribute}", x=BOUNDARY, y=[_score(table)] * len(rows),
         entries=names, row_height=150, width=DOUBLE if len(models) > 1 else SINGLE,
     )  # fmt: skip
     shown: set[str] = set()
@@ -82,6 +87,21 @@ def probe_curves(table: pd.DataFrame, *, attribute: str) -> go.Figure:
     figure.update_yaxes(range=[-0.02, 1.04])
     figure.update_layout(legend_traceorder="reversed")
     return figure
+
+
+def _score(table: pd.DataFrame) -> str:
+    """What the numbers of a table of curves are."""
+    if table.empty:
+        raise ValueError("the table has no rows; expected those of interp.summaries.probe_curves")
+    if "measure" not in table:
+        return "balanced accuracy"
+    measures = list(dict.fromkeys(table["measure"].astype(str)))
+    if len(measures) > 1:
+        raise ValueError(
+            f"curves show one measure, got {measures}; expected one, such as "
+            "table[table['measure'] == 'auroc']"
+        )
+    return _MEASURES.get(measures[0], measures[0].replace("_", " "))
 
 
 def transfer_curves(table: pd.DataFrame, *, attribute: str) -> go.Figure:

@@ -6,6 +6,7 @@ are two kinds of the same thing; `boundary` and `boundaries` count them 0..L.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -61,7 +62,13 @@ class Site:
 
     def __post_init__(self) -> None:
         """Check the parts against each other."""
-        object.__setattr__(self, "kind", Kind(self.kind))
+        object.__setattr__(self, "kind", _kind(self.kind))
+        for name, number in (("layer", self.layer), ("head", self.head)):
+            if isinstance(number, bool) or not (number is None and name == "head" or _whole(number)):
+                raise ValueError(
+                    f"{name} got {type(number).__name__} {number!r}; expected a whole number, as in "
+                    f"Site({str(self.kind)!r}, 3)"
+                )
         if self.layer < 0:
             raise ValueError(f"layer must be 0 or more, got {self.layer}; count blocks from 0")
         if self.head is not None and self.kind not in HEADED:
@@ -80,6 +87,27 @@ class Site:
         """Short form such as ``resid_pre.3`` or ``z.3.h1``."""
         head = "" if self.head is None else f".h{self.head}"
         return f"{self.kind}.{self.layer}{head}"
+
+
+def _kind(given: object) -> Kind:
+    """The kind of this name; the name of a hook is answered with the site to write."""
+    try:
+        return Kind(given)
+    except ValueError:
+        meant = next((k for k, hook in _HOOKS.items() if str(given).endswith(f".{hook}")), None)
+        layer = re.search(r"blocks\.(\d+)\.", str(given))
+        if meant is not None and layer is not None:
+            raise ValueError(
+                f"kind got the name of a hook, {given!r}; expected Site({str(meant)!r}, {layer[1]})"
+            ) from None
+        raise ValueError(
+            f"kind got {given!r}; expected one of {[str(kind) for kind in Kind]}, as in "
+            "Site('resid_pre', 3)"
+        ) from None
+
+
+def _whole(number: object) -> bool:
+    return hasattr(number, "__index__")
 
 
 def boundary(k: int, n_layers: int) -> Site:

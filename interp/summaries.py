@@ -31,7 +31,11 @@ def probe_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
     Columns: metric, kind, span, model, condition, layer, estimate, low, high, n. Unit: accuracy.
     """
     keys = ["metric", "kind", "span", "model", "condition"]
-    return _by_series(_boundaries(evidence.where(method="probe")), keys, seed)
+    return _by_series(
+        _boundaries(evidence.needed("probes.cross_validate or probes.sweep", method="probe"), evidence),
+        keys,
+        seed,
+    )
 
 
 def transfer_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
@@ -40,7 +44,8 @@ def transfer_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
     Columns: metric, span, condition, layer, estimate, low, high, n. A cosine is one number; of
     random and control directions the interval is the range of the draws' central 95%.
     """
-    rows = _boundaries(evidence.where(method=["transfer", "transfer_control"]))
+    given = evidence.needed("probes.transfer", method=["transfer", "transfer_control"])
+    rows = _boundaries(given, evidence)
     cosine = rows["condition"].astype("string").str.startswith("cosine").to_numpy(dtype=bool)
     keys = ["metric", "span", "condition"]
     table = _by_series(rows[~cosine], keys, seed)
@@ -62,9 +67,7 @@ def handover_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
     Means over pairs are taken before dividing. Entities are resampled, a pair weighs the product of
     its two entities' counts. Columns: span, layer, estimate, low, high, n (pairs).
     """
-    rows = evidence.where(method="handover")
-    if rows.empty:
-        return _empty(["span"])
+    rows = evidence.needed("patching.handover", method="handover")
     out = []
     for span in _present(rows["span"]):
         part = rows[rows["span"] == span]
@@ -91,7 +94,7 @@ def handover_pairs(evidence: Evidence, *, smallest: float, most: int = 24) -> pd
 
     The `most` pairs with the largest difference are kept. Columns: span, pair, layer, value.
     """
-    rows = evidence.where(method="handover")
+    rows = evidence.needed("patching.handover", method="handover")
     out = []
     for span in _present(rows["span"]):
         part = rows[rows["span"] == span]
@@ -111,10 +114,14 @@ def handover_pairs(evidence: Evidence, *, smallest: float, most: int = 24) -> pd
 def patch_grid(evidence: Evidence, *, smallest: float) -> pd.DataFrame:
     """Recovery of every pair on the layer × position grid, with the tokens at each position.
 
-    Columns: example, pair, layer, position, clean, corrupted (tokens), value.
+    The grid is of one kind of site: the residual stream's where there is one, else the first kind.
+    Columns: example, pair, model, kind, layer, position, clean, corrupted (tokens), value.
     """
-    rows = evidence.where(method="patch")
-    rows = rows[rows["kind"].isna() | (rows["kind"] == "resid_pre")]
+    rows = evidence.needed('patching.patch_sites with positions="each"', method="patch")
+    rows = rows[rows["position"].notna() | rows["kind"].isna()]
+    kinds = [str(kind) for kind in rows["kind"].dropna().unique()]
+    kind = "resid_pre" if "resid_pre" in kinds or not kinds else kinds[0]
+    rows = rows[rows["kind"].isna() | (rows["kind"] == kind)]
     tokens = evidence.provenance.get("grid_tokens", {})
     out = []
     for example, part in rows.groupby("example"):
@@ -129,10 +136,13 @@ def patch_grid(evidence: Evidence, *, smallest: float) -> pd.DataFrame:
             words = dict(enumerate(said.get(side, [])))
             grid[side] = [words.get(int(p), str(p)) for p in grid["position"]]
         differing = grid[grid["clean"] != grid["corrupted"]].drop_duplicates("position")
-        sides = [_joined(differing.sort_values("position")[s]) for s in ("clean", "corrupted")]
+        sides = said.get("differs") or [
+            _joined(differing.sort_values("position")[s]) for s in ("clean", "corrupted")
+        ]
         pair = " ← ".join(sides) if all(sides) else str(part["group"].iloc[0])
-        out.append(grid.assign(example=example, pair=pair))
-    order = ["example", "pair", "layer", "position", "clean", "corrupted", "value"]
+        model = str(part["model"].iloc[0])
+        out.append(grid.assign(example=example, pair=pair, model=model, kind=kind))
+    order = ["example", "pair", "model", "kind", "layer", "position", "clean", "corrupted", "value"]
     return pd.concat(out, ignore_index=True)[order] if out else pd.DataFrame(columns=order)
 
 
@@ -142,7 +152,7 @@ def stitch_curves(evidence: Evidence, outcomes: Outcomes, *, seed: int = 0) -> p
     Changed and unchanged groups are separate panels, never pooled; the output contrast is read on
     the estimating form. Columns: panel, series (base, tuned, U, V), layer, estimate, low, high, n.
     """
-    rows = evidence.where(method="stitch")
+    rows = evidence.needed("patching.stitch", method="stitch")
     panels = (
         ("output contrast, changed groups", "output", outcomes.changed_groups),
         ("fact contrast, changed groups", "fact", outcomes.changed_groups),
@@ -170,7 +180,8 @@ def shift_curves(evidence: Evidence, groups: Sequence[str]) -> pd.DataFrame:
     Columns: condition, layer, estimate, low, high, n. Unit: share of groups.
     """
     curves = ("sufficiency", "sufficiency_mean", "retention", "retention_control", "persistence")
-    rows = evidence.where(method="shift", metric="said", condition=list(curves))
+    shifts = Evidence(evidence.needed("patching.shared_shift", method="shift"))
+    rows = shifts.where(metric="said", condition=list(curves))
     rows = rows[rows["group"].isin(list(groups)) & rows["layer"].notna()]
     each = rows.groupby(["condition", "layer", "group"], observed=True)["value"].mean()
     out = []
@@ -187,7 +198,8 @@ def cross_patch_curves(evidence: Evidence, *, form: str | None = None, seed: int
 
     Means over groups are taken before dividing. Columns: model, span, layer, estimate, low, high, n.
     """
-    rows = evidence.where(method="cross_patch", metric="output")
+    crossed = Evidence(evidence.needed("patching.cross_patch", method="cross_patch"))
+    rows = crossed.where(metric="output")
     if form is not None:
         rows = rows[rows["template"] == form]
     own = rows[rows["condition"] == "baseline"]
@@ -276,13 +288,21 @@ def _rows(
     return table
 
 
-def _boundaries(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows at the last block's output as rows at boundary L, whether or not they are counted so."""
-    kind = rows["kind"].astype("string")
+def _boundaries(rows: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:
+    """Rows at a block's output as rows at the boundary after it, unless they are counted so already.
+
+    `Evidence.by_boundary` notes the number that the last boundary has; where no note says so, rows are
+    counted already if they go on in the steps of the boundaries before.
+    """
+    kind, top = rows["kind"].astype("string"), evidence.provenance.get("boundaries")
     after = (kind == "resid_post").to_numpy(dtype=bool, na_value=False)
-    deepest = rows.loc[(kind == "resid_pre").to_numpy(dtype=bool, na_value=False), "layer"].max()
-    uncounted = after & (rows["layer"] <= deepest).to_numpy(dtype=bool, na_value=False)
-    return rows.assign(layer=rows["layer"] + uncounted.astype(int), kind=kind.mask(after, "resid_pre"))
+    if top is None:
+        before = rows.loc[(kind == "resid_pre").to_numpy(dtype=bool, na_value=False), "layer"]
+        last = sorted(int(layer) for layer in before.dropna().unique())[-2:]
+        top = last[-1] + (last[1] - last[0] if len(last) > 1 else 1) if last else None
+    counted = (rows["layer"] == top).to_numpy(dtype=bool, na_value=False)
+    more = (after & ~counted).astype(int)
+    return rows.assign(layer=rows["layer"] + more, kind=kind.mask(after, "resid_pre"))
 
 
 def _pair_table(part: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series, pd.Series]:

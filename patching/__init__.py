@@ -14,6 +14,8 @@ _WHERE = {
     "shared_shift": "patching.shifting",
     "ablate": "patching.ablation",
     "steer": "patching.steering",
+    "steering_unit": "patching.steering",
+    "generations": "patching.steering",
     "knock_out": "patching.knockout",
     "trace": "patching.tracing",
     "embedding_noise": "patching.tracing",
@@ -98,7 +100,7 @@ if TYPE_CHECKING:
     from patching.planning import Plan, plan, plan_sweep
     from patching.screening import screen_then_verify
     from patching.shifting import shared_shift
-    from patching.steering import steer
+    from patching.steering import generations, steer, steering_unit
     from patching.stitching import stitch
     from patching.subspaces import Claim, measure_use
     from patching.tracing import embedding_noise, trace

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,9 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.activations import collect
+from interp.arguments import sites_of
 from interp.directions import AffineEraser, Direction, Subspace
 from interp.evidence import Evidence
-from interp.metrics import Metric
+from interp.metrics import Metric, as_metric
 from interp.models import Model
 from interp.sites import Site
 from interp.tasks import Examples
@@ -41,8 +43,8 @@ How = str | Direction | Subspace | AffineEraser
 def ablate(
     model: Model,
     examples: Examples,
-    sites: Sequence[Place],
-    metric: Metric,
+    sites: Place | Sequence[Place],
+    metric: Metric | Callable[..., Any],
     *,
     how: How,
     span: str = "all",
@@ -59,7 +61,8 @@ def ablate(
     - "position_mean" writes its mean at the same position over prompts of the same length;
     - "resample" writes what the site holds, at the same position, in another example of the same
       length drawn at random from another group, once for each of `placebos` draws (seed = draw);
-    - a Direction or Subspace is projected out about the mean, h ← h − (h − mean)QQᵀ;
+    - a Direction or Subspace is projected out about the mean, h ← h − (h − mean)QQᵀ, at each of the
+      sites, wherever it was read;
     - an eraser (LEACE and its kin) is applied.
 
     Beside the last two stand placebos: removals along `placebos` random subspaces of the same rank,
@@ -76,7 +79,8 @@ def ablate(
         raise ValueError(
             f"how must be one of {list(WAYS)}, a Direction, a Subspace or an eraser; got {how!r}"
         )
-    places = [place if isinstance(place, tuple) else (place,) for place in sites]
+    metric = as_metric(metric, examples)
+    places = [place if isinstance(place, tuple) else (place,) for place in sites_of(sites)]
     single = list(dict.fromkeys(site for place in places for site in place))
     where = examples.span_mask(span)
     per_site = {
@@ -141,11 +145,11 @@ def _removals(
                     f"{site} has width {centred.shape[-1]}; got {subspace.basis.shape[0]} in the "
                     f"subspace found at {subspace.site}; give sites of its width"
                 )
-            real: Intervention = ProjectOut(subspace, means[site])
+            real: Intervention = ProjectOut(replace(subspace, site=site), means[site])
             removed, rank = -subspace.project(centred), subspace.basis.shape[1]
         else:
             assert not isinstance(how, str)
-            real, rank = Erase(how), how.left.shape[1]
+            real, rank = Erase(replace(how, site=site)), how.left.shape[1]
             removed = how.apply(held[site]) - held[site]
         fakes = _placebos(removed, centred, site, rank, placebos, generator)
         chance = [({"condition": "placebo", "seed": i}, Add(fake)) for i, fake in enumerate(fakes)]

@@ -6,7 +6,7 @@ Estimates are cheap and can be wrong where the model is far from linear between 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,8 +15,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.activations import check_sites
+from interp.arguments import sites_of
 from interp.evidence import Evidence
-from interp.metrics import Metric
+from interp.metrics import Metric, as_metric
 from interp.models import Model
 from interp.sites import Kind, Site
 from interp.tasks import Contrast
@@ -31,8 +32,8 @@ BATCH = 32
 def attribute(
     model: Model,
     contrast: Contrast,
-    sites: Sequence[Site],
-    metric: Metric,
+    sites: Site | Sequence[Site],
+    metric: Metric | Callable[..., Any],
     *,
     method: Method = "gradient",
     steps: int = 8,
@@ -73,6 +74,7 @@ def attribute(
         A linear estimate of a single patch: it misses saturation, and effects that several sites
         have only together. It shows what suffices here, not what is normally used.
     """
+    sites, metric = sites_of(sites), as_metric(metric, contrast.clean)
     scores, ends = attributions(
         model, contrast, sites, metric, method=method, steps=steps, batch_size=batch_size
     )

@@ -14,6 +14,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from interp.block_calls import first, named, of_part, one_row, parameters
+from interp.editing import Window
 from interp.models import Model
 from interp.sites import Kind, Site
 from interp.tasks import Examples
@@ -140,31 +141,6 @@ class Baseline:
             columns=self.columns[rows],
             tokens=self.tokens[rows],
         )
-
-
-@dataclass(frozen=True)
-class Window:
-    """An edit seen through the positions being computed, placed back in the examples' columns."""
-
-    edit: Edit
-    columns: Int[Tensor, "row position"]
-    keys: Int[Tensor, "row key"]
-
-    def apply(self, act: Tensor, rows: Int[Tensor, " row"]) -> Tensor:
-        """The activation of these rows with the edit written where it belongs."""
-        width = self.edit.where.shape[1]
-        if self.keys.shape[1] == width == self.columns.shape[1]:
-            return self.edit.apply(act, rows)
-        index = torch.arange(act.shape[0], device=act.device)[:, None]
-        pattern = self.edit.site.kind is Kind.PATTERN
-        if pattern:
-            keyed = act.new_zeros(*act.shape[:3], width)
-            keyed[index, :, :, self.keys] = act.permute(0, 3, 1, 2)
-            act = keyed
-        full = act.new_zeros(act.shape[0], width, *act.shape[2:])
-        full[index, self.columns] = act
-        edited = self.edit.apply(full, rows)[index, self.columns]
-        return edited[index, :, :, self.keys].permute(0, 2, 3, 1) if pattern else edited
 
 
 def _has_tensor(value: Any) -> bool:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from interp.activations import check_sites
+from interp.editing import rewritten
 from interp.models import Model
-from interp.sites import Kind
 from patching.interventions import Edit
 
 
 @contextmanager
-def intervened(model: Model, edits: Sequence[Edit]) -> Iterator[Model]:
+def intervened(model: Model, edits: Edit | Sequence[Edit]) -> Iterator[Model]:
     """Attach edits to the model for the forwards inside the `with`.
 
     Rows of a forward are examples 0, 1, … of the edits. On leaving, however it is left, every hook
@@ -24,23 +25,17 @@ def intervened(model: Model, edits: Sequence[Edit]) -> Iterator[Model]:
     Raises:
         ValueError: for a site the model lacks, or a forward whose shape is not the edits'.
     """
-    check_sites(model, [edit.site for edit in edits])
+    given = [edits] if isinstance(edits, Edit) else list(edits)
+    check_sites(model, [edit.site for edit in given])
 
-    def hook_for(edit: Edit):
-        # Patterns come as [row, head, query, key]; a query is the position they are edited at.
-        turned = edit.site.kind is Kind.PATTERN
+    def change(edit: Edit, act: Tensor) -> Tensor:
+        if act.shape[:2] != edit.where.shape:
+            raise ValueError(
+                f"the edit at {edit.site} names positions of shape {tuple(edit.where.shape)}; the "
+                f"forward has {tuple(act.shape[:2])}; expected the same: run the examples it was made "
+                "for, or interp.generate"
+            )
+        return edit.apply(act, torch.arange(act.shape[0], device=act.device))
 
-        def hook(act: Tensor, hook: object) -> Tensor:
-            act = act.transpose(1, 2) if turned else act
-            if act.shape[:2] != edit.where.shape:
-                raise ValueError(
-                    f"the edit at {edit.site} names positions of shape {tuple(edit.where.shape)}; "
-                    f"the forward has {tuple(act.shape[:2])}; run the examples it was made for"
-                )
-            out = edit.apply(act, torch.arange(act.shape[0], device=act.device))
-            return out.transpose(1, 2) if turned else out
-
-        return hook
-
-    with model.bridge.hooks(fwd_hooks=[(e.site.hook_name, hook_for(e)) for e in edits]):
+    with rewritten(model, [(edit.site, partial(change, edit)) for edit in given]):
         yield model

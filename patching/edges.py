@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from interp.evidence import Evidence
-from interp.metrics import Metric
+from interp.metrics import Metric, as_metric
 from interp.models import PARITY, Model
 from interp.sites import Kind, Site
 from interp.tasks import Contrast
@@ -37,7 +37,7 @@ class Edge:
 def attribute_edges(
     model: Model,
     contrast: Contrast,
-    metric: Metric,
+    metric: Metric | Callable[..., Any],
     *,
     steps: int = 1,
     top: int = 1000,
@@ -60,6 +60,7 @@ def attribute_edges(
             write (a norm after attention, a scaled residual), fewer than one step, or a metric
             without a gradient.
     """
+    metric = as_metric(metric, contrast.clean)
     edges, values = edge_attributions(model, contrast, metric, steps=steps, batch_size=batch_size)
     best = values.abs().mean(1).topk(min(top, len(edges))).indices.tolist()
     n = len(contrast)

@@ -23,10 +23,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.activations import capture, check_sites, in_columns
-from interp.metrics import Metric, columns_of
+from interp.metrics import Metric, columns_of, named_metrics
 from interp.models import Model
 from interp.progress import counted
-from interp.sites import Kind, Site
+from interp.sites import RESIDUAL_KINDS, Kind, Site
 from interp.tasks import Examples
 from patching.baseline import Baseline
 from patching.interventions import Cell, Edit
@@ -82,6 +82,7 @@ def sweep(
         ValueError: for sites the model lacks, edits of the wrong shape, a metric that averages, or
             a budget that cannot hold one prompt.
     """
+    metrics = named_metrics(metrics, examples)
     check_cells(model, examples, cells)
     if corruption is not None:
         check_cells(model, examples, [Cell((corruption,))])
@@ -275,7 +276,7 @@ def _by_position(metrics: Mapping[str, Metric]) -> list[tuple[Tensor, list[str]]
 
 
 def check_cells(model: Model, examples: Examples, cells: Sequence[Cell]) -> None:
-    """Refuse edits at sites the model lacks, or whose positions are not the examples'.
+    """Refuse edits at sites the model lacks, or whose positions or tensors do not fit the examples.
 
     Raises:
         ValueError: one line with what was got, expected, and what to do.
@@ -290,3 +291,5 @@ def check_cells(model: Model, examples: Examples, cells: Sequence[Cell]) -> None
                 f"{tuple(examples.tokens.shape)}; got {tuple(edit.where.shape)}; "
                 "take them from Examples.span_mask"
             )
+        if edit.site.kind in RESIDUAL_KINDS or edit.site.kind is Kind.EMBED:
+            edit.check((model.d_model,))

@@ -6,7 +6,7 @@ exactly: parameters are exchanged as objects for one pass and put back (`Paramet
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from interp.activations import collect
 from interp.evidence import Evidence
-from interp.metrics import Metric
+from interp.metrics import Metric, named_metrics
 from interp.models import Model, ModelPair
 from interp.progress import counted
 from interp.sites import Kind, Site, boundary
@@ -33,7 +33,7 @@ ORDERS = (("base", "tuned"), ("tuned", "base"))
 def graft(
     pair: ModelPair,
     examples: Examples,
-    metrics: Metric | Mapping[str, Metric],
+    metrics: Metric | Callable[..., Any] | Mapping[str, Metric],
     sets: Sequence[ParameterSet],
     *,
     placebos: int = 3,
@@ -74,7 +74,7 @@ def graft(
         change of weights acts, not where knowledge is stored. Hybrids are off both models'
         distributions; a placebo that does much says so.
     """
-    named = {"metric": metrics} if isinstance(metrics, Metric) else dict(metrics)
+    named = named_metrics(metrics, examples)
     parameters = Parameters(pair)
     for chosen in sets:
         parameters.check(chosen.select(parameters), str(chosen))
@@ -115,7 +115,7 @@ def graft(
 def component_responsibility(
     pair: ModelPair,
     examples: Examples,
-    metrics: Metric | Mapping[str, Metric],
+    metrics: Metric | Callable[..., Any] | Mapping[str, Metric],
     *,
     max_bytes: int = MAX_BYTES,
 ) -> Evidence:
@@ -135,7 +135,7 @@ def component_responsibility(
         Two orders are not all orders (Shapley). Attention precedes the MLP of its block in the
         order even where they run in parallel.
     """
-    named = {"metric": metrics} if isinstance(metrics, Metric) else dict(metrics)
+    named = named_metrics(metrics, examples)
     parameters = Parameters(pair)
     components = _components(parameters)
     whole = {

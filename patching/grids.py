@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -10,10 +11,11 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from interp.activations import collect
+from interp.activations import collect, columns_of
+from interp.arguments import sites_of
 from interp.directions import Subspace
 from interp.evidence import Evidence
-from interp.metrics import Metric
+from interp.metrics import Metric, as_metric
 from interp.models import Model, ModelPair
 from interp.sites import Site, boundaries
 from interp.tasks import Contrast, Examples
@@ -30,10 +32,10 @@ Place = Site | tuple[Site, ...]
 def patch_sites(
     model: Model,
     contrast: Contrast,
-    sites: Sequence[Place],
-    metric: Metric,
+    sites: Place | Sequence[Place],
+    metric: Metric | Callable[..., Any],
     *,
-    positions: str | Sequence[str] = "each",
+    positions: str | int | Sequence[str | int] = "each",
     direction: str = "denoise",
     donor: Donor | None = None,
     subspace: Subspace | None = None,
@@ -57,7 +59,8 @@ def patch_sites(
         sites: any sites; a tuple of sites is written jointly and reported under its lowest layer,
             kinds joined by "+".
         metric: for instance `interp.logit_difference(contrast)`.
-        positions: "each" for every position alone, or span names such as ("subject", "last", "all").
+        positions: "each" for every position alone, or names of spans and positions such as "subject",
+            "subject_last", "last" and "all"; a number counts tokens from 0, or from −1, the last.
         direction: which run is patched.
         donor: other activations to write (see `patching.donors.donated`): a model for its run of
             the same prompts, other aligned prompts, "mean", or tensors by site.
@@ -73,12 +76,15 @@ def patch_sites(
         Restoring an activation shows that it suffices here, not that it is normally used. The
         residual between attention and MLP has no site of its own: write ATTN_OUT instead.
     """
+    metric = as_metric(metric, contrast.clean)
     runs, other = contrast.corrupted, contrast.clean
     if direction == "noise":
         runs, other = other, runs
     elif direction != "denoise":
-        raise ValueError(f"direction must be 'denoise' or 'noise', got {direction!r}")
-    places = [place if isinstance(place, tuple) else (place,) for place in sites]
+        raise ValueError(
+            f"direction must be 'denoise' or 'noise', got {direction!r}; expected one of them"
+        )
+    places = [place if isinstance(place, tuple) else (place,) for place in sites_of(sites)]
     single = list(dict.fromkeys(site for place in places for site in place))
     metrics = {"pair": metric}
     if donor is None:
@@ -91,17 +97,43 @@ def patch_sites(
     for place in places:
         for where_columns, where in positions_of(runs, positions):
             for about, space in chances:
-                edits = [Edit(site, where, _written(source[site], space)) for site in place]
+                edits = [Edit(site, where, _written(site, source[site], space)) for site in place]
                 cells.append(Cell(tuple(edits)))
                 columns.append({**named(place), **where_columns, **about})
     swept = sweep(model, runs, cells, metrics, max_bytes=max_bytes, progress="patching")
+    swept = replace(swept, values={"pair": tables.present(swept.values["pair"], cells, runs)})
     ends = ("clean", "corrupted") if direction == "noise" else ("corrupted", "clean")
     same = {"model": model.role, "method": "patch"}
     if isinstance(donor, Model):
         same["donor"] = donor.role
     patched = tables.evidence(swept, runs, metrics, columns, baseline={"condition": ends[0]}, **same)
     others = tables.evidence(unedited, other, metrics, [], baseline={"condition": ends[1]}, **same)
-    return Evidence.concat([patched, others])
+    tokens = {"grid_tokens": _tokens(model, contrast)} if positions == "each" else {}
+    return Evidence.concat([patched, others]).with_provenance(**tokens)
+
+
+def _tokens(model: Model, contrast: Contrast) -> dict[str, dict[str, Any]]:
+    """The tokens of every pair in the columns of the grid, as text, and where the two differ.
+
+    Padding is left empty. "differs" holds what tells the prompts apart, decoded in one piece so that
+    it reads as it is written: the subjects, or all from the first to the last differing token.
+    """
+    decode, sides = model.tokenizer.decode, {"clean": contrast.clean, "corrupted": contrast.corrupted}
+    found: dict[str, dict[str, Any]] = {}
+    for i in range(len(contrast)):
+        rows = {name: part.tokens[i].tolist() for name, part in sides.items()}
+        real = contrast.clean.mask[i].tolist()
+        apart = [p for p, r in enumerate(real) if r and rows["clean"][p] != rows["corrupted"][p]]
+        first, stop = (apart[0], apart[-1] + 1) if apart else (0, 0)
+        if "subject" in contrast.clean.spans:
+            low, high = contrast.clean.spans["subject"][i].tolist()
+            first, stop = (low, high) if apart and low <= first and stop <= high else (first, stop)
+        found[str(i)] = {
+            name: [decode([t]) if r else "" for t, r in zip(row, real, strict=True)]
+            for name, row in rows.items()
+        }
+        found[str(i)]["differs"] = [decode(row[first:stop]).strip() for row in rows.values()]
+    return found
 
 
 def named(place: tuple[Site, ...]) -> dict[str, Any]:
@@ -135,12 +167,17 @@ def _subspaces(
     return found
 
 
-def _written(source: Tensor, space: Subspace | None) -> Intervention:
-    return Replace(source) if space is None else SwapSubspace(space, source)
+def _written(site: Site, source: Tensor, space: Subspace | None) -> Intervention:
+    """The source, or its component in a subspace that is carried over to the site."""
+    return Replace(source) if space is None else SwapSubspace(replace(space, site=site), source)
 
 
 def handover(
-    model: Model, contrast: Contrast, metric: Metric, *, max_bytes: int = MAX_BYTES
+    model: Model,
+    contrast: Contrast,
+    metric: Metric | Callable[..., Any],
+    *,
+    max_bytes: int = MAX_BYTES,
 ) -> Evidence:
     """Restore the last position, or the subject, at every boundary 0..L of aligned pairs.
 
@@ -202,7 +239,7 @@ def cross_patch(
             place = {"layer": k} if sites is None else named((site,))
             for span in spans:
                 for about, space in chances:
-                    edit = Edit(site, examples.span_mask(span), _written(held[site], space))
+                    edit = Edit(site, examples.span_mask(span), _written(site, held[site], space))
                     cells.append(Cell((edit,)))
                     columns.append({**place, **about, "span": span, "donor": donor.role})
         label = f"{donor.role} → {runs.role}"
@@ -222,7 +259,7 @@ def cross_patch(
 
 
 def positions_of(
-    examples: Examples, positions: str | Sequence[str]
+    examples: Examples, positions: str | int | Sequence[str | int]
 ) -> list[tuple[dict[str, object], Bool[Tensor, "example position"]]]:
     """Where each cell of a grid writes: every position alone, or named spans; with its column.
 
@@ -234,7 +271,16 @@ def positions_of(
         for p in range(examples.tokens.shape[1]):
             where = torch.zeros_like(examples.mask)
             where[:, p] = examples.mask[:, p]
-            found.append(({"position": p}, where))
+            if bool(where.any()):
+                found.append(({"position": p}, where))
         return found
-    names = [positions] if isinstance(positions, str) else positions
-    return [({"span": name}, examples.span_mask(name)) for name in names]
+    names = [positions] if isinstance(positions, str | int) else positions
+    return [({"span": str(name)}, _where(examples, name)) for name in names]
+
+
+def _where(examples: Examples, name: str | int) -> Bool[Tensor, "example position"]:
+    """True at a named span, a named position, or the position of this number."""
+    if isinstance(name, str) and name in examples.spans:
+        return examples.span_mask(name)
+    at = columns_of(examples, name)
+    return torch.arange(examples.tokens.shape[1], device=at.device) == at[:, None]

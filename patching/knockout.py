@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from interp.evidence import Evidence
-from interp.metrics import Metric
+from interp.metrics import Metric, as_metric
 from interp.models import Model
 from interp.sites import Kind, Site
 from interp.tasks import Examples
@@ -23,7 +24,7 @@ from patching.schedule import MAX_BYTES
 def knock_out(
     model: Model,
     examples: Examples,
-    metric: Metric,
+    metric: Metric | Callable[..., Any],
     *,
     source: str = "subject",
     destination: str = "last",
@@ -61,6 +62,7 @@ def knock_out(
     """
     if not 1 <= window <= model.n_layers:
         raise ValueError(f"window must be 1..{model.n_layers} blocks, got {window}")
+    metric = as_metric(metric, examples)
     where, keys = examples.span_mask(destination), examples.span_mask(source)
     generator = torch.Generator().manual_seed(seed)
     cuts: list[tuple[dict[str, Any], Tensor]] = [({"condition": "knocked_out"}, keys)]
@@ -87,7 +89,8 @@ def knock_out(
     # A prompt with too few other keys keeps all of its attention: that is no placebo.
     scant = torch.stack([cut.sum(1) < keys.sum(1) for _, cut in cuts])
     drop = scant.repeat(model.n_layers, 1).to(swept.values["metric"].device)
-    swept.values["metric"].masked_fill_(drop, float("nan"))
+    kept = swept.values["metric"].masked_fill(drop, float("nan"))
+    swept = replace(swept, values={"metric": kept})
     return tables.evidence(
         swept,
         examples,

@@ -22,9 +22,10 @@ from torch import Tensor
 
 from interp.activations import capture
 from interp.block_calls import each, first, repeated
+from interp.editing import Window
 from interp.models import Model
 from interp.sites import Kind, Site
-from patching.baseline import ALONG, CACHES, Baseline, Window
+from patching.baseline import ALONG, CACHES, Baseline
 from patching.interventions import Cell, Edit
 
 #: Kinds that are written between blocks.

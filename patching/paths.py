@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor
 
 from interp.activations import collect
+from interp.arguments import sites_of
 from interp.evidence import Evidence
-from interp.metrics import Metric
+from interp.metrics import Metric, as_metric
 from interp.models import Model
 from interp.sites import Kind, Site, every_layer
 from interp.tasks import Contrast, Examples
@@ -26,9 +28,9 @@ RECEIVERS = (Kind.Q, Kind.K, Kind.V, Kind.MLP_OUT, Kind.RESID_POST)
 def path_patch(
     model: Model,
     contrast: Contrast,
-    senders: Sequence[Site],
-    receivers: Sequence[Site],
-    metric: Metric,
+    senders: Site | Sequence[Site],
+    receivers: Site | Sequence[Site],
+    metric: Metric | Callable[..., Any],
     *,
     span: str = "all",
     free: str = "none",
@@ -67,7 +69,9 @@ def path_patch(
         ValueError: for kinds that cannot send or receive, a receiver below every sender, or words
             that are not offered.
     """
+    senders, receivers = sites_of(senders), sites_of(receivers)
     _check(model, senders, receivers, free, direction)
+    metric = as_metric(metric, contrast.clean)
     runs, other = contrast.clean, contrast.corrupted
     if direction == "denoise":
         runs, other = other, runs

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from interp.arguments import sites_of
 from interp.models import Model
 from interp.tasks import Examples
 from patching.baseline import Baseline
@@ -62,9 +63,9 @@ class Plan:
 def plan(
     model: Model,
     examples: Examples,
-    sites: Sequence[Place],
+    sites: Place | Sequence[Place],
     *,
-    positions: str | Sequence[str] = "each",
+    positions: str | int | Sequence[str | int] = "each",
     max_bytes: int = MAX_BYTES,
 ) -> Plan:
     """The cost of `patch_sites` (or any sweep of one edit per site and position) over these prompts.
@@ -73,7 +74,7 @@ def plan(
         ValueError: if one prompt does not fit in `max_bytes`.
     """
     cells = []
-    for place in sites:
+    for place in sites_of(sites):
         joint = place if isinstance(place, tuple) else (place,)
         for _, where in positions_of(examples, positions):
             cells.append(Cell(tuple(Edit(site, where, Zero()) for site in joint)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,8 +12,9 @@ from scipy import stats
 from torch import Tensor
 
 from interp.activations import check_sites
+from interp.arguments import sites_of
 from interp.evidence import Evidence
-from interp.metrics import Metric
+from interp.metrics import Metric, as_metric
 from interp.models import Model
 from interp.sites import Site
 from interp.tasks import Contrast, Examples
@@ -21,7 +22,8 @@ from patching import tables
 from patching.attribution import BATCH, first_order
 from patching.engine import Swept, sweep
 from patching.gradients import batches, run
-from patching.interventions import Cell, Edit, Replace
+from patching.grids import positions_of
+from patching.interventions import Cell, Edit, Replace, Zero
 from patching.schedule import MAX_BYTES
 
 #: At least this many times k cells are verified, whatever the budget.
@@ -31,11 +33,11 @@ FLOOR = 1.25
 def screen_then_verify(
     model: Model,
     contrast: Contrast,
-    sites: Sequence[Site],
-    metric: Metric,
+    sites: Site | Sequence[Site],
+    metric: Metric | Callable[..., Any],
     *,
     k: int = 20,
-    positions: str | Sequence[str] = "all",
+    positions: str | int | Sequence[str | int] = "all",
     budget: float = 0.08,
     candidates: int | None = None,
     sample: int = 4,
@@ -92,7 +94,8 @@ def screen_then_verify(
             f"k must be at least 1, candidates at least k and sample at least 0; got k={k}, "
             f"candidates={candidates}, sample={sample}; candidates=2*k is usual"
         )
-    places = _places(contrast.corrupted, positions)
+    metric, sites = as_metric(metric, contrast.clean), sites_of(sites)
+    places = positions_of(contrast.corrupted, positions)
     cells = [(site, place) for site in sites for place in range(len(places))]
     slopes, sources, ended = _screen(model, contrast, sites, metric, batch_size)
     screened = torch.stack(
@@ -125,10 +128,13 @@ def screen_then_verify(
     told = all(not part or set(part) & set(drawn) for part in (near, far))
     columns = [_columns(site, places[place][0]) for site, place in cells]
     top = [(*columns[chosen[i]].values(), float(found[i])) for i in order.tolist()]
+    writes = [Cell((Edit(site, places[place][1], Zero()),)) for site, place in cells]
+    screened = tables.present(screened, writes, contrast.corrupted)
+    read = tables.present(swept.values["pair"], [writes[i] for i in tested], contrast.corrupted)
     parts = [
         (screened, columns, "attribution"),
-        (swept.values["pair"][: len(chosen)], [columns[i] for i in chosen], "verified"),
-        (swept.values["pair"][len(chosen) :], [columns[i] for i in drawn], "sampled"),
+        (read[: len(chosen)], [columns[i] for i in chosen], "verified"),
+        (read[len(chosen) :], [columns[i] for i in drawn], "sampled"),
     ]
     rows = [
         tables.evidence(
@@ -268,18 +274,3 @@ def _cost(model: Model, examples: Examples, site: Site, where: Bool[Tensor, "exa
 
 def _columns(site: Site, place: Mapping[str, Any]) -> dict[str, Any]:
     return {"kind": str(site.kind), "layer": site.layer, "head": site.head, **place}
-
-
-def _places(
-    examples: Examples, positions: str | Sequence[str]
-) -> list[tuple[dict[str, Any], Bool[Tensor, "example position"]]]:
-    if positions != "each":
-        names = [positions] if isinstance(positions, str) else positions
-        return [({"span": name}, examples.span_mask(name)) for name in names]
-    found = []
-    for p in range(examples.tokens.shape[1]):
-        where = torch.zeros_like(examples.mask)
-        where[:, p] = examples.mask[:, p]
-        if bool(where.any()):
-            found.append(({"position": p}, where))
-    return found

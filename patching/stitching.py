@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from interp.activations import collect
 from interp.evidence import Evidence
-from interp.metrics import Metric
+from interp.metrics import Metric, named_metrics
 from interp.models import ModelPair
 from interp.sites import boundaries
 from interp.tasks import Examples
@@ -19,7 +20,7 @@ from patching.schedule import MAX_BYTES
 def stitch(
     pair: ModelPair,
     examples: Examples,
-    metrics: Metric | Mapping[str, Metric],
+    metrics: Metric | Callable[..., Any] | Mapping[str, Metric],
     *,
     max_bytes: int = MAX_BYTES,
 ) -> Evidence:
@@ -39,7 +40,7 @@ def stitch(
         metrics: one metric ("metric" in the table) or several by name.
         max_bytes: memory for activations beside the model; changes no number.
     """
-    named = {"metric": metrics} if isinstance(metrics, Metric) else metrics
+    named = named_metrics(metrics, examples)
     sites = boundaries(pair.base.n_layers)
     everywhere = examples.span_mask("all")
     parts = []

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from interp.activations import collect
 from interp.directions import Direction, random_direction
 from interp.evidence import Evidence
-from interp.metrics import Metric
+from interp.metrics import Metric, as_metric
 from interp.models import Model
 from interp.sites import Site
 from interp.tasks import Contrast
@@ -44,7 +45,7 @@ def measure_use(
     model: Model,
     contrast: Contrast,
     claims: Sequence[Claim],
-    metric: Metric,
+    metric: Metric | Callable[..., Any],
     *,
     random_draws: int = 9,
     seed: int = 0,
@@ -63,6 +64,7 @@ def measure_use(
         Random directions are shown and never decide: they are far too weak a placebo. Control-task
         directions are read from the same states with labels assigned at random to entities.
     """
+    metric = as_metric(metric, contrast.clean)
     generator = torch.Generator().manual_seed(seed)
     every = [d.site for claim in claims for d in (claim.direction, *claim.later)]
     sites = list(dict.fromkeys(every))
@@ -126,7 +128,7 @@ def measure_use(
                 metrics,
                 columns,
                 baseline={"condition": baseline},
-                model="base",
+                model=model.role,
                 method="claim",
             )
         )

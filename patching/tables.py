@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from interp.evidence import Evidence
 from interp.metrics import Metric
 from interp.tasks import Examples
 from patching.engine import Swept
+from patching.interventions import Cell
 
 
 def evidence(
@@ -39,6 +41,20 @@ def evidence(
             values = torch.cat([part.to(rows[0]) for part in rows])
             parts.append(_rows(values, columns, name, metric, examples, constants))
     return parts[0] if len(parts) == 1 else Evidence.concat(parts)
+
+
+def present(
+    values: Float[Tensor, "cell example"], cells: Sequence[Cell], examples: Examples
+) -> Float[Tensor, "cell example"]:
+    """The values of cells that write somewhere in the example; NaN, and so no row, for the others.
+
+    A grid over positions is as wide as the longest prompt: what lies past a shorter one is padding.
+    """
+    known: dict[int, Tensor] = {}
+    for where in (edit.where for cell in cells for edit in cell.edits):
+        known.setdefault(id(where), (where & examples.mask).any(1))
+    real = [torch.stack([known[id(e.where)] for e in cell.edits]).any(0) for cell in cells]
+    return values.masked_fill(~torch.stack(real).to(values.device), float("nan")) if real else values
 
 
 def _rows(

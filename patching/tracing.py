@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from interp.activations import collect
 from interp.evidence import Evidence
-from interp.metrics import Metric
+from interp.metrics import Metric, as_metric
 from interp.models import Model
 from interp.sites import Kind, Site
 from interp.tasks import Examples
@@ -30,10 +32,10 @@ def trace(
     model: Model,
     examples: Examples,
     kind: Kind,
-    metric: Metric,
+    metric: Metric | Callable[..., Any],
     *,
     window: int = 1,
-    positions: str | Sequence[str] = "each",
+    positions: str | int | Sequence[str | int] = "each",
     span: str = "subject",
     rule: str = "gaussian",
     scale: float = 3.0,
@@ -72,6 +74,7 @@ def trace(
     """
     if not 1 <= window <= model.n_layers:
         raise ValueError(f"window must be 1..{model.n_layers} blocks, got {window}")
+    metric = as_metric(metric, examples)
     sites = [Site(kind, layer) for layer in range(model.n_layers)]
     clean = collect(model, examples, sites, positions="all")
     cells, columns = [], []
@@ -95,6 +98,9 @@ def trace(
             corruption=corruption,
             max_bytes=max_bytes,
             progress=f"tracing, noise {draw + 1} of {draws}",
+        )
+        swept = replace(
+            swept, values={"metric": tables.present(swept.values["metric"], cells, examples)}
         )
         rows = [{**c, "condition": "restored", "seed": draw} for c in columns]
         ends = {"condition": "corrupted", "seed": draw, "kind": kind}

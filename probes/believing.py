@@ -135,8 +135,10 @@ def believed_and_said(believed: Evidence, said: Evidence) -> pd.DataFrame:
     Raises:
         ValueError: if the two do not hold the same statements.
     """
-    left = believed.where(method="belief")[["example", "group", "seed", "strength", "value"]]
-    right = said.where(method="claim")[["example", "group", "strength", "value"]]
+    left = believed.needed("probes.belief or probes.posterior", method="belief")[
+        ["example", "group", "seed", "strength", "value"]
+    ]
+    right = said.needed("probes.claims", method="claim")[["example", "group", "strength", "value"]]
     columns = {"seed": "fold", "strength": "label", "value": "belief"}
     left = left.rename(columns=columns).astype({"group": str})
     mean = right.astype({"group": str}).groupby(["example", "group", "strength"], observed=True)[
@@ -177,6 +179,12 @@ def sincerity(
     Raises:
         ValueError: sure outside [0.5, 1), or no statement as sure as that.
     """
+    missing = sorted({"belief", "claim", "label", "believes", "says", "fold"} - set(table.columns))
+    if missing:
+        raise ValueError(
+            f"the table lacks {missing}, got columns {list(table.columns)[:8]}; expected one made by "
+            "probes.believed_and_said(belief, claims)"
+        )
     if not 0.5 <= sure < 1:
         raise ValueError(f"sure must lie in [0.5, 1); got {sure}: use 0.5 to count every statement")
     kept = table[np.maximum(table["belief"], 1 - table["belief"]) >= sure]

@@ -157,7 +157,7 @@ def compression(
     the order of the blocks fixed. Repeated draws of a control are pooled.
     """
     out = []
-    rows = evidence.where(method="code")
+    rows = evidence.needed("probes.description_length", method="code")
     for key, part in rows.groupby([*PLACE, "condition"], dropna=False, observed=True, sort=False):
         uniform = np.log2(part["strength"].to_numpy(dtype=float))
         names, group = np.unique(part["group"].astype(str), return_inverse=True)

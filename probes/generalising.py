@@ -113,7 +113,7 @@ def generalisation_matrix(
     examples. For one model, place and condition `.pivot(index="train", columns="test",
     values="estimate")` is the matrix.
     """
-    rows, parts = evidence.where(method="generalisation"), []
+    rows, parts = evidence.needed("probes.generalisation", method="generalisation"), []
     for target in rows["template"].dropna().unique():
         part = Evidence(rows[rows["template"] == target], evidence.provenance)
         parts.append(accuracy(part, level=level, draws=draws, seed=seed).assign(test=target))

@@ -130,9 +130,25 @@ def held_out(
     splits: Sequence[Split],
 ) -> np.ndarray:
     """The class number predicted for each example by the split that held it out; −1 if none did."""
-    out = np.full(len(values), -1, dtype=np.int64)
+    return chosen(_held_out_scores(weight, bias, values, splits))
+
+
+def chosen(scores: Float[np.ndarray, "*task example class"]) -> Int[np.ndarray, "*task example"]:
+    """The class of the largest score; −1 where there is none."""
+    known = np.asarray(np.isfinite(scores).all(-1))
+    return np.where(known, np.where(known[..., None], scores, 0.0).argmax(-1), -1)
+
+
+def _held_out_scores(
+    weight: Float[Tensor, "split class d"],
+    bias: Float[Tensor, "split class"],
+    values: Float[Tensor, "example d"],
+    splits: Sequence[Split],
+) -> Float[np.ndarray, "example class"]:
+    """Each example's scores by the split that held it out; NaN if none did."""
+    out = np.full((len(values), weight.shape[1]), np.nan)
     for w, b, (_, test) in zip(weight, bias, splits, strict=True):
-        out[test] = (values[test].to(w) @ w.T + b).argmax(1).cpu().numpy()
+        out[test] = (values[test].to(w) @ w.T + b).cpu().numpy()
     return out
 
 
@@ -148,8 +164,21 @@ def predictions(
 
     `labels` are those to train on, −1 outside a split's training rows.
     """
+    return chosen(decisions(solver, values, labels, splits, n_classes, groups))
+
+
+def decisions(
+    solver: Estimator,
+    values: Float[Tensor, "example d"],
+    labels: Int[np.ndarray, "task split example"],
+    splits: Sequence[Split],
+    n_classes: int,
+    groups: np.ndarray | None = None,
+) -> Float[np.ndarray, "task example class"]:
+    """The scores behind `predictions`, NaN where no split held an example out."""
     drawn = torch.from_numpy(labels.reshape(-1, labels.shape[-1])).to(values.device)
     weight, bias = solver.solve(values, drawn, n_classes, groups)
     k = len(splits)
     parts = range(0, len(weight), k)
-    return np.stack([held_out(weight[i : i + k], bias[i : i + k], values, splits) for i in parts])
+    found = [_held_out_scores(weight[i : i + k], bias[i : i + k], values, splits) for i in parts]
+    return np.stack(found)

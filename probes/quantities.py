@@ -16,6 +16,7 @@ from interp.evidence import Evidence
 from interp.sites import Site
 from probes.closed_form import Ridge
 from probes.controls import permute_over_groups
+from probes.linear import weight_dtype
 from probes.parallel import each
 from probes.problems import Sites, group_folds, problem, splits_of
 from probes.summaries import PLACE, paired, resampled
@@ -56,9 +57,8 @@ def fit_quantity(train: Activations, *, estimator: Ridge | None = None) -> Quant
     targets = torch.tensor(known.classes, dtype=torch.float64)[known.tensor()]
     targets = targets.to(train.values.device)
     weight, bias = solver.solve_quantity(train.values, targets[None], known.groups)
-    return QuantityProbe(
-        train.site, weight[0, 0].to(train.values.dtype), float(bias[0, 0]), solver.name, train.position
-    )
+    own = weight[0, 0].to(weight_dtype(train.values))
+    return QuantityProbe(train.site, own, float(bias[0, 0]), solver.name, train.position)
 
 
 def cross_validate_quantity(
@@ -130,7 +130,7 @@ def explained(
     Also `correlation`, which does not punish a wrong scale. BCa bootstrap over groups; the fitted
     probes are held fixed. R² is 0 for the constant answer and negative for worse.
     """
-    rows = evidence.where(method="quantity")
+    rows = evidence.needed("probes.cross_validate_quantity", method="quantity")
     out = []
     for key, part in rows.groupby([*PLACE, "condition"], dropna=False, observed=True, sort=False):
         t, p = part["strength"].to_numpy(dtype=float), part["value"].to_numpy(dtype=float)
@@ -158,7 +158,9 @@ def explained_beyond(
         ValueError: if the evidence holds no rows of that condition.
     """
     out = []
-    for key, probe, other in paired(evidence.where(method="quantity"), against):
+    for key, probe, other in paired(
+        evidence.needed("probes.cross_validate_quantity", method="quantity"), against
+    ):
         names = np.unique(probe["group"].astype(str))
         a, b = _moments(probe, names), _moments(other, names)
         got = resampled(

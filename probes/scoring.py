@@ -30,8 +30,8 @@ from probes.linear import signed_margins
 from probes.parallel import each
 from probes.problems import Sites, check_sample, group_folds, masked, problem, splits_of
 from probes.summaries import PLACE, resampled
+from probes.sweeping import margin_rows
 
-MEASURES = ("accuracy", "balanced_accuracy", "auroc", "brier", "ece", "ece_if_calibrated")
 _BINS = 10
 Reduce = Callable[[np.ndarray], np.ndarray]
 
@@ -72,18 +72,13 @@ def margins(
         gap = gap.reshape(len(tasks), len(splits), -1)
         return np.take_along_axis(gap, fold[None, None].repeat(len(tasks), 0), 1)[:, 0]
 
-    names, parts = np.array(known.names, dtype=object)[known.groups], []
+    parts, everyone = [], np.arange(len(fold))
     for one, found in zip(known.sites, each(margin, known.sites), strict=True):
         for i, (task, values) in enumerate(zip(tasks, found, strict=True)):
+            condition = "probe" if i == 0 else "control_task"
             parts.append(
-                Evidence.build(
-                    values, method="margin", condition="probe" if i == 0 else "control_task",
-                    metric=attribute, unit="margin", strength=task.astype(float), group=names,
-                    example=np.arange(len(task)), seed=max(i - 1, 0), model=one.model,
-                    kind=str(one.site.kind), layer=one.site.layer, head=one.site.head,
-                    span=one.position,
-                )
-            )  # fmt: skip
+                margin_rows(known, one, attribute, condition, max(i - 1, 0), task, values, everyone)
+            )
     notes = {"seed": seed, "estimator": solver.name, "folds": folds, "draws": draws}
     facts = {f"margin.{attribute}": notes, f"classes.{attribute}": list(known.classes)}
     return Evidence.concat(parts).with_provenance(**facts)
@@ -94,6 +89,8 @@ def scores(
 ) -> pd.DataFrame:
     """Every measure per place and condition: columns measure, estimate, low, high, groups.
 
+    Of the held-out margins that `margins` makes, and `cross_validate` and `sweep` for two classes.
+
     BCa bootstrap over groups; it holds the fitted probes fixed, so it covers new entities and not
     new training sets. Repeated draws of a control are pooled inside each group.
 
@@ -102,7 +99,10 @@ def scores(
     over labels drawn from its own probabilities; Bröcker & Smith 2007). An ``ece`` inside that range is
     no sign of miscalibration, where the classes are of similar size.
     """
-    rows = evidence.where(method="margin")
+    read = evidence if evidence.beside is None else Evidence.concat([evidence, evidence.beside])
+    rows = read.needed(
+        "probes.cross_validate of two classes, or probes.margins(activations, seed=0)", method="margin"
+    )
     out = []
     for key, part in rows.groupby([*PLACE, "condition"], dropna=False, observed=True, sort=False):
         names, group = np.unique(part["group"].astype(str), return_inverse=True)

@@ -106,8 +106,12 @@ def _places(
 
 
 def _correctness(evidence: Evidence) -> pd.DataFrame:
-    table = evidence.table
-    rows = table[(table["unit"] == "accuracy") & table["group"].notna()]
+    rows = evidence.needed(
+        "probes.cross_validate or probes.sweep (for quantities: probes.explained; for patching: "
+        "interp.summaries)",
+        unit="accuracy",
+    )
+    rows = rows[rows["group"].notna()]
     once = [*PLACE, "method", "condition", "template", "seed", "example", "group"]
     if rows.duplicated([name for name in once if name in rows]).any():
         raise ValueError(

@@ -6,15 +6,20 @@ where the held-out example was classified correctly, else 0; seed the number of 
 and strength the number of the class the row is scored against (for a control task its random
 label), so that a balanced accuracy can be taken from the rows alone. The surface baseline is the
 same at every site and repeated there, for comparison row by row.
+
+Of two classes the held-out margins of the probe and of its control tasks are kept in the evidence's
+`beside`, rows of method ``margin`` that `probes.scores` reads (AUROC, calibration).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.activations import Activations
@@ -22,7 +27,7 @@ from interp.evidence import Evidence
 from interp.sites import Site
 from probes.controls import CONTROLS, permute_over_groups, random_features
 from probes.estimators import Estimator, named
-from probes.linear import predictions
+from probes.linear import chosen, decisions
 from probes.parallel import each
 from probes.problems import (
     UNSEEN,
@@ -164,25 +169,64 @@ def _measure(
     repeats = draws if "random_features" in controls else 0
     seeds = [generator.spawn(repeats) for _ in known.sites]
 
+    def decided(values: Tensor, drawn: np.ndarray) -> np.ndarray:
+        return decisions(solver, values, drawn, splits, known.n_classes, groups)
+
     def guesses(values: Tensor, drawn: np.ndarray) -> np.ndarray:
-        return predictions(solver, values, drawn, splits, known.n_classes, groups)
+        return chosen(decided(values, drawn))
 
     def measured(at: int) -> tuple[np.ndarray, list[np.ndarray]]:
         values = known.sites[at].values
         noises = [random_features(len(labels), values.shape[1], own, tokens) for own in seeds[at]]
-        return guesses(values, trained), [guesses(noise, real[None])[0] for noise in noises]
+        return decided(values, trained), [guesses(noise, real[None])[0] for noise in noises]
 
     rows = Rows(known, attribute)
     read = {name: guesses(features, real[None])[0] for name, features in trivial.items()}
-    for one, (guess, noise) in zip(known.sites, each(measured, range(len(known.sites))), strict=True):
-        for (condition, draw, target, _), got in zip(tasks, guess, strict=True):
-            rows.add(splits, got, target, one, condition, draw)
+    held = np.sort(np.concatenate([test for _, test in splits]))
+    margins = []
+    for one, (score, noise) in zip(known.sites, each(measured, range(len(known.sites))), strict=True):
+        for (condition, draw, target, _), own in zip(tasks, score, strict=True):
+            rows.add(splits, chosen(own), target, one, condition, draw)
+            if known.n_classes == 2 and condition != "shuffled":
+                gap = own[:, 1] - own[:, 0]
+                margins.append(
+                    margin_rows(
+                        known,
+                        one,
+                        attribute,
+                        condition,
+                        draw,
+                        target[held],
+                        gap[held],
+                        held,
+                    )
+                )
         for draw, got in enumerate(noise):
             rows.add(splits, got, labels, one, "random_features", draw)
         for name, got in read.items():
             rows.add(splits, got, labels, one, name, 0)
     notes = {"seed": seed, "estimator": solver.name, "folds": len(splits), "draws": draws}
-    return rows.evidence({f"probe.{attribute}": notes, f"classes.{attribute}": list(known.classes)})
+    facts = {f"probe.{attribute}": notes, f"classes.{attribute}": list(known.classes)}
+    return replace(rows.evidence(facts), beside=Evidence.concat(margins) if margins else None)
+
+
+def margin_rows(
+    known: Problem,
+    at: Activations,
+    attribute: str,
+    condition: str,
+    draw: int,
+    target: Int[np.ndarray, " held"],
+    margin: Float[np.ndarray, " held"],
+    examples: Int[np.ndarray, " held"],
+) -> Evidence:
+    """Held-out margins of the second class as rows of method ``margin``."""
+    names = np.array(known.names, dtype=object)[known.groups[examples]]
+    return Evidence.build(
+        margin, method="margin", condition=condition, metric=attribute, unit="margin",
+        strength=target.astype(float), group=names, example=examples, seed=draw, model=at.model,
+        kind=str(at.site.kind), layer=at.site.layer, head=at.site.head, span=at.position,
+    )  # fmt: skip
 
 
 def readers(surface: Surface | None, n: int) -> dict[str, Tensor]:

@@ -26,8 +26,6 @@ from probes.problems import Sites, check_disjoint, check_sample, problem
 from probes.summaries import PLACE, accuracy
 from probes.sweeping import Rows
 
-READINGS = ("intact", "moved", "not linearly decodable", "undetermined")
-
 
 def transfer(
     base_train: Sites,
@@ -157,7 +155,7 @@ def read_transfer(
     alone brings it to within the margin of refit; `rotation_repairs`: the alignment does).
     not linearly decodable: refit and frozen fail, which does not mean gone. Else undetermined.
     """
-    transfers = evidence.where(method=["transfer", "transfer_control"])
+    transfers = evidence.needed("probes.transfer", method=["transfer", "transfer_control"])
     rows = Evidence(transfers, evidence.provenance)
     table = accuracy(rows, level=level, seed=seed)
     cosine = rows.where(unit="cosine")

@@ -278,16 +278,7 @@ def _pairs(
 
 def _grid(model: Model, pairs: Contrast, max_bytes: int) -> Evidence:
     sites = every_layer(Kind.RESID_PRE, model.n_layers)
-    grid = patch_sites(model, pairs, sites, logit_difference(pairs), max_bytes=max_bytes)
-    decode = model.tokenizer.decode
-    tokens = {
-        str(i): {
-            name: [decode([t]) for t in part.tokens[i][part.mask[i]].tolist()]
-            for name, part in (("clean", pairs.clean), ("corrupted", pairs.corrupted))
-        }
-        for i in range(len(pairs))
-    }
-    return grid.with_provenance(grid_tokens=tokens)
+    return patch_sites(model, pairs, sites, logit_difference(pairs), max_bytes=max_bytes)
 
 
 def _at_most(

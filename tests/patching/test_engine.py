@@ -438,7 +438,7 @@ def test_on_a_real_model():
     # that pass's rounding.
     where = pairs.corrupted.span_mask("all")
     own = collect(model, pairs.corrupted, sites, positions="all")
-    same = [Cell((Edit(s, where, Add(torch.zeros(1, 1, 1))),)) for s in sites]
+    same = [Cell((Edit(s, where, Add(torch.zeros(model.d_model))),)) for s in sites]
     again = [Cell((Edit(s, where, Replace(own[s].values)),)) for s in sites]
     for room in (tight(model, pairs.corrupted), MAX_BYTES):
         swept = sweep(model, pairs.corrupted, same + again, {"m": metric}, max_bytes=room)

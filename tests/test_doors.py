@@ -1,0 +1,84 @@
+"""Every public function answers a wrong argument in one line; what fits passes through."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import interp
+import patching
+import probes
+import studies
+from interp._doors import checked
+
+PACKAGES = (interp, probes, patching, studies)
+
+#: Run as a user would, without the shape checks of the tests.
+WALK = """
+import inspect, interp, patching, probes, studies
+class Wrong:
+    pass
+asked = 0
+for package in (interp, probes, patching, studies):
+    for name in package.__all__:
+        function = getattr(package, name)
+        if not inspect.isfunction(function):
+            continue
+        needed = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty
+                  and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        for wrong in (Wrong(), [Wrong()], 3.5, "no such thing", None, -1, {}):
+            try:
+                function(**{p.name: wrong for p in needed})
+            except ValueError as error:
+                said = str(error)
+                assert said and "\\n" not in said, (name, wrong, said)
+                if isinstance(wrong, Wrong):
+                    assert "expected" in said and "Wrong" in said, (name, said)
+                asked += 1
+            except FileNotFoundError:
+                pass
+print(asked)
+"""
+
+
+def test_every_public_function_answers_wrong_arguments_in_one_line():
+    here = Path(__file__).resolve().parent.parent
+    ran = subprocess.run([sys.executable, "-c", WALK], cwd=here, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-1500:]
+    functions = [
+        name
+        for package in PACKAGES
+        for name in package.__all__
+        if inspect.isfunction(getattr(package, name))
+    ]
+    assert int(ran.stdout) > 3 * len(functions) > 100
+
+
+def test_an_optional_argument_of_the_wrong_kind_is_named():
+    for call in (
+        lambda: interp.boundary("3", 4),
+        lambda: interp.load_model("organism-base", device=3),
+        lambda: probes.accuracy(interp.Evidence.build([1.0], unit="accuracy"), level="high"),
+        lambda: interp.load_pair(None, "x"),
+    ):
+        with pytest.raises(ValueError, match=r"got .*; expected .*; see help\(") as refused:
+            call()
+        assert "\n" not in str(refused.value)
+
+
+def test_what_fits_passes_and_a_text_is_never_several():
+    @checked
+    def several(names: list[str], number: float = 0.0, *rest: object, wanted: int | None = None) -> str:
+        return f"{names} {number} {rest} {wanted}"
+
+    assert several(["a"], 2, "more", wanted=1) == "['a'] 2 ('more',) 1"
+    assert several.__doc__ is None and several.__name__ == "several"
+    for wrong in ({"names": "a"}, {"names": [1]}, {"names": ["a"], "number": "2"},
+                  {"names": ["a"], "wanted": 1.5}):  # fmt: skip
+        with pytest.raises(ValueError, match="expected"):
+            several(**wrong)
+    assert interp.collect is interp.collect
