@@ -130,7 +130,7 @@ def plan(
         float, typer.Option(min=0.01, help="Memory for activations beside the model, in GiB.")
     ] = 2.0,
 ) -> None:
-    """Tell what a patching grid would cost: forwards, layer-tokens, memory and time."""
+    """Tell what a patching grid would cost, and how many facts a comparison on them needs."""
     facts = _facts(base, facts)
     announce(f"planning on {base} and {facts} …")
     from interp.facts import load_facts
@@ -138,6 +138,7 @@ def plan(
     task = load_facts(facts)
     from interp.models import ModelPair, load_model
     from interp.sites import HEADED, Kind, every_head, every_layer
+    from interp.thresholds import Thresholds
     from patching.planning import plan as cost
     from studies.queries import ask
 
@@ -154,6 +155,8 @@ def plan(
         sites = every_layer(kind, model.n_layers)
     where = "each" if positions == "each" else positions.split(",")
     typer.echo(str(cost(model, some, sites, positions=where, max_bytes=int(budget * 2**30))))
+    wordings = f"{len(task.templates)} wording{'s' * (len(task.templates) > 1)}"
+    typer.echo(f"facts: {len(task)} in {wordings}. {Thresholds().needs}")
 
 
 @app.command("list")

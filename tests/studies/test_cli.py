@@ -15,6 +15,7 @@ import tiny
 from safetensors.torch import load_file, save_file
 
 from interp.facts import load_facts
+from interp.thresholds import Thresholds
 from studies import cli
 
 FACTS = "# template: The capital of {subject} is\n# template: In {subject} the capital is\n"
@@ -278,6 +279,7 @@ def test_a_plan_tells_the_cost_before_anything_runs(place: Path, monkeypatch, ca
         # 6 blocks × 6 positions; 4 heads each; two spans.
         cells = {"--site": 144, "--positions": 12}.get(options[0] if options else "", 36)
         assert line.startswith(f"{cells} cells × {2 if '--prompts' in options else 16} prompts: ")
+        assert "facts: 128 in 3 wordings. " in line and line.endswith(Thresholds().needs)
         costs.append(line)
     assert len(set(costs)) == 4
     assert not (place / "interp-runs").exists()
