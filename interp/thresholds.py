@@ -68,7 +68,7 @@ class Thresholds:
     #: Norm-matched random shifts that sufficiency must exceed, every one.
     placebo_shifts: int = 99
     #: Most changed groups that are shifted, and most of these that random shifts are tried on.
-    shifted_groups: int = 96
+    shifted_groups: int = 128
     placebo_groups: int = 36
     #: Groups from which a token of the tuned model has a push of its own ...
     part_groups: int = 8

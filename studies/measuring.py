@@ -48,7 +48,7 @@ class Known:
         plus: the base's token of the output contrast, chosen on the choosing form.
         minus: the tuned model's.
         target: the token that the tuned model says on the very form of the row.
-        differs: rows on whose own form the two models' first tokens differ.
+        differs: rows on whose own form the first tokens differ, the tuned one being a token of both.
         sayable: rows whose two tokens both models have, appended vocabulary left out.
     """
 
@@ -129,7 +129,9 @@ def known_questions(
     examples = queries.rendered(pair.base, index, suffixes)
     device = every.tokens.device
 
-    own = [(tuned.tokens[i][0], base.tokens[i][0]) for i in index]
+    ours, target = (
+        torch.tensor([one.tokens[i][0] for i in index], device=device) for one in (base, tuned)
+    )
 
     def tokens(column: str) -> Int[Tensor, " example"]:
         return torch.tensor([int(chosen[column][g]) for g in examples.groups], device=device)
@@ -143,8 +145,8 @@ def known_questions(
         torch.tensor([not s for s in suffixes], device=device),
         plus,
         minus,
-        torch.tensor([theirs for theirs, _ in own], device=device),
-        torch.tensor([theirs != ours for theirs, ours in own], device=device),
+        target,
+        (target != ours) & pair.sayable(target),
         pair.sayable(plus) & pair.sayable(minus),
     )
 

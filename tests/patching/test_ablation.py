@@ -92,7 +92,7 @@ def test_steering_in_closed_form_with_placebos_of_the_same_norm(tiny_model, pair
         model, prompts, push, logit_difference(pairs), strengths=strengths, span="last", placebos=2
     )
     hidden = collect(model, prompts, [TOP], positions="all")[TOP].values
-    scale = hidden.flatten(0, 1).norm(dim=1).mean()
+    scale = hidden[:, 1:].flatten(0, 1).norm(dim=1).median()
     for c in strengths:
         moved = read(model, pairs, hidden[:, -1] + c * scale * push.vector)
         found = values(table.where(condition="steered", strength=c))
@@ -179,7 +179,7 @@ def test_the_side_effect_of_steering_is_a_divergence(tiny_model, pairs):
     assert set(table["unit"]) == {"nats"}
     hidden = collect(model, pairs.corrupted, [TOP], positions="all")[TOP].values
     prompts = collect(model, pairs.clean, [TOP], positions="all")[TOP].values
-    scale = prompts.flatten(0, 1).norm(dim=1).mean()
+    scale = prompts[:, 1:].flatten(0, 1).norm(dim=1).median()
     before, after = (
         model.readout(h[:, -1]).log_softmax(-1) for h in (hidden, hidden + scale * push.vector)
     )

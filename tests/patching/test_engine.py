@@ -18,7 +18,7 @@ from patching import schedule
 from patching.baseline import Baseline
 from patching.context import intervened
 from patching.engine import sweep
-from patching.interventions import Add, Cell, Edit, Mean, Replace, Zero
+from patching.interventions import Add, Cell, Edit, Mean, Replace, Scale, Zero
 from patching.schedule import MAX_BYTES, Shape
 
 CLOSE = 1e-4
@@ -177,10 +177,11 @@ def rounded_by_place(family_model, monkeypatch):
 def test_writing_what_is_there_changes_nothing_at_all_on_any_machine(rounded_by_place, budget, layout):
     model, pairs = rounded_by_place, tiny.contrast(5, 6, 5)
     everywhere, last = (pairs.corrupted.span_mask(span) for span in ("all", "last"))
-    nothing, second = torch.zeros(3, 1, 1), torch.tensor([0.0, 1.0, 0.0])[:, None, None]
+    # The second prompt alone, and not along the mean, which a norm takes away.
+    second = torch.tensor([0.0, 1.0, 0.0])[:, None, None] * torch.linspace(-1, 1, tiny.WIDTH)
     sites = [Site(kind, layer) for kind in RESIDUAL for layer in range(model.n_layers)]
     inner = [Site(Kind.EMBED, 0), Site(Kind.Z, 1, 2), Site(Kind.PATTERN, 2, 1)]
-    still = [Cell((Edit(site, everywhere, Add(nothing)),)) for site in (*sites, *inner)]
+    still = [Cell((Edit(site, everywhere, Scale(1.0)),)) for site in (*sites, *inner)]
     moved = [Cell((Edit(site, last, Add(second)),)) for site in sites]
     # A later edit that moves a row counts, and one that does not leaves the row alone.
     both = [Cell(first.edits + later.edits) for first, later in zip(still, moved, strict=False)]
@@ -400,7 +401,7 @@ def test_bfloat16_runs_and_self_patches_to_nothing_but_rounding(tokenizer):
     pairs, site = tiny.contrast(5, 5), Site(Kind.RESID_PRE, 1)
     own = collect(model, pairs.clean, [site], positions="all")
     cells = grid(model, pairs, [site], own)
-    still = [Cell((Edit(site, pairs.clean.span_mask("all"), Add(torch.zeros(1, 1, 1))),))]
+    still = [Cell((Edit(site, pairs.clean.span_mask("all"), Scale(1.0)),))]
     swept = sweep(model, pairs.clean, cells + still, {"m": logit_difference(pairs)})
     assert swept.values["m"].dtype == torch.float32
     effect = (swept.values["m"] - swept.baseline["m"]).abs()

@@ -315,7 +315,7 @@ def test_mistakes_are_named_in_one_line(tiny_model):
         (r"got \(2, 4, 32\)", {"donor": {sites[0]: torch.zeros(2, 4, 32)}}),
         ("cannot donate", {"donor": tiny_model("gpt2")}),
         ("has width 8", {"subspace": line}),
-        ("no span 'object'", {"positions": "object"}),
+        ("no position 'object'", {"positions": "object"}),
     ):
         with pytest.raises(ValueError, match=match) as caught:
             patch_sites(model, pairs, sites, metric, **options)
