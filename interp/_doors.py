@@ -11,8 +11,11 @@ import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
+from importlib import import_module
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+_Kind = TypeVar("_Kind")
 
 #: How many entries of a sequence or mapping are looked at.
 LOOKED_AT = 50
@@ -26,6 +29,7 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     signature = inspect.signature(function)
     hints: dict[str, Any] = {}
+    called = function.__qualname__.removesuffix(".__init__").rsplit(".", 1)[-1]
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -39,12 +43,18 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
             if not _fits(value, hints[name]):
                 shown = " ".join(str(value).split())[:40]
                 raise ValueError(
-                    f"{function.__name__}: {name} got {type(value).__name__} {shown!r}; expected "
-                    f"{parameter.annotation}; see help({function.__module__}.{function.__name__})"
+                    f"{called}: {name} got {type(value).__name__} {shown!r}; expected "
+                    f"{parameter.annotation}; see help({function.__module__}.{called})"
                 )
         return function(*args, **kwargs)
 
     return call
+
+
+def held(kind: type[_Kind]) -> type[_Kind]:
+    """A dataclass whose fields are held to their annotations when one is made by hand."""
+    kind.__init__ = checked(kind.__init__)
+    return kind
 
 
 def _hint(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
@@ -54,15 +64,17 @@ def _hint(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
         return Any if given is parameter.empty else given
     module = sys.modules[function.__module__]
     try:
-        return eval(given, {**vars(typing), **_packages(), **vars(module)})
+        return eval(given, {**vars(typing), **_models(given), **vars(module)})
     except Exception:  # an annotation that only a type checker can read
         return Any
 
 
-def _packages() -> dict[str, Any]:
-    """Names that annotations use and modules import for type checkers only."""
-    models = sys.modules.get("interp.models")
-    return {} if models is None else {"Model": models.Model, "ModelPair": models.ModelPair}
+def _models(annotation: str) -> dict[str, Any]:
+    """The names that modules import for type checkers only, where an annotation uses them."""
+    if "Model" not in annotation:
+        return {}
+    models = import_module("interp.models")
+    return {"Model": models.Model, "ModelPair": models.ModelPair}
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from interp.arguments import sites_of
+from interp._doors import held
+from interp.arguments import at_least_one, sites_of
 from interp.columns import Index, chosen_rows
 from interp.progress import tracked
 from interp.sites import RESIDUAL_KINDS, Kind, Site, last_layer
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from interp.models import Model
 
 
+@held
 @dataclass(frozen=True, eq=False)
 class Activations:
     """What one site held for each example.
@@ -116,7 +118,8 @@ def collect(
     places = (padded,) if at is None else ()
     flat = [site for site in sites if site.kind in RESIDUAL_KINDS]
     kept = {site: _blank(model, (len(examples), *places, model.d_model)) for site in flat}
-    batches = [part for same in examples.by_length() for part in same.split(batch_size)]
+    size = at_least_one("batch_size", batch_size)
+    batches = [part for same in examples.by_length() for part in same.split(size)]
     for rows in tracked(batches, "activations"):
         start = examples.mask[rows].int().argmax(1)
         width = int(examples.lengths[rows[0]])

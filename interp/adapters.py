@@ -8,6 +8,7 @@ was tuned, so here both are refused, with their numbers.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def merged(folder: Path, source: str | Path, under: Loaded, base: str | Path) ->
     with warnings.catch_warnings():
         # What PEFT warns of here is checked below.
         warnings.simplefilter("ignore")
-        _fit_vocabulary(under.model, given, source, base)
+        _fit_vocabulary(under.model, config, given, source, base)
         wrapped = _wrapped(under.model, config, given, source, base)
         model = _merged(wrapped, source)
     tokenizer = read_tokenizer(folder) or under.tokenizer
@@ -112,20 +113,25 @@ def _unknown_settings(described: dict[str, Any], config: Any, source: str | Path
     return [f"{source}: peft {peft.__version__} does not know its settings {', '.join(unknown)}"]
 
 
-def _fit_vocabulary(model: Any, given: dict[str, Tensor], source: str | Path, base: str | Path) -> None:
+def _fit_vocabulary(
+    model: Any, config: Any, given: dict[str, Tensor], source: str | Path, base: str | Path
+) -> None:
     """Give the model the adapter's number of vocabulary rows, and two matrices where it holds two.
 
     Raises:
         ValueError: if the adapter was trained on rows that neither it nor the base holds.
     """
     ends = (model.get_input_embeddings(), model.get_output_embeddings())
-    held = [_whole(given, _name_of(model, end)) for end in ends]
+    names = [_name_of(model, end) for end in ends]
+    held = [_whole(given, name) for name in names]
     rows = next((weight.shape[0] for weight in held if weight is not None), None)
     before = ends[0].weight.shape[0]
     tied = ends[1] is not None and ends[1].weight is ends[0].weight
     if rows is not None and rows != before:
         biased = ends[1] is not None and getattr(ends[1], "bias", None) is not None
-        if (not tied and None in held) or biased:
+        # A module that an adapter saves whole is a copy: the other end keeps rows of its own.
+        copied = {str(name).split(".")[-1] for name in names} & set(_saved_whole(config))
+        if (None in held and (not tied or copied)) or biased:
             raise ValueError(
                 f"{source} was trained on {rows} vocabulary rows and {base} has {before}; it holds "
                 "the rows of only one of embedding and head; save it with save_embedding_layers=True"
@@ -133,6 +139,12 @@ def _fit_vocabulary(model: Any, given: dict[str, Tensor], source: str | Path, ba
         model.resize_token_embeddings(rows, mean_resizing=False)
     if tied and held[0] is not None and held[1] is not None and not torch.equal(held[0], held[1]):
         _untie(model, model.get_output_embeddings())
+
+
+def _saved_whole(config: Any) -> Sequence[str]:
+    """Modules that an adapter brings whole and that share no matrix with another."""
+    tying = getattr(config, "ensure_weight_tying", False)
+    return () if tying else getattr(config, "modules_to_save", None) or ()
 
 
 def _whole(given: dict[str, Tensor], name: str | None) -> Tensor | None:

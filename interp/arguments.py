@@ -24,6 +24,28 @@ def numbers(name: str, given: Any) -> list[float]:
     return found
 
 
+def at_least_one(name: str, given: Any) -> int:
+    """A whole number of things, of which there must be some.
+
+    Raises:
+        ValueError: if it is below one or no whole number.
+    """
+    if not hasattr(given, "__index__") or int(given) < 1:
+        raise ValueError(f"{name} got {said(given)}; expected a whole number of 1 or more")
+    return int(given)
+
+
+def reader_of(model: Any) -> Any:
+    """The tokenizer of a model.
+
+    Raises:
+        ValueError: if it is no model.
+    """
+    if not hasattr(model, "tokenizer"):
+        raise ValueError(f"model got {said(model)}; expected a Model, as load_model gives")
+    return model.tokenizer
+
+
 def sites_of(given: Any) -> list[Any]:
     """One site or several, as a list; a tuple is one place whose sites are written together.
 

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from interp.arguments import said
+
 #: Rows by number, in any order, or a mask with one truth value per example.
 Index = Iterable[Any] | int
 
@@ -30,10 +32,16 @@ def entries(name: str, given: Iterable[Any], length: int) -> list[Any]:
             f"{name} must be a list with one entry per example, {length}; got the text {given!r}; "
             "put it into a list"
         )
-    column = list(given)
+    column = _listed(name, given)
     if len(column) != length:
         raise ValueError(f"{name} must have one entry per example, {length}; got {len(column)}")
     return column
+
+
+def _listed(name: str, given: Any) -> list[Any]:
+    if not isinstance(given, Iterable):
+        raise ValueError(f"{name} got {said(given)}; expected a list of entries")
+    return list(given)
 
 
 def texts(name: str, given: Iterable[Any], length: int | None = None) -> list[str]:
@@ -42,7 +50,7 @@ def texts(name: str, given: Iterable[Any], length: int | None = None) -> list[st
     Raises:
         ValueError: for an entry that is not text (an empty cell, a number), or another length.
     """
-    column = [given] if isinstance(given, str) else list(given)
+    column = [given] if isinstance(given, str) else _listed(name, given)
     for i, entry in enumerate(column):
         if not isinstance(entry, str):
             raise ValueError(
@@ -60,6 +68,18 @@ def names(name: str, given: Iterable[Any], length: int) -> tuple[str, ...]:
     column = entries(name, [given] if isinstance(given, str) else given, length)
     written = [str(v) if isinstance(v, Integral) else v for v in column]
     return tuple(texts(name, written))
+
+
+def ids(name: str, given: Iterable[Any]) -> list[int]:
+    """Token ids that one example goes on with.
+
+    Raises:
+        ValueError: for anything but whole numbers.
+    """
+    several = _listed(name, given)
+    if not all(isinstance(v, Integral) or getattr(v, "ndim", None) == 0 for v in several):
+        raise ValueError(f"{name} hold {said(given)}; expected token ids for each example")
+    return [int(v) for v in several]
 
 
 def numbers(name: str, given: Iterable[Any] | float | int, length: int, device: torch.device) -> Tensor:
@@ -91,7 +111,7 @@ def chosen_rows(
     if isinstance(index, str):
         raise ValueError(f"rows must be numbers or a mask; got the text {index!r}; give a list")
     given: Any = getattr(index, "tolist", lambda: index)()
-    plain = [given] if isinstance(given, int) else list(given)
+    plain = [given] if isinstance(given, int) else _listed("rows", given)
     if plain and all(isinstance(v, bool) for v in plain):
         if len(plain) != length:
             raise ValueError(

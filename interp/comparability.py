@@ -12,6 +12,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from interp.models import Model
 
+from interp._doors import held
 from interp.tokens import encode
 
 
@@ -50,6 +51,7 @@ _CAUTION = {
 }
 
 
+@held
 @dataclass(frozen=True, eq=False)
 class ModelPair:
     """A base model and a tuned version of it that can be compared.

@@ -11,6 +11,8 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from interp import columns
+from interp._doors import held
+from interp.arguments import reader_of
 from interp.columns import Index
 from interp.examples import Examples
 from interp.tokens import common_start, following
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from interp.models import Model
 
 
+@held
 @dataclass(frozen=True, eq=False)
 class Contrast:
     """Clean and corrupted prompts aligned token by token, with answer and foil token ids.
@@ -149,7 +152,7 @@ def _answers(
     """The ids of each answer behind its prompt."""
     found = []
     for prompt, answer in zip(prompts, columns.texts(name, given, len(prompts)), strict=True):
-        ids = following(model.tokenizer, prompt, answer)
+        ids = following(reader_of(model), prompt, answer)
         if not ids:
             raise ValueError(f"answer {answer!r} has no tokens; expected some text")
         found.append(ids)

@@ -8,9 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp._doors import held
 from interp.sites import Site
 
 
+@held
 @dataclass(frozen=True)
 class Direction:
     """A unit vector at a site, with where it came from.
@@ -43,6 +45,7 @@ class Direction:
         return Subspace(self.site, self.vector[:, None], self.position, self.origin, self.score)
 
 
+@held
 @dataclass(frozen=True)
 class Subspace:
     """An orthonormal basis at a site; the columns are orthonormalised by QR on construction.

@@ -17,6 +17,8 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import union_categoricals
 
+from interp._doors import held
+
 TEXT = (
     "model",
     "donor",
@@ -39,6 +41,7 @@ COLUMNS = (
 CSV_ROWS = 1_000_000
 
 
+@held
 @dataclass(frozen=True)
 class Evidence:
     """A tidy table of measurements and where they came from.

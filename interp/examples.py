@@ -14,6 +14,8 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from interp import columns
+from interp._doors import held
+from interp.arguments import reader_of
 from interp.columns import Index
 from interp.tokens import encode, find_name, token_span
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from interp.models import Model
 
 
+@held
 @dataclass(frozen=True, eq=False)
 class Examples:
     """Tokenised prompts with padding, named spans and groups.
@@ -106,12 +109,12 @@ class Examples:
                 of another length, or entries of another kind.
         """
         prompts = columns.texts("texts", texts)
-        n, device = len(prompts), model.device
+        n, tokenizer, device = len(prompts), reader_of(model), model.device
         if not n:
             raise ValueError("no examples: expected at least one prompt, got none; check filters")
         extra = [()] * n if suffixes is None else columns.entries("suffixes", suffixes, n)
         ids = [
-            [*encode(model.tokenizer, text, special=add_special_tokens), *map(int, more)]
+            [*encode(tokenizer, text, special=bool(add_special_tokens)), *columns.ids("suffixes", more)]
             for text, more in zip(prompts, extra, strict=True)
         ]
         _check_lengths(prompts, ids, model.context)
@@ -155,6 +158,7 @@ class Examples:
         Raises:
             ValueError: if no span bears the name.
         """
+        name = str(name)
         if name == "last":
             return self.spans["last"][:, 0]
         span, _, end = name.rpartition("_")
@@ -171,7 +175,7 @@ class Examples:
         Raises:
             ValueError: if no span bears the name.
         """
-        if name not in self.spans:
+        if not isinstance(name, str) or name not in self.spans:
             raise ValueError(f"no span {name!r}; expected one of {sorted(self.spans)}")
         at = torch.arange(self.tokens.shape[1], device=self.tokens.device)[None]
         return (at >= self.spans[name][:, :1]) & (at < self.spans[name][:, 1:])

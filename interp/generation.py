@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from interp.activations import check_sites
+from interp.arguments import at_least_one
 from interp.editing import SiteEdit, Window, rewritten
 from interp.models import Model
 from interp.progress import tracked
@@ -95,7 +96,8 @@ def generate(
     choose = partial(_choose, temperature=temperature, top_p=top_p)
     ends = torch.tensor(sorted(_ends(model)), device=model.device, dtype=torch.long)
     written: list[list[int]] = [[] for _ in range(len(examples))]
-    batches = [part for same in examples.by_length() for part in same.split(batch_size)]
+    size = at_least_one("batch_size", batch_size)
+    batches = [part for same in examples.by_length() for part in same.split(size)]
     for rows in tracked(batches, "generating"):
         drawn = draws.to(model.device)[rows]
         for row, ids in zip(

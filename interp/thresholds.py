@@ -9,7 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 
+from interp._doors import held
 
+
+@held
 @dataclass(frozen=True)
 class Thresholds:
     """Margins and cut-offs. Shares are between 0 and 1; effects are in logits, gains in nats.

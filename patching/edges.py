@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from interp.arguments import at_least_one
 from interp.evidence import Evidence
 from interp.metrics import Metric, as_metric
 from interp.models import PARITY, Model
@@ -62,7 +63,8 @@ def attribute_edges(
     """
     metric = as_metric(metric, contrast.clean)
     edges, values = edge_attributions(model, contrast, metric, steps=steps, batch_size=batch_size)
-    best = values.abs().mean(1).topk(min(top, len(edges))).indices.tolist()
+    kept = min(at_least_one("top", top), len(edges))
+    best = values.abs().mean(1).topk(kept).indices.tolist()
     n = len(contrast)
     receivers = [edges[i].receiver for i in best]
     return Evidence.build(

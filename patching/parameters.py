@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
+from interp._doors import held
 from interp.models import Model, ModelPair
 
 Part = Literal["embedding", "attention", "mlp", "unembedding"]
@@ -62,6 +63,7 @@ class Slot:
         return self.value("base").numel() if self.live else 0
 
 
+@held
 @dataclass(frozen=True, eq=False)
 class Parameters:
     """The parameters of a pair, slot by slot.

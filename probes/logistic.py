@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from interp.arguments import at_least_one
 from probes.batches import Problems
 from probes.newton import minimise
 from probes.problems import Solution
@@ -41,6 +42,7 @@ def solve_logistic(
     Raises:
         ValueError: if a draw sees no row, or a strength is not positive.
     """
+    n_classes = at_least_one("n_classes", n_classes)
     if not bool((strengths > 0).all()):
         raise ValueError(f"C must be positive, got {float(strengths.min())}; try 0.01")
     labels = labels.to(values.device).long()

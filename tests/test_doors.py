@@ -14,6 +14,7 @@ import patching
 import probes
 import studies
 from interp._doors import checked
+from interp.arguments import at_least_one
 
 PACKAGES = (interp, probes, patching, studies)
 
@@ -56,6 +57,59 @@ def test_every_public_function_answers_wrong_arguments_in_one_line():
         if inspect.isfunction(getattr(package, name))
     ]
     assert int(ran.stdout) > 3 * len(functions) > 100
+
+
+#: What users build by hand: wrong fields are named, and the rest of a right one changed by one.
+BUILD = """
+import interp, patching, torch
+site, vector = interp.Site("resid_pre", 1), torch.ones(3)
+ids = torch.tensor([[1, 2]])
+prompts = interp.Examples(ids, ids > 0, ("a",), ("a",), {"last": torch.tensor([[1, 2]])}, ("A",))
+class Reads:
+    device, context = "cpu", None
+    def tokenizer(text, **how):
+        return type("Ids", (), {"input_ids": [1]})
+made = [
+    lambda wrong: interp.Direction(site, wrong), lambda wrong: interp.Subspace(site, wrong),
+    lambda wrong: interp.Activations(site, wrong, ("a",)), lambda wrong: interp.Evidence(wrong),
+    lambda wrong: interp.ModelPair(wrong, wrong), lambda wrong: patching.Parameters(wrong),
+    lambda wrong: interp.Thresholds(low=wrong), lambda wrong: interp.Contrast(*[wrong] * 4),
+    lambda wrong: interp.Examples(wrong, vector, ("a",), ("a",), {}, ("A",)),
+    lambda wrong: interp.Examples.from_text(wrong, ["a"]),
+    lambda wrong: interp.Examples.from_text(Reads, ["a"], suffixes=[wrong and [wrong]]),
+    prompts.position, prompts.span_mask,
+    lambda wrong: interp.Contrast.from_text(wrong, ["a"], ["b"], ["c"], ["d"]),
+]
+for make in made:
+    for wrong in ("text", site, None, [1]):
+        try:
+            make(wrong)
+        except ValueError as error:
+            assert "expected" in str(error) and "\\n" not in str(error), error
+        else:
+            raise AssertionError(wrong)
+for wrong in ("text", site, None):
+    try:
+        prompts.subset(wrong)
+    except ValueError as error:
+        assert "rows" in str(error)
+    else:
+        raise AssertionError(wrong)
+assert interp.Direction(site, vector).vector.norm().isclose(torch.tensor(1.0))
+"""
+
+
+def test_what_users_build_by_hand_is_held_to_its_fields():
+    here = Path(__file__).resolve().parent.parent
+    ran = subprocess.run([sys.executable, "-c", BUILD], cwd=here, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-1500:]
+
+
+def test_there_is_at_least_one_of_what_is_counted():
+    for wrong in (0, -1, 1.5, "2"):
+        with pytest.raises(ValueError, match="batch_size got .*; expected a whole number"):
+            at_least_one("batch_size", wrong)
+    assert at_least_one("top", 3) == 3
 
 
 def test_an_optional_argument_of_the_wrong_kind_is_named():

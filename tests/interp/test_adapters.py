@@ -283,6 +283,15 @@ def test_rows_that_are_not_given_are_never_made_up(made):
     assert "was trained on 98 vocabulary rows and" in message and "has 96" in message
 
 
+@pytest.mark.parametrize("whole", ["embed_tokens", "lm_head"])
+def test_one_end_saved_whole_says_nothing_of_the_other_ends_new_rows(whole: str, made):
+    config = peft.LoraConfig(target_modules=["q_proj"], modules_to_save=[whole], **LORA)
+    base, lora, expected = made(config, tied=True)
+    assert_adapted(load_model(lora, base=base), expected, base)
+    base, lora, _ = made(config, tied=True, rows=98)
+    assert "holds the rows of only one of embedding and head" in refusal(lora, base)
+
+
 def test_an_adapter_on_rows_that_the_base_lacks_keeps_its_reason(made):
     config = peft.LoraConfig(target_modules=["lm_head", "q_proj"], **LORA)
     base, lora, _ = made(config, rows=98, save=False)

@@ -351,7 +351,7 @@ def test_the_first_token_of_a_continuation_is_that_of_running_text():
         ("Paris", 'the city of "', "Paris"),
     ):
         assert tokenizer.convert_ids_to_tokens(first_token(model, text, prompt=prompt)) == token
-    assert interp.first_token.__wrapped__ is first_token
+    assert interp.first_token(model, " Paris") == first_token(model, " Paris")
 
 
 def test_an_answer_without_tokens_is_refused():
