@@ -123,7 +123,8 @@ def panels(
     )  # fmt: skip
     figure.update_annotations(font={"size": 10.5}, yshift=2)
     figure.update_layout(
-        template=TEMPLATE, width=width, height=height, title_text=f"<b>{plain(title)}</b>",
+        template=TEMPLATE, width=width, height=height,
+        title_text=f"<b>{plain(_fitted(title, width))}</b>",
         margin={"l": 52, "r": 14, "t": top, "b": bottom}, showlegend=bool(entries),
     )  # fmt: skip
     for column in range(1, columns + 1):
@@ -131,6 +132,16 @@ def panels(
     for row, text in enumerate(y, start=1):
         figure.update_yaxes(title_text=plain(text), row=row, col=1)
     return figure
+
+
+def _fitted(title: str, width: int) -> str:
+    """A title cut to what fits beside a figure's buttons; of two sides each keeps its beginning."""
+    most = (width - 80) // 7
+    if _columns(title) <= most:
+        return title
+    sides = title.split(" ← ")
+    each = (most - 3 * (len(sides) - 1)) // len(sides)
+    return " ← ".join(shorten(side, each) for side in sides)
 
 
 def _legend_rows(entries: Sequence[str], width: int) -> int:
@@ -197,7 +208,8 @@ def mark(figure: go.Figure, x: int | float | None, text: str, *, high: bool = Tr
     figure.add_vline(
         x=x, line={"color": _LINE, "width": 1, "dash": "dot"},
         annotation={"text": plain(text), "font": {"size": 10, "color": _LINE},
-                    "xanchor": "left", "xshift": 1, "yanchor": "top" if high else "bottom"},
+                    "bgcolor": "rgba(255,255,255,0.8)", "borderpad": 0,
+                    "xanchor": "left", "xshift": 2, "yanchor": "top" if high else "bottom"},
         annotation_position="top right" if high else "bottom right",
     )  # fmt: skip
 
@@ -277,7 +289,12 @@ def pairs_of(table: pd.DataFrame, first: str, second: str) -> list[tuple[str, st
 
 def room(labels: Sequence[str]) -> int:
     """Pixels that the longest label needs beside an axis."""
-    return 16 + int(5.6 * max((len(label) for label in labels), default=0))
+    return 16 + int(5.6 * max((_columns(label) for label in labels), default=0))
+
+
+def _columns(text: str) -> int:
+    """How wide a text is drawn, in Latin letters: full-width characters take two."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def figure_json(figure: go.Figure) -> str:

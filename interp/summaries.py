@@ -117,10 +117,11 @@ def patch_grid(evidence: Evidence, *, smallest: float) -> pd.DataFrame:
     Columns: example, pair, model, kind, layer, position, clean, corrupted (tokens), value.
     """
     rows = evidence.needed('patching.patch_sites with positions="each"', method="patch")
-    rows = rows[rows["position"].notna() | rows["kind"].isna()]
-    kinds = [str(kind) for kind in rows["kind"].dropna().unique()]
+    unpatched = rows["condition"].isin(["clean", "corrupted"])
+    cells = rows[~unpatched & rows["position"].notna()]
+    kinds = [str(kind) for kind in cells["kind"].dropna().unique()]
     kind = "resid_pre" if "resid_pre" in kinds or not kinds else kinds[0]
-    rows = rows[rows["kind"].isna() | (rows["kind"] == kind)]
+    rows = pd.concat([rows[unpatched], cells[cells["kind"] == kind]])
     tokens = evidence.provenance.get("grid_tokens", {})
     out = []
     for example, part in rows.groupby("example"):

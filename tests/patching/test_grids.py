@@ -54,7 +54,7 @@ def test_spans_and_unequal_lengths(tiny_model):
     clean = table.where(condition="clean")["value"].to_numpy()
     assert abs(patched - clean).max() <= 1e-5
     assert set(table.where(condition="patched")["span"]) == {"all", "last"}
-    with pytest.raises(ValueError, match="no span 'object'"):
+    with pytest.raises(ValueError, match="no position 'object'"):
         patch_sites(model, pairs, [Site(Kind.RESID_PRE, 0)], metric, positions="object")
 
 
