@@ -103,14 +103,16 @@ def panels(
     width: int = DOUBLE,
     row_height: int = 170,
     shared_y: bool = True,
+    left: int = 52,
 ) -> go.Figure:
     """An empty grid of panels with its titles, axes and room for the legend.
 
     `titles` has one row of panel titles per row; `y` one axis title per row; `entries` are the
-    legend's texts, from which its height is laid out so that nothing overlaps.
+    legend's texts, from which its height is laid out so that nothing overlaps; `left` the pixels
+    beside the panels.
     """
     rows, columns = len(titles), len(titles[0])
-    legend = 18 * _legend_rows(entries, width - 24) + 4 if entries else 0
+    legend = 18 * _legend_rows(entries, width - left - 14) + 4 if entries else 0
     has_titles = any(t for row in titles for t in row)
     top, bottom, gap = 30 + (18 if has_titles else 0), 44 + legend, 34 if has_titles else 16
     height = top + bottom + rows * row_height + (rows - 1) * gap
@@ -125,7 +127,7 @@ def panels(
     figure.update_layout(
         template=TEMPLATE, width=width, height=height,
         title_text=f"<b>{plain(_fitted(title, width))}</b>",
-        margin={"l": 52, "r": 14, "t": top, "b": bottom}, showlegend=bool(entries),
+        margin={"l": left, "r": 14, "t": top, "b": bottom}, showlegend=bool(entries),
     )  # fmt: skip
     for column in range(1, columns + 1):
         figure.update_xaxes(title_text=plain(x), row=rows, col=column)
@@ -136,7 +138,7 @@ def panels(
 
 def _fitted(title: str, width: int) -> str:
     """A title cut to what fits beside a figure's buttons; of two sides each keeps its beginning."""
-    most = (width - 80) // 7
+    most = int((width - 64) / 6.4)
     if _columns(title) <= most:
         return title
     sides = title.split(" ← ")

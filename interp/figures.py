@@ -287,7 +287,7 @@ def claim_dots(table: pd.DataFrame, *, margin: float) -> go.Figure:
     figure = panels(
         [["read: selectivity", "used: effect of the swap"]], title="Claims and their grades",
         x="accuracy above control", y=[""], row_height=max(60, 16 * len(labels)),
-        entries=[*grades, "control task"],
+        entries=[*grades, "control task"], left=room(labels),
     )  # fmt: skip
     order = list(range(len(labels)))
     for j, column in enumerate(("selectivity", "effect"), start=1):
@@ -319,5 +319,4 @@ def claim_dots(table: pd.DataFrame, *, margin: float) -> go.Figure:
     figure.update_yaxes({**labelled(labels), "range": [len(labels) - 0.4, -0.6]})
     figure.update_yaxes(showticklabels=False, row=1, col=2)
     figure.update_xaxes(title_text="share of clean − corrupted", row=1, col=2)
-    figure.update_layout(margin_l=room(labels))
     return figure

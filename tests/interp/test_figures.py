@@ -11,7 +11,7 @@ from verdict_cases import fake_case
 
 from interp import figures, gallery, probe_figures, summaries
 from interp.evidence import Evidence
-from interp.figure_style import plain, room, visible
+from interp.figure_style import SINGLE, panels, plain, room, visible
 from interp.outcomes import Outcomes
 
 HOSTILE = "<script>alert(1)</script>"
@@ -228,7 +228,10 @@ def test_long_titles_are_cut_on_both_sides_and_short_ones_stand():
     grid = pd.DataFrame(
         {"layer": [0], "position": [0], "clean": ["a"], "corrupted": ["b"], "value": [1]}
     )
-    left, right = "France met the king of Spain in the year", "Japan met the king of Egypt in the year"
+    left, right = (
+        "France met the king of Spain in the year of the fair",
+        "Japan met the king of Egypt in the year of the fair",
+    )
     long = figures.patch_heatmap(grid, pair=f"{left} ← {right}").layout.title.text
     assert len(long) < 100 and "Patching: France met" in long and "… ← Japan met" in long
     assert "France ← Japan" in figures.patch_heatmap(grid, pair="France ← Japan").layout.title.text
@@ -256,3 +259,16 @@ def test_a_claim_that_was_read_and_not_tried_has_its_dot():
     figure = figures.claim_dots(gallery.claims(verdict), margin=0.05)
     dots = [trace for trace in figure.data if trace.name == "not measured"]
     assert [list(trace.x) for trace in dots] == [[0.25], [None]]
+
+
+def test_a_legend_beside_long_labels_has_a_row_for_every_line_it_takes():
+    entries = ["supported", "undetermined", "not measured", "control task"]
+    given = {"title": "t", "x": "x", "y": [""], "entries": entries}
+    wide, narrow = (panels([["", ""]], left=left, **given) for left in (52, 330))
+    assert narrow.layout.margin.b == wide.layout.margin.b + 18
+    assert (
+        "Handover from subject to last token"
+        in panels(
+            [[""]], title="Handover from subject to last token", x="x", y=[""], width=SINGLE
+        ).layout.title.text
+    )
