@@ -112,7 +112,7 @@ def panels(
     beside the panels.
     """
     rows, columns = len(titles), len(titles[0])
-    legend = 18 * _legend_rows(entries, width - left - 14) + 4 if entries else 0
+    legend = 18 * _legend_rows(entries, width - left + 28) + 4 if entries else 0
     has_titles = any(t for row in titles for t in row)
     top, bottom, gap = 30 + (18 if has_titles else 0), 44 + legend, 34 if has_titles else 16
     height = top + bottom + rows * row_height + (rows - 1) * gap
