@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from interp.bootstrap import resample_counts
+
 Array = np.ndarray
 
 
@@ -83,6 +85,8 @@ def handover(
     if estimate < 0:
         reason = f"no crossing: recovery never reaches {level:g} and stays there"
         return Handover(None, None, None, pairs, entities, reason, recovery, crossings)
+    # Quantiles of the draws that are boundaries themselves, not BCa: a boundary is a step function of
+    # the data, its jackknife is flat, and between two boundaries there is none.
     # "Never" lies after the last boundary, so that it widens the interval instead of vanishing.
     after = np.where(crossings < 0, values.shape[1] + max_width + 1, crossings)
     tail = (1 - confidence) / 2
@@ -102,12 +106,6 @@ def first_crossing(recovery: Float[Array, "draw boundary"], level: float) -> Int
     """
     stays = np.flip(np.logical_and.accumulate(np.flip(recovery >= level, axis=1), axis=1), axis=1)
     return np.where(stays.any(axis=1), stays.argmax(axis=1), -1)
-
-
-def resample_counts(n: int, draws: int, seed: int) -> Int[Array, "draw group"]:
-    """How often each of n groups appears in each bootstrap draw of n groups."""
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(n, np.full(n, 1 / n), size=draws)
 
 
 def _recovery(

@@ -103,14 +103,16 @@ def panels(
     width: int = DOUBLE,
     row_height: int = 170,
     shared_y: bool = True,
+    left: int = 52,
 ) -> go.Figure:
     """An empty grid of panels with its titles, axes and room for the legend.
 
     `titles` has one row of panel titles per row; `y` one axis title per row; `entries` are the
-    legend's texts, from which its height is laid out so that nothing overlaps.
+    legend's texts, from which its height is laid out so that nothing overlaps; `left` the pixels
+    beside the panels.
     """
     rows, columns = len(titles), len(titles[0])
-    legend = 18 * _legend_rows(entries, width - 24) + 4 if entries else 0
+    legend = 18 * _legend_rows(entries, width - left + 28) + 4 if entries else 0
     has_titles = any(t for row in titles for t in row)
     top, bottom, gap = 30 + (18 if has_titles else 0), 44 + legend, 34 if has_titles else 16
     height = top + bottom + rows * row_height + (rows - 1) * gap
@@ -123,14 +125,25 @@ def panels(
     )  # fmt: skip
     figure.update_annotations(font={"size": 10.5}, yshift=2)
     figure.update_layout(
-        template=TEMPLATE, width=width, height=height, title_text=f"<b>{plain(title)}</b>",
-        margin={"l": 52, "r": 14, "t": top, "b": bottom}, showlegend=bool(entries),
+        template=TEMPLATE, width=width, height=height,
+        title_text=f"<b>{plain(_fitted(title, width))}</b>",
+        margin={"l": left, "r": 14, "t": top, "b": bottom}, showlegend=bool(entries),
     )  # fmt: skip
     for column in range(1, columns + 1):
         figure.update_xaxes(title_text=plain(x), row=rows, col=column)
     for row, text in enumerate(y, start=1):
         figure.update_yaxes(title_text=plain(text), row=row, col=1)
     return figure
+
+
+def _fitted(title: str, width: int) -> str:
+    """A title cut to what fits beside a figure's buttons; of two sides each keeps its beginning."""
+    most = int((width - 64) / 6.4)
+    if _columns(title) <= most:
+        return title
+    sides = title.split(" ← ")
+    each = (most - 3 * (len(sides) - 1)) // len(sides)
+    return " ← ".join(shorten(side, each) for side in sides)
 
 
 def _legend_rows(entries: Sequence[str], width: int) -> int:
@@ -197,7 +210,8 @@ def mark(figure: go.Figure, x: int | float | None, text: str, *, high: bool = Tr
     figure.add_vline(
         x=x, line={"color": _LINE, "width": 1, "dash": "dot"},
         annotation={"text": plain(text), "font": {"size": 10, "color": _LINE},
-                    "xanchor": "left", "xshift": 1, "yanchor": "top" if high else "bottom"},
+                    "bgcolor": "rgba(255,255,255,0.8)", "borderpad": 0,
+                    "xanchor": "left", "xshift": 2, "yanchor": "top" if high else "bottom"},
         annotation_position="top right" if high else "bottom right",
     )  # fmt: skip
 
@@ -277,7 +291,12 @@ def pairs_of(table: pd.DataFrame, first: str, second: str) -> list[tuple[str, st
 
 def room(labels: Sequence[str]) -> int:
     """Pixels that the longest label needs beside an axis."""
-    return 16 + int(5.6 * max((len(label) for label in labels), default=0))
+    return 16 + int(5.6 * max((_columns(label) for label in labels), default=0))
+
+
+def _columns(text: str) -> int:
+    """How wide a text is drawn, in Latin letters: full-width characters take two."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def figure_json(figure: go.Figure) -> str:

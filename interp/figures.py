@@ -58,7 +58,7 @@ _SHIFTS = {
 }
 _GRADES = {
     "supported": BLUE, "decodable-inert": ORANGE, "causal-uncharacterised": PURPLE,
-    "null": GREY, "undetermined": BLACK,
+    "null": GREY, "undetermined": BLACK, "not measured": SKY,
 }  # fmt: skip
 
 
@@ -196,7 +196,9 @@ def responsibility_bars(
     low, high, share = (numbers(table[c]) for c in ("low", "high", "share"))
     above = [None if h is None or s is None else h - s for h, s in zip(high, share, strict=True)]
     below = [None if a is None or s is None else s - a for a, s in zip(low, share, strict=True)]
-    figure = panels([[""]], title="Responsibility for the change in output", x="block",
+    shaded = span is not None and all(str(int(b)) in parts for b in span)
+    middle = f"shaded: blocks {int(span[0])}–{int(span[1])}, the middle 90%" if shaded and span else ""
+    figure = panels([[middle]], title="Responsibility for the change in output", x="block",
                     y=["share of the change"], row_height=180)  # fmt: skip
     figure.add_bar(
         x=list(range(len(parts))), y=share, marker_color=colours, customdata=parts, name="share",
@@ -205,13 +207,10 @@ def responsibility_bars(
         hovertemplate="%{customdata}: %{y:.3g}<extra></extra>",
     )  # fmt: skip
     rule(figure, y=0.0)
-    if span is not None and str(int(span[0])) in parts and str(int(span[1])) in parts:
+    if shaded and span:
         first, last = (parts.index(str(int(b))) for b in span)
         figure.add_vrect(
-            x0=first - 0.5, x1=last + 0.5, fillcolor=YELLOW, opacity=0.22, line_width=0, layer="below",
-            annotation={"text": f"5–95%: blocks {int(span[0])}–{int(span[1])}", "font": {"size": 10},
-                        "yanchor": "bottom", "yshift": 1},
-            annotation_position="top left",
+            x0=first - 0.5, x1=last + 0.5, fillcolor=YELLOW, opacity=0.22, line_width=0, layer="below"
         )  # fmt: skip
     if handover is not None and str(int(handover)) in parts:
         mark(figure, parts.index(str(int(handover))) - 0.5, "κ")
@@ -288,7 +287,7 @@ def claim_dots(table: pd.DataFrame, *, margin: float) -> go.Figure:
     figure = panels(
         [["read: selectivity", "used: effect of the swap"]], title="Claims and their grades",
         x="accuracy above control", y=[""], row_height=max(60, 16 * len(labels)),
-        entries=[*grades, "control task"],
+        entries=[*grades, "control task"], left=room(labels),
     )  # fmt: skip
     order = list(range(len(labels)))
     for j, column in enumerate(("selectivity", "effect"), start=1):
@@ -320,5 +319,4 @@ def claim_dots(table: pd.DataFrame, *, margin: float) -> go.Figure:
     figure.update_yaxes({**labelled(labels), "range": [len(labels) - 0.4, -0.6]})
     figure.update_yaxes(showticklabels=False, row=1, col=2)
     figure.update_xaxes(title_text="share of clean − corrupted", row=1, col=2)
-    figure.update_layout(margin_l=room(labels))
     return figure

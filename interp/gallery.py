@@ -55,7 +55,8 @@ CAPTIONS = {
     ),
     "probes": (
         "Balanced accuracy on held-out groups. A probe that does not beat its controls reads "
-        "nothing; one that does shows what can be read, not what is used."
+        "nothing; one that does shows what can be read, not what is used. Controls are trained on the "
+        "base's states."
     ),
     "transfer": (
         "A probe trained on the base, read on the tuned model as it is, after correcting the mean, "
@@ -64,7 +65,7 @@ CAPTIONS = {
     "claims": (
         "Each claim with 95% intervals; orange: the range of the control-task directions. Supported "
         "needs both: read above the control task, and used beyond the control-task directions. "
-        "Dotted: the margin within which an effect is none."
+        "Dotted: the margin within which an effect is none. Without a dot: not measured there."
     ),
 }
 
@@ -188,7 +189,8 @@ def claims(verdict: Mapping[str, Any]) -> pd.DataFrame:
     numbers = [f"{n}{e}" for n in ("selectivity", "effect", "control") for e in ("", "_low", "_high")]
     table = pd.DataFrame(rows, columns=["claim", "grade", *numbers, "p_adjusted"])
     table = table.astype(dict.fromkeys([*numbers, "p_adjusted"], float))
-    order = ["supported", "decodable-inert", "causal-uncharacterised", "null", "undetermined"]
+    order = ["supported", "decodable-inert", "causal-uncharacterised", "null", "undetermined",
+             "not measured"]  # fmt: skip
     rank = table["grade"].map({grade: i for i, grade in enumerate(order)}).fillna(len(order))
     keys = pd.DataFrame({"rank": rank, "effect": -table["effect"].fillna(0.0)})
     return table.loc[keys.sort_values(["rank", "effect"], kind="stable").index].reset_index(drop=True)

@@ -63,7 +63,8 @@ def probe_curves(table: pd.DataFrame, *, attribute: str) -> go.Figure:
         ValueError: for a table without rows, or of several measures.
     """
     models = [m for m in ("base", "tuned") if m in set(table["model"])]
-    rows = pairs_of(table, "kind", "span")
+    spans = order(table["span"])
+    rows = sorted(pairs_of(table, "kind", "span"), key=lambda row: spans.index(row[1]))
     names = [_PROBES[c][0] for c in _PROBES if c in set(table["condition"])]
     figure = panels(
         [[f"{model}, {place(span)}{kind_of(kind)}" for model in models] for kind, span in rows],

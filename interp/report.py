@@ -190,7 +190,7 @@ def _figure(drawn: Drawn) -> dict[str, Any]:
 
 
 def _labels(verdict: Mapping[str, Any]) -> list[tuple[str, str]]:
-    names = (("changed", "changed"), ("where", "where (output)"), ("where_fact", "where (fact)"),
+    names = (("changed", "answers"), ("where", "where (output)"), ("where_fact", "where (fact)"),
              ("what", "what"))  # fmt: skip
     return [(title, str(verdict[key])) for key, title in names if verdict.get(key) is not None]
 

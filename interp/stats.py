@@ -14,11 +14,12 @@ from scipy import stats as distributions
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.multitest import multipletests
 
+from interp.bootstrap import bootstrap as bootstrap
+from interp.bootstrap import drawn_units
 from interp.crossing import Handover as Handover
 from interp.crossing import handover as handover
 
 Array = np.ndarray
-_CHUNK = 4_000_000  # resampled numbers held at once
 
 
 @dataclass(frozen=True)
@@ -77,25 +78,20 @@ def group_bootstrap(
     """BCa bootstrap interval of a statistic of the group means, resampling groups.
 
     `statistic` maps an array [..., group] to [...] (reducing the last axis; default: the mean).
-    Bounds are the alpha quantiles of the draws at
-    Phi(z0 + (z0 + z_a) / (1 - a (z0 + z_a))), z0 the bias, a the jackknife acceleration
-    (Efron 1987; equals scipy.stats.bootstrap). With one group the bounds are NaN; where all draws
-    agree they are the estimate. With fewer than about 20 groups they are too narrow: for ratios
-    use `fieller`.
+    The bounds are those of `bootstrap`. With one group they are NaN; where all draws agree they are
+    the estimate. With fewer than about 20 groups they are too narrow: for ratios use `fieller`.
 
     Raises:
         ValueError: differing lengths, no rows, values that are not finite, or level outside (0, 1).
     """
     means, labels = group_means(values, groups)
-    _check_level(level)
     reduce = statistic or (lambda x: np.mean(x, axis=-1))
-    estimate, n = float(reduce(means)), len(labels)
-    if n < 2:
-        return Interval(estimate, np.nan, np.nan, n)
-    drawn = _resampled(means, reduce, draws, np.random.default_rng(seed))
-    left_out = np.array([reduce(np.delete(means, i)) for i in range(n)])
-    low, high = _bca(drawn, estimate, left_out, level)
-    return Interval(estimate, low, high, n)
+
+    def of_counts(counts: Array) -> Array:
+        return np.asarray(reduce(means[drawn_units(counts)]))[:, None]
+
+    estimate, low, high = bootstrap(of_counts, len(labels), draws=draws, level=level, seed=seed)
+    return Interval(float(estimate[0]), float(low[0]), float(high[0]), len(labels))
 
 
 def mean_interval(
@@ -271,32 +267,6 @@ def auroc(scores: Float[Array, " row"], labels: Bool[Array, " row"]) -> float:
             "leave the gate out"
         )
     return float(roc_auc_score(labels, scores))
-
-
-def _resampled(
-    means: Array, reduce: Callable[[Array], Array], draws: int, rng: np.random.Generator
-) -> Array:
-    n, step = len(means), max(1, _CHUNK // len(means))
-    parts = [
-        reduce(means[rng.integers(n, size=(min(step, draws - start), n))])
-        for start in range(0, draws, step)
-    ]
-    return np.concatenate(parts)
-
-
-def _bca(drawn: Array, estimate: float, left_out: Array, level: float) -> tuple[float, float]:
-    if np.ptp(drawn) == 0:
-        return float(drawn[0]), float(drawn[0])
-    # Ties count half, as in scipy: matters for shares, whose draws often equal the estimate.
-    below = (np.mean(drawn < estimate) + np.mean(drawn <= estimate)) / 2
-    bias = distributions.norm.ppf(np.clip(below, 0.5 / len(drawn), 1 - 0.5 / len(drawn)))
-    offset = left_out.mean() - left_out
-    spread = float((offset**2).sum())
-    acceleration = (offset**3).sum() / (6 * spread**1.5) if spread > 0 else 0.0
-    z = bias + distributions.norm.ppf([(1 - level) / 2, (1 + level) / 2])
-    at = distributions.norm.cdf(bias + z / (1 - acceleration * z))
-    low, high = np.quantile(drawn, at)
-    return float(low), float(high)
 
 
 def _share(successes: int, n: int, level: float, method: Literal["exact", "wilson"]) -> Interval:

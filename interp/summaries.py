@@ -11,15 +11,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr, ndtri
 
 from interp import stats
 from interp.evidence import Evidence
 from interp.outcomes import Outcomes
+from interp.thresholds import Thresholds
 
 #: A table of groups by cells, or of draws by cells.
 Array = np.ndarray
-DRAWS = 1000
 SEPARATOR = " -> "
 
 
@@ -118,11 +117,11 @@ def patch_grid(evidence: Evidence, *, smallest: float) -> pd.DataFrame:
     Columns: example, pair, model, kind, layer, position, clean, corrupted (tokens), value.
     """
     rows = evidence.needed('patching.patch_sites with positions="each"', method="patch")
-    ends = rows["condition"].isin(["clean", "corrupted"])
-    rows = rows[rows["position"].notna() | ends]
-    kinds = [str(kind) for kind in rows["kind"].dropna().unique()]
+    unpatched = rows["condition"].isin(["clean", "corrupted"])
+    cells = rows[~unpatched & rows["position"].notna()]
+    kinds = [str(kind) for kind in cells["kind"].dropna().unique()]
     kind = "resid_pre" if "resid_pre" in kinds or not kinds else kinds[0]
-    rows = rows[ends | (rows["kind"] == kind)]
+    rows = pd.concat([rows[unpatched], cells[cells["kind"] == kind]])
     tokens = evidence.provenance.get("grid_tokens", {})
     out = []
     for example, part in rows.groupby("example"):
@@ -225,30 +224,14 @@ def cross_patch_curves(evidence: Evidence, *, form: str | None = None, seed: int
 
 
 def intervals(
-    statistic: Callable[[Array], Array], n: int, seed: int, *, draws: int = DRAWS
+    statistic: Callable[[Array], Array], n: int, seed: int, *, draws: int = Thresholds.draws
 ) -> tuple[Array, Array, Array]:
     """Estimate and BCa 95% interval of many statistics of the same n resampled units.
 
     `statistic` maps weights "draw unit" to values "draw cell": the number of times that each unit
-    was drawn. One multiplication of matrices serves every cell of a sweep.
+    was drawn (`interp.stats.bootstrap`). One multiplication of matrices serves every cell of a sweep.
     """
-    rng = np.random.default_rng(seed)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        estimate = statistic(np.ones((1, n)))[0]
-        if n < 2:
-            return estimate, np.full_like(estimate, np.nan), np.full_like(estimate, np.nan)
-        drawn = statistic(rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(float))
-        left = statistic(1.0 - np.eye(n))
-        below = ((drawn < estimate).mean(0) + (drawn <= estimate).mean(0)) / 2
-        bias = ndtri(np.clip(below, 1 / draws, 1 - 1 / draws))
-        away = np.nanmean(left, axis=0) - left
-        scale = 6 * np.nansum(away**2, axis=0) ** 1.5
-        skew = np.where(scale > 0, np.nansum(away**3, axis=0) / np.where(scale > 0, scale, 1), 0.0)
-        ends = []
-        for z in (-1.959964, 1.959964):
-            level = ndtr(bias + (bias + z) / (1 - skew * (bias + z)))
-            ends.append([_quantile(drawn[:, i], q) for i, q in enumerate(level)])
-    return estimate, np.asarray(ends[0]), np.asarray(ends[1])
+    return stats.bootstrap(lambda counts: statistic(counts.astype(float)), n, draws=draws, seed=seed)
 
 
 def _by_series(rows: pd.DataFrame, keys: Sequence[str], seed: int) -> pd.DataFrame:
@@ -322,11 +305,6 @@ def _series(part: pd.DataFrame) -> pd.Series:
     own = model.where(part["condition"].astype("string") == "baseline")
     names = model.map({"tuned": "U", "base": "V"}).astype("string")
     return own.mask(pd.Series(stitched, index=part.index), names)
-
-
-def _quantile(values: Array, q: float) -> float:
-    values = values[np.isfinite(values)]
-    return float(np.quantile(values, q)) if len(values) and np.isfinite(q) else float("nan")
 
 
 def _joined(tokens: pd.Series) -> str:

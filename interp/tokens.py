@@ -209,3 +209,24 @@ def user_turn(tokenizer: Any, text: str, name: str) -> str:
             f"the chat template of {name} cannot render a user's turn alone ({message}); "
             "ask with prompt raw, or give a tokenizer whose template takes it"
         ) from error
+
+
+def token_text(tokenizer: Any, token: int) -> str:
+    """One token as text; bytes that are no character by themselves as ``<E6><97>``.
+
+    A character of several tokens would otherwise read as the same replacement mark in all of them.
+    """
+    text = str(tokenizer.decode([token]))
+    if "\ufffd" not in text:
+        return text
+    piece = str(tokenizer.convert_ids_to_tokens([token])[0])
+    if piece.startswith("<0x"):  # SentencePiece's fallback to bytes
+        return f"<{piece[3:5]}>"
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    codes = {letter: code for code, letter in bytes_to_unicode().items()}
+    if not all(letter in codes for letter in piece):
+        return piece
+    return "".join(
+        chr(codes[letter]) if codes[letter] < 128 else f"<{codes[letter]:02X}>" for letter in piece
+    )

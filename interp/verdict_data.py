@@ -49,7 +49,12 @@ def as_data(verdict: Verdict) -> dict[str, Any]:
         "share_before_handover": _share(output.share_before_handover if output else None, _WHOLE),
         "handover_layer": None
         if handover.estimate is None
-        else {"estimate": handover.estimate, "low": handover.low, "high": handover.high},
+        else {
+            "estimate": handover.estimate,
+            "low": handover.low,
+            "high": handover.high,
+            "n": handover.entities,
+        },
         "block_span": list(output.block_span) if output and output.block_span else None,
         "responsibility": _responsibility(output),
         "shared_shift": _content(content, verdict.logit_curves),

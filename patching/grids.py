@@ -19,6 +19,7 @@ from interp.metrics import Metric, as_metric
 from interp.models import Model, ModelPair
 from interp.sites import Site, boundaries
 from interp.tasks import Contrast, Examples
+from interp.tokens import token_text
 from patching import tables
 from patching.donors import Donor, donated
 from patching.engine import observe, sweep
@@ -129,7 +130,7 @@ def _tokens(model: Model, contrast: Contrast) -> dict[str, dict[str, Any]]:
             low, high = contrast.clean.spans["subject"][i].tolist()
             first, stop = (low, high) if apart and low <= first and stop <= high else (first, stop)
         found[str(i)] = {
-            name: [decode([t]) if r else "" for t, r in zip(row, real, strict=True)]
+            name: [token_text(model.tokenizer, t) if r else "" for t, r in zip(row, real, strict=True)]
             for name, row in rows.items()
         }
         found[str(i)]["differs"] = [decode(row[first:stop]).strip() for row in rows.values()]

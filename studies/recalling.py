@@ -9,7 +9,8 @@
 3. causal tracing: where restoring MLPs at the subject's last token peaks, and where restoring
    attention at the last token does (2202.05262).
 
-Intervals are 95% bootstrap intervals over entities. Each finding is printed whether or not it agrees.
+Intervals are 95% BCa bootstrap intervals over entities. Each finding is printed whether or not it
+agrees.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.crossing import Handover, resample_counts
+from interp.bootstrap import bootstrap, resample_counts
+from interp.crossing import Handover
 from interp.crossing import handover as crossing
 from interp.evidence import Evidence
 from interp.facts import load_facts
@@ -31,16 +33,16 @@ from interp.metrics import Metric, logit_difference
 from interp.models import Model, ModelPair, load_model
 from interp.sites import Kind
 from interp.tasks import Contrast, Examples, aligned_pairs
+from interp.thresholds import Thresholds
 from patching.grids import handover
 from patching.knockout import knock_out
 from patching.tracing import trace
 from studies.queries import ask, say
 
-#: Prompts, blocks of a window, noise draws, and bootstrap draws.
+#: Prompts, blocks of a window, and noise draws.
 PROMPTS = 40
 WINDOW = 5
 NOISES = 5
-DRAWS = 2_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,15 +57,24 @@ class Curve:
     @classmethod
     def of(cls, values: Float[np.ndarray, "entity layer"], *, seed: int = 0) -> Curve:
         """Resample entities; the peak is the layer of the largest mean."""
-        weight = resample_counts(len(values), DRAWS, seed) / len(values)
-        drawn = weight @ values
-        low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
-        return cls(values.mean(0), low, high, drawn.argmax(1))
+
+        def means(counts: np.ndarray) -> np.ndarray:
+            return counts @ values / counts.sum(1, keepdims=True)
+
+        n, draws = len(values), Thresholds.draws
+        estimate, low, high = bootstrap(means, n, draws=draws, seed=seed)
+        peaks = means(resample_counts(n, draws, seed)).argmax(1)
+        return cls(estimate, low, high, peaks)
 
     @property
     def peak(self) -> int:
         """The layer of the largest mean effect."""
         return int(self.estimate.argmax())
+
+    def peak_range(self) -> tuple[int, int]:
+        """Layers between which 95% of the draws peak: layers themselves, since a peak is one."""
+        first, last = np.quantile(self.peaks, (0.025, 0.975), method="inverted_cdf")
+        return int(first), int(last)
 
     def band(self) -> list[int]:
         """Layers whose interval lies above zero."""
@@ -102,12 +113,11 @@ class Recall:
             (f"restoring {WINDOW} MLPs at the subject's last token, logits", self.mlp),
             (f"restoring {WINDOW} attentions at the last token, logits", self.attention),
         ):
-            k, band = curve.peak, curve.band()
+            k, band, (first, last) = curve.peak, curve.band(), curve.peak_range()
             span = f"above zero at layers {_ranges(band)}" if band else "nowhere above zero"
             lines.append(
                 f"{name}: peak {curve.estimate[k]:.2f} [{curve.low[k]:.2f}, {curve.high[k]:.2f}] "
-                f"at layer {k} [{np.quantile(curve.peaks, 0.025):.0f}, "
-                f"{np.quantile(curve.peaks, 0.975):.0f}]; {span}"
+                f"at layer {k} [{first}, {last}]; {span}"
             )
         lines.append(f"MLPs peak before attention in {self.earlier:.0%} of the draws")
         return "\n".join(lines)

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from verdict_cases import fake_case
 
-from interp import figures, probe_figures, summaries
+from interp import figures, gallery, probe_figures, summaries
 from interp.evidence import Evidence
-from interp.figure_style import plain, visible
+from interp.figure_style import SINGLE, panels, plain, room, visible
 from interp.outcomes import Outcomes
 
 HOSTILE = "<script>alert(1)</script>"
@@ -210,3 +210,65 @@ def test_stitch_panels_never_pool_changed_and_unchanged(case):
     assert moved["tuned"] < 0 < moved["base"]
     calm = ends["fact contrast, unchanged groups"][["base", "tuned"]].tolist()
     assert calm[0] == pytest.approx(calm[1], abs=1e-6)
+
+
+def test_the_shaded_blocks_are_named_in_a_line_of_their_own():
+    parts = ["embedding", "0", "1", "2", "unembedding"]
+    table = pd.DataFrame({"part": parts, "share": [0.0, 0.6, 0.4, 0.0, 0.0], "low": 0.0, "high": 1.0})
+    shaded = figures.responsibility_bars(table, span=(0, 1), handover=None)
+    (text,) = shaded.layout.annotations
+    assert text.text == "shaded: blocks 0–1, the middle 90%"
+    bare = figures.responsibility_bars(table, span=None, handover=None)
+    assert not bare.layout.annotations
+    # Its line is added to the margin, below the figure's title.
+    assert shaded.layout.margin.t >= bare.layout.margin.t + 15
+
+
+def test_long_titles_are_cut_on_both_sides_and_short_ones_stand():
+    grid = pd.DataFrame(
+        {"layer": [0], "position": [0], "clean": ["a"], "corrupted": ["b"], "value": [1]}
+    )
+    left, right = (
+        "France met the king of Spain in the year of the fair",
+        "Japan met the king of Egypt in the year of the fair",
+    )
+    long = figures.patch_heatmap(grid, pair=f"{left} ← {right}").layout.title.text
+    assert len(long) < 105 and "Patching: France met" in long and "… ← Japan met" in long
+    assert "France ← Japan" in figures.patch_heatmap(grid, pair="France ← Japan").layout.title.text
+
+
+def test_wide_characters_get_the_room_they_take():
+    assert room(["東京都庁"]) == room(["abcdefgh"]) > room(["abcd"])
+
+
+def test_probe_rows_stand_in_one_order_whatever_the_tables():
+    spans = ["last", "subject_last"]
+    for given in (spans, spans[::-1]):
+        table = curves(span=given).assign(kind="resid_pre", model="base", condition="probe")
+        figure = probe_figures.probe_curves(table, attribute="x")
+        titles = [a.text for a in figure.layout.annotations]
+        assert titles == ["base, subject's last token", "base, last token"]
+
+
+def test_a_claim_that_was_read_and_not_tried_has_its_dot():
+    verdict = {"claims": [
+        {"attribute": "truth", "site": "resid_pre.4", "position": "last", "grade": "not measured",
+         "p_adjusted": None, "selectivity": {"estimate": 0.25, "low": 0.1, "high": 0.4},
+         "effect": None, "controls": None},
+    ]}  # fmt: skip
+    figure = figures.claim_dots(gallery.claims(verdict), margin=0.05)
+    dots = [trace for trace in figure.data if trace.name == "not measured"]
+    assert [list(trace.x) for trace in dots] == [[0.25], [None]]
+
+
+def test_a_legend_beside_long_labels_has_a_row_for_every_line_it_takes():
+    entries = ["supported", "undetermined", "not measured", "control task"]
+    given = {"title": "t", "x": "x", "y": [""], "entries": entries}
+    wide, narrow = (panels([["", ""]], left=left, **given) for left in (52, 330))
+    assert narrow.layout.margin.b == wide.layout.margin.b + 18
+    assert (
+        "Handover from subject to last token"
+        in panels(
+            [[""]], title="Handover from subject to last token", x="x", y=[""], width=SINGLE
+        ).layout.title.text
+    )

@@ -4,7 +4,15 @@ import pytest
 import toy_tokenizers as toys
 
 from interp import tokens
-from interp.tokens import encode, find_name, following, separator, token_span, user_turn
+from interp.tokens import (
+    encode,
+    find_name,
+    following,
+    separator,
+    token_span,
+    token_text,
+    user_turn,
+)
 
 PROMPT = "The capital of France is the city of"
 
@@ -163,3 +171,25 @@ def test_a_template_that_refuses_is_one_line_with_its_own_words(template: str, m
     assert "\n" not in str(caught.value)
     tokenizer.chat_template = "{% for m in messages %}U: {{ m['content'] }}{% endfor %} A:"
     assert user_turn(tokenizer, "Who?", "tuned") == "U: Who? A:"
+
+
+class Bytes:
+    """A tokenizer whose pieces may end inside a character, in the two usual spellings of bytes."""
+
+    pieces = ("Ġhome", "æĹ", "Ġ¥", "<0xE6>", "�")
+
+    def decode(self, ids):
+        return (" home", "�", " �", "�", "�")[ids[0]]
+
+    def convert_ids_to_tokens(self, ids):
+        return [self.pieces[i] for i in ids]
+
+
+def test_bytes_inside_a_character_are_told_apart():
+    read = [token_text(Bytes(), i) for i in range(5)]
+    assert read == [" home", "<E6><97>", " <A5>", "<E6>", "�"]
+
+
+def test_whole_characters_are_shown_as_they_are(tokenizer):
+    ids = encode(tokenizer, PROMPT, special=False)
+    assert [token_text(tokenizer, i) for i in ids] == [tokenizer.decode([i]) for i in ids]

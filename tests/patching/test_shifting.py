@@ -189,3 +189,18 @@ def test_the_erasure_trap(tokenizer):
         assert share(rows, "retention_control", k) <= chance + 0.1
         # The forbidden variant "restores" what is not there.
         assert ridge > 0.5 > 5 * chance
+
+
+def test_prompts_without_a_subject_have_their_shift_read_at_the_last_token(tokenizer):
+    tuned = base_model()
+    with torch.no_grad():
+        push_up(tuned)
+    pair = ModelPair(wrap(base_model(), tokenizer), wrap(tuned, tokenizer))
+    bare = tiny.examples([[3, 9, 6, int(e), 7, 4] for e in ENTITIES[:24]])
+    assert pushes.reading_places(bare) == ["last"]
+    said, changed = spoken(pair.tuned, bare), torch.arange(24) < 16  # both kinds: the gate is read
+    rows = shifting.shared_shift(pair, bare, changed, said, spoken(pair.base, bare), installed={})
+    assert share(rows, "sufficiency", 2) == 1.0 and share(rows, "sufficiency", 0) == 0.0
+    assert share(rows, "persistence", 2) == 0.0
+    gate = rows.where(condition="gate")
+    assert set(gate["layer"]) == set(range(tiny.LAYERS + 1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import tiny
 import torch
@@ -104,3 +106,11 @@ def test_joint_removal_goes_further_than_one_boundary(used):
     one = values(used.where(metric="size", condition="project_out"))
     joint = values(used.where(metric="size", condition="project_out_later"))
     assert (one - joint).abs().max() > 1e-4
+
+
+def test_a_measured_use_is_filed_under_the_model_that_ran(tiny_model, pairs):
+    claim = Claim("colour", 3, direction(TOP, 0))
+    for role in ("tuned", "base"):
+        model = replace(tiny_model("gpt2"), role=role)
+        found = measure_use(model, pairs, [claim], logit_difference(pairs), random_draws=1)
+        assert set(found.table["model"]) == {role}

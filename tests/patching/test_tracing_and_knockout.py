@@ -9,6 +9,7 @@ import torch
 from interp.activations import collect
 from interp.metrics import logit_difference
 from interp.sites import Kind, Site
+from patching.engine import sweep
 from patching.knockout import knock_out
 from patching.tracing import embedding_noise, trace
 
@@ -123,3 +124,19 @@ def test_knockout_cuts_a_window_and_spares_other_keys(tiny_model):
     ):
         with pytest.raises(ValueError, match=match):
             knock_out(model, pairs.clean, logit_difference(pairs), **options)
+
+
+def test_prompts_without_a_placebo_leave_the_sweep_as_it_was(tiny_model, monkeypatch):
+    swept = []
+
+    def keeping(*given, **options):
+        swept.append(sweep(*given, **options))
+        return swept[-1]
+
+    monkeypatch.setattr("patching.knockout.sweep", keeping)
+    # Four tokens: one is neither the first, source nor destination, too few for a placebo of two.
+    model, pairs = tiny_model("llama"), tiny.contrast(4, 7)
+    found = knock_out(model, pairs.clean, logit_difference(pairs), placebos=1)
+    assert set(found.where(condition="placebo")["example"]) == {1}
+    (result,) = swept
+    assert result.values["metric"].isfinite().all()

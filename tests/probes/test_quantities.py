@@ -95,3 +95,24 @@ def test_several_labels_of_the_same_examples() -> None:
     assert alone["probe"] > 0.9 > 0.6 > table["b", "control_task"]
     with pytest.raises(ValueError, match=r"label 'a' must have one entry per example, \(200,\)"):
         fit_labels(at, {"a": a[:5]})
+
+
+class OfCounts(Ridge):
+    """A ridge that reads whole numbers as what they are."""
+
+    def solve_quantity(self, values, targets, groups=None):
+        return super().solve_quantity(values.float(), targets, groups)
+
+
+def test_whole_numbered_activations_keep_weights_that_are_no_whole_numbers() -> None:
+    at, _ = population()
+    whole = (8 * at.values).round()
+    same = Activations(SITE, whole, at.groups, at.labels)
+    expected = fit_quantity(same, estimator=Ridge(alpha=1.0))
+    counts = Activations(SITE, whole, at.groups, at.labels)
+    object.__setattr__(counts, "values", whole.long())  # as a user's own counts come, unchecked
+    probe = fit_quantity(counts, estimator=OfCounts(alpha=1.0))
+    torch.testing.assert_close(probe.weight, expected.weight)
+    torch.testing.assert_close(probe.predict(whole), expected.predict(whole))
+    cut = whole @ (probe.weight.trunc() - probe.weight)
+    assert cut.abs().max() > 1  # control: truncated weights would predict something else
