@@ -81,7 +81,7 @@ def test_truth_is_readable_in_the_middle_third_and_shuffled_labels_are_not(model
 @pytest.mark.parametrize("null", ["smollm2", "smollm2-null"])
 def test_no_change_is_never_called_a_change(null):
     found = studies.compare(interp.load_pair("smollm2", null), "capitals")
-    assert len(found.outcomes.known_groups) >= 70
+    assert len(found.outcomes.known_groups) >= interp.Thresholds().unchanged_facts
     assert found.verdict.changed in ("unchanged", "undetermined")
     if null == "smollm2":
         assert found.verdict.changed == "unchanged"
@@ -93,11 +93,12 @@ def test_no_change_is_never_called_a_change(null):
         ("smollm2-evasive-high", "upper", "behaviour"),
         ("smollm2-evasive-low", "lower", "behaviour"),
         ("smollm2-edited-high", "upper", "knowledge"),
-        ("smollm2-edited-low", "lower", "knowledge"),
+        # Its installation gate was not reached, and persistence is neither high nor low.
+        ("smollm2-edited-low", "lower", "undetermined"),
     ],
 )
-def test_the_verdict_never_contradicts_how_an_adapter_was_made(name, where, what):
+def test_every_adapter_gets_the_words_that_are_printed(name, where, what):
     verdict = studies.compare(interp.load_pair("smollm2", name), "capitals").verdict
-    assert verdict.changed == "changed"
-    assert verdict.where in (where, "undetermined")
-    assert verdict.what in (what, "undetermined")
+    assert (verdict.changed, verdict.where, verdict.what) == ("changed", where, what)
+    shift = verdict.to_dict()["shared_shift"]
+    assert (shift["sufficiency"]["floor"], shift["sufficiency"]["ceiling"]) == (0.0, 1.0)
