@@ -283,5 +283,8 @@ def _where(examples: Examples, name: str | int) -> Bool[Tensor, "example positio
     """True at a named span, a named position, or the position of this number."""
     if isinstance(name, str) and name in examples.spans:
         return examples.span_mask(name)
-    at = columns_of(examples, name)
+    try:
+        at = columns_of(examples, name)
+    except ValueError as error:
+        raise ValueError(f"{error}, 'each', or a span of {sorted(examples.spans)}") from error
     return torch.arange(examples.tokens.shape[1], device=at.device) == at[:, None]
