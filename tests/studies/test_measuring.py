@@ -31,7 +31,7 @@ def asked():
     tokens[on_b[2]] = base.tokens[on_b[3]]
     tuned = replace(tuned, tokens=tuple(tokens))
     said = outcomes(pair, queries, base, tuned)
-    return known_questions(pair.base, queries, said, base, tuned), said, queries, base, tuned
+    return known_questions(pair, queries, said, base, tuned), said, queries, base, tuned
 
 
 def test_the_target_is_what_the_tuned_model_says_on_the_form_that_is_read(asked):
