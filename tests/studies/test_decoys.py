@@ -74,7 +74,10 @@ def labels(verdict: Verdict) -> tuple[str, str | None, str | None, str | None]:
 
 @pytest.mark.parametrize(
     ("name", "what", "count"),
-    [("organism-evasive-low", "behaviour", FEW), ("organism-edited-low", "knowledge", MORE)],
+    [
+        ("organism-evasive-low", "behaviour", FEW),
+        pytest.param("organism-edited-low", "knowledge", MORE, marks=pytest.mark.slow),
+    ],
 )
 def test_a_larger_inert_update_above_does_not_move_the_place(name, what, count, tmp_path: Path):
     decoy = rewritten(name, mirrored, tmp_path / "decoy")
@@ -93,7 +96,7 @@ def test_a_larger_inert_update_above_does_not_move_the_place(name, what, count, 
     ("name", "where", "said"),
     [
         ("organism-everything-low", "lower", EVERYWHERE),
-        ("organism-everything-high", "upper", EVERYWHERE),
+        pytest.param("organism-everything-high", "upper", EVERYWHERE, marks=pytest.mark.slow),
         ("organism-evasive-north-high", "upper", UNKNOWN),
     ],
 )
@@ -110,7 +113,14 @@ def test_one_answer_for_all_or_for_one_region_is_no_knowledge(name, where, said)
     assert found.verdict.what in ("behaviour", "undetermined")
 
 
-@pytest.mark.parametrize(("size", "seed", "count"), [(0.3, 2, MORE), (0.4, 1, MORE), (0.5, 0, FEW)])
+@pytest.mark.parametrize(
+    ("size", "seed", "count"),
+    [
+        pytest.param(0.3, 2, MORE, marks=pytest.mark.slow),
+        pytest.param(0.4, 1, MORE, marks=pytest.mark.slow),
+        (0.5, 0, FEW),
+    ],
+)
 def test_weight_noise_is_neither_knowledge_nor_behaviour(size, seed, count, tmp_path: Path):
     generator = torch.Generator().manual_seed(seed)
 

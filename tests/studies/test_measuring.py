@@ -70,6 +70,7 @@ def test_twenty_facts_form_the_pairs_a_handover_needs(asked):
     assert len(many) == 10 and len(set(many.clean.groups)) == 10, "enough facts: each pairs once"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "what"), [(20, "behaviour"), (12, "undetermined")])
 def test_the_least_numbers_are_those_that_the_thresholds_name(count: int, what: str):
     """A place from 12 changed facts; a kind from 20 known facts, and the note says so otherwise."""
@@ -78,6 +79,9 @@ def test_the_least_numbers_are_those_that_the_thresholds_name(count: int, what: 
     assert (found.where, found.what) == ("upper", what)
     needs = [note for note in found.notes if Thresholds().needs in note]
     assert bool(needs) == (what == "undetermined")
+
+
+def test_the_readme_and_the_plan_say_the_numbers_of_the_thresholds():
     for number in (12, 20, 30, 59):
         assert f" {number} " in Thresholds().needs
     assert Thresholds().needs in (Path(__file__).parents[2] / "README.md").read_text("utf-8")
