@@ -39,6 +39,7 @@ class Baseline:
             where the model's blocks cannot be given a prefix.
         columns: column of each position in the examples' padded tokens.
         tokens: the prompts without their padding.
+        corruption: the edit of the input that every run suffers, this one and all lifted over it.
     """
 
     inputs: list[Tensor]
@@ -46,6 +47,7 @@ class Baseline:
     past: dict[int, tuple[Tensor, Tensor]]
     columns: Int[Tensor, "row position"]
     tokens: Int[Tensor, "row position"]
+    corruption: Edit | None = None
 
     @classmethod
     def of(
@@ -113,7 +115,7 @@ class Baseline:
             for name, value in call.items()
         )
         past = kept.past if known and len(kept.past) == len(blocks) else {}
-        return cls(inputs, calls, past, columns, tokens)
+        return cls(inputs, calls, past, columns, tokens, corruption)
 
     @property
     def rows(self) -> int:

@@ -212,11 +212,16 @@ def _edits(cells: Sequence[Cell], layer: int) -> tuple[list[tuple[int, Edit]], l
 
 
 def _embedded(model: Model, run: Baseline, cell: Cell, rows: Int[Tensor, " row"]) -> Tensor:
-    """What enters block 0 when a cell's edits act on the token embedding."""
-    edits = [(0, edit) for edit in cell.edits if edit.site.kind is Kind.EMBED]
+    """What enters block 0 when a cell's edits act on the token embedding, corrupted as every run is."""
+    suffered = () if run.corruption is None else (run.corruption,)
+    edits = [(0, edit) for edit in (*suffered, *cell.edits) if edit.site.kind is Kind.EMBED]
     alone = Lifted.of(run, (0,), False, 0)
     with _attached(model, alone, edits, rows):
-        return model.bridge(run.tokens, use_cache=False, stop_at_layer=0)
+        entering = model.bridge(run.tokens, use_cache=False, stop_at_layer=0)
+    for edit in suffered:
+        if edit.site.kind is not Kind.EMBED:
+            entering = Window(edit, run.columns, run.columns).apply(entering, rows)
+    return entering
 
 
 def _from(name: str, start: int, value: Tensor) -> Tensor:

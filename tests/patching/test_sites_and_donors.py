@@ -173,6 +173,35 @@ def test_embedding_edits_and_corruption(family, layout):
         sweep(family, pairs.clean, [], metric, corruption=Edit(later, where, Zero()))
 
 
+@pytest.mark.parametrize("kind", [Kind.EMBED, Kind.RESID_PRE])
+def test_an_embedding_restored_in_a_corrupted_run_leaves_the_rest_corrupted(family, layout, kind):
+    pairs = tiny.contrast(6, 6)
+    examples, width = pairs.clean, 6
+    noise = torch.randn(2, width, tiny.WIDTH, generator=torch.Generator().manual_seed(0))
+    embed, site = Site(Kind.EMBED, 0), Site(kind, 0)
+    where = examples.span_mask("subject")
+    first = torch.arange(width)[None] == examples.position("subject_first")[:, None]
+    clean = collect(family, examples, [embed], positions="all")[embed].values
+    restored = Cell((Edit(embed, first, Replace(clean)),))
+    corruption = Edit(site, where, Add(noise))
+    metric = {"m": logit_difference(pairs)}
+    swept = sweep(family, examples, [restored], metric, corruption=corruption)
+
+    def noisy(act, hook):
+        return act + noise * where[..., None]
+
+    def back(act, hook):
+        return torch.where(first[..., None], clean, act)
+
+    hooks = [("hook_embed", back), ("blocks.0.hook_resid_pre", noisy)]
+    if kind is Kind.EMBED:
+        hooks = [("hook_embed", lambda act, hook: back(noisy(act, hook), hook))]
+    assert (swept.values["m"][0] - read(family, examples.tokens, pairs, hooks)).abs().max() <= CLOSE
+    # The control: neither the corrupted nor the clean run.
+    untouched = read(family, examples.tokens, pairs, [])
+    assert (swept.values["m"][0] - untouched).abs().max() > 1e-3
+
+
 def test_single_neurons_and_sets_of_them(family):
     pairs, site = tiny.contrast(5, 5), Site(Kind.MLP_POST, 1)
     where, metric = pairs.clean.span_mask("all"), {"m": logit_difference(pairs)}
