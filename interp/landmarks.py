@@ -161,7 +161,8 @@ def installed_boundary(
         The halves and their boundaries.
 
     Raises:
-        ValueError: with fewer than two groups, or groups without complete stitch rows.
+        ValueError: with fewer than two groups in all or in a part, or groups without complete stitch
+            rows.
     """
     thresholds = thresholds or Thresholds()
     names = sorted(set(groups))
@@ -183,6 +184,10 @@ def installed_boundary(
     boundaries: list[int | None] = []
     for part in sorted({label[name] for name in names}):
         members = [name for name in names if label[name] == part]
+        if len(members) < 2:
+            raise ValueError(
+                f"k* needs two groups in every part, got {members} alone; put it into another part"
+            )
         order, middle = rng.permutation(len(members)), len(members) // 2
         dealt = [tuple(sorted(members[i] for i in half)) for half in (order[:middle], order[middle:])]
         chosen = [

@@ -21,8 +21,9 @@ from interp.tasks import Examples
 from patching.layout import Layout, ridge_cross_fitted
 
 FOLDS = 5
-#: The part of the entities whose tuned token too few share.
-REST = -1
+#: The part of the entities whose tuned token too few share; fewer than a part needs have none of
+#: their own, and take what all entities have in common.
+REST, COMMON = -1, -2
 #: Tensors as large as one boundary's states that are alive while it is tested.
 ALIVE = 12
 
@@ -51,7 +52,7 @@ class Parts:
     """Which part each changed prompt belongs to, and how each is dealt into folds.
 
     Attributes:
-        label: the tuned token where enough prompts share it, else `REST`.
+        label: the tuned token where enough prompts share it, else `REST` or `COMMON`.
         fold: fold of each prompt among all.
         fold_in_part: fold of each prompt among its part; in the rest, one token is in one fold.
     """
@@ -79,7 +80,7 @@ class Parts:
     ) -> tuple[Float[Tensor, "example t"], Float[Tensor, "example t"]]:
         """Cross-fitted predictions from all other prompts, and from those of the same part.
 
-        A part too small to be cross-fitted by itself takes the common prediction.
+        What is no part, or holds one token only among the rest, takes the common prediction.
         """
         common = ridge_cross_fitted(features, targets, self.fold)
         own = common.clone()
@@ -87,15 +88,35 @@ class Parts:
         for part in labels if len(labels) > 1 else ():
             members = self.label == part
             folds = self.fold_in_part[members]
-            if len(folds.unique()) > 1 and int(members.sum()) >= FOLDS:
+            if part != COMMON and len(folds.unique()) > 1:
                 own[members] = ridge_cross_fitted(features[members], targets[members], folds)
         return common, own
 
+    def others_mean(
+        self, layout: Layout, slots: Float[Tensor, "example slot d"]
+    ) -> Float[Tensor, "example slot d"]:
+        """Leave-one-out mean over the other prompts of the part, or over all where there is none."""
+        own = layout.others_mean(slots, self.label)
+        everyone = layout.others_mean(slots, torch.zeros_like(self.label))
+        return own.where((self.label != COMMON)[:, None, None], everyone)
+
 
 def part_of(said: Int[Tensor, " example"], least: int) -> Int[Tensor, " example"]:
-    """The tuned token where at least so many prompts share it, else `REST`."""
+    """The part of each prompt.
+
+    The tuned token where at least so many prompts share it. The others are `REST` where they are as
+    many, or all there is, and `COMMON` where they are fewer.
+    """
     inverse, counts = said.unique(return_inverse=True, return_counts=True)[1:]
-    return said.where(counts[inverse] >= least, REST)
+    rest = counts[inverse] < least
+    few = bool(rest.sum() < least) and not bool(rest.all())
+    return said.where(~rest, COMMON if few else REST)
+
+
+def read_with(label: Int[Tensor, " example"]) -> Int[Tensor, " example"]:
+    """The part at whose boundary each prompt is read: `COMMON` goes with the largest."""
+    parts = label[label != COMMON]
+    return label.where(label != COMMON, parts.mode().values)
 
 
 def pushes(
@@ -138,8 +159,8 @@ def push_at(
     return Push(
         common,
         own,
-        layout.scatter(layout.others_mean(by_slot, parts.label)),
-        layout.scatter(_class_mean(layout, tuned, parts.label)),
+        layout.scatter(parts.others_mean(layout, by_slot)),
+        layout.scatter(_part_mean(layout, tuned, parts)),
         tuned,
     )
 
@@ -149,13 +170,13 @@ def reading_places(examples: Examples) -> list[str]:
     return ["last", *(["subject_last"] if "subject" in examples.spans else [])]
 
 
-def _class_mean(
-    layout: Layout, tuned: Float[Tensor, "example position d"], classes: Int[Tensor, " example"]
+def _part_mean(
+    layout: Layout, tuned: Float[Tensor, "example position d"], parts: Parts
 ) -> Float[Tensor, "example slot d"]:
     slots = layout.gather(tuned)
-    own = layout.others_mean(slots, classes)
-    # A slot no other prompt of the class has: any other prompt's mean, so identity never leaks.
-    anyone = layout.others_mean(slots, torch.zeros_like(classes))
+    own = parts.others_mean(layout, slots)
+    # A slot no other prompt of the part has: any other prompt's mean, so identity never leaks.
+    anyone = layout.others_mean(slots, torch.zeros_like(parts.label))
     lonely = (own == 0).all(-1, keepdim=True)
     return own.where(~lonely, anyone)
 

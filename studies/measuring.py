@@ -18,7 +18,7 @@ from interp.sites import Kind, every_layer
 from interp.tasks import Contrast, Examples, aligned_pairs
 from interp.thresholds import Thresholds
 from patching.grids import cross_patch, handover, patch_sites
-from patching.pushes import FOLDS, part_of
+from patching.pushes import FOLDS, part_of, read_with
 from patching.shifting import shared_shift
 from patching.stitching import stitch
 from studies.answers import few_known
@@ -207,8 +207,8 @@ def _shift(
     if int(shifts.sum()) < FOLDS:
         return Evidence.concat([])
     groups = [asked.examples.groups[i] for i in rows[shifts].tolist()]
-    labels = part_of(asked.target[rows[shifts]], thresholds.part_groups).tolist()
-    parts = dict(zip(groups, labels, strict=True))
+    labels = read_with(part_of(asked.target[rows[shifts]], thresholds.part_groups))
+    parts = dict(zip(groups, labels.tolist(), strict=True))
     form = said.estimating_form
     halves = installed_boundary(stitched, groups, thresholds, seed, form=form, parts=parts)
     installed = {

@@ -7,6 +7,8 @@ import tiny
 import torch
 
 from interp.activations import collect
+from interp.evidence import Evidence
+from interp.landmarks import installed_boundary
 from interp.metrics import closed_set_correct
 from interp.models import ModelPair, wrap
 from interp.sites import boundaries
@@ -204,3 +206,48 @@ def test_prompts_without_a_subject_have_their_shift_read_at_the_last_token(token
     assert share(rows, "persistence", 2) == 0.0
     gate = rows.where(condition="gate")
     assert set(gate["layer"]) == set(range(tiny.LAYERS + 1))
+
+
+@pytest.mark.parametrize(
+    ("odd", "label"), [(0, None), (1, pushes.COMMON), (7, pushes.COMMON), (8, pushes.REST)]
+)
+def test_few_odd_outputs_are_no_part_of_their_own(tokenizer, odd, label):
+    """Alone, an output would keep its word whatever is taken away, since nothing would be."""
+    said = torch.cat([torch.full((10,), PUSHED), torch.arange(40, 40 + odd)])
+    labels = pushes.part_of(said, 8)
+    assert set(labels[:10].tolist()) == {PUSHED} and set(labels[10:].tolist()) <= {label}
+    where = pushes.read_with(labels)
+    assert set(where[10:].tolist()) <= {PUSHED if label == pushes.COMMON else pushes.REST}
+    if not odd:
+        return
+    tuned = base_model()
+    with torch.no_grad():
+        push_up(tuned)
+    pair = ModelPair(wrap(base_model(), tokenizer), wrap(tuned, tokenizer))
+    examples, site = prompts(len(said)), boundaries(tiny.LAYERS)[2]
+    base, changed = (
+        collect(m, examples, [site], positions="all")[site].values for m in (pair.base, pair.tuned)
+    )
+    parts = pushes.Parts.of(said, 8, torch.Generator().manual_seed(0))
+    push = pushes.push_at(examples, base, changed, parts)
+    shift = changed - base
+    rest = torch.ones(len(said), dtype=torch.bool)
+    rest[-1] = False
+    if label == pushes.REST:
+        rest[:10] = False
+    assert torch.allclose(push.mean[-1], shift[rest].mean(0), atol=1e-4)
+    assert push.mean[-1].norm() > 1, "something is taken away"
+    same = torch.equal(push.by_part[10:], push.predicted[10:])
+    assert same == (label == pushes.COMMON)
+
+
+def test_a_part_of_one_group_cannot_choose_its_boundary():
+    table = Evidence.build(
+        [0.0, 1.0] * 3 + [0.0, 1.0, 1.0, 0.0] * 3, method="stitch", metric="output",
+        group=[g for g in "abc" for _ in range(2)] + [g for g in "abc" for _ in range(4)],
+        condition=["baseline"] * 6 + ["stitched"] * 12, model=["base", "tuned"] * 3
+        + ["base", "base", "tuned", "tuned"] * 3, layer=[None] * 6 + [0, 1, 0, 1] * 3, template="B",
+    )  # fmt: skip
+    assert installed_boundary(table, list("abc")).last == 1
+    with pytest.raises(ValueError, match=r"two groups in every part, got \['c'\] alone"):
+        installed_boundary(table, list("abc"), parts={"a": 0, "b": 0, "c": 1})
