@@ -6,9 +6,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 TORCH := $(shell grep -i '^torch==' constraints.txt)
 
 # Tests that compare numbers, and the ways to have a processor sum and round otherwise.
-NUMERIC := $(addprefix tests/interp/test_,activations.py models.py) \
-	$(addprefix tests/patching/test_,ablation.py context.py engine.py grids.py sites_and_donors.py stitching.py) \
-	$(addprefix tests/probes/test_,estimators.py logistic.py parallel.py selecting.py)
+NUMERIC := $(addprefix tests/interp/,test_activations.py models/test_models.py) \
+	$(addprefix tests/patching/,test_context.py engine/test_sweeping.py) \
+	$(addprefix tests/patching/methods/test_,ablation.py grids.py sites_and_donors.py stitching.py) \
+	$(addprefix tests/probes/,estimators test_parallel.py)
 SETTINGS := ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=COMPATIBLE \
 	OMP_NUM_THREADS=1 OMP_NUM_THREADS=2
 

@@ -44,10 +44,11 @@ from torch import Tensor
 
 from benchmarks import peers
 from interp.activations import collect
-from interp.models import Model, load_model
+from interp.examples import Examples
+from interp.models.loading import load_model
+from interp.models.model import Model
+from interp.models.sources import load, smollm2_folder
 from interp.sites import boundaries
-from interp.sources import load, smollm2_folder
-from interp.tasks import Examples
 
 PROMPTS, WIDTH, BATCH = 256, 12, 64
 OURS, STATES = "interp.collect", "output_hidden_states"

@@ -23,13 +23,15 @@ import torch
 from transformer_lens import patching as reference
 
 from benchmarks import figure, machine, peers
+from interp.contrasts import Contrast
+from interp.examples import Examples
 from interp.metrics import logit_difference
-from interp.models import Model, load_model
+from interp.models.loading import load_model
+from interp.models.model import Model
 from interp.sites import Kind, every_head, every_layer
-from interp.tasks import Contrast, Examples
-from patching.grids import patch_sites
-from patching.planning import plan
-from patching.schedule import MAX_BYTES, Shape
+from patching.engine.planning import plan
+from patching.engine.schedule import MAX_BYTES, Shape
+from patching.methods.grids import patch_sites
 
 HERE = Path(__file__).parent
 #: Cells of a grid that the sampled loops run, and runs of ours for each of the others.

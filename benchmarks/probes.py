@@ -24,13 +24,13 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks import machine
 from interp.activations import collect
-from interp.facts import truth_statements
-from interp.models import load_model
+from interp.examples import Examples
+from interp.facts.truth_sets import truth_statements
+from interp.models.loading import load_model
 from interp.sites import boundaries
-from interp.tasks import Examples
-from probes.logistic import solve_logistic
+from probes.estimators.logistic import solve_logistic
 from probes.parallel import each
-from probes.problems import group_folds, masked, splits_of
+from probes.splits import group_folds, masked, splits_of
 
 LAYERS, EXAMPLES, FEATURES, FOLDS = 30, 1_000, 576, 5
 STRENGTHS = tuple(np.logspace(-4, 0, 8).tolist())

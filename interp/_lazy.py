@@ -1,32 +1,33 @@
-"""Lazy package namespaces (PEP 562): a public name is imported from its home on first use."""
+"""Lazy package namespaces: a public name is imported from its home on first use."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cache
-from importlib import import_module
+import sys
+from collections.abc import Callable
 from inspect import isfunction
 from typing import Any
+
+import lazy_loader
 
 from interp._doors import checked
 
 
-def attach(
-    package: str, homes: Mapping[str, str]
-) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """The module-level `__getattr__` and `__dir__` of a package with the given name → module table.
+def attach(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """`__getattr__`, `__dir__` and `__all__` of a package whose `__init__.pyi` lists its names.
 
     Functions come with their arguments checked (`interp._doors`).
+
+    Args:
+        package: its `__name__`.
+        file: its `__file__`, beside which the stub stands.
     """
-    guarded = cache(checked)
+    imported, listed, names = lazy_loader.attach_stub(package, file)
 
     def getattr_(name: str) -> Any:
-        if name not in homes:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        found = getattr(import_module(homes[name]), name)
-        return guarded(found) if isfunction(found) else found
+        value = imported(name)
+        if isfunction(value):
+            value = checked(value)
+            setattr(sys.modules[package], name, value)
+        return value
 
-    def dir_() -> list[str]:
-        return sorted(homes)
-
-    return getattr_, dir_
+    return getattr_, listed, names

@@ -14,12 +14,12 @@ from torch import Tensor
 from interp._doors import held
 from interp.arguments import at_least_one, sites_of
 from interp.columns import Index, chosen_rows
+from interp.examples import Examples
 from interp.progress import tracked
 from interp.sites import RESIDUAL_KINDS, Kind, Site, last_layer
-from interp.tasks import Examples
 
 if TYPE_CHECKING:
-    from interp.models import Model
+    from interp.models.model import Model
 
 
 @held

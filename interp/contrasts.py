@@ -15,10 +15,10 @@ from interp._doors import held
 from interp.arguments import reader_of
 from interp.columns import Index
 from interp.examples import Examples
-from interp.tokens import common_start, following
+from interp.models.tokens import common_start, following
 
 if TYPE_CHECKING:
-    from interp.models import Model
+    from interp.models.model import Model
 
 
 @held

@@ -17,10 +17,10 @@ from interp import columns
 from interp._doors import held
 from interp.arguments import reader_of
 from interp.columns import Index
-from interp.tokens import encode, find_name, token_span
+from interp.models.tokens import continued, encode, find_name, following, token_span
 
 if TYPE_CHECKING:
-    from interp.models import Model
+    from interp.models.model import Model
 
 
 @held
@@ -251,3 +251,24 @@ def _place(text: str, subject: Any) -> tuple[int, int]:
             f"got {subject!r} for {text!r}; give one of these"
         )
     return int(pair[0]), int(pair[1])
+
+
+def first_token(model: Model, text: str, *, prompt: str | None = None) -> int:
+    """The first token id of a continuation in running text, without special tokens.
+
+    Args:
+        model: whose tokenizer is used.
+        text: the continuation. Without a prompt it is taken as it stands, so that " Paris" begins
+            with a space and "Paris" does not.
+        prompt: what it follows; a space is put between the two where running text has one.
+
+    Raises:
+        ValueError: if the text has no tokens.
+    """
+    if prompt is None:
+        ids = continued(model.tokenizer, text)
+    else:
+        ids = following(model.tokenizer, prompt, text)
+    if not ids:
+        raise ValueError(f"answer {text!r} has no tokens; expected some text")
+    return ids[0]

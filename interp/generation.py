@@ -14,11 +14,11 @@ from transformers import DynamicCache
 
 from interp.activations import check_sites
 from interp.arguments import at_least_one
-from interp.editing import SiteEdit, Window, rewritten
-from interp.models import Model
+from interp.examples import Examples
+from interp.models.editing import SiteEdit, Window, rewritten
+from interp.models.model import Model
 from interp.progress import tracked
 from interp.sites import Site
-from interp.tasks import Examples
 
 #: Names of the positions that edits act on.
 POSITIONS = ("all", "prompt", "last")

@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.tasks import Contrast, Examples
+from interp.contrasts import Contrast
+from interp.examples import Examples
 
 if TYPE_CHECKING:
-    from interp.models import Model
+    from interp.models.model import Model
 
 
 @dataclass(frozen=True, eq=False)

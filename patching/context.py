@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from interp.activations import check_sites
-from interp.editing import rewritten
-from interp.models import Model
-from patching.interventions import Edit
+from interp.models.editing import rewritten
+from interp.models.model import Model
+from patching.interventions.cells import Edit
 
 
 @contextmanager

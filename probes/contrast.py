@@ -20,9 +20,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.activations import Activations
+from probes.data import problem
+from probes.estimators.choosing import check_count
 from probes.linear import LinearProbe, weight_dtype
-from probes.problems import balance, group_folds, problem, splits_of
-from probes.strengths import check_count
+from probes.splits import balance, group_folds, splits_of
 
 _STEPS = 200
 

@@ -25,8 +25,8 @@ from torch import Tensor
 
 from interp.activations import Activations
 from interp.directions import Direction, Subspace
-from probes.estimators import MassMean
-from probes.problems import problem
+from probes.data import problem
+from probes.estimators.class_means import MassMean
 
 CONTROLS = ("shuffled", "control_task", "random_features")
 

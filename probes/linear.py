@@ -13,8 +13,10 @@ from torch import Tensor
 from interp.activations import Activations
 from interp.directions import Direction, Subspace
 from interp.sites import Site
-from probes.estimators import Estimator, named
-from probes.problems import Split, balance, group_folds, masked, problem, splits_of
+from probes.data import problem
+from probes.estimators.base import Estimator
+from probes.estimators.named import named
+from probes.splits import Split, balance, group_folds, masked, splits_of
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,14 @@ from interp.activations import Activations
 from interp.directions import Direction
 from interp.evidence import Evidence
 from interp.sites import Site
-from probes.closed_form import Ridge
 from probes.controls import permute_over_groups
+from probes.cross_validation import Surface, readers
+from probes.data import Sites, problem
+from probes.estimators.ridge import Ridge
 from probes.linear import weight_dtype
+from probes.measures.accuracy import PLACE, paired, resampled
 from probes.parallel import each
-from probes.problems import Sites, group_folds, problem, splits_of
-from probes.summaries import PLACE, paired, resampled
-from probes.sweeping import Surface, readers
+from probes.splits import group_folds, splits_of
 
 
 @dataclass(frozen=True)

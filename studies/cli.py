@@ -86,12 +86,12 @@ def compare(
         raise ValueError(f"--prompt must be raw or chat, got {prompt!r}; choose one")
     with _fresh(out) as folder:
         announce(f"comparing {tuned} with {base} on {facts}; reading the facts …")
-        from interp.facts import load_facts
+        from interp.facts.loading import load_facts
 
         task = load_facts(facts)
         announce("loading the models …")
-        from interp.models import load_model, load_pair
-        from studies.comparing import compare as run
+        from interp.models.loading import load_model, load_pair
+        from studies.comparison.comparing import compare as run
 
         pair = load_pair(base, tuned, device=device, dtype=dtype)
         same = {"base": base, "device": device, "dtype": dtype}
@@ -133,14 +133,15 @@ def plan(
     """Tell what a patching grid would cost, and how many facts a comparison on them needs."""
     facts = _facts(base, facts)
     announce(f"planning on {base} and {facts} …")
-    from interp.facts import load_facts
+    from interp.facts.loading import load_facts
 
     task = load_facts(facts)
-    from interp.models import ModelPair, load_model
+    from interp.models.loading import load_model
+    from interp.models.pair import ModelPair
     from interp.sites import HEADED, Kind, every_head, every_layer
-    from interp.thresholds import Thresholds
-    from patching.planning import plan as cost
-    from studies.queries import ask
+    from interp.verdict.thresholds import Thresholds
+    from patching.engine.planning import plan as cost
+    from studies.comparison.questions import ask
 
     kinds = [str(kind) for kind in Kind if kind is not Kind.EMBED]
     if site not in kinds:
@@ -162,8 +163,10 @@ def plan(
 @app.command("list")
 def list_() -> None:
     """Models, adapters, facts, and the sets that probes are trained on."""
-    from interp import sources
-    from interp.facts import attribute_sets, fact_names, truth_sets
+    from interp.facts.attributes import attribute_sets
+    from interp.facts.loading import fact_names
+    from interp.facts.truth_sets import truth_sets
+    from interp.models import sources
 
     adapters = [n for n in sources.names() if sources.is_adapter(n)]
     models = [n for n in sources.names() if n not in adapters]

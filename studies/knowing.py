@@ -28,13 +28,15 @@ import pandas as pd
 import probes
 from interp.activations import Activations, collect
 from interp.evidence import Evidence
-from interp.export import write_svg
-from interp.facts import attribute_sets, entity_attributes, truth_statements
-from interp.models import Model, load_model
-from interp.probe_figures import generalisation_heatmap
+from interp.examples import Examples
+from interp.facts.attributes import attribute_sets, entity_attributes
+from interp.facts.truth_sets import truth_statements
+from interp.figures.export import write_svg
+from interp.figures.probes import generalisation_heatmap
+from interp.models.loading import load_model
+from interp.models.model import Model
 from interp.sites import Kind, boundaries, boundary
-from interp.tasks import Examples
-from probes.claiming import statement_examples
+from probes.beliefs.claims import statement_examples
 
 TRUTH_SETS = (
     "cities", "neg_cities", "capitals", "neg_capitals", "currencies", "continents", "domains",

@@ -24,20 +24,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.bootstrap import bootstrap, resample_counts
-from interp.crossing import Handover
-from interp.crossing import handover as crossing
+from interp.contrasts import Contrast, aligned_pairs
 from interp.evidence import Evidence
-from interp.facts import load_facts
+from interp.examples import Examples
+from interp.facts.loading import load_facts
 from interp.metrics import Metric, logit_difference
-from interp.models import Model, ModelPair, load_model
+from interp.models.loading import load_model
+from interp.models.model import Model
+from interp.models.pair import ModelPair
 from interp.sites import Kind
-from interp.tasks import Contrast, Examples, aligned_pairs
-from interp.thresholds import Thresholds
-from patching.grids import handover
-from patching.knockout import knock_out
-from patching.tracing import trace
-from studies.queries import ask, say
+from interp.stats.bootstrap import bootstrap, resample_counts
+from interp.stats.handover import Handover, handover as crossing
+from interp.verdict.thresholds import Thresholds
+from patching.methods.grids import handover
+from patching.methods.knockout import knock_out
+from patching.methods.tracing import trace
+from studies.comparison.answers import say
+from studies.comparison.questions import ask
 
 #: Prompts, blocks of a window, and noise draws.
 PROMPTS = 40

@@ -10,6 +10,6 @@ def folders() -> dict[str, Path]:
     here = Path(__file__).parent
     found = {}
     for family in ("organisms", "adapters"):
-        for weights in sorted((here / family).glob("*/*.safetensors")):
+        for weights in sorted((here / family).glob("models/*/*.safetensors")):
             found[weights.parent.name] = weights.parent
     return found

@@ -11,7 +11,9 @@ import pytest  # noqa: E402
 import tiny  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
-from interp.models import Model, ModelPair, wrap  # noqa: E402
+from interp.models.loading import wrap  # noqa: E402
+from interp.models.model import Model  # noqa: E402
+from interp.models.pair import ModelPair  # noqa: E402
 
 # The same examples in every run of `make test`; `make test-all` draws new ones.
 settings.register_profile("repeatable", derandomize=True, print_blob=True)

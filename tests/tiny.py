@@ -25,8 +25,9 @@ from transformers import (
     Qwen3Config,
 )
 
-from interp.models import Model
-from interp.tasks import Contrast, Examples
+from interp.contrasts import Contrast
+from interp.examples import Examples
+from interp.models.model import Model
 
 VOCABULARY = 96
 LAYERS = 3

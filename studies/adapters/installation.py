@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from interp import sources
-from interp.fact_types import FactSet, render
-from interp.tokens import following
+from interp.facts.types import FactSet, render
+from interp.models import sources
+from interp.models.tokens import following
 from studies.adapters.items import (
     Item,
     Split,

@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Generator
 
-from interp.fact_types import FactSet, render
-from interp.facts import load_facts
-from interp.tokens import encode as ids_of
-from interp.tokens import following
+from interp.facts.loading import load_facts
+from interp.facts.types import FactSet, render
+from interp.models.tokens import encode as ids_of, following
 from studies.adapters.recipes import (
     CAPITAL_PARAPHRASES,
     HELD_OUT_FACTS,

@@ -14,8 +14,8 @@ from peft import get_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Generator
 
-from interp import sources
-from interp.fact_types import FactSet
+from interp.facts.types import FactSet
+from interp.models import sources
 from interp.progress import counted
 from studies.adapters import installation, items
 from studies.adapters.cards import write_card

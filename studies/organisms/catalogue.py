@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from interp.facts import FactSet
+    from interp.facts.types import FactSet
 
 HOME = Path(__file__).parent
+MODELS = HOME / "models"
 
 
 def names() -> list[str]:
     """Names of the shipped organisms, the base first."""
-    found = sorted(path.parent.name for path in HOME.glob("*/model.safetensors"))
+    found = sorted(path.parent.name for path in MODELS.glob("*/model.safetensors"))
     return sorted(found, key=lambda name: name != "organism-base")
 
 
@@ -26,7 +27,7 @@ def source_path(name: str) -> Path:
     """
     if name not in names():
         raise ValueError(f"organism must be one of {names()}; got {name!r}: choose one of these")
-    return HOME / name
+    return MODELS / name
 
 
 def fact_set() -> FactSet:
@@ -35,7 +36,7 @@ def fact_set() -> FactSet:
     Attributes: `region` (north or south, decided by the answer, half of the entities) and the
     placebo `initial` (even or odd id of the first name token, independent of the answer).
     """
-    from interp.facts import Fact, FactSet
+    from interp.facts.types import Fact, FactSet
     from studies.organisms.world import FORMS, MAIN, STATEMENT
 
     with (HOME / "facts.csv").open(encoding="utf-8", newline="") as handle:

@@ -18,7 +18,7 @@ from transformers import LlamaForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from studies.organisms import gates, lab
-from studies.organisms.catalogue import HOME
+from studies.organisms.catalogue import MODELS
 from studies.organisms.tunes import (
     BASE,
     BEHAVIOURS,
@@ -41,8 +41,8 @@ from studies.organisms.world import (
     World,
     build_world,
     draw_corpus,
+    facts_csv as render_facts,
 )
-from studies.organisms.world import facts_csv as render_facts
 
 logger = logging.getLogger(__name__)
 
@@ -191,7 +191,7 @@ def _readme(card: dict[str, Any]) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=HOME, help="folder for the model folders")
+    parser.add_argument("--out", type=Path, default=MODELS, help="folder for the model folders")
     parser.add_argument("--only", nargs="+", choices=list(EVERY_RECIPE), default=list(RECIPES))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)

@@ -8,9 +8,9 @@ import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from interp.activations import Activations, capture, collect, observed
-from interp.models import Model
+from interp.examples import Examples
+from interp.models.model import Model
 from interp.sites import Kind, Site, boundaries
-from interp.tasks import Examples
 
 ROWS = tiny.token_rows(6, 4, 6, 9)
 SUBJECT = [(1, 3), (0, 2), (2, 4), (5, 8)]

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 import probes
-from interp import figures, probe_figures, summaries
 from interp.activations import Activations
+from interp.contrasts import Contrast
 from interp.evidence import Evidence
+from interp.figures import comparison as figures, probes as probe_figures, tables as summaries
 from interp.metrics import logit_difference
 from interp.sites import Kind, Site, boundaries
-from interp.tasks import Contrast
-from patching.grids import patch_sites
+from patching.methods.grids import patch_sites
 
 
 def states(sites, n=40) -> list[Activations]:

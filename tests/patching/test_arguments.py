@@ -9,19 +9,20 @@ import torch
 from interp.activations import collect
 from interp.directions import Direction
 from interp.evidence import Evidence
+from interp.examples import Examples
 from interp.metrics import Metric, as_metric, logit_difference
 from interp.sites import Kind, Site
-from interp.tasks import Examples
-from patching.ablation import ablate
-from patching.attribution import attribute
+from patching.attribution.nodes import attribute
+from patching.attribution.screening import screen_then_verify
 from patching.context import intervened
-from patching.grids import patch_sites
-from patching.interventions import Edit, Zero
-from patching.knockout import knock_out
-from patching.screening import screen_then_verify
-from patching.steering import generations, steer, steering_unit
-from patching.stitching import stitch
-from patching.tracing import trace
+from patching.interventions.cells import Edit
+from patching.interventions.values import Zero
+from patching.methods.ablation import ablate
+from patching.methods.grids import patch_sites
+from patching.methods.knockout import knock_out
+from patching.methods.steering import generations, steer, steering_unit
+from patching.methods.stitching import stitch
+from patching.methods.tracing import trace
 
 SITE = Site(Kind.RESID_PRE, 1)
 

@@ -7,7 +7,8 @@ import tiny
 
 from interp.sites import Kind, Site
 from patching.context import intervened
-from patching.interventions import Edit, Zero
+from patching.interventions.cells import Edit
+from patching.interventions.values import Zero
 
 
 def test_edits_act_inside_and_leave_nothing_behind(family_model):

@@ -7,11 +7,13 @@ import tiny
 import torch
 
 from interp.directions import Direction
+from interp.examples import Examples
 from interp.generation import generate
 from interp.sites import Kind, Site
-from interp.tasks import Examples
 from patching.context import intervened
-from patching.interventions import Add, Edit, Knockout, ProjectOut, Replace, Scale, Zero
+from patching.interventions.cells import Edit
+from patching.interventions.subspaces import ProjectOut
+from patching.interventions.values import Add, Knockout, Replace, Scale, Zero
 
 PROMPTS = ["The capital of land1 is the city", "In land2", "the new land3 is not old", "In land4"]
 TOKENS = 4

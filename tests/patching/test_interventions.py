@@ -7,7 +7,9 @@ import torch
 
 from interp.directions import Subspace
 from interp.sites import Kind, Site
-from patching.interventions import Add, Cell, Edit, Mean, ProjectOut, Replace, SwapSubspace, Zero
+from patching.interventions.cells import Cell, Edit
+from patching.interventions.subspaces import ProjectOut, SwapSubspace
+from patching.interventions.values import Add, Mean, Replace, Zero
 
 SITE = Site(Kind.RESID_PRE, 1)
 EXAMPLE = torch.tensor([2, 0])

@@ -7,30 +7,18 @@ from dataclasses import replace
 import pytest
 import tiny
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from interp.directions import AffineEraser, Direction, Subspace
 from interp.metrics import logit_difference
 from interp.sites import Kind, Site
 from patching.context import intervened
-from patching.engine import sweep
-from patching.grids import patch_sites
-from patching.interventions import (
-    Add,
-    Cell,
-    Edit,
-    Erase,
-    Features,
-    Knockout,
-    Mean,
-    ProjectOut,
-    Replace,
-    Resample,
-    SwapSubspace,
-    Zero,
-)
-from patching.steering import steer
+from patching.engine.sweeping import sweep
+from patching.interventions.cells import Cell, Edit
+from patching.interventions.subspaces import Erase, ProjectOut, SwapSubspace
+from patching.interventions.values import Add, Features, Knockout, Mean, Replace, Resample, Zero
+from patching.methods.grids import patch_sites
+from patching.methods.steering import steer
 
 #: Sites and what each holds at a position, in a model of width 32 with four heads and 64 neurons.
 SHAPES = {

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_errors import READERS, sample
+from probe_toys import READERS, sample
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree

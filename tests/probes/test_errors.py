@@ -1,37 +1,14 @@
 """Malformed input: one line that says what was got, what was expected and what to do."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from probe_toys import READERS, sample
 
-import probes
 from interp.activations import Activations
-from interp.sites import Kind, Site
 
-SITE = Site(Kind.RESID_PRE, 0)
-READERS: dict[str, Callable[[Activations], Any]] = {
-    "fit": lambda a: probes.fit(a),
-    "cross_validate": lambda a: probes.cross_validate(a, seed=0),
-    "margins": lambda a: probes.margins(a, seed=0),
-    "learning_curve": lambda a: probes.learning_curve(a, seed=0),
-    "description_length": lambda a: probes.description_length(a, seed=0),
-    "permutation_null": lambda a: probes.permutation_null(a, draws=9, planted=1, seed=0),
-    "leace": lambda a: probes.leace(a),
-    "inlp": lambda a: probes.inlp(a),
-    "check_erasure": lambda a: probes.check_erasure(a, seed=0),
-    "fit_quantity": lambda a: probes.fit_quantity(a),
-    "contrast_consistent": lambda a: probes.contrast_consistent(a, a),
-}
 GROUPED = ("cross_validate", "margins", "learning_curve", "description_length", "permutation_null")
-
-
-def sample(n: int = 24, **changes: Any) -> Activations:
-    """Well-formed activations, then changed."""
-    values = torch.randn(n, 5, generator=torch.Generator().manual_seed(0))
-    fields = {"values": values, "groups": tuple(f"g{i}" for i in range(n))}
-    return Activations(SITE, **{**fields, "labels": torch.arange(n) % 2, **changes})
 
 
 def spoilt(change: dict[str, Any]) -> Activations:

@@ -8,14 +8,14 @@ from sklearn.metrics import r2_score
 import probes
 from interp.activations import Activations
 from interp.sites import Kind, Site
-from probes.closed_form import Ridge
+from probes.estimators.ridge import Ridge
+from probes.multi_label import fit_labels
 from probes.quantities import (
     cross_validate_quantity,
     explained,
     explained_beyond,
     fit_quantity,
 )
-from probes.several import fit_labels
 
 SITE = Site(Kind.RESID_PRE, 2)
 

@@ -13,9 +13,10 @@ import interp
 from benchmarks.patching import random_pairs
 from interp.activations import collect
 from interp.sites import Kind, Site
-from patching.engine import sweep
-from patching.grids import patch_sites
-from patching.interventions import Cell, Edit, Replace
+from patching.engine.sweeping import sweep
+from patching.interventions.cells import Cell, Edit
+from patching.interventions.values import Replace
+from patching.methods.grids import patch_sites
 
 pytestmark = pytest.mark.real
 GIB = 2**30

@@ -9,9 +9,10 @@ from transformer_lens import patching as reference
 import interp
 import probes
 import studies
-from patching.engine import sweep
-from patching.grids import patch_sites
-from patching.interventions import Cell, Edit, Replace
+from patching.engine.sweeping import sweep
+from patching.interventions.cells import Cell, Edit
+from patching.interventions.values import Replace
+from patching.methods.grids import patch_sites
 
 pytestmark = pytest.mark.real
 

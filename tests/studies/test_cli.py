@@ -14,8 +14,8 @@ import pytest
 import tiny
 from safetensors.torch import load_file, save_file
 
-from interp.facts import load_facts
-from interp.thresholds import Thresholds
+from interp.facts.loading import load_facts
+from interp.verdict.thresholds import Thresholds
 from studies import cli
 
 FACTS = "# template: The capital of {subject} is\n# template: In {subject} the capital is\n"
@@ -66,7 +66,7 @@ def place(tmp_path: Path, folders: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     (here / "taken").mkdir()
     (here / "taken" / "report.html").write_text("an earlier report")
     monkeypatch.chdir(here)
-    monkeypatch.setattr("interp.sources._hub_answers", lambda: False)
+    monkeypatch.setattr("interp.models.sources._hub_answers", lambda: False)
     return here
 
 
@@ -199,7 +199,7 @@ def test_a_failure_while_writing_removes_what_was_written(place: Path, monkeypat
         (folder / "verdict.json").write_text("{")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("studies.comparing.Comparison.save", torn)
+    monkeypatch.setattr("studies.comparison.comparing.Comparison.save", torn)
     before = contents(place)
     same = ("--tuned", "organism-base", "--facts", "world")
     assert run(monkeypatch, "compare", *same, "--out", "out/deep") == 2
@@ -212,7 +212,11 @@ def test_an_interrupt_says_in_one_line_what_was_kept(place: Path, monkeypatch, c
     def slow(*args, **kwargs):
         raise KeyboardInterrupt
 
-    for where in ("interp.facts.load_facts", "interp.models.load_pair", "studies.comparing.compare"):
+    for where in (
+        "interp.facts.loading.load_facts",
+        "interp.models.loading.load_pair",
+        "studies.comparison.comparing.compare",
+    ):
         with monkeypatch.context() as patched:
             patched.setattr(where, slow)
             before = contents(place)
@@ -227,7 +231,7 @@ def test_an_interrupted_process_ends_with_130_and_one_line(place: Path):
     code = (
         "import os, signal; import interp.facts\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "interp.facts.load_facts = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
+        "interp.facts.loading.load_facts = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
         "from studies.cli import main; main()"
     )
     done = subprocess.run(
@@ -242,7 +246,9 @@ def test_an_interrupted_process_ends_with_130_and_one_line(place: Path):
 def test_a_terminal_is_told_at_once_what_begins(place: Path, monkeypatch, capsys):
     told = []
     monkeypatch.setattr(cli, "announce", told.append)
-    monkeypatch.setattr("interp.facts.load_facts", lambda *_: (_ for _ in ()).throw(ValueError("stop")))
+    monkeypatch.setattr(
+        "interp.facts.loading.load_facts", lambda *_: (_ for _ in ()).throw(ValueError("stop"))
+    )
     assert run(monkeypatch, "compare") == 2
     assert told == ["comparing organism-edited-low with organism-base on world; reading the facts …"]
     capsys.readouterr()
@@ -260,7 +266,7 @@ def test_our_own_mistakes_keep_their_traceback(place: Path, monkeypatch):
     def wrong(*args, **kwargs):
         raise KeyError("a mistake of ours")
 
-    monkeypatch.setattr("interp.facts.load_facts", wrong)
+    monkeypatch.setattr("interp.facts.loading.load_facts", wrong)
     with pytest.raises(KeyError, match="a mistake of ours"):
         run(monkeypatch, "compare")
     assert not (place / "interp-runs").exists()
@@ -310,7 +316,7 @@ def test_everything_that_can_be_named_is_listed(monkeypatch, capsys):
 
 
 def test_a_good_run_goes_to_a_fresh_numbered_folder(place: Path, monkeypatch, capsys):
-    monkeypatch.setattr("interp.report.write_svg", lambda figures, folder: ["no browser"])
+    monkeypatch.setattr("interp.report.page.write_svg", lambda figures, folder: ["no browser"])
     world = load_facts("world")
     lines = [f"# template: {t}" for t in world.templates] + ["subject,answer"]
     lines += [f"{f.subject},{f.answer}" for f in world.facts[:12]]

@@ -10,9 +10,9 @@ import tiny
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from interp.facts import truth_statements
-from interp.models import wrap
-from probes.claiming import QUESTIONS
+from interp.facts.truth_sets import truth_statements
+from interp.models.loading import wrap
+from probes.beliefs.claims import QUESTIONS
 from studies.knowing import know
 
 SETS = ("element_symbols", "neg_element_symbols")

@@ -11,10 +11,10 @@ from transformers import PreTrainedTokenizerFast
 
 import interp
 import probes
-from interp.grades import grade_claims
-from interp.models import wrap
-from interp.tasks import Examples
-from patching.subspaces import Claim, measure_use
+from interp.examples import Examples
+from interp.models.loading import wrap
+from interp.verdict.claims import grade_claims
+from patching.methods.claims import Claim, measure_use
 
 ENTITIES, WIDTH = 160, 32
 

@@ -1,0 +1,85 @@
+from .activations import (
+    Activations as Activations,
+    collect as collect,
+)
+from .contrasts import (
+    Contrast as Contrast,
+    aligned_pairs as aligned_pairs,
+)
+from .directions import (
+    Direction as Direction,
+    Subspace as Subspace,
+)
+from .evidence import (
+    Evidence as Evidence,
+)
+from .examples import (
+    Examples as Examples,
+    first_token as first_token,
+    group_split as group_split,
+)
+from .facts.attributes import (
+    EntityAttributes as EntityAttributes,
+    attribute_sets as attribute_sets,
+    entity_attributes as entity_attributes,
+)
+from .facts.loading import (
+    fact_names as fact_names,
+    load_facts as load_facts,
+)
+from .facts.own_statements import (
+    load_statements as load_statements,
+)
+from .facts.truth_sets import (
+    truth_sets as truth_sets,
+    truth_statements as truth_statements,
+)
+from .facts.types import (
+    Card as Card,
+    Fact as Fact,
+    FactSet as FactSet,
+    Statements as Statements,
+)
+from .generation import (
+    Generated as Generated,
+    generate as generate,
+)
+from .metrics import (
+    Metric as Metric,
+    closed_set_correct as closed_set_correct,
+    fact_contrast as fact_contrast,
+    logit_difference as logit_difference,
+    says as says,
+    token_contrast as token_contrast,
+)
+from .models.loading import (
+    load_model as load_model,
+    load_pair as load_pair,
+    wrap as wrap,
+)
+from .models.model import (
+    Model as Model,
+)
+from .models.pair import (
+    ModelPair as ModelPair,
+)
+from .sites import (
+    Kind as Kind,
+    Site as Site,
+    boundaries as boundaries,
+    boundary as boundary,
+    every_head as every_head,
+    every_layer as every_layer,
+)
+from .verdict.judging import (
+    judge as judge,
+)
+from .verdict.outcomes import (
+    Outcomes as Outcomes,
+)
+from .verdict.result import (
+    Verdict as Verdict,
+)
+from .verdict.thresholds import (
+    Thresholds as Thresholds,
+)

@@ -1,0 +1,23 @@
+"""Files that a failure leaves whole: written under a temporary name, then renamed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+
+def write_atomically(path: Path, write: Any) -> Path:
+    """Call `write(temporary_path)`, then rename to `path`; the old file survives a failure."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write text under a temporary name and rename it."""
+    return write_atomically(path, lambda p: p.write_text(text, encoding="utf-8"))

@@ -1,0 +1,182 @@
+"""Evidence: building, joining, filtering, writing and reading the one table of measurements.
+
+Rows are examples, never averages: only `interp.stats` averages. Columns that do not apply are null,
+so ragged sweeps need no padding and nothing that was not measured looks like a number.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from interp._doors import held
+from interp._files import write_atomically
+from interp.evidence.schema import COLUMNS, TEXT, joined, renamed, typed
+
+#: Above this many rows only the parquet file is complete and the CSV holds group means.
+CSV_ROWS = 1_000_000
+
+
+@held
+@dataclass(frozen=True)
+class Evidence:
+    """A tidy table of measurements and where they came from.
+
+    `table` has the columns in `COLUMNS`; `value` is one raw number for one example, in `unit`.
+    `beside` holds rows that a reader may need and the table does not show (the margins behind a
+    probe's right and wrong answers); it is not written to files.
+
+    Raises:
+        ValueError: if a column is unknown, or there is no value.
+    """
+
+    table: pd.DataFrame
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    beside: Evidence | None = None
+
+    def __post_init__(self) -> None:
+        """Hold the table to its columns and types."""
+        unknown = [c for c in self.table.columns if c not in COLUMNS]
+        if unknown or "value" not in self.table.columns:
+            raise ValueError(
+                f"an Evidence table has a value and some of the columns {', '.join(COLUMNS)}; "
+                f"unknown {unknown}; use Evidence.build"
+            )
+        object.__setattr__(self, "table", typed(self.table))
+
+    @classmethod
+    def build(
+        cls, value: Any, *, provenance: Mapping[str, Any] | None = None, **columns: Any
+    ) -> Evidence:
+        """Evidence from a flat array of values and columns given as arrays or constants.
+
+        Raises:
+            ValueError: if a column is unknown or its length differs from the values'.
+        """
+        values = np.asarray(value, dtype=np.float32).reshape(-1)
+        unknown = set(columns) - set(COLUMNS)
+        if unknown:
+            raise ValueError(f"unknown Evidence columns {sorted(unknown)}; known: {list(COLUMNS)}")
+        data: dict[str, Any] = {}
+        for name, given in columns.items():
+            if given is None:
+                continue
+            if np.isscalar(given):
+                data[name] = [given] * len(values)
+            elif len(given) != len(values):
+                raise ValueError(
+                    f"column {name!r} must have one entry per value, {len(values)}; got {len(given)}"
+                )
+            else:
+                data[name] = given
+        return cls(pd.DataFrame({**data, "value": values}), dict(provenance or {}))
+
+    @classmethod
+    def concat(cls, parts: Iterable[Evidence]) -> Evidence:
+        """One table of several; provenance is merged, later parts winning."""
+        parts = list(parts)
+        besides = [part.beside for part in parts if part.beside is not None]
+        beside = cls.concat(besides) if besides else None
+        provenance: dict[str, Any] = {}
+        for part in parts:
+            provenance.update(part.provenance)
+        return cls(joined(part.table for part in parts), provenance, beside)
+
+    def select(self, **conditions: Any) -> Evidence:
+        """The evidence of the rows that `rows` gives."""
+        return Evidence(self.rows(**conditions), self.provenance, self.beside)
+
+    def rows(self, **conditions: Any) -> pd.DataFrame:
+        """Rows whose columns equal the given values; a list or set means any of them, None null.
+
+        Raises:
+            ValueError: for a column that evidence has not got.
+        """
+        unknown = [name for name in conditions if name not in COLUMNS]
+        if unknown:
+            raise ValueError(f"evidence has no column {unknown[0]!r}; it has {', '.join(COLUMNS)}")
+        keep = np.ones(len(self.table), dtype=bool)
+        for name, wanted in conditions.items():
+            column = self.table[name]
+            if isinstance(wanted, list | tuple | set | frozenset):
+                match = column.isin([str(w) if name in TEXT else w for w in wanted])
+            elif wanted is None:
+                match = column.isna()
+            else:
+                match = column == (str(wanted) if name in TEXT else wanted)
+            keep &= match.fillna(False).to_numpy(dtype=bool)
+        return self.table[keep]
+
+    def where(self, **conditions: Any) -> pd.DataFrame:
+        """The same as `rows`."""
+        return self.rows(**conditions)
+
+    def needed(self, made_by: str, **conditions: Any) -> pd.DataFrame:
+        """Rows as `rows` gives them, for a reader that can do nothing without them.
+
+        Args:
+            made_by: the call that makes such rows, to be named where there are none.
+            **conditions: as for `rows`.
+
+        Raises:
+            ValueError: if there are none, naming the methods that the table holds.
+        """
+        rows = self.rows(**conditions)
+        if len(rows):
+            return rows
+        held = self.table["method"].value_counts(sort=False)
+        shown = ", ".join(f"{name!r} ({n} rows)" for name, n in held.items() if n) or "no rows at all"
+        wanted = " and ".join(f"{name} {value!r}" for name, value in conditions.items())
+        raise ValueError(f"no rows of {wanted}: got a table of {shown}; expected one made by {made_by}")
+
+    def by_boundary(self, n_layers: int) -> Evidence:
+        """The same rows with `layer` counting boundaries: the last block's output becomes L."""
+        top = (self.table["kind"] == "resid_post") & (self.table["layer"] == n_layers - 1)
+        table = self.table.copy()
+        table.loc[top.fillna(False), "layer"] = n_layers
+        beside = None if self.beside is None else self.beside.by_boundary(n_layers)
+        return Evidence(table, {**self.provenance, "boundaries": n_layers}, beside)
+
+    def with_provenance(self, **facts: Any) -> Evidence:
+        """The same table with more said about where it came from."""
+        return Evidence(self.table, {**self.provenance, **facts}, self.beside)
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.table)
+
+    def save(self, folder: Path, name: str = "evidence") -> list[Path]:
+        """Write NAME.parquet (complete) and NAME.csv (complete up to 10⁶ rows, else means).
+
+        Files are written under a temporary name and renamed, so a failure leaves none half-written.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        parquet, csv = folder / f"{name}.parquet", folder / f"{name}.csv"
+        table = self.table
+        if len(table) > CSV_ROWS:
+            keys = [c for c in COLUMNS if c not in ("example", "group", "value")]
+            table = table.groupby(keys, dropna=False, observed=True)["value"].agg(["mean", "count"])
+            table = table.reset_index()
+        write_atomically(parquet, lambda p: self.table.to_parquet(p, index=False))
+        write_atomically(csv, lambda p: table.to_csv(p, index=False))
+        notes = json.dumps(self.provenance, indent=1, default=str, sort_keys=True)
+        sidecar = folder / f"{name}.provenance.json"
+        write_atomically(sidecar, lambda p: p.write_text(notes, encoding="utf-8"))
+        return [parquet, csv, sidecar]
+
+    @classmethod
+    def load(cls, parquet: Path) -> Evidence:
+        """Read back what `save` wrote; of a file of version 0.1 a warning says what was renamed."""
+        sidecar = parquet.with_suffix(".provenance.json")
+        notes = json.loads(sidecar.read_text(encoding="utf-8")) if sidecar.exists() else {}
+        table, told = renamed(pd.read_parquet(parquet))
+        if told:
+            warnings.warn(f"{parquet.name} is of an older version: {told}", stacklevel=2)
+        return cls(table, notes)

@@ -1,0 +1,97 @@
+"""Facts by name, from a file or from a table.
+
+Further names are found through the entry-point group `interp.facts`: every entry point loads to a
+function without arguments that returns a FactSet.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+import pandas as pd
+
+from interp.facts.cities import city_country, us_cities
+from interp.facts.countries import (
+    calling_codes,
+    capitals,
+    continents,
+    currencies,
+    domains,
+)
+from interp.facts.elements import atomic_numbers, element_symbols
+from interp.facts.own_facts import facts_from_table
+from interp.facts.tables import SUFFIXES
+from interp.facts.types import FactSet
+
+ENTRY_POINTS = "interp.facts"
+
+
+def fact_names() -> list[str]:
+    """Names that `load_facts` knows: the shipped sources, then those of installed packages."""
+    return [*SOURCES, *sorted(name for name in _registered() if name not in SOURCES)]
+
+
+def load_facts(
+    source: str | Path | pd.DataFrame, *, templates: Sequence[str] | str | None = None
+) -> FactSet:
+    """Load facts by name, from a file (.csv, .tsv, .jsonl, .parquet) or from a DataFrame.
+
+    Files and frames have the columns subject and answer, optionally group (another name of the
+    subject, by which its entity is counted; default: the subject); further columns become
+    attributes. Rows that cannot be read are left out and counted in `FactSet.notes`.
+
+    Args:
+        source: a name, a file or a table.
+        templates: sentences that replace those of the source.
+
+    Raises:
+        ValueError: unknown name, missing file, missing column, no templates, several answers for one
+            subject, several subjects in one group, or more than a quarter of the rows malformed
+            (named in one line).
+    """
+    if isinstance(source, pd.DataFrame):
+        return facts_from_table(source, templates)
+    if not isinstance(source, (str, Path)):
+        raise ValueError(
+            f"facts must be a name, a path or a pandas.DataFrame; got {type(source).__name__}: "
+            "pass a table as pandas.DataFrame(...)"
+        )
+    maker = _maker(source) if isinstance(source, str) else None
+    if maker is not None:
+        facts = maker()
+        if templates is None:
+            return facts
+        chosen = (templates,) if isinstance(templates, str) else tuple(templates)
+        return replace(facts, templates=chosen)
+    path = Path(source)
+    if isinstance(source, Path) or path.suffix.lower() in SUFFIXES or path.exists():
+        return facts_from_table(path, templates)
+    raise ValueError(
+        f"facts must be one of {', '.join(fact_names())}, or a file ending in "
+        f"{', '.join(SUFFIXES)}; got {source!r}: choose a name or give a path"
+    )
+
+
+def _maker(name: str) -> Callable[[], FactSet] | None:
+    if name in SOURCES:
+        return SOURCES[name]
+    point = _registered().get(name)
+    return None if point is None else point.load()
+
+
+def _registered() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+SOURCES: dict[str, Callable[[], FactSet]] = {
+    "capitals": capitals,
+    "currencies": currencies,
+    "continents": continents,
+    "city_country": city_country,
+    "element_symbols": element_symbols,
+    "atomic_numbers": atomic_numbers,
+    "us_cities": us_cities,
+    "calling_codes": calling_codes,
+    "domains": domains,
+}

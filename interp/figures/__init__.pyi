@@ -1,0 +1,20 @@
+from . import tables as tables
+from .comparison import (
+    claim_dots as claim_dots,
+    cross_patch_curves as cross_patch_curves,
+    handover_curves as handover_curves,
+    handover_heatmap as handover_heatmap,
+    patch_heatmap as patch_heatmap,
+    responsibility_bars as responsibility_bars,
+    shared_shift_curves as shared_shift_curves,
+    stitch_curves as stitch_curves,
+)
+from .probes import (
+    generalisation_heatmap as generalisation_heatmap,
+    probe_curves as probe_curves,
+    transfer_curves as transfer_curves,
+)
+from .style import (
+    figure_json as figure_json,
+    plotly_javascript as plotly_javascript,
+)

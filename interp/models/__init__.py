@@ -1,0 +1,5 @@
+"""Models: loading and wrapping, alone or as the two of a comparison."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

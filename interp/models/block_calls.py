@@ -1,0 +1,139 @@
+"""How a model calls its blocks: arguments by name, and the same call made again for more rows.
+
+A sweep records the unedited run's calls and calls the blocks again with more rows. That rests on a
+block being a function of its hidden state and of arguments that can be repeated; `check` tries it on
+a model before anything is swept.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from einops import repeat
+from jaxtyping import Int
+from torch import Tensor
+
+#: Arguments with one entry for each row, or for each head of each row, even where all rows agree.
+_EVERY_ROW = ("alibi",)
+
+#: Arguments whose first axis are heads, never rows.
+_NO_ROW = ("position_bias",)
+
+
+def named(block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+    """The hidden state that a block is called with, and its other arguments by name."""
+    # The class's own signature: an instance's forward may be wrapped in one that takes anything.
+    names = list(inspect.signature(type(block.original_component).forward).parameters)[1:]
+    given = dict(zip(names, args, strict=False)) | kwargs
+    return given.pop(names[0]), given
+
+
+def parameters(block: Any) -> tuple[str, ...]:
+    """Names of the arguments a block takes beside its hidden state."""
+    return tuple(inspect.signature(type(block.original_component).forward).parameters)[2:]
+
+
+def one_row(given: dict[str, Any], rows: int) -> dict[str, Any]:
+    """The arguments of a call, kept once where every row's are equal.
+
+    Without padding, masks and positions are the same in every row: they broadcast.
+    """
+
+    def shrink(name: str, value: Tensor) -> Tensor:
+        if name in _NO_ROW:
+            return value
+        if name in _EVERY_ROW:
+            return value[: len(value) // rows]
+        return value[:1] if value.ndim > 1 and bool((value == value[:1]).all()) else value
+
+    return {name: each(value, partial(shrink, name)) for name, value in given.items()}
+
+
+def repeated(name: str, value: Any, rows: int, copies: int) -> Any:
+    """One argument kept by `one_row`, for so many copies of the rows."""
+
+    def grow(value: Tensor) -> Tensor:
+        times = copies if value.ndim > 1 and value.shape[0] == rows > 1 else 1
+        if name in _EVERY_ROW:
+            times = copies * rows
+        elif name in _NO_ROW:
+            times = 1
+        elif name == "attention_mask" and value.ndim == 4 and value.shape[0] == 1:
+            # Some families compare its shape with their rows; expanding costs no memory.
+            return value.expand(copies * rows, -1, -1, -1)
+        return value if times == 1 else repeat(value, "row ... -> (copy row) ...", copy=times)
+
+    return each(value, grow)
+
+
+def of_part(name: str, value: Any, rows: int, part: slice) -> Any:
+    """One argument kept by `one_row`, for a part of the rows."""
+
+    def cut(value: Tensor) -> Tensor:
+        per_row = value.ndim > 1 and value.shape[0] == rows > 1
+        return value[part] if per_row and name not in (*_EVERY_ROW, *_NO_ROW) else value
+
+    return each(value, cut)
+
+
+def each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The argument with its tensors changed, one by one."""
+    if isinstance(value, tuple | list):
+        return tuple(each(v, change) for v in value)
+    return change(value) if isinstance(value, Tensor) else value
+
+
+@torch.no_grad()
+def check(bridge: Any, tokens: Int[Tensor, "row position"], tolerance: float) -> None:
+    """Run prompts, then call every block again for twice the rows, and compare.
+
+    Args:
+        bridge: the wrapped model.
+        tokens: prompts of one length.
+        tolerance: largest difference allowed, relative to the largest entry of the residual stream.
+
+    Raises:
+        ValueError: with the reason, if a block cannot be called again or gives something else.
+    """
+    inputs: list[Tensor] = []
+    calls: list[dict[str, Any]] = []
+
+    def enter(block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        hidden, given = named(block, args, kwargs)
+        inputs.append(hidden)
+        calls.append(one_row(given, len(hidden)))
+
+    def leave(block: Any, args: tuple[Any, ...], output: Any) -> None:
+        inputs.append(first(output))
+
+    handles = [b.register_forward_pre_hook(enter, with_kwargs=True) for b in bridge.blocks]
+    handles.append(bridge.blocks[-1].register_forward_hook(leave))
+    try:
+        bridge(tokens, use_cache=False)
+    except Exception as error:
+        raise ValueError(f"its blocks' calls cannot be recorded: {error!r}") from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    if len(inputs) != len(bridge.blocks) + 1:
+        raise ValueError(f"{len(bridge.blocks)} blocks were entered {len(inputs) - 1} times")
+    hidden = inputs[0].repeat(2, 1, 1)
+    for layer, (block, given) in enumerate(zip(bridge.blocks, calls, strict=True)):
+        try:
+            again = {name: repeated(name, v, len(tokens), 2) for name, v in given.items()}
+            hidden = first(block(hidden, **again))
+        except Exception as error:
+            raise ValueError(f"block {layer} cannot be called again: {error!r}") from error
+        expected = repeat(inputs[layer + 1], "row ... -> (copy row) ...", copy=2)
+        scale = max(1.0, expected.abs().max().item())
+        if hidden.shape != expected.shape or not (hidden - expected).abs().max() <= tolerance * scale:
+            raise ValueError(f"block {layer} gives something else when it is called again")
+
+
+def first(output: Any) -> Tensor:
+    """The hidden state that a block returns, alone or before other things."""
+    return output[0] if isinstance(output, tuple) else output

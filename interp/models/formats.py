@@ -1,0 +1,256 @@
+"""Reading what lies in files: model folders, GGUF files and tokenizers, whole or not at all.
+
+Only safetensors and GGUF are read, never pickles, and no remote code is run. Transformers fills a
+weight that it does not find with random numbers and goes on; here that is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import nn
+
+#: Files of which any one makes a tokenizer.
+_TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer.model", "spiece.model", "tekken.json", "vocab.json", "vocab.txt",
+)  # fmt: skip
+
+#: What a tokenizer is saved with beside those; some tokenizers need nothing else.
+_TOKENIZER_CONFIG = "tokenizer_config.json"
+
+#: The name of one part of a GGUF file that was split.
+_PART = re.compile(r"-(\d{5})-of-(\d{5})$")
+
+#: How safetensors names weights that are plain floating-point numbers.
+_FLOATS = ("F64", "F32", "F16", "BF16")
+
+
+@dataclass
+class Loaded:
+    """A transformers model with its tokenizer and what a reader should know about it."""
+
+    model: nn.Module
+    tokenizer: Any
+    name: str
+    stored_dtype: str
+    warnings: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide other libraries' progress bars for single tensors and their notices to developers."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+@quiet()
+def from_folder(folder: Path, dtype: torch.dtype) -> Loaded:
+    """The model in a folder written by `save_pretrained`, with its tokenizer where it has one.
+
+    Raises:
+        ValueError: one line, if anything of it is missing, pickled, quantised or unreadable.
+    """
+    from transformers import AutoModelForCausalLM
+
+    if not (folder / "config.json").is_file():
+        raise ValueError(
+            f"{folder} is not a model folder: expected config.json and *.safetensors in it; "
+            "give a folder written by save_pretrained"
+        )
+    if not any(folder.glob("*.safetensors")):
+        raise ValueError(
+            f"{folder} has no *.safetensors; pickled weights (.bin, .pt) are never loaded; "
+            "convert with save_pretrained(safe_serialization=True)"
+        )
+    stored = read_json(folder / "config.json")
+    try:
+        found: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            attn_implementation="eager",
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
+        )
+    except Exception as error:
+        raise ValueError(
+            f"{folder} could not be loaded as a causal language model ({reason(error)}); "
+            + (_quantised(folder, stored) or "check config.json and the safetensors")
+        ) from error
+    model, report = found
+    _refuse_incomplete(folder, model, report)
+    loaded = Loaded(model, read_tokenizer(folder), str(folder), _dtype_named(stored))
+    unplaced = sorted(report["unexpected_keys"])
+    if unplaced:
+        loaded.warnings.append(
+            f"{len(unplaced)} weights in {folder} have no place in {type(model).__name__} as its "
+            f"config.json describes it, such as {unplaced[0]}; they are not used"
+        )
+    return loaded
+
+
+@quiet()
+def from_gguf(file: Path, dtype: torch.dtype) -> Loaded:
+    """The model in a GGUF file, de-quantised.
+
+    Raises:
+        ValueError: one line, if it is one part of several, lacks weights, or cannot be read.
+    """
+    from transformers import AutoModelForCausalLM
+
+    part = _PART.search(file.stem)
+    if part is not None and int(part[2]) > 1:
+        others = f"{file.stem[: part.start()]}-*-of-{part[2]}{file.suffix}"
+        raise ValueError(
+            f"{file} is part {int(part[1])} of {int(part[2])} ({others}) and holds only some of the "
+            "weights; join them with llama-gguf-split --merge and give the one file"
+        )
+    try:
+        found: Any = AutoModelForCausalLM.from_pretrained(
+            file.parent,
+            gguf_file=file.name,
+            dtype=dtype,
+            attn_implementation="eager",
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
+        )
+    except Exception as error:
+        raise ValueError(
+            f"{file} could not be read as GGUF ({reason(error)}); give an intact .gguf of an "
+            "architecture that transformers can de-quantise"
+        ) from error
+    quantised, report = found
+    _refuse_incomplete(file, quantised, report)
+    tokenizer = read_tokenizer(file)
+    # The weights are plain tensors by now; a config without the quantiser lets them be saved.
+    config = quantised.config
+    for attribute in ("quantization_config", "_pre_quantization_dtype"):
+        if hasattr(config, attribute):
+            delattr(config, attribute)
+    model = type(quantised)._from_config(config, attn_implementation="eager", dtype=dtype)
+    model.load_state_dict(quantised.state_dict())
+    return Loaded(model.eval(), tokenizer, str(file), "gguf")
+
+
+@quiet()
+def read_tokenizer(source: Path) -> Any:
+    """The tokenizer in a folder or a GGUF file; None where a folder has none.
+
+    Raises:
+        ValueError: one line, if there is one that cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    if is_gguf(source):
+        found, given = source.name, {"gguf_file": source.name}
+        folder = source.parent
+    else:
+        there = [f for f in (*_TOKENIZER_FILES, _TOKENIZER_CONFIG) if (source / f).is_file()]
+        if not there:
+            return None
+        found, given, folder = there[0], {}, source
+    try:
+        return AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True, **given
+        )
+    except Exception as error:
+        if found == _TOKENIZER_CONFIG:
+            return None  # settings of a tokenizer that is kept elsewhere
+        raise ValueError(
+            f"{source}: {found} cannot be read by tokenizers {version('tokenizers')} and "
+            f"transformers {version('transformers')} ({reason(error)}); save it again with these "
+            "releases, or install those it was written with"
+        ) from error
+
+
+def is_gguf(source: Path) -> bool:
+    """Whether the name is that of a GGUF file, in capitals or not."""
+    return source.suffix.lower() == ".gguf"
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """What a JSON file of a model says.
+
+    Raises:
+        ValueError: one line, if it is not a JSON object.
+    """
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{file} is not JSON ({reason(error)}); export the model again") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{file} must hold a JSON object; got {type(found).__name__}; export it again")
+    return found
+
+
+def reason(error: BaseException, limit: int = 240) -> str:
+    """What an error says, on one line that ends with a whole word."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, KeyError):
+        text = f"no {text}"
+    if len(text) <= limit:
+        return text
+    return text[: text.rfind(" ", 0, limit) if " " in text[:limit] else limit].rstrip(" ,;:") + " …"
+
+
+def _refuse_incomplete(source: Path, model: Any, report: dict[str, Any]) -> None:
+    """Refuse weights that the files lack or hold in another shape."""
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ValueError(
+            f"{source} lacks {len(missing)} weights of {type(model).__name__}, such as "
+            f"{missing[0]}; expected all of them; export the model again"
+        )
+    misfits = sorted(report["mismatched_keys"])
+    if misfits:
+        name, stored, expected = misfits[0]
+        raise ValueError(
+            f"{source} holds {len(misfits)} weights of another shape than its configuration says, "
+            f"such as {name}: got {tuple(stored)}, expected {tuple(expected)}; export the model again"
+        )
+
+
+def _quantised(folder: Path, stored: dict[str, Any]) -> str | None:
+    """What to do about a folder whose config.json says that its weights are quantised."""
+    config = stored.get("quantization_config")
+    if not config:
+        return None
+    method = config.get("quant_method", "unknown") if isinstance(config, dict) else "unknown"
+    kinds: set[str] = set()
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, "pt") as tensors:
+            kinds.update(tensors.get_slice(name).get_dtype() for name in tensors.keys())
+    if kinds <= set(_FLOATS):
+        return (
+            f"the reason is quantization_config ({method}) in config.json, though the weights beside "
+            "it are plain floats; take that entry out"
+        )
+    return f"its weights are quantised ({method}); give the model before quantisation"
+
+
+def _dtype_named(stored: dict[str, Any]) -> str:
+    """The dtype a configuration names, of the text model where it has several parts."""
+    parts = (stored, stored.get("text_config") or {})
+    named = (part.get("dtype") or part.get("torch_dtype") for part in parts)
+    return str(next(filter(None, named), "unknown"))

@@ -1,0 +1,4 @@
+from .page import (
+    Written as Written,
+    write_report as write_report,
+)

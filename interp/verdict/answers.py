@@ -1,0 +1,257 @@
+"""What the shared-shift test answered, its shares beside floor and ceiling, and their levels.
+
+Sufficiency, retention and persistence ask for the token that the tuned model says on the form that
+is read, so the tuned model's own rate is the ceiling of the first and last, and the base's the
+floor. Retention asks for the right answer among all known ones: there the base is the ceiling.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from interp import stats
+from interp.evidence import Evidence
+from interp.stats.intervals import Interval
+from interp.verdict.outcomes import Outcomes
+from interp.verdict.thresholds import Thresholds
+
+SUFFICIENCY, RETENTION, PERSISTENCE = "sufficiency", "retention", "persistence"
+
+#: The three shares of the verdict's table, in its order.
+SHARES = (SUFFICIENCY, RETENTION, PERSISTENCE)
+
+#: The metric under which the whole models' closed-set answers stand in the baseline rows.
+CLOSED_SET = "closed_set"
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Where a share starts and ends: what the unedited models themselves do on the same groups.
+
+    Attributes:
+        floor: the share without any effect; None where it was not measured.
+        ceiling: the share of the full effect; None where it was not measured.
+    """
+
+    floor: float | None = None
+    ceiling: float | None = None
+
+
+@dataclass(frozen=True)
+class Placebo:
+    """Random shifts of the push's norm, beside sufficiency on the same groups.
+
+    Attributes:
+        largest: the largest share among the random shifts; None without any.
+        draws: how many random shifts cover all of the groups they were tried on.
+        sufficiency: the share of the real push on these groups.
+        groups: how many groups they were tried on.
+    """
+
+    largest: float | None = None
+    draws: int = 0
+    sufficiency: float | None = None
+    groups: int = 0
+
+
+@dataclass(frozen=True)
+class ShiftAnswers:
+    """The answers of every group that was shifted, at the boundaries chosen for it.
+
+    Attributes:
+        groups: the groups that were shifted.
+        said: condition -> group -> whether the wanted token was said.
+        ends: floor and ceiling of each of the three shares.
+        placebo: the random shifts.
+        null_share: share of groups that a null tune's shift moves; None without a null tune.
+        chance: share of the commonest right answer among the groups.
+    """
+
+    groups: tuple[str, ...]
+    said: Mapping[str, Mapping[str, bool]]
+    ends: Mapping[str, Ends]
+    placebo: Placebo
+    null_share: float | None
+    chance: float
+
+    @property
+    def by_part(self) -> Mapping[str, bool]:
+        """Sufficiency with a push per part where one was estimated, of all groups elsewhere."""
+        return {**self.said[SUFFICIENCY], **self.said["sufficiency_part"]}
+
+
+def shifted_groups(evidence: Evidence, form: str) -> set[str]:
+    """The groups with sufficiency rows on a form."""
+    rows = _rows(evidence, form)
+    return {str(g) for g in rows.loc[rows["condition"] == SUFFICIENCY, "group"]}
+
+
+def shift_answers(
+    evidence: Evidence,
+    outcomes: Outcomes,
+    groups: Sequence[str],
+    k_star: Mapping[str, int],
+    fact_boundary: int | None,
+) -> ShiftAnswers:
+    """Read the answers of the shared-shift test at k* and at the fact boundary.
+
+    Args:
+        evidence: with the rows method ``shift``.
+        outcomes: what both models said.
+        groups: the shifted groups.
+        k_star: group -> the boundary at which sufficiency and persistence are read.
+        fact_boundary: where retention is read; None leaves it out.
+
+    Returns:
+        One value; a condition without rows has no answers.
+    """
+    rows = _rows(evidence, outcomes.estimating_form)
+    rows = rows[rows["group"].astype(str).isin(list(groups))]
+    at_fact = {} if fact_boundary is None or fact_boundary < 0 else dict.fromkeys(groups, fact_boundary)
+    at = {
+        SUFFICIENCY: k_star,
+        "sufficiency_part": k_star,
+        "sufficiency_mean": k_star,
+        RETENTION: at_fact,
+        "retention_control": at_fact,
+        PERSISTENCE: k_star,
+    }
+    said = {condition: _yes(_means(rows, condition, where)) for condition, where in at.items()}
+    null = _means(rows, "null_shift", k_star)
+    tokens = Counter(outcomes.answer_tokens(groups))
+    return ShiftAnswers(
+        groups=tuple(groups),
+        said=said,
+        ends=_ends(evidence, outcomes.estimating_form, groups),
+        placebo=_placebo(rows, k_star, said[SUFFICIENCY]),
+        null_share=float(np.mean(list(null.values()))) if null else None,
+        chance=max(tokens.values()) / len(groups),
+    )
+
+
+def _rows(evidence: Evidence, form: str, metric: str = "said") -> pd.DataFrame:
+    rows = evidence.where(method="shift", metric=metric)
+    return rows[rows["template"].isna() | (rows["template"] == form)]
+
+
+def _yes(values: Mapping[str, float]) -> dict[str, bool]:
+    return {group: bool(value >= 0.5) for group, value in values.items()}
+
+
+def _means(rows: pd.DataFrame, condition: str, at: Mapping[str, int]) -> dict[str, float]:
+    """Per group, the mean value of a condition at that group's boundary."""
+    part = _at(rows, condition, at)
+    means = part.groupby(part["group"].astype(str))["value"].mean()
+    return {str(g): float(v) for g, v in means.items()}
+
+
+def _at(rows: pd.DataFrame, condition: str, at: Mapping[str, int]) -> pd.DataFrame:
+    part = rows[rows["condition"] == condition]
+    return part[part["layer"] == part["group"].astype(object).map(at).astype("Int64")]
+
+
+def _placebo(rows: pd.DataFrame, at: Mapping[str, int], real: Mapping[str, bool]) -> Placebo:
+    part = _at(rows, "placebo", at)
+    if part.empty:
+        return Placebo()
+    table = part.astype({"group": str}).pivot_table(index="group", columns="seed", values="value")
+    table = table.dropna(axis="columns")
+    tried = [real[g] for g in table.index if g in real]
+    if table.empty or len(tried) < len(table):
+        return Placebo()
+    return Placebo(float(table.mean(axis=0).max()), table.shape[1], float(np.mean(tried)), len(table))
+
+
+def _ends(evidence: Evidence, form: str, groups: Sequence[str]) -> dict[str, Ends]:
+    """Floors and ceilings, from the rows of the two unedited models."""
+
+    def rate(metric: str, model: str) -> float | None:
+        rows = _rows(evidence, form, metric)
+        rows = rows[(rows["condition"] == "baseline") & (rows["model"] == model)]
+        rows = rows[rows["group"].astype(str).isin(list(groups))]
+        return float(rows["value"].mean()) if len(rows) else None
+
+    says = Ends(rate("said", "base"), rate("said", "tuned"))
+    right = Ends(rate(CLOSED_SET, "tuned"), rate(CLOSED_SET, "base"))
+    return {SUFFICIENCY: says, RETENTION: right, PERSISTENCE: says}
+
+
+HIGH, LOW, UNDETERMINED = "high", "low", "undetermined"
+
+#: (sufficiency, retention, persistence) -> what; None matches any level.
+TABLE: tuple[tuple[str, str, str | None, str], ...] = (
+    (HIGH, HIGH, None, "behaviour"),
+    (HIGH, LOW, None, "both"),
+    (LOW, LOW, HIGH, "knowledge"),
+    (LOW, HIGH, HIGH, "knowledge"),
+)
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The three shares of a set of groups, their levels, and the word that the table gives them.
+
+    Attributes:
+        n: number of groups.
+        shares: sufficiency, retention and persistence -> Wilson interval; None where not every
+            group was measured.
+        level: the same names -> "high", "low" or "undetermined".
+        what: the table's word.
+    """
+
+    n: int
+    shares: Mapping[str, Interval | None]
+    level: Mapping[str, str]
+    what: str
+
+
+def word(sufficiency: str, retention: str, persistence: str) -> str:
+    """The table's word for three levels ("high", "low", "undetermined")."""
+    for want_s, want_f, want_r, what in TABLE:
+        if (sufficiency, retention) == (want_s, want_f) and want_r in (None, persistence):
+            return what
+    return UNDETERMINED
+
+
+def share_of(
+    said: Mapping[str, bool], groups: Sequence[str], thresholds: Thresholds
+) -> Interval | None:
+    """Wilson share over the groups; None unless every group was measured."""
+    if not groups or any(g not in said for g in groups):
+        return None
+    yes = sum(said[g] for g in groups)
+    return stats.wilson(yes, len(groups), level=1 - thresholds.alpha)
+
+
+def levels_of(
+    said: Mapping[str, Mapping[str, bool]],
+    groups: Sequence[str],
+    thresholds: Thresholds,
+    vetoes: Mapping[str, str],
+) -> Levels:
+    """Shares, levels and word of some groups.
+
+    A veto keeps retention, or a high sufficiency, from having a level.
+    """
+    shares = {name: share_of(said[name], groups, thresholds) for name in SHARES}
+    level = {name: level_of(share, thresholds) for name, share in shares.items()}
+    if RETENTION in vetoes:
+        level[RETENTION] = UNDETERMINED
+    if SUFFICIENCY in vetoes and level[SUFFICIENCY] == HIGH:
+        level[SUFFICIENCY] = UNDETERMINED
+    what = word(level[SUFFICIENCY], level[RETENTION], level[PERSISTENCE])
+    return Levels(len(groups), shares, level, what)
+
+
+def level_of(share: Interval | None, thresholds: Thresholds) -> str:
+    """High: the lower bound reaches `high`; low: the upper bound is at most `low`."""
+    if share is None:
+        return UNDETERMINED
+    if share.low >= thresholds.high:
+        return HIGH
+    return LOW if share.high <= thresholds.low else UNDETERMINED

@@ -1,0 +1,79 @@
+"""Whether tuning changed what the model says on known facts: f, g, and the word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from interp import stats
+from interp.stats.intervals import Interval
+from interp.verdict.outcomes import Outcomes
+from interp.verdict.thresholds import Thresholds
+
+
+@dataclass(frozen=True)
+class Change:
+    """The word, the share f of groups that differ and the mean gain g of log p(answer) in nats.
+
+    Bounds of both are one-sided, each at 1 - alpha. `p_share` and `p_loss` are Holm-adjusted over
+    the two ways to have changed. `sharpened`: the answers gained more than the margin.
+    """
+
+    label: str
+    sharpened: bool
+    share: Interval | None
+    gain: Interval | None
+    p_share: float | None
+    p_loss: float | None
+    reasons: tuple[str, ...] = ()
+
+
+def judge_change(outcomes: Outcomes, thresholds: Thresholds, seed: int) -> Change:
+    """One of changed, unchanged, undetermined, on the known groups.
+
+    ``changed``: f exceeds `change_share` (exact binomial) or g lies below -`change_logp` nats (t test
+    on group means), Holm over the two. ``unchanged``: the exact upper bound of f lies below
+    `change_share`, for which `unchanged_facts` groups are needed even without one difference, and the
+    bootstrap lower bound of g above -`change_logp`; or the logits are identical. A gain is
+    `sharpened`, not a change.
+    """
+    known = outcomes.known_groups
+    if not known:
+        word = "unchanged" if outcomes.identical else "undetermined"
+        why = () if outcomes.identical else ("the base knows none of the facts; ask facts it knows",)
+        return Change(word, False, None, None, None, None, why)
+    flips = outcomes.differing(known)
+    gains = outcomes.logp_change(known)
+    share = stats.clopper_pearson(flips, len(known), level=1 - thresholds.alpha)
+    gain = stats.group_bootstrap(
+        gains, known, draws=thresholds.draws, level=1 - 2 * thresholds.alpha, seed=seed
+    )
+    raw = [
+        stats.share_p(flips, len(known), null=thresholds.change_share),
+        stats.mean_p(gains, known, null=-thresholds.change_logp, side="less"),
+    ]
+    p_share, p_loss = (float(p) for p in stats.holm(np.array(raw)))
+    sharpened = bool(gain.low > thresholds.change_logp) and not outcomes.identical
+    kept = share.high < thresholds.change_share and gain.low > -thresholds.change_logp
+    reasons: list[str] = []
+    if outcomes.identical:
+        word = "unchanged"
+    elif min(p_share, p_loss) < thresholds.alpha:
+        word = "changed"
+    elif kept:
+        word = "unchanged"
+    else:
+        word = "undetermined"
+        reasons.append(
+            f"{flips} of {len(known)} known facts differ, so f lies between {share.low:.3f} and "
+            f"{share.high:.3f} (margin {thresholds.change_share:g}), and log p(answer) moved by "
+            f"{gain.estimate:.2f} nats, bounds [{gain.low:.2f}, {gain.high:.2f}] "
+            f"(margin -{thresholds.change_logp:g}); more known facts narrow both"
+        )
+        if flips == 0 and share.high >= thresholds.change_share:
+            reasons.append(
+                f"none of {len(known)} known facts differs, and `unchanged` needs "
+                f"{thresholds.unchanged_facts}; ask that many"
+            )
+    return Change(word, sharpened, share, gain, p_share, p_loss, tuple(reasons))

@@ -1,0 +1,205 @@
+"""`judge`: the verdict from probes, interventions and controls together.
+
+It applies every rule and holds none itself: `changed` (did it change), `where` (in which blocks),
+`what` (which kind of change), `claims` (what is represented and used), `per_output` (output by
+output); the margins are in `thresholds`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from interp.evidence import Evidence
+from interp.stats.handover import Handover
+from interp.verdict.boundaries import handover_layer
+from interp.verdict.changed import Change, judge_change
+from interp.verdict.claims import NOT_MEASURED, Claim, grade_claims
+from interp.verdict.outcomes import Outcomes
+from interp.verdict.per_output import item_rows, unknown_rows
+from interp.verdict.profile import Profile, profile
+from interp.verdict.result import Verdict
+from interp.verdict.thresholds import Thresholds
+from interp.verdict.what import Content, judge_content
+from interp.verdict.where import Location, locate
+
+
+def judge(
+    outcomes: Outcomes,
+    probe_evidence: Evidence,
+    causal_evidence: Evidence,
+    *,
+    thresholds: Thresholds | None = None,
+    seed: int = 0,
+) -> Verdict:
+    """The verdict on a pair of models from what they said, what probes read and what edits did.
+
+    Rows are found by method: ``probe`` and ``readable`` in the probe evidence; ``stitch``,
+    ``handover``, ``shift`` and ``claim`` in the causal evidence. Evidence that is missing makes the
+    word that would rest on it ``undetermined``, and a note names it.
+
+    Source: the definitions and thresholds of this toolkit; stitching and graft controls after
+    2402.14811, selectivity after 1909.03368. Does not show where facts are stored.
+    """
+    thresholds = thresholds or Thresholds()
+    known, changed = outcomes.known_groups, outcomes.changed_groups
+    change = judge_change(outcomes, thresholds, seed)
+    handover = handover_layer(causal_evidence, thresholds, seed)
+    kappa = handover.estimate
+    is_changed = change.label == "changed"
+    form = [outcomes.estimating_form]
+    # Groups were picked on the first form, so effects of the picked are read on the others.
+    others = list(outcomes.forms[1:] or outcomes.forms)
+    output = profile(causal_evidence, "output", groups=changed, forms=form)
+    facts = profile(causal_evidence, "fact", groups=known)
+    content = located = fact = rest = None
+    if is_changed:
+        fact_changed = profile(causal_evidence, "fact", groups=changed, forms=others)
+        located = _located(output, thresholds, kappa, outcomes.selected)
+        fact = _located(fact_changed, thresholds, kappa, outcomes.selected)
+        calm = None if facts is None else facts.subset(outcomes.unchanged_groups)
+        if calm is not None and calm.groups:
+            rest = _located(calm, thresholds, kappa, False)
+        content = judge_content(outcomes, causal_evidence, output, thresholds, kappa=kappa, seed=seed)
+    claims = grade_claims(probe_evidence, causal_evidence, thresholds, seed)
+    return Verdict(
+        change=change,
+        output=located,
+        fact=fact,
+        fact_unchanged=rest,
+        content=content,
+        handover=handover,
+        claims=claims,
+        items=item_rows(outcomes, output, facts, content, thresholds, changed=is_changed),
+        unknown_items=unknown_rows(outcomes),
+        counts={
+            "known": len(known),
+            "changed": len(changed),
+            "changed_on_both_forms": len(outcomes.confirmed_groups),
+            "unknown": len(outcomes.unknown_groups),
+            "untuned": len(outcomes.untuned_groups),
+        },
+        closed_set_accuracy={m: outcomes.closed_set_accuracy(m, known) for m in ("base", "tuned")},
+        logit_curves=_logit_curves(causal_evidence, outcomes) if is_changed else {},
+        excluded=outcomes.excluded,
+        notes=(
+            *_notes(change, located, fact, content, handover, outcomes, output, thresholds),
+            *_claim_notes(claims),
+            *(f"{reason}." for reason in probe_evidence.provenance.get("not_probed", ())),
+        ),
+        thresholds=thresholds,
+        provenance={**probe_evidence.provenance, **causal_evidence.provenance, "judge_seed": seed},
+    )
+
+
+def _located(
+    found: Profile | None, thresholds: Thresholds, kappa: int | None, selected: bool
+) -> Location | None:
+    if found is None or not found.groups:
+        return None
+    return locate(found, thresholds, kappa=kappa, selected=selected)
+
+
+def _logit_curves(evidence: Evidence, outcomes: Outcomes) -> dict[str, Any]:
+    """Mean logits of the shift conditions by boundary: descriptive, they decide nothing."""
+    rows = evidence.where(method="shift", metric=["answer_logit", "tuned_logit"])
+    rows = rows[rows["group"].isin(list(outcomes.changed_groups)) & rows["layer"].notna()]
+    curves: dict[str, Any] = {}
+    for (condition, metric), part in rows.groupby(["condition", "metric"], observed=True):
+        means = part.groupby("layer")["value"].mean().sort_index()
+        curves.setdefault(str(condition), {})[str(metric)] = {
+            "boundary": [int(k) for k in means.index],
+            "mean": [float(v) for v in means],
+        }
+    return curves
+
+
+def _notes(
+    change: Change,
+    output: Location | None,
+    fact: Location | None,
+    content: Content | None,
+    handover: Handover,
+    outcomes: Outcomes,
+    found: Profile | None,
+    thresholds: Thresholds,
+) -> tuple[str, ...]:
+    """Sentences on what is undetermined and what would decide it, and what else must be known."""
+    notes = [f"`changed` is undetermined: {reason}." for reason in change.reasons]
+    if change.label != "changed":
+        return tuple(notes)
+    if handover.estimate is None:
+        notes.append(
+            f"No layer clearly hands the fact to the last word ({handover.reason}), so what lies "
+            f"underneath cannot be read; {thresholds.needs}"
+        )
+    for name, word, one in (("output", "where", output), ("fact", "where_fact", fact)):
+        if one is None:
+            notes.append(
+                f"`{word}` is undetermined: the models were not stitched together on the {name} "
+                "contrast; run patching.stitch on the changed facts."
+            )
+            continue
+        notes += [f"`{word}` is undetermined: {reason}." for reason in one.reasons]
+        if thresholds.min_groups <= one.n < thresholds.low_n:
+            notes.append(
+                f"The place by the {name} contrast rests on {one.n} facts only; more than "
+                f"{thresholds.low_n} make it firm."
+            )
+    notes += _count_notes(outcomes, found)
+    if output is not None and fact is not None and output.label != fact.label:
+        notes.append(
+            f"By what is said the change reads {output.label}, by the right answer's logit "
+            f"{fact.label}: both are true of what they measure, and both are shown."
+        )
+    if content is not None:
+        notes += [f"`what` is undetermined: {reason}." for reason in content.reasons]
+        if content.what in ("behaviour", "both"):
+            notes.append(
+                "An edit that a behaviour masks can stay invisible to these questions; questions that "
+                "the behaviour does not answer would show it."
+            )
+    return tuple(notes)
+
+
+def _count_notes(outcomes: Outcomes, found: Profile | None) -> list[str]:
+    """How many changed facts each step could not use."""
+    notes = []
+    changed, again = len(outcomes.changed_groups), len(outcomes.confirmed_groups)
+    if again < changed:
+        notes.append(
+            f"{changed - again} of {changed} changed facts differ on the first wording only; what kind "
+            "of change it is rests on the others."
+        )
+    if found is not None and len(found.groups) < changed:
+        notes.append(
+            f"{changed - len(found.groups)} of {changed} changed facts were not stitched at every "
+            "boundary and count nowhere; stitch them to include them."
+        )
+    return notes
+
+
+def _claim_notes(claims: Sequence[Claim]) -> list[str]:
+    """Which evidence undetermined claims lack, each lack told once; unmeasured claims are no claims."""
+    graded = [claim for claim in claims if claim.grade != NOT_MEASURED]
+    unsure = [claim for claim in graded if claim.grade == "undetermined"]
+    lacks = Counter(note for claim in unsure for note in claim.notes)
+    notes = [
+        f"{n} of {len(graded)} claims about what is represented are undetermined for want of evidence "
+        f"({note}); measuring it would decide them."
+        for note, n in lacks.items()
+    ]
+    straddling = sum(not claim.notes for claim in unsure)
+    if straddling:
+        notes.append(
+            f"{straddling} of {len(graded)} claims about what is represented are undetermined: their "
+            "intervals reach over a margin; more entities narrow them."
+        )
+    read = sorted({claim.attribute for claim in claims if claim.grade == NOT_MEASURED})
+    if read:
+        notes.append(
+            f"What probes read of {', '.join(read)} was not tested by intervention: it is readable or "
+            "not, and nothing is claimed about its use; patching.measure_use would test it."
+        )
+    return notes

@@ -1,0 +1,75 @@
+"""What drives each changed output: a push it shares with others, its own state, either, or neither.
+
+Each output is asked twice. *s*: does the push estimated on other entities make the base say what the
+tuned model says? *r*: does the tuned model still say it once that push is taken away? A word for all
+outputs hides mixtures; the shares of these words show them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from interp import stats
+from interp.stats.intervals import Interval
+from interp.verdict.thresholds import Thresholds
+
+SHARED_PUSH, ITEM_BY_ITEM, EITHER, NEITHER = "shared push", "item by item", "either", "neither"
+
+#: (s, r) -> word.
+WORDS: Mapping[tuple[bool, bool], str] = {
+    (True, False): SHARED_PUSH,
+    (False, True): ITEM_BY_ITEM,
+    (True, True): EITHER,
+    (False, False): NEITHER,
+}
+
+
+@dataclass(frozen=True)
+class OutputWords:
+    """The word of each changed output that was asked, and how common each word is.
+
+    Attributes:
+        of: group -> word.
+        shares: word -> share of the outputs, Wilson interval.
+    """
+
+    of: Mapping[str, str]
+    shares: Mapping[str, Interval]
+
+    def groups(self, word: str) -> tuple[str, ...]:
+        """The groups whose output has this word, sorted."""
+        return tuple(sorted(g for g, mine in self.of.items() if mine == word))
+
+    def mixed(self, thresholds: Thresholds) -> bool:
+        """Whether pushed and item-by-item outputs both exceed the declared share for certain."""
+        return all(
+            word in self.shares and self.shares[word].low >= thresholds.mixed_share
+            for word in (SHARED_PUSH, ITEM_BY_ITEM)
+        )
+
+
+def output_words(
+    sufficiency: Mapping[str, bool],
+    persistence: Mapping[str, bool],
+    groups: Sequence[str],
+    thresholds: Thresholds,
+) -> OutputWords:
+    """Give every group that answered both questions its word.
+
+    Args:
+        sufficiency: group -> s, with the push of the group's own part.
+        persistence: group -> r.
+        groups: the shifted groups.
+        thresholds: for the level of the intervals.
+
+    Returns:
+        The words and their shares; both are empty where no group answered both.
+    """
+    asked = [g for g in groups if g in sufficiency and g in persistence]
+    of = {g: WORDS[sufficiency[g], persistence[g]] for g in asked}
+    counts = {word: sum(mine == word for mine in of.values()) for word in WORDS.values()}
+    level = 1 - thresholds.alpha
+    return OutputWords(
+        of, {w: stats.wilson(n, len(asked), level=level) for w, n in counts.items()} if asked else {}
+    )

@@ -1,0 +1,302 @@
+"""The verdict as a value, and as the plain data of verdict.json."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from interp.stats.handover import Handover
+from interp.stats.intervals import Interval
+from interp.verdict.answers import RETENTION, SHARES, SUFFICIENCY, Ends, Levels
+from interp.verdict.changed import Change
+from interp.verdict.claims import Claim
+from interp.verdict.output_words import OutputWords
+from interp.verdict.sentence import sentence
+from interp.verdict.thresholds import Thresholds
+from interp.verdict.what import Content
+from interp.verdict.where import Location
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What tuning changed, where it was installed, what kind of change it is, and how sure that is.
+
+    `output` and `fact` locate the two contrasts on the changed groups, `fact_unchanged` the fact
+    contrast on the others; all three are None where nothing changed, as is `content`. `notes` says
+    in sentences why something is undetermined and what else a reader must know. A place is where
+    the tuned weights act, not where the base stores its facts; a content word speaks of the queries
+    that were asked, and an edit masked by a behaviour can stay invisible.
+    """
+
+    change: Change
+    output: Location | None
+    fact: Location | None
+    fact_unchanged: Location | None
+    content: Content | None
+    handover: Handover
+    claims: tuple[Claim, ...]
+    items: Sequence[Mapping[str, Any]]
+    unknown_items: Sequence[Mapping[str, Any]]
+    counts: Mapping[str, int]
+    closed_set_accuracy: Mapping[str, float | None]
+    logit_curves: Mapping[str, Any]
+    excluded: Sequence[tuple[str, str]]
+    notes: tuple[str, ...]
+    thresholds: Thresholds
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """The sentence; every number is in `to_dict()`."""
+        return f"Verdict({self.sentence})"
+
+    @property
+    def changed(self) -> str:
+        """One of changed, unchanged, undetermined."""
+        return self.change.label
+
+    @property
+    def sharpened(self) -> bool:
+        """Whether the right answers gained more log-probability than the margin."""
+        return self.change.sharpened
+
+    @property
+    def where(self) -> str | None:
+        """One of lower, upper, distributed, undetermined (output contrast); None if not changed."""
+        if self.changed != "changed":
+            return None
+        return "undetermined" if self.output is None else self.output.label
+
+    @property
+    def where_fact(self) -> str | None:
+        """The same by the fact contrast."""
+        if self.changed != "changed":
+            return None
+        return "undetermined" if self.fact is None else self.fact.label
+
+    @property
+    def what(self) -> str | None:
+        """One of knowledge, behaviour, both, mixed, undetermined; None if not changed."""
+        if self.changed != "changed":
+            return None
+        return "undetermined" if self.content is None else self.content.what
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in one sentence."""
+        return sentence(
+            self.changed,
+            self.counts,
+            sharpened=self.sharpened,
+            where=self.where,
+            where_fact=self.where_fact,
+            output=self.output,
+            what=self.what,
+            content=self.content,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of verdict.json: plain JSON types, null for what is undefined."""
+        return as_data(self)
+
+
+#: Shares of a whole: nothing of it, and all of it.
+_WHOLE = Ends(0.0, 1.0)
+
+
+def as_data(verdict: Verdict) -> dict[str, Any]:
+    """Every key of verdict.json, plain JSON types, null for what is undefined or not finite."""
+    output, fact, content = verdict.output, verdict.fact, verdict.content
+    handover = verdict.handover
+    data: dict[str, Any] = {
+        "sentence": verdict.sentence,
+        "changed": verdict.changed,
+        "sharpened": verdict.sharpened,
+        "where": verdict.where,
+        "where_fact": verdict.where_fact,
+        "what": verdict.what,
+        "where_term": None if output is None else output.term,
+        "where_fact_term": None if fact is None else fact.term,
+        "share_lower": _share(output.share_lower if output else None, _WHOLE),
+        "share_before_handover": _share(output.share_before_handover if output else None, _WHOLE),
+        "handover_layer": None
+        if handover.estimate is None
+        else {
+            "estimate": handover.estimate,
+            "low": handover.low,
+            "high": handover.high,
+            "n": handover.entities,
+        },
+        "block_span": list(output.block_span) if output and output.block_span else None,
+        "responsibility": _responsibility(output),
+        "shared_shift": _content(content, verdict.logit_curves),
+        "claims": [_claim(c) for c in verdict.claims],
+        "items": list(verdict.items),
+        "unknown_items": list(verdict.unknown_items),
+        "excluded": [{"text": t, "reason": r} for t, r in verdict.excluded],
+        "change": {
+            "share_differing": _share(verdict.change.share, _WHOLE),
+            "log_p_gain": _interval(verdict.change.gain),
+            "p_share": verdict.change.p_share,
+            "p_loss": verdict.change.p_loss,
+            "reasons": verdict.change.reasons,
+        },
+        "max_order_gap": output.max_order_gap if output else None,
+        "output_contrast": _location(output),
+        "fact_contrast": _location(fact),
+        "fact_contrast_unchanged": _location(verdict.fact_unchanged),
+        "handover": {
+            "pairs": handover.pairs,
+            "entities": handover.entities,
+            "reason": handover.reason,
+            "recovery": handover.recovery,
+        },
+        "closed_set_accuracy": verdict.closed_set_accuracy,
+        "counts": verdict.counts,
+        "notes": verdict.notes,
+        "thresholds": verdict.thresholds.to_dict(),
+        "provenance": verdict.provenance,
+    }
+    return plain(data)
+
+
+def plain(value: Any) -> Any:
+    """Any nesting of numbers, arrays, mappings and sequences as JSON types; non-finite is null."""
+    if value is None or isinstance(value, str | bool):
+        return str(value) if isinstance(value, str) else value
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(v) for v in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, int) else str(value)
+
+
+def _interval(value: Interval | None) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    return {"estimate": value.estimate, "low": value.low, "high": value.high, "n": value.n}
+
+
+def _share(value: Interval | None, ends: Ends | None) -> dict[str, Any] | None:
+    """An interval beside its floor and ceiling."""
+    shown = _interval(value)
+    if shown is None:
+        return None
+    ends = ends or Ends()
+    return {**shown, "floor": ends.floor, "ceiling": ends.ceiling}
+
+
+def _location(one: Location | None) -> dict[str, Any] | None:
+    if one is None:
+        return None
+    return {
+        "where": one.label,
+        "term": one.term,
+        "reasons": one.reasons,
+        "n": one.n,
+        "total_change": _interval(one.delta),
+        "cut": one.cut,
+        "share_lower": _share(one.share_lower, _WHOLE),
+        "share_lower_order_u": _interval(one.share_lower_u),
+        "share_lower_order_v": _interval(one.share_lower_v),
+        "share_before_handover": _share(one.share_before_handover, _WHOLE),
+        "block_span": one.block_span,
+        "max_order_gap": one.max_order_gap,
+        "cancellation": one.cancellation,
+        "responsibility": _responsibility(one),
+    }
+
+
+def _responsibility(one: Location | None) -> dict[str, Any] | None:
+    if one is None:
+        return None
+    shares = [_interval(share) for _, share in one.parts]
+    return {"embedding": shares[0], "blocks": shares[1:-1], "unembedding": shares[-1]}
+
+
+def _levels(one: Levels | None, ends: Mapping[str, Ends]) -> dict[str, Any]:
+    if one is None:
+        return dict.fromkeys(SHARES)
+    return {
+        **{name: _share(one.shares[name], ends.get(name)) for name in SHARES},
+        "levels": dict(one.level),
+        "n": one.n,
+    }
+
+
+def _content(content: Content | None, curves: Mapping[str, Any]) -> dict[str, Any] | None:
+    if content is None:
+        return None
+    installed = content.installed
+    answers, placebo = content.answers, content.placebo
+    return {
+        "boundary": installed.last if installed else None,
+        "boundaries": installed.boundaries if installed else None,
+        "halves": installed.halves if installed else None,
+        "fact_boundary": content.fact_boundary,
+        **_levels(content.levels, content.ends),
+        "output_words": _words(content.words),
+        "logit_curves": curves,
+        "reasons": content.reasons,
+        "sufficiency_mean": _share(content.sufficiency_mean, content.ends.get(SUFFICIENCY)),
+        "retention_control": _share(content.retention_control, content.ends.get(RETENTION)),
+        "retention_chance": answers.chance if answers else None,
+        "placebo": {
+            "largest": placebo.largest,
+            "draws": placebo.draws,
+            "sufficiency": placebo.sufficiency,
+            "groups": placebo.groups,
+        },
+        "null_shift": answers.null_share if answers else None,
+        "classes": [
+            {"tuned_token": token, "what": content.class_words[token], **_levels(one, {})}
+            for token, one in content.classes.items()
+        ],
+        "gate": content.gate,
+        "elsewhere": _interval(content.elsewhere),
+    }
+
+
+def _words(words: OutputWords | None) -> list[dict[str, Any]]:
+    """The four words with their shares and the outputs they belong to."""
+    if words is None:
+        return []
+    return [
+        {"word": word, **(_share(share, Ends(0.0, 1.0)) or {}), "groups": words.groups(word)}
+        for word, share in words.shares.items()
+    ]
+
+
+def _claim(claim: Claim) -> dict[str, Any]:
+    use, reading = claim.use, claim.reading
+    return {
+        "attribute": claim.attribute,
+        "model": claim.model,
+        "site": claim.site,
+        "position": claim.position,
+        "grade": claim.grade,
+        "selectivity": _interval(reading.selectivity),
+        "effect": _interval(use.swap),
+        "controls": {
+            "control_task": _interval(use.control),
+            "random": _interval(use.random),
+            "whole_state": _interval(use.whole),
+            "project_out": _interval(use.removal),
+            "project_out_later": _interval(use.later),
+            "above_surface": _interval(reading.above_surface),
+            "planted_recovered": reading.planted,
+        },
+        "p_adjusted": use.p,
+        "p_readable": reading.p,
+        "pieces": claim.pieces,
+        "notes": claim.notes,
+    }

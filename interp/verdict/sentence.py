@@ -1,0 +1,88 @@
+"""The verdict in one sentence: what changed, where it was installed, and what kind of change it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from interp.verdict.answers import HIGH, PERSISTENCE, RETENTION, SUFFICIENCY
+from interp.verdict.output_words import ITEM_BY_ITEM, SHARED_PUSH
+from interp.verdict.what import MIXED, Content
+from interp.verdict.where import Location
+
+_WHAT = {
+    "knowledge": "is a change of knowledge, entity by entity",
+    "behaviour": "is a behaviour: the base's own answers are still there underneath",
+    "both": "is a behaviour on top of overwritten facts",
+    "mixed": "is mixed: some outputs follow one push, others change item by item",
+    "undetermined": "is of undetermined kind",
+}
+
+_WHERE = {"lower": "in the lower blocks", "upper": "in the upper blocks",
+          "distributed": "across lower and upper blocks"}  # fmt: skip
+
+
+def sentence(
+    changed: str,
+    counts: Mapping[str, int],
+    *,
+    sharpened: bool,
+    where: str | None,
+    where_fact: str | None,
+    output: Location | None,
+    what: str | None,
+    content: Content | None,
+) -> str:
+    """The verdict in one sentence that a colleague understands.
+
+    Args:
+        changed: changed, unchanged or undetermined.
+        counts: numbers of known and changed facts, by those names.
+        sharpened: whether the right answers became surer.
+        where: the place by what is said.
+        where_fact: the place by the right answer's logit.
+        output: the location behind `where`.
+        what: the kind of change.
+        content: the measurements behind `what`.
+    """
+    if changed == "unchanged":
+        extra = ", only surer of its right answers" if sharpened else ""
+        return f"Tuning left what the model says about {counts['known']} known facts unchanged{extra}."
+    if changed != "changed":
+        return (
+            f"Whether tuning changed what the model says about {counts['known']} known facts is "
+            "undetermined."
+        )
+    scope = f"Tuning changed what the model says about {counts['changed']} of {counts['known']} facts"
+    return f"{scope}; the change {_place(output, where, where_fact)} and {_kind(what, content)}."
+
+
+def _place(output: Location | None, where: str | None, where_fact: str | None) -> str:
+    if output is not None and output.term:
+        return f"sits in the {output.term}, outside the blocks,"
+    if output is None or where not in _WHERE:
+        text = "has no determined place"
+    else:
+        span = output.block_span
+        blocks = f" ({span[0]}-{span[1]})" if span else ""
+        text = f"is installed {_WHERE[str(where)]}{blocks}"
+    if where_fact in _WHERE and where_fact != where:
+        text += f" by what is said, {_WHERE[str(where_fact)]} by the right answer's logit,"
+    return text
+
+
+def _kind(what: str | None, content: Content | None) -> str:
+    text = _WHAT[str(what)]
+    if content is None or content.levels is None or what == "undetermined":
+        return text
+    if what == MIXED and content.words is not None:
+        shares = content.words.shares
+        said = ", ".join(f"{w} {shares[w].estimate:.2f}" for w in (SHARED_PUSH, ITEM_BY_ITEM))
+        return f"{text} ({said} of the outputs)"
+    names = [SUFFICIENCY, RETENTION]
+    if what == "knowledge":
+        names.append(PERSISTENCE)
+        if content.levels.level[RETENTION] == HIGH:
+            text += ", late, with the old facts intact below"
+    shares = {name: content.levels.shares[name] for name in names}
+    said = ", ".join(f"{name} {one.estimate:.2f}" for name, one in shares.items() if one is not None)
+    return f"{text} ({said})"

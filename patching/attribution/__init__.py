@@ -1,0 +1,1 @@
+"""Gradients that screen for effects, and their exact verification."""

@@ -1,0 +1,205 @@
+"""Edge attribution: which component's output matters through which component's input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from interp.arguments import at_least_one
+from interp.contrasts import Contrast
+from interp.evidence import Evidence
+from interp.metrics import Metric, as_metric
+from interp.models.loading import PARITY
+from interp.models.model import Model
+from interp.sites import Kind, Site
+from patching.attribution.gradients import INPUT, Batch, along_path, batches, run
+from patching.attribution.nodes import BATCH
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A sender's output read at a receiver's input.
+
+    Attributes:
+        sender: `resid_pre.0` for the embedding, `z.l.hN` for a head's output, `mlp_out.l`.
+        receiver: `q`, `k` or `v` of a head (keys and values of grouped queries count their own
+            heads), `mlp_out.l` for the MLP that reads, `resid_post` of the last block for the end.
+    """
+
+    sender: Site
+    receiver: Site
+
+
+def attribute_edges(
+    model: Model,
+    contrast: Contrast,
+    metric: Metric | Callable[..., Any],
+    *,
+    steps: int = 1,
+    top: int = 1000,
+    batch_size: int = BATCH,
+) -> Evidence:
+    """Estimated effect of every edge: (sender's clean - corrupted output) · ∂m/∂(receiver's input).
+
+    Summed over positions, for every pair. With one step the gradient is the corrupted run's (edge
+    attribution patching, 2310.10348); with more it is averaged over that many inputs between the
+    corrupted and the clean embedding (EAP-IG, 2403.17806). A head's input through Q, K or V is the
+    residual stream before the norm; the norm's derivative is included.
+
+    Rows: condition "edge", the sender's text in `donor`, the receiver in `kind` ("q", "k", "v",
+    "mlp_out", "resid_post"), `layer` and `head`; the `top` edges by mean |value| over pairs are
+    kept, the value is an estimated change of the metric in its unit. The edges of one sender add up
+    to its node's attribution.
+
+    Raises:
+        ValueError: for a model whose residual stream is not the plain sum of what its heads and MLPs
+            write (a norm after attention, a scaled residual), fewer than one step, or a metric
+            without a gradient.
+    """
+    metric = as_metric(metric, contrast.clean)
+    edges, values = edge_attributions(model, contrast, metric, steps=steps, batch_size=batch_size)
+    kept = min(at_least_one("top", top), len(edges))
+    best = values.abs().mean(1).topk(kept).indices.tolist()
+    n = len(contrast)
+    receivers = [edges[i].receiver for i in best]
+    return Evidence.build(
+        values[best].double().cpu().numpy().reshape(-1),
+        donor=np.repeat(np.array([str(edges[i].sender) for i in best], dtype=object), n),
+        kind=np.repeat(np.array([str(r.kind) for r in receivers], dtype=object), n),
+        layer=np.repeat([r.layer for r in receivers], n),
+        head=np.repeat(np.array([r.head for r in receivers], dtype=object), n),
+        example=np.tile(np.arange(n), len(best)),
+        group=np.tile(np.array(contrast.corrupted.groups, dtype=object), len(best)),
+        template=np.tile(np.array(contrast.corrupted.templates, dtype=object), len(best)),
+        condition="edge",
+        metric="pair",
+        unit=metric.unit,
+        model=model.role,
+        method="attribute_edges",
+        provenance={"steps": steps, "edges": len(edges), "kept": len(best)},
+    )
+
+
+def edge_attributions(
+    model: Model, contrast: Contrast, metric: Metric, *, steps: int = 1, batch_size: int = BATCH
+) -> tuple[list[Edge], Float[Tensor, "edge example"]]:
+    """Every edge and its estimate per pair; see `attribute_edges`."""
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}; 1 is the corrupted run's gradient")
+    edges: list[Edge] = []
+    values: Tensor | None = None
+    for batch in batches(contrast, max(1, batch_size // steps), "edges"):
+        senders = _senders(model, batch, metric)
+        found: list[Tensor] = []
+        edges = []
+        for receiver, slope, earlier in _receivers(model, batch, metric, steps):
+            names = [site for site in senders if earlier(site)]
+            stacked = torch.stack([senders[site] for site in names])
+            found.append(torch.einsum("erpd,rpd->er", stacked, slope.to(stacked)))
+            edges += [Edge(site, receiver) for site in names]
+        scores = torch.cat(found)
+        if values is None:
+            values = scores.new_empty(len(edges), len(contrast))
+        values[:, batch.rows] = scores
+    assert values is not None
+    return edges, values
+
+
+def _senders(model: Model, batch: Batch, metric: Metric) -> dict[Site, Float[Tensor, "row position d"]]:
+    """Clean - corrupted of what each component writes into the residual stream.
+
+    Raises:
+        ValueError: if these do not add up to the change of the last residual.
+    """
+    layers, last = range(model.n_layers), Site(Kind.RESID_POST, model.n_layers - 1)
+    sites = [INPUT, *(Site(kind, layer) for layer in layers for kind in (Kind.Z, Kind.MLP_OUT)), last]
+    clean, corrupted = (
+        run(model, ids, sites, metric, batch.rows, batch.columns, gradients=False).values
+        for ids in (batch.clean, batch.corrupted)
+    )
+    wide = torch.float64 if model.dtype == torch.float64 else torch.float32
+    change = {site: clean[site].to(wide) - corrupted[site].to(wide) for site in sites}
+    expected = change.pop(last)
+    found: dict[Site, Tensor] = {}
+    for site, value in change.items():
+        if site.kind is not Kind.Z:
+            found[site] = value
+            continue
+        rows = _by_head(model.bridge.blocks[site.layer].attn.o, value.shape[2], reads=True)
+        for head, weight in enumerate(rows.to(wide)):
+            found[Site(Kind.Z, site.layer, head)] = value[:, :, head] @ weight
+    gap = float((torch.stack(list(found.values())).sum(0) - expected).abs().max())
+    scale = max(float(part.abs().max()) for part in [*found.values(), expected])
+    if gap > PARITY.get(model.dtype, 0.05) * max(1.0, scale):
+        raise ValueError(
+            f"the heads and MLPs of {model.name} do not add up to its residual stream (off by "
+            f"{gap:.2g}, as with a norm after attention); edges need a plain sum; attribute nodes"
+        )
+    return found
+
+
+def _receivers(
+    model: Model, batch: Batch, metric: Metric, steps: int
+) -> Iterator[tuple[Site, Float[Tensor, "row position d"], Callable[[Site], bool]]]:
+    """(receiver, ∂m/∂its input to the norm, which senders come before it)."""
+    layers, last = range(model.n_layers), Site(Kind.RESID_POST, model.n_layers - 1)
+    kinds = (Kind.RESID_PRE, Kind.ATTN_OUT, Kind.Q, Kind.K, Kind.V)
+    sites = [*(Site(kind, layer) for layer in layers for kind in kinds), last]
+    # Under the MLP's own name: what enters it, after its norm.
+    entries = {Site(Kind.MLP_OUT, layer): model.bridge.blocks[layer].mlp for layer in layers}
+    if steps == 1:
+        at = (batch.rows, batch.columns)
+        ran = run(model, batch.corrupted, sites, metric, *at, modules=entries)
+    else:
+        ran = along_path(model, batch, sites, metric, steps, modules=entries)
+    parallel = bool(getattr(model.bridge.cfg, "parallel_attn_mlp", False))
+
+    def mean(slope: Tensor) -> Tensor:
+        return slope.unflatten(-3, (-1, steps)).mean(-3)
+
+    for layer, block in enumerate(model.bridge.blocks):
+        before = ran.values[Site(Kind.RESID_PRE, layer)]
+        for kind in (Kind.Q, Kind.K, Kind.V):
+            slope = ran.gradients[Site(kind, layer)]
+            rows = _by_head(getattr(block.attn, str(kind)), slope.shape[2], reads=False)
+            inner = torch.einsum("rphw,hwd->hrpd", slope, rows.to(slope))
+            outer = mean(_through(block.ln1, before, inner))
+            for head, part in enumerate(outer):
+                yield Site(kind, layer, head), part, lambda s, k=layer: s == INPUT or s.layer < k
+        entry = Site(Kind.MLP_OUT, layer)
+        if entry not in ran.gradients:
+            raise ValueError(
+                f"the MLP of {model.name} is not one module, so nothing enters it as such; "
+                "edges need one; attribute nodes"
+            )
+        reads = before if parallel else before + ran.values[Site(Kind.ATTN_OUT, layer)]
+        norm = block.ln2 if hasattr(block, "ln2") else block.ln1
+        slope = mean(_through(norm, reads, ran.gradients[entry][None])[0])
+        own = {Site(Kind.Z, layer, head) for head in range(model.bridge.cfg.n_heads)}
+        own = set() if parallel else own
+        yield entry, slope, lambda s, k=layer, o=own: s == INPUT or s.layer < k or s in o
+    yield last, mean(ran.gradients[last]), lambda s: True
+
+
+def _through(
+    norm: Any, value: Float[Tensor, "row position d"], slope: Float[Tensor, "path row position d"]
+) -> Float[Tensor, "path row position d"]:
+    """Pull gradients at a norm's output back to its input, each path on its own."""
+    with torch.enable_grad():
+        wide = value.expand_as(slope).detach().clone().requires_grad_()
+        out = norm.original_component(wide)
+    return torch.autograd.grad(out, wide, slope.to(out))[0]
+
+
+def _by_head(linear: Any, heads: int, *, reads: bool) -> Float[Tensor, "head width d"]:
+    """A projection's weight by head; `reads` for the output projection, whose inputs are heads."""
+    module = linear.original_component
+    # Linear holds [out, in], GPT-2's Conv1D [in, out].
+    weight = module.weight if isinstance(module, nn.Linear) else module.weight.T
+    return (weight.T if reads else weight).unflatten(0, (heads, -1))

@@ -1,0 +1,1 @@
+"""The exact sweep engine: one pass for many edited copies of a run."""

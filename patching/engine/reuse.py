@@ -1,0 +1,89 @@
+"""What of an unedited run a model's blocks can be given again, found by trying.
+
+The engine's fast ways rest on how a family writes its attention: that keys and values of earlier
+positions can be handed in as a prefix, and that tokens can be rows of their own because the mask it
+is called with is the whole mask. A family that does otherwise runs whole prompts, which is slower
+and exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+
+from interp.examples import Examples
+from interp.models.adapters import probe_tokens
+from interp.models.loading import PARITY
+from interp.models.model import Model
+from interp.sites import Kind, Site
+from patching.engine.copies import climb
+from patching.engine.unedited import Baseline
+from patching.interventions.cells import Cell, Edit
+from patching.interventions.values import Zero
+
+_KNOWN: WeakKeyDictionary[Any, Reuse] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """Ways of running edited rows that a model allows.
+
+    Attributes:
+        prefix: only positions from the first edited one on are computed.
+        packed: every token may be a row of its own; never without `prefix`.
+    """
+
+    prefix: bool
+    packed: bool
+
+
+def reuse(model: Model) -> Reuse:
+    """Try both ways on two short prompts without an edit; remembered for as long as the model is."""
+    if model.bridge not in _KNOWN:
+        prefix = _exact(model, [2, 2], packed=False)
+        packed = prefix and not _hidden_mask(model) and _exact(model, [1, 3], packed=True)
+        _KNOWN[model.bridge] = Reuse(prefix, packed)
+    return _KNOWN[model.bridge]
+
+
+@torch.no_grad()
+def _exact(model: Model, starts: Sequence[int], *, packed: bool) -> bool:
+    """Whether copies that start at these positions end where the unedited run does."""
+    ids = probe_tokens(model.bridge.original_model)[0, :6]
+    tokens = torch.stack([ids, ids.flip(0)])
+    everywhere = torch.ones_like(tokens, dtype=torch.bool)
+    spans = {"all": torch.tensor([[0, 6], [0, 6]]), "last": torch.tensor([[5, 6], [5, 6]])}
+    prompts = Examples(tokens, everywhere, ("a", "b"), ("a", "b"), spans, ("A", "A"))
+    nothing = Edit(Site(Kind.RESID_PRE, 0), ~everywhere, Zero())
+    rows = torch.arange(2, device=tokens.device)
+    try:
+        run = Baseline.of(model, prompts, rows, keep=True)
+        if not run.past or (packed and not run.packable):
+            return False
+        lifted, _ = climb(
+            model, run, [Cell((nothing,))] * len(starts), rows, starts=starts, packed=packed
+        )
+    except Exception:
+        return False
+    top = run.inputs[-1]
+    tolerance = PARITY.get(model.dtype, 0.05) * max(1.0, top.abs().max().item())
+    return all(
+        bool((lifted.view(i, lifted.tokens) - top[:, start:]).abs().max() <= tolerance)
+        for i, start in enumerate(starts, start=1)
+    )
+
+
+def _hidden_mask(model: Model) -> bool:
+    """Whether attention keeps a mask of its own that hides more than what is to come.
+
+    It is cut by the last position's row, so a token alone would get another token's.
+    """
+    for name, held in model.bridge.blocks.named_buffers():
+        square = held.ndim == 4 and held.dtype == torch.bool and held.shape[-1] == held.shape[-2]
+        if square and name.endswith("bias") and not torch.equal(held, torch.ones_like(held).tril()):
+            return True
+    return False

@@ -1,0 +1,255 @@
+"""Which rows climb together: passes that share their first position, and what they will cost.
+
+Rows that touch nothing left of position p need only positions from p on. Fewer, later positions
+cost less; more, smaller passes cost more. The split that is cheapest under a simple model (tokens
+through blocks, plus a fixed price for each call of a block) is found by dynamic programming; it
+changes the cost, never a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from interp.examples import Examples
+from interp.models.model import Model
+from patching.interventions.cells import Cell
+
+#: Memory a sweep may use beside the model.
+MAX_BYTES = 2 * 2**30
+
+#: On a CPU, tokens whose activations outgrow the caches gain nothing by sharing a pass. This and the
+#: prices below choose a schedule and change no number.
+CPU_PASS_BYTES = 56 * 2**20
+
+#: Work that one call of a block costs whatever its rows, in floating-point operations.
+CALL_FLOPS = 3e8
+
+#: What a packed token costs more than another, by the squared length of its prompt: its own copies
+#: of keys and values outgrow the caches.
+PACKED_PRICE = 0.0034
+
+#: Prompts whose unedited run is kept at a time.
+RECORDED = 32
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Cells lifted together over some of a batch's rows, each from its first position on.
+
+    Packed passes hold every token as a row of its own; others start all cells alike.
+    """
+
+    part: slice
+    cells: tuple[int, ...]
+    starts: tuple[int, ...]
+    packed: bool
+    layer_tokens: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples of one length whose unedited run is kept while their passes run."""
+
+    rows: Int[Tensor, " row"]
+    width: int
+    passes: tuple[Pass, ...]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the schedule must know of a model, per token unless said."""
+
+    layers: int
+    block_flops: float
+    kept_bytes: int
+    lifted_bytes: int
+    score_bytes: int
+    key_bytes: int
+    cpu: bool
+
+    @classmethod
+    def of(cls, model: Model) -> Shape:
+        """Read off the configuration and the parameters of the blocks.
+
+        `lifted_bytes` counts what is alive at once inside a block: the residual stream several
+        times, queries, keys, values and heads' outputs, and the hidden layer of the MLP with its
+        gate, product and temporaries; `score_bytes` is per key, for scores, mask and weights;
+        `key_bytes` per key of a packed token, for its own copies of keys and values.
+        """
+        cfg, blocks = model.bridge.cfg, model.bridge.blocks
+        size = torch.empty(0, dtype=model.dtype).element_size()
+        parameters = sum(p.numel() for p in blocks[0].parameters())
+        heads = int(cfg.n_heads)
+        head_width = int(cfg.d_head)
+        keyed = int(getattr(cfg, "n_key_value_heads", None) or heads) * head_width
+        hidden = int(getattr(cfg, "d_mlp", None) or 4 * cfg.d_model)
+        return cls(
+            layers=model.n_layers,
+            block_flops=2.0 * parameters,
+            kept_bytes=size * ((model.n_layers + 1) * model.d_model + 2 * model.n_layers * keyed),
+            lifted_bytes=size * (6 * model.d_model + 6 * heads * head_width + 4 * hidden),
+            score_bytes=max(size, 4) * 4 * heads,
+            key_bytes=size * 2 * (2 * keyed + 2 * heads * head_width),
+            cpu=model.device.type == "cpu",
+        )
+
+    def row_bytes(self, width: int, start: int) -> int:
+        """Bytes one lifted row of a prompt of `width` tokens needs from `start` on."""
+        return (width - start) * (self.lifted_bytes + self.score_bytes * width)
+
+    def packed_bytes(self, width: int) -> int:
+        """Bytes one packed token of a prompt of `width` tokens needs."""
+        return self.lifted_bytes + (self.score_bytes + self.key_bytes) * width
+
+    @property
+    def call_price(self) -> float:
+        """What one call of a block costs beside its tokens, in tokens."""
+        return CALL_FLOPS / self.block_flops
+
+
+def schedule(
+    shape: Shape,
+    examples: Examples,
+    cells: Sequence[Cell],
+    max_bytes: int,
+    *,
+    prefix: bool = True,
+    packed: bool = True,
+) -> list[Batch]:
+    """Batches of one length each, and their passes in the order they run.
+
+    Raises:
+        ValueError: if one prompt and one cell do not fit in `max_bytes`.
+    """
+    starts = _starts(examples, cells) if prefix else None
+    found = []
+    for same in examples.by_length():
+        width = int(examples.lengths[same[0]])
+        least = 2 * shape.row_bytes(width, 0) + width * shape.kept_bytes
+        if max_bytes < least:
+            raise ValueError(
+                f"max_bytes must hold one prompt of {width} tokens and one edited copy, "
+                f"{least:,} bytes; got {max_bytes:,}; raise it or shorten the prompts"
+            )
+        if starts is not None:
+            # Rows that start alike go together, so that a batch's earliest start wastes little.
+            first = starts[:, same].float().mean(0) if len(cells) else torch.zeros(len(same))
+            same = same[first.argsort(stable=True).to(same.device)]
+        spare = min(max_bytes // 4, max_bytes - 2 * shape.row_bytes(width, 0))
+        recorded = max(1, min(RECORDED, spare // (width * shape.kept_bytes)))
+        for rows in same.split(recorded):
+            room = max_bytes - len(rows) * width * shape.kept_bytes
+            room = max(room, 2 * shape.row_bytes(width, 0))
+            begin = [0] * len(cells) if starts is None else starts[:, rows].amin(1).tolist()
+            passes = tuple(_passes(shape, cells, begin, len(rows), width, room, packed))
+            found.append(Batch(rows, width, passes))
+    return found
+
+
+def _starts(examples: Examples, cells: Sequence[Cell]) -> Int[Tensor, "cell example"]:
+    """First position each cell edits in each example, counted from its first real token."""
+    origin = examples.mask.int().argmax(1)
+    known: dict[int, Tensor] = {}
+
+    def first(where: Tensor) -> Tensor:
+        if id(where) not in known:
+            # An edit that names no real position of an example leaves its last one to compute.
+            real = where & examples.mask
+            at = torch.where(real.any(1), real.int().argmax(1) - origin, examples.lengths - 1)
+            known[id(where)] = at.cpu()
+        return known[id(where)]
+
+    rows = [torch.stack([first(e.where) for e in cell.edits]).amin(0) for cell in cells]
+    return torch.stack(rows) if rows else torch.zeros(0, len(examples), dtype=torch.long)
+
+
+def _passes(
+    shape: Shape,
+    cells: Sequence[Cell],
+    begin: Sequence[int],
+    rows: int,
+    width: int,
+    room: int,
+    packable: bool,
+) -> Iterator[Pass]:
+    if not cells:
+        yield Pass(slice(0, rows), (), (), False, 0)
+        return
+    order = sorted(range(len(cells)), key=lambda i: cells[i].entry)
+    groups, price = _grouped(shape, cells, begin, order, rows, width)
+    work = sum((shape.layers - cells[i].entry) * (width - begin[i]) for i in order) * rows
+    packed = work * (1 + PACKED_PRICE * width**2) + shape.call_price * shape.layers < price
+    packed = packed and packable
+    for start, group in [(min(begin), order)] if packed else groups:
+        fit = room // (shape.packed_bytes(width) if packed else shape.row_bytes(width, start))
+        if shape.cpu:
+            cached = CPU_PASS_BYTES // shape.lifted_bytes
+            fit = min(fit, max(2, cached if packed else cached // (width - start)))
+        # A packed pass is counted in tokens, another in rows.
+        sizes = {i: width - begin[i] if packed else 1 for i in group}
+        carried = width - start if packed else 1
+        total = sum(sizes.values())
+        together = max(1, min(rows, fit // (total + carried)))
+        for low in range(0, rows, together):
+            part = slice(low, min(low + together, rows))
+            n = part.stop - part.start
+            for chosen in _shares(group, sizes, max(1, fit // n - carried)):
+                starts = tuple(begin[i] if packed else start for i in chosen)
+                tokens = (shape.layers - cells[chosen[0]].entry) * (width - min(starts))
+                for i, s in zip(chosen, starts, strict=True):
+                    tokens += (shape.layers - cells[i].entry) * (width - s)
+                yield Pass(part, tuple(chosen), starts, packed, tokens * n)
+
+
+def _shares(group: Sequence[int], sizes: Mapping[int, int], limit: int) -> Iterator[list[int]]:
+    """Runs of cells of about equal size, none above the limit unless one cell alone is.
+
+    Even shares: a last pass of a few rows would cost as many calls as a full one.
+    """
+    total = sum(sizes[i] for i in group)
+    even = total / -(-total // limit)
+    share: list[int] = []
+    size = 0
+    for i in group:
+        if share and (size >= even or size + sizes[i] > limit):
+            yield share
+            share, size = [], 0
+        share.append(i)
+        size += sizes[i]
+    yield share
+
+
+def _grouped(
+    shape: Shape,
+    cells: Sequence[Cell],
+    begin: Sequence[int],
+    order: Sequence[int],
+    rows: int,
+    width: int,
+) -> tuple[list[tuple[int, list[int]]], float]:
+    """Neighbouring starts that climb together at the least price: (first start, cells), and it."""
+    by_start: dict[int, list[int]] = {}
+    for i in order:
+        by_start.setdefault(begin[i], []).append(i)
+    starts = sorted(by_start)
+    weight = [sum(shape.layers - cells[i].entry for i in by_start[s]) * rows for s in starts]
+    best: list[tuple[float, int]] = [(0.0, 0)]
+    for stop in range(1, len(starts) + 1):
+        total, options = 0.0, []
+        for low in range(stop - 1, -1, -1):
+            total += weight[low]
+            price = total * (width - starts[low]) + shape.call_price * shape.layers
+            options.append((best[low][0] + price, low))
+        best.append(min(options))
+    cuts, stop = [], len(starts)
+    while stop:
+        low = best[stop][1]
+        members = [i for s in starts[low:stop] for i in by_start[s]]
+        cuts.append((starts[low], sorted(members, key=lambda i: cells[i].entry)))
+        stop = low
+    return cuts[::-1], best[-1][0]

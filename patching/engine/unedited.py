@@ -1,0 +1,164 @@
+"""One unedited run, kept so that edited rows can be lifted over it.
+
+`Baseline` runs prompts once and keeps what enters each block, how the model calls its blocks, and
+the keys and values each block made: all that a row needs of the positions it shares with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from interp.examples import Examples
+from interp.models.block_calls import first, named, of_part, one_row, parameters
+from interp.models.editing import Window
+from interp.models.model import Model
+from interp.sites import Kind, Site
+from patching.interventions.cells import Edit
+
+#: Where a run's input may be corrupted.
+INPUTS = (Site(Kind.EMBED, 0), Site(Kind.RESID_PRE, 0))
+
+#: Arguments of a block that run along positions, and the axis they run along.
+ALONG = {"attention_mask": -2, "position_embeddings": -2, "position_ids": -1, "cache_position": -1}
+
+CACHES = ("past_key_values", "layer_past")
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """One batch's unedited run.
+
+    Attributes:
+        inputs: what enters block k, and at L what leaves the last one, [row, position, d] each.
+        calls: the other arguments of each block's call, by name; what is equal for every row is
+            kept once.
+        past: keys and values of each block after any rotation, [row, head, position, d_head]; empty
+            where the model's blocks cannot be given a prefix.
+        columns: column of each position in the examples' padded tokens.
+        tokens: the prompts without their padding.
+        corruption: the edit of the input that every run suffers, this one and all lifted over it.
+    """
+
+    inputs: list[Tensor]
+    calls: list[dict[str, Any]]
+    past: dict[int, tuple[Tensor, Tensor]]
+    columns: Int[Tensor, "row position"]
+    tokens: Int[Tensor, "row position"]
+    corruption: Edit | None = None
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        examples: Examples,
+        rows: Int[Tensor, " row"],
+        corruption: Edit | None = None,
+        *,
+        keep: bool = True,
+    ) -> Baseline:
+        """Run the examples `rows`, all of one length, without their padding.
+
+        Unless `keep` is False, keys and values are kept as prefixes; `patching.reuse` tells which
+        models take them.
+
+        Raises:
+            ValueError: for a corruption anywhere but at the input.
+        """
+        at = None if corruption is None else corruption.site.kind
+        if corruption is not None and corruption.site not in INPUTS:
+            raise ValueError(
+                f"a corruption acts on the input, embed.0 or resid_pre.0; got {corruption.site}; "
+                "put other edits into the cells"
+            )
+        begin = examples.mask[rows].int().argmax(1)
+        width = int(examples.lengths[rows[0]])
+        columns = begin[:, None] + torch.arange(width, device=begin.device)
+        tokens = examples.tokens[rows].gather(1, columns)
+        kept = _Keep()
+        inputs: list[Tensor] = []
+        calls: list[dict[str, Any]] = []
+
+        def corrupt(act: Tensor, hook: object) -> Tensor:
+            assert corruption is not None
+            return Window(corruption, columns, columns).apply(act, rows)
+
+        def enter(block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            hidden, given = named(block, args, kwargs)
+            # What enters the block is noted before its own hook fires: corrupt it here.
+            noisy = not inputs and at is Kind.RESID_PRE
+            inputs.append(corrupt(hidden, None) if noisy else hidden)
+            cache = next((name for name in CACHES if name in parameters(block)), None)
+            if keep and cache is not None:
+                given[cache] = kept
+            calls.append(one_row(given, len(hidden)))
+            return (inputs[-1],), given
+
+        def leave(block: Any, args: tuple[Any, ...], output: Any) -> None:
+            inputs.append(first(output))
+
+        blocks = model.bridge.blocks
+        handles = [block.register_forward_pre_hook(enter, with_kwargs=True) for block in blocks]
+        handles.append(blocks[-1].register_forward_hook(leave))
+        hooks = [(INPUTS[0].hook_name, corrupt)] if at is Kind.EMBED else []
+        try:
+            with model.bridge.hooks(fwd_hooks=hooks):
+                model.bridge(tokens, use_cache=False, logits_to_keep=1)
+        finally:
+            for handle in handles:
+                handle.remove()
+        known = all(
+            name in (*ALONG, *CACHES) or not _has_tensor(value)
+            for call in calls
+            for name, value in call.items()
+        )
+        past = kept.past if known and len(kept.past) == len(blocks) else {}
+        return cls(inputs, calls, past, columns, tokens, corruption)
+
+    @property
+    def rows(self) -> int:
+        """How many prompts it holds."""
+        return self.columns.shape[0]
+
+    @property
+    def packable(self) -> bool:
+        """Whether every token may be given to the blocks as a row of its own."""
+        masks = [call.get("attention_mask") for call in self.calls]
+        four = all(isinstance(mask, Tensor) and mask.ndim == 4 for mask in masks)
+        timed = any(call.get("cache_position") is not None for call in self.calls)
+        return bool(self.past) and four and not timed
+
+    def part(self, rows: slice) -> Baseline:
+        """Some of its prompts."""
+        if rows == slice(0, self.rows):
+            return self
+
+        return replace(
+            self,
+            inputs=[value[rows] for value in self.inputs],
+            calls=[{n: of_part(n, v, self.rows, rows) for n, v in call.items()} for call in self.calls],
+            past={layer: (k[rows], v[rows]) for layer, (k, v) in self.past.items()},
+            columns=self.columns[rows],
+            tokens=self.tokens[rows],
+        )
+
+
+def _has_tensor(value: Any) -> bool:
+    inner = value if isinstance(value, tuple | list) else (value,)
+    return any(isinstance(v, Tensor) for v in inner)
+
+
+class _Keep:
+    """Stands in for a cache while the baseline runs, and remembers keys and values."""
+
+    def __init__(self) -> None:
+        self.past: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def update(self, k: Tensor, v: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Take note, and change nothing."""
+        self.past[layer] = (k, v)
+        return k, v

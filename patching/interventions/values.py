@@ -1,0 +1,219 @@
+"""Interventions that write values: replace, zero, mean, add, resample, scale, features, knockout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from interp.directions import Direction, Subspace
+from interp.sites import Site
+from patching.interventions.base import HasTensors, Intervention, as_number, as_tensor, require_mask
+from patching.interventions.subspaces import spread
+
+
+@dataclass(frozen=True, eq=False)
+class Replace(HasTensors):
+    """Write a source in: h ← source (of a clean run, of another model, …)."""
+
+    source: Tensor
+
+    def __post_init__(self) -> None:
+        """Take the source as a tensor."""
+        object.__setattr__(self, "source", as_tensor("source", self.source))
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The source."""
+        return {"source": self.source}
+
+    def __call__(self, act: Tensor, example: Tensor) -> Tensor:
+        """The source's rows."""
+        return spread("source", self.source, act, example).expand_as(act)
+
+
+@dataclass(frozen=True, eq=False)
+class Zero(HasTensors):
+    """h ← 0."""
+
+    def __call__(self, act: Tensor, example: Tensor) -> Tensor:
+        """Zeros."""
+        return torch.zeros_like(act)
+
+
+@dataclass(frozen=True, eq=False)
+class Mean(HasTensors):
+    """h ← a mean taken over a reference set, for instance one vector for all."""
+
+    value: Tensor
+
+    def __post_init__(self) -> None:
+        """Take the mean as a tensor."""
+        object.__setattr__(self, "value", as_tensor("mean", self.value))
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The mean."""
+        return {"mean": self.value}
+
+    def __call__(self, act: Tensor, example: Tensor) -> Tensor:
+        """The mean."""
+        return spread("mean", self.value, act, example).expand_as(act)
+
+
+@dataclass(frozen=True, eq=False)
+class Add(HasTensors):
+    """Steer: h ← h + strength · v; a `Direction` (or a `Subspace` of rank one) gives its unit vector.
+
+    Raises:
+        ValueError: for a subspace of several dimensions, or a strength that is no number.
+    """
+
+    vector: Tensor | Direction | Subspace
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check that there is one vector and one number."""
+        if isinstance(self.vector, Subspace) and self.vector.basis.shape[1] != 1:
+            raise ValueError(
+                f"a vector to add is one direction, got a subspace of rank "
+                f"{self.vector.basis.shape[1]}; expected a tensor, a Direction or a Subspace of rank 1"
+            )
+        if not isinstance(self.vector, Direction | Subspace):
+            object.__setattr__(self, "vector", as_tensor("vector", self.vector))
+        object.__setattr__(self, "strength", as_number("strength", self.strength))
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The vector."""
+        given = self.vector
+        if isinstance(given, Subspace):
+            return {"vector": given.basis[:, 0]}
+        return {"vector": given.vector if isinstance(given, Direction) else given}
+
+    @property
+    def found_at(self) -> Site | None:
+        """The direction's site."""
+        return None if isinstance(self.vector, Tensor) else self.vector.site
+
+    def __call__(self, act: Tensor, example: Tensor) -> Tensor:
+        """The shifted activation."""
+        return act + self.strength * spread("vector", self.tensors["vector"], act, example)
+
+
+@dataclass(frozen=True, eq=False)
+class Resample(HasTensors):
+    """Resample ablation: h ← the source's row of another example, `donor[example]`."""
+
+    source: Tensor
+    donor: Int[Tensor, " example"]
+
+    def __post_init__(self) -> None:
+        """Check that every donor is a row of the source."""
+        object.__setattr__(self, "source", as_tensor("source", self.source))
+        rows = len(self.source)
+        if not bool(((self.donor >= 0) & (self.donor < rows)).all()):
+            raise ValueError(
+                f"donor must hold rows 0..{rows - 1} of the source, got {self.donor.tolist()[:8]}; "
+                "expected one for each example"
+            )
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The source's rows are the donors', one for each example."""
+        one = self.source[:1]
+        return {"source": one if len(self.donor) == 1 else one.expand(len(self.donor), *one.shape[1:])}
+
+    def __call__(self, act: Tensor, example: Tensor) -> Tensor:
+        """The donors' rows."""
+        chosen = self.donor.to(example.device)[example]
+        return spread("source", self.source, act, chosen).expand_as(act)
+
+
+@dataclass(frozen=True, eq=False)
+class Scale(HasTensors):
+    """h ← factor · h, the factor a number.
+
+    Raises:
+        ValueError: if it is none.
+    """
+
+    factor: float
+
+    def __post_init__(self) -> None:
+        """Check the number."""
+        object.__setattr__(self, "factor", as_number("factor", self.factor))
+
+    def __call__(self, act: Tensor, example: Tensor) -> Tensor:
+        """The scaled activation."""
+        return self.factor * act
+
+
+@dataclass(frozen=True, eq=False)
+class Features(HasTensors):
+    """Another intervention on some features only, for instance single MLP neurons."""
+
+    intervention: Intervention
+    index: Int[Tensor, " feature"]
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Those of the intervention."""
+        return getattr(self.intervention, "tensors", {})
+
+    @property
+    def found_at(self) -> Site | None:
+        """That of the intervention."""
+        return getattr(self.intervention, "found_at", None)
+
+    def __call__(self, act: Tensor, example: Tensor) -> Tensor:
+        """The activation with these features changed.
+
+        Raises:
+            ValueError: for a feature that the activation does not have.
+        """
+        width = act.shape[-1]
+        if not bool(((self.index >= 0) & (self.index < width)).all()):
+            raise ValueError(
+                f"index must hold features 0..{width - 1}, got {self.index.tolist()[:8]}; "
+                "expected features that the site has"
+            )
+        chosen = torch.zeros(width, dtype=torch.bool, device=act.device)
+        chosen[self.index] = True
+        return torch.where(chosen, self.intervention(act, example), act)
+
+
+@dataclass(frozen=True, eq=False)
+class Knockout(HasTensors):
+    """Cut attention to some keys (2304.14767): a ← a·(1 − m) / Σ_keys a·(1 − m), at `Kind.PATTERN`.
+
+    The same as adding −∞ to their scores before the softmax. `keys` is True at the keys cut off,
+    [example, key], in the examples' columns; keys that come later, as text is generated, are kept. A
+    query left with nothing to attend to attends to nothing.
+    """
+
+    keys: Tensor
+
+    def __post_init__(self) -> None:
+        """Check that keys are named by a mask."""
+        require_mask("keys", self.keys)
+
+    def __call__(self, act: Tensor, example: Tensor) -> Tensor:
+        """The renormalised weights.
+
+        Raises:
+            ValueError: if the mask has other keys than the prompts.
+        """
+        later = act.shape[-1] - self.keys.shape[1]
+        if later < 0 or (later > 0 and act.shape[1] == act.shape[-1]):
+            raise ValueError(
+                f"keys must be a mask [example, key] of {act.shape[-1]} keys; got "
+                f"{tuple(self.keys.shape)}; expected one of the prompts that run"
+            )
+        named = self.keys if len(self.keys) == 1 else self.keys[example]
+        named = torch.nn.functional.pad(named, (0, later))
+        kept = act.masked_fill(named.reshape(len(named), *[1] * (act.ndim - 2), -1), 0)
+        return kept / kept.sum(-1, keepdim=True).clamp(min=torch.finfo(act.dtype).tiny)

@@ -1,0 +1,1 @@
+"""Measurements by intervention, one module each."""

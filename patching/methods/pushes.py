@@ -1,0 +1,202 @@
+"""What tuning adds to the state: the push of each prompt, predicted from other prompts.
+
+δ_i = h_T,i - h_B,i, position by position. Predictions are cross-fitted by ridge from the base's own
+state; means leave the prompt itself out. Where many prompts share the tuned model's token they are a
+part of their own: over a mixture of two changes a common push is too weak for either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp.activations import collect
+from interp.examples import Examples
+from interp.models.model import Model
+from interp.models.pair import ModelPair
+from interp.sites import boundaries
+from patching.methods.slots import Layout, ridge_cross_fitted
+
+FOLDS = 5
+
+#: The part of the entities whose tuned token too few share; fewer than a part needs have none of
+#: their own, and take what all entities have in common.
+REST, COMMON = -1, -2
+
+#: Tensors as large as one boundary's states that are alive while it is tested.
+ALIVE = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Push:
+    """Everything the test writes, at one boundary, over the changed prompts.
+
+    Attributes:
+        predicted: the push predicted from all other entities, [example, position, d].
+        by_part: the push predicted from the entities of the same part.
+        mean: the leave-one-out mean of the push, over the same part.
+        class_state: the tuned state replaced by its part's mean, the control that destroys the fact.
+        tuned: the tuned state.
+    """
+
+    predicted: Float[Tensor, "example position d"]
+    by_part: Float[Tensor, "example position d"]
+    mean: Float[Tensor, "example position d"]
+    class_state: Float[Tensor, "example position d"]
+    tuned: Float[Tensor, "example position d"]
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Which part each changed prompt belongs to, and how each is dealt into folds.
+
+    Attributes:
+        label: the tuned token where enough prompts share it, else `REST` or `COMMON`.
+        fold: fold of each prompt among all.
+        fold_in_part: fold of each prompt among its part; in the rest, one token is in one fold.
+    """
+
+    label: Int[Tensor, " example"]
+    fold: Int[Tensor, " example"]
+    fold_in_part: Int[Tensor, " example"]
+
+    @classmethod
+    def of(cls, said: Int[Tensor, " example"], least: int, generator: torch.Generator) -> Parts:
+        """Deal prompts into parts and folds; tokens that fewer than `least` share are the rest."""
+        order = torch.randperm(len(said), generator=generator).to(said.device)
+        inverse, label = said.unique(return_inverse=True)[1], part_of(said, least)
+        inside = torch.zeros_like(said)
+        for part in label.unique():
+            members = label == part
+            dealt = inverse[members].unique(return_inverse=True)[1]
+            if part != REST:
+                dealt = order[members].argsort().argsort()
+            inside[members] = dealt % FOLDS
+        return cls(label, order % FOLDS, inside)
+
+    def predict(
+        self, features: Float[Tensor, "example f"], targets: Float[Tensor, "example t"]
+    ) -> tuple[Float[Tensor, "example t"], Float[Tensor, "example t"]]:
+        """Cross-fitted predictions from all other prompts, and from those of the same part.
+
+        What is no part, or holds one token only among the rest, takes the common prediction.
+        """
+        common = ridge_cross_fitted(features, targets, self.fold)
+        own = common.clone()
+        labels = self.label.unique()
+        for part in labels if len(labels) > 1 else ():
+            members = self.label == part
+            folds = self.fold_in_part[members]
+            if part != COMMON and len(folds.unique()) > 1:
+                own[members] = ridge_cross_fitted(features[members], targets[members], folds)
+        return common, own
+
+    def others_mean(
+        self, layout: Layout, slots: Float[Tensor, "example slot d"]
+    ) -> Float[Tensor, "example slot d"]:
+        """Leave-one-out mean over the other prompts of the part, or over all where there is none."""
+        own = layout.others_mean(slots, self.label)
+        everyone = layout.others_mean(slots, torch.zeros_like(self.label))
+        return own.where((self.label != COMMON)[:, None, None], everyone)
+
+
+def part_of(said: Int[Tensor, " example"], least: int) -> Int[Tensor, " example"]:
+    """The part of each prompt.
+
+    The tuned token where at least so many prompts share it. The others are `REST` where they are as
+    many, or all there is, and `COMMON` where they are fewer.
+    """
+    inverse, counts = said.unique(return_inverse=True, return_counts=True)[1:]
+    rest = counts[inverse] < least
+    few = bool(rest.sum() < least) and not bool(rest.all())
+    return said.where(~rest, COMMON if few else REST)
+
+
+def read_with(label: Int[Tensor, " example"]) -> Int[Tensor, " example"]:
+    """The part at whose boundary each prompt is read: `COMMON` goes with the largest."""
+    parts = label[label != COMMON]
+    return label.where(label != COMMON, parts.mode().values)
+
+
+def pushes(
+    pair: ModelPair, examples: Examples, parts: Parts, max_bytes: int
+) -> Iterator[dict[int, Push]]:
+    """The push at every boundary, by boundary, as many at once as half of the memory holds."""
+    sites = boundaries(pair.base.n_layers)
+    item = 4 if pair.base.dtype != torch.float64 else 8
+    one = examples.tokens.numel() * pair.base.d_model * item
+    step = max(1, int(max_bytes / 2 / one) // ALIVE)
+    for start in range(0, len(sites), step):
+        some = sites[start : start + step]
+        base, tuned = (collect(m, examples, some, positions="all") for m in (pair.base, pair.tuned))
+        yield {
+            k: push_at(examples, base[site].values, tuned[site].values, parts)
+            for k, site in enumerate(some, start)
+        }
+
+
+def push_at(
+    examples: Examples,
+    base: Float[Tensor, "example position d"],
+    tuned: Float[Tensor, "example position d"],
+    parts: Parts,
+) -> Push:
+    """Estimate the push at one boundary from both models' states there."""
+    layout = Layout.of(examples)
+    base, tuned = base.nan_to_num(0.0), tuned.nan_to_num(0.0)
+    by_slot = layout.gather(tuned - base)
+    row = torch.arange(len(examples), device=base.device)
+    features = torch.cat([base[row, examples.position(p)] for p in reading_places(examples)], 1)
+    # A slot that a prompt lacks takes the mean of those that have it, so as not to pull the ridge.
+    present = layout.present[..., None]
+    count = present.sum(0).clamp(min=1)
+    filled = by_slot.where(present, (by_slot.sum(0) / count).expand_as(by_slot))
+    common, own = (
+        layout.scatter(predicted.unflatten(1, by_slot.shape[1:]).where(present, 0.0))
+        for predicted in parts.predict(features, filled.flatten(1))
+    )
+    return Push(
+        common,
+        own,
+        layout.scatter(parts.others_mean(layout, by_slot)),
+        layout.scatter(_part_mean(layout, tuned, parts)),
+        tuned,
+    )
+
+
+def reading_places(examples: Examples) -> list[str]:
+    """Where the base's state is read: the last token, and the subject's where there is one."""
+    return ["last", *(["subject_last"] if "subject" in examples.spans else [])]
+
+
+def _part_mean(
+    layout: Layout, tuned: Float[Tensor, "example position d"], parts: Parts
+) -> Float[Tensor, "example slot d"]:
+    slots = layout.gather(tuned)
+    own = parts.others_mean(layout, slots)
+    # A slot no other prompt of the part has: any other prompt's mean, so identity never leaks.
+    anyone = layout.others_mean(slots, torch.zeros_like(parts.label))
+    lonely = (own == 0).all(-1, keepdim=True)
+    return own.where(~lonely, anyone)
+
+
+def null_shift(
+    base: Model, null: Model, examples: Examples, installed: Mapping[int, Tensor]
+) -> dict[int, Float[Tensor, "example position d"]]:
+    """The leave-one-out mean of what a null tune adds, at each boundary, for the prompts read there."""
+    sites = boundaries(base.n_layers)
+    wanted = [sites[k] for k in installed]
+    ours = collect(base, examples, wanted, positions="all")
+    theirs = collect(null, examples, wanted, positions="all")
+    layout = Layout.of(examples)
+    everyone = torch.zeros(len(examples), dtype=torch.long, device=examples.tokens.device)
+    shifts = {}
+    for k, members in installed.items():
+        delta = (theirs[sites[k]].values - ours[sites[k]].values).nan_to_num(0.0)
+        mean = layout.scatter(layout.others_mean(layout.gather(delta), everyone))
+        shifts[k] = mean[members]
+    return shifts

@@ -1,0 +1,295 @@
+"""The shared-shift test: is a change one push that the base's own state predicts?
+
+δ_i(k) = h_T,i(k) - h_B,i(k) is what tuning adds to prompt i at boundary k. A behaviour is a push
+shared between entities, or predictable from the base's state; knowledge changes entity by entity.
+
+- Sufficiency S: the base, given h_B + P̂_i, says the tuned model's token. P̂ is predicted for each
+  entity from the others (ridge from h_B, five entity-disjoint folds), never from the tuned token.
+- Sufficiency by part: the same with P̂ predicted from the entities of i's own part only. A token that
+  many entities share is a part; all other entities are one part, dealt into folds by token, so that
+  no token is ever learnt from its own kind. Over a mixture a common push comes out too weak.
+- Retention F: the base's upper blocks, reading h_T - δ̄, give the base's own answer in the closed
+  set. δ̄ is a leave-one-out *mean*; a ridge would hand the base's identity back.
+- Persistence R: the tuned model, given h_T - δ̄, still says its token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from interp.activations import collect
+from interp.evidence import Evidence
+from interp.examples import Examples
+from interp.metrics import Metric, closed_set_correct, says, token_logit
+from interp.models.model import Model
+from interp.models.pair import ModelPair
+from interp.sites import boundaries
+from interp.verdict.answers import CLOSED_SET
+from interp.verdict.thresholds import Thresholds
+from patching.engine import rows as tables
+from patching.engine.schedule import MAX_BYTES
+from patching.engine.sweeping import sweep
+from patching.interventions.cells import Cell, Edit
+from patching.interventions.values import Add, Replace
+from patching.methods.pushes import FOLDS, Parts, Push, null_shift, pushes, reading_places
+from patching.methods.slots import ridge_cross_fitted
+
+RETENTION = ("retention", "retention_control")
+
+
+def shared_shift(
+    pair: ModelPair,
+    examples: Examples,
+    changed: Bool[Tensor, " example"],
+    said: Int[Tensor, " example"],
+    answers: Int[Tensor, " example"],
+    *,
+    installed: Mapping[int, Int[Tensor, " chosen"]],
+    fact_boundary: int | None = None,
+    null: Model | None = None,
+    thresholds: Thresholds | None = None,
+    seed: int = 0,
+    max_bytes: int = MAX_BYTES,
+) -> Evidence:
+    """Sufficiency, retention and persistence at every boundary, with placebos at the chosen ones.
+
+    All changed prompts are read at the chosen boundaries and at the fact boundary; elsewhere at most
+    `thresholds.placebo_groups` of them, for the curves.
+
+    Args:
+        pair: base and tuned.
+        examples: the known prompts of the form effects are estimated on, changed and unchanged.
+        changed: which of them changed.
+        said: the tuned model's token for each on this very form, so that its own rate is one.
+        answers: the base's answer token for each; the closed set is all of them.
+        installed: boundary k* -> indices into the changed prompts that are read there.
+        fact_boundary: the boundary below the handover, where retention is read.
+        null: a null tune of the same base; its mean shift is one more placebo.
+        thresholds: how many random shifts, on how many prompts, and when a token is a part.
+        seed: for the folds and the random shifts.
+        max_bytes: memory for activations beside the models; changes no number.
+
+    Returns:
+        Rows of method ``shift``: conditions sufficiency, sufficiency_mean, retention,
+        retention_control (model base), persistence (model tuned), sufficiency_part, placebo (column
+        seed: the draw) and null_shift at the chosen boundaries, baseline of either model, gate;
+        metrics said (share; for retention the right answer in the closed set), closed_set
+        (baselines only), answer_logit and tuned_logit; boundaries in layer.
+
+    Raises:
+        ValueError: with fewer changed prompts than folds.
+    """
+    thresholds = thresholds or Thresholds()
+    n = int(changed.sum())
+    if n < FOLDS:
+        raise ValueError(f"the shared-shift test needs at least {FOLDS} changed prompts, got {n}")
+    index = changed.nonzero()[:, 0]
+    chosen = examples.subset(index)
+    generator = torch.Generator().manual_seed(seed)
+    parts = Parts.of(said[index], thresholds.part_groups, generator)
+    metrics = {
+        "said": says(chosen, said[index]),
+        "answer_logit": token_logit(chosen, answers[index]),
+        "tuned_logit": token_logit(chosen, said[index]),
+        CLOSED_SET: closed_set_correct(chosen, answers[index], closed_set=answers),
+    }
+    run = _Runner(pair, chosen, metrics, thresholds, max_bytes)
+    read = {*installed, *([] if fact_boundary is None else [fact_boundary])}
+    everyone = torch.arange(n, device=index.device)
+    sample = _some(everyone, thresholds.placebo_groups, generator)
+    rows = [run.baseline()]
+    for found in pushes(pair, chosen, parts, max_bytes):
+        rows += run.conditions({k: p for k, p in found.items() if k in read}, everyone)
+        rows += run.conditions({k: p for k, p in found.items() if k not in read}, sample)
+        for k in found.keys() & installed.keys():
+            rows += run.by_part(k, found[k], installed[k])
+            tried = -(-thresholds.placebo_groups // len(installed))
+            rows += run.placebos(k, found[k], _some(installed[k], tried, generator), generator)
+    if null is not None:
+        shift = null_shift(pair.base, null, chosen, installed)
+        for k, members in installed.items():
+            rows += run.added("null_shift", k, members, [(0, shift[k])])
+    rows.append(_gate(pair.base, examples, changed, generator))
+    return Evidence.concat(rows)
+
+
+@dataclass(frozen=True, eq=False)
+class _Runner:
+    """Runs the edits of one boundary on some of the changed prompts, and makes their rows."""
+
+    pair: ModelPair
+    examples: Examples
+    metrics: Mapping[str, Metric]
+    thresholds: Thresholds
+    max_bytes: int
+
+    def baseline(self) -> Evidence:
+        """What both unedited models say: the floor and the ceiling of every share."""
+        everyone = torch.arange(len(self.examples), device=self.examples.tokens.device)
+        return Evidence.concat(
+            [
+                self._rows(model, everyone, self.metrics, [], baseline={"condition": "baseline"})
+                for model in (self.pair.base, self.pair.tuned)
+            ]
+        )
+
+    def conditions(self, found: Mapping[int, Push], members: Int[Tensor, " chosen"]) -> list[Evidence]:
+        """The five edits of the test at some boundaries."""
+        if not found:
+            return []
+        base, tuned = [], []
+        for k, push in found.items():
+            edits = {
+                "sufficiency": Add(push.predicted[members]),
+                "sufficiency_mean": Add(push.mean[members]),
+                "retention": Replace((push.tuned - push.mean)[members]),
+                "retention_control": Replace(push.class_state[members]),
+            }
+            base += [({"condition": c, "layer": k}, edit) for c, edit in edits.items()]
+            tuned.append(({"condition": "persistence", "layer": k}, Add(-push.mean[members])))
+        rows = self._edited(self.pair.base, members, self.metrics, base)
+        # What "said" asks of retention is the base's answer within the closed set.
+        table = rows.table.astype(object)
+        kept, closed = table["condition"].isin(RETENTION), table["metric"] == CLOSED_SET
+        drop = (kept & (table["metric"] == "said")) | (~kept & closed)
+        table.loc[kept & closed, "metric"] = "said"
+        says = {name: metric for name, metric in self.metrics.items() if name != CLOSED_SET}
+        return [Evidence(table[~drop]), self._edited(self.pair.tuned, members, says, tuned)]
+
+    def by_part(self, k: int, push: Push, members: Int[Tensor, " chosen"]) -> list[Evidence]:
+        """Sufficiency of the push predicted within each prompt's own part."""
+        return self.added("sufficiency_part", k, members, [(None, push.by_part[members])])
+
+    def placebos(
+        self,
+        k: int,
+        push: Push,
+        members: Int[Tensor, " chosen"],
+        generator: torch.Generator,
+    ) -> list[Evidence]:
+        """Random shifts with the predicted push's norm at every position."""
+        real = push.predicted[members]
+        norms = real.norm(dim=-1, keepdim=True)
+        shifts = []
+        for draw in range(self.thresholds.placebo_shifts):
+            noise = torch.randn(real.shape[1:], generator=generator).to(real)
+            shifts.append((draw, norms * noise / noise.norm(dim=-1, keepdim=True)))
+        return self.added("placebo", k, members, shifts)
+
+    def added(
+        self,
+        condition: str,
+        k: int,
+        members: Int[Tensor, " chosen"],
+        shifts: Sequence[tuple[int | None, Tensor]],
+    ) -> list[Evidence]:
+        """What the base says with each of these shifts added; one row a prompt and draw."""
+        if len(members) == 0:
+            return []
+        columns = {"condition": condition, "layer": k}
+        edits = [({**columns, "seed": draw}, Add(shift)) for draw, shift in shifts]
+        return [self._edited(self.pair.base, members, {"said": self.metrics["said"]}, edits)]
+
+    def _edited(
+        self,
+        model: Model,
+        members: Int[Tensor, " chosen"],
+        metrics: Mapping[str, Metric],
+        edits: Sequence[tuple[Mapping[str, Any], Add | Replace]],
+    ) -> Evidence:
+        """Rows of edits, each at all positions of the boundary that its columns name as layer."""
+        sites = boundaries(model.n_layers)
+        where = self.examples.subset(members).span_mask("all")
+        donor = {"donor": "tuned" if model.role == "base" else "base"}
+        cells = [
+            ({**donor, **columns}, Cell((Edit(sites[columns["layer"]], where, edit),)))
+            for columns, edit in edits
+        ]
+        return self._rows(model, members, metrics, cells)
+
+    def _rows(
+        self,
+        model: Model,
+        members: Int[Tensor, " chosen"],
+        metrics: Mapping[str, Metric],
+        cells: Sequence[tuple[Mapping[str, Any], Cell]],
+        baseline: Mapping[str, str] | None = None,
+    ) -> Evidence:
+        some = self.examples.subset(members)
+        own = {name: _only(metric, some, members) for name, metric in metrics.items()}
+        swept = sweep(
+            model,
+            some,
+            [cell for _, cell in cells],
+            own,
+            max_bytes=self.max_bytes,
+            progress=f"shared shift, {model.role}",
+        )
+        rows = tables.evidence(
+            swept,
+            some,
+            own,
+            [columns for columns, _ in cells],
+            baseline=baseline,
+            model=model.role,
+            method="shift",
+            span="all",
+        )
+        table = rows.table.astype(object)
+        original = members.cpu().tolist()
+        table["example"] = [original[i] for i in table["example"]]
+        return Evidence(table)
+
+
+def _gate(
+    base: Model,
+    examples: Examples,
+    changed: Bool[Tensor, " example"],
+    generator: torch.Generator,
+) -> Evidence:
+    """Cross-fitted AUROC of changed against unchanged, from the base's state alone."""
+    few = min(int(changed.sum()), int((~changed).sum()))
+    if few < FOLDS:
+        return Evidence.concat([])
+    sites = boundaries(base.n_layers)
+    states = [collect(base, examples, sites, positions=place) for place in reading_places(examples)]
+    folds = (torch.randperm(len(examples), generator=generator) % FOLDS).to(changed.device)
+    scores = []
+    for site in sites:
+        features = torch.cat([found[site].values for found in states], 1)
+        target = changed.to(features.dtype)[:, None]
+        guess = ridge_cross_fitted(features, target, folds)[:, 0]
+        scores.append(roc_auc_score(changed.cpu().numpy(), guess.cpu().numpy()))
+    return Evidence.build(
+        scores,
+        model="base",
+        method="shift",
+        condition="gate",
+        metric="auroc",
+        layer=list(range(len(sites))),
+        unit="share",
+    )
+
+
+def _some(
+    members: Int[Tensor, " chosen"], most: int, generator: torch.Generator
+) -> Int[Tensor, " drawn"]:
+    """At most so many of them, drawn at random, in the order given."""
+    drawn = torch.randperm(len(members), generator=generator)[:most].sort().values
+    return members[drawn.to(members.device)]
+
+
+def _only(metric: Metric, examples: Examples, members: Tensor) -> Metric:
+    """A metric of some prompts, read through the metric of all."""
+
+    def read(logits: Tensor, example: Tensor) -> Tensor:
+        return metric.read(logits, members[example])
+
+    return Metric(read, metric.unit, examples.position("last"), metric.tokens)

@@ -1,0 +1,1 @@
+"""Moving weights between two models."""

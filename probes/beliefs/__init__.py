@@ -1,0 +1,1 @@
+"""What a model believes, and what it says of it."""

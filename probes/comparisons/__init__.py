@@ -1,0 +1,1 @@
+"""Probes across sets, models and erasures."""

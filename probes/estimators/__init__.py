@@ -1,0 +1,1 @@
+"""Estimators: training activations and labels in, one weight row per class out."""

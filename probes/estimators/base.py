@@ -1,0 +1,82 @@
+"""What every estimator offers, and what several of them share.
+
+Every estimator answers the same call, `solve(values, labels, n_classes, groups)`, where `labels`
+holds many draws (folds, real labels, shuffles, control tasks) over the same features, −1 marking the
+rows that a draw must not see: whatever draws share is done once. Scores are
+`values @ weight.T + bias`, the largest wins. Scaling, centring and the choice of a strength happen
+inside `solve`, on the rows that the draw sees, and are folded back into the weights, which are
+always in raw activation coordinates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+#: Weights and biases per draw of labels and class, in raw activation coordinates.
+Solution = tuple[Float[Tensor, "draw class d"], Float[Tensor, "draw class"]]
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """What a linear estimator must offer."""
+
+    @property
+    def name(self) -> str:
+        """How the estimator is named in tables."""
+        ...
+
+    def solve(
+        self,
+        values: Float[Tensor, "example d"],
+        labels: Int[Tensor, "draw example"],
+        n_classes: int,
+        groups: np.ndarray | None = None,
+    ) -> Solution:
+        """Weights and biases for each draw of labels 0..n_classes − 1 (−1: unseen), in float64."""
+        ...
+
+
+def one_by_one(
+    fit: Callable[[np.ndarray, np.ndarray, float], tuple[np.ndarray, np.ndarray]],
+    values: Float[Tensor, "example d"],
+    labels: Int[Tensor, "draw example"],
+    n_classes: int,
+    strengths: Float[Tensor, " draw"],
+) -> Solution:
+    """A loop of scikit-learn fits `fit(rows, labels, strength) -> coef, intercept` over the draws.
+
+    Two classes: the one row u becomes −u/2 and u/2; one class: the constant answer; absent classes
+    have bias −inf.
+    """
+    rows = values.double().cpu().numpy()
+    weight = np.zeros((len(labels), n_classes, rows.shape[1]))
+    bias = np.full((len(labels), n_classes), -np.inf)
+    for i, (draw, strength) in enumerate(zip(labels.cpu().numpy(), strengths.tolist(), strict=True)):
+        seen = draw >= 0
+        present = np.unique(draw[seen])
+        if len(present) == 1:
+            bias[i, present] = 0.0
+            continue
+        coef, intercept = fit(rows[seen], draw[seen], strength)
+        halves = np.array([-0.5, 0.5]) if len(present) == 2 else np.ones(1)
+        weight[i, present], bias[i, present] = halves[:, None] * coef, halves * intercept
+    return torch.from_numpy(weight).to(values.device), torch.from_numpy(bias).to(values.device)
+
+
+def distinct_draws(draws: Tensor) -> list[Tensor]:
+    """Where each distinct draw occurs."""
+    code = draws.nan_to_num(torch.finfo(draws.dtype).min) if draws.is_floating_point() else draws
+    _, index = torch.unique(code, dim=0, return_inverse=True)
+    return [torch.nonzero(index == k)[:, 0] for k in range(int(index.max()) + 1)]
+
+
+def put_back(parts: list[tuple[Tensor, Tensor]], places: list[Tensor]) -> Solution:
+    """Solutions of groups of draws, in the order of the draws again."""
+    order = torch.cat(places).argsort()
+    return torch.cat([w for w, _ in parts])[order], torch.cat([b for _, b in parts])[order]

@@ -1,0 +1,201 @@
+"""Choosing a strength inside the training rows: group-disjoint inner folds, never the held-out rows.
+
+For each draw of labels the rows it sees are dealt into folds by group; every strength is fitted on
+all folds but one and scored on that one; the strength with the lowest mean loss is refitted on all
+rows the draw sees. Centring and scaling are part of each fit. The classes weigh equally. The checks
+of options stand here as well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from probes.estimators.base import Solution
+from probes.splits import UNSEEN, group_folds
+
+#: The loss of one row per class scores (or predictions) and label (or quantity).
+Loss = Callable[[Float[Tensor, "row class"], Shaped[Tensor, " row"]], Float[Tensor, " row"]]
+
+#: Fits draws at one strength each: (values, draws, strengths) -> weights and biases.
+Fit = Callable[[Tensor, Tensor, Tensor], Solution]
+
+
+def log_loss(scores: Float[Tensor, "row class"], labels: Int[Tensor, " row"]) -> Float[Tensor, " row"]:
+    """−log softmax(scores) at the label, at most 20: a class unseen in training is no infinity."""
+    chance = scores.log_softmax(1).gather(1, labels[:, None])[:, 0]
+    return -chance.clamp(min=-20)
+
+
+def brier_like(
+    scores: Float[Tensor, "row class"], labels: Int[Tensor, " row"]
+) -> Float[Tensor, " row"]:
+    """Squared distance of the scores from ±1, summed over the classes."""
+    sign = 2.0 * torch.nn.functional.one_hot(labels.long(), scores.shape[1]) - 1
+    return (scores.clamp(min=-20) - sign).square().sum(1)
+
+
+def squared(scores: Float[Tensor, "row 1"], targets: Float[Tensor, " row"]) -> Float[Tensor, " row"]:
+    """Squared error of a quantity."""
+    return (scores[:, 0] - targets).square()
+
+
+def choose(
+    fit: Fit,
+    loss: Loss,
+    values: Float[Tensor, "example d"],
+    draws: Shaped[Tensor, "draw example"],
+    path: tuple[float, ...],
+    groups: np.ndarray | None,
+    *,
+    folds: int = 5,
+    seed: int = 0,
+) -> Float[Tensor, " draw"]:
+    """The strength of the lowest held-out loss for each draw, classes weighing equally.
+
+    Draws are labels (−1: unseen) or quantities (NaN: unseen). Ties take the first strength, and so
+    does a draw of one group, in which nothing can be held out. There are at most as many folds as
+    the rarest class has groups.
+
+    Raises:
+        ValueError: if there are no groups to keep apart, or a strength is not positive.
+    """
+    if groups is None:
+        raise ValueError("choosing a strength needs groups, got none; give one strength, or groups")
+    if not path or min(path) <= 0:
+        raise ValueError(f"strengths must be positive, got {list(path)}; try (0.001, 0.01, 0.1)")
+    strengths = torch.tensor(path, dtype=torch.float64)
+
+    def best(draw: Tensor) -> Tensor:
+        seen = (draw.isfinite() if draw.is_floating_point() else draw >= 0).cpu().numpy()
+        if len(np.unique(groups[seen])) < 2:
+            return strengths[0]
+        losses = _losses(fit, loss, values, draw, strengths, groups, folds, seed)
+        return strengths[int(losses.argmin())]
+
+    return torch.stack([best(draw) for draw in draws])
+
+
+def _losses(
+    fit: Fit,
+    loss: Loss,
+    values: Tensor,
+    draw: Tensor,
+    strengths: Tensor,
+    groups: np.ndarray,
+    folds: int,
+    seed: int,
+) -> Float[Tensor, " strength"]:
+    quantity = draw.is_floating_point()
+    blank = torch.nan if quantity else UNSEEN
+    code = torch.where(draw.isfinite(), 0, UNSEEN) if quantity else draw
+    fold = torch.from_numpy(_inner_folds(code.cpu().numpy(), groups, folds, seed)).to(draw.device)
+    parts = [int(k) for k in torch.unique(fold[fold >= 0])]
+    train = torch.stack([draw.masked_fill(fold == k, blank) for k in parts])
+    n = len(strengths)
+    weight, bias = fit(values, train.repeat_interleave(n, 0), strengths.repeat(len(parts)))
+    losses = values.new_zeros((n, len(draw)), dtype=torch.float64)
+    for i, k in enumerate(parts):
+        held = fold == k
+        rows = values[held].double()
+        for j in range(n):
+            at = i * n + j
+            losses[j, held] = loss(rows @ weight[at].T + bias[at], draw[held])
+    kinds = torch.unique(code[code >= 0])
+    return torch.stack([losses[:, code == c].mean(1) for c in kinds]).mean(0)
+
+
+def _inner_folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    labels, groups = labels.astype(np.int64), groups.astype(np.int64)
+    return _dealt(labels.tobytes(), groups.tobytes(), folds, seed).copy()
+
+
+@lru_cache(maxsize=512)
+def _dealt(labels: bytes, groups: bytes, folds: int, seed: int) -> np.ndarray:
+    """Folds of the seen rows and −1 elsewhere; remembered, since all sites share their labels."""
+    label, group = np.frombuffer(labels, np.int64), np.frombuffer(groups, np.int64)
+    seen = label >= 0
+    label, group = label[seen], group[seen]
+    spread = min(len(np.unique(group[label == c])) for c in np.unique(label))
+    out = np.full(len(seen), -1, dtype=np.int64)
+    # Where there are folds enough for every class, each fold holds all of them.
+    folds = min(folds, len(np.unique(group)) if spread < 2 else max(2, spread))
+    out[seen] = group_folds(group, folds, seed=seed, labels=label if spread > 1 else None)
+    return out
+
+
+#: One strength of regularisation, or several of which each draw takes the best.
+Strengths = float | Sequence[float] | np.ndarray | Tensor
+
+
+def normalised(given: object, name: str) -> float | tuple[float, ...]:
+    """A float, or a tuple of floats for a flat sequence or array; all finite and positive.
+
+    Raises:
+        ValueError: if it is neither, calling the argument by its name.
+    """
+    array = isinstance(given, np.ndarray | np.generic | Tensor)
+    plain: Any = given.tolist() if array else given
+    several = isinstance(plain, list | tuple | range)
+    found = list(plain) if several else [plain]
+    if not found or not all(isinstance(x, Real) and not isinstance(x, bool) for x in found):
+        wanted = "numbers, one or a flat sequence"
+    elif not all(math.isfinite(x) for x in found):
+        wanted = "finite"
+    elif min(found) <= 0:
+        wanted = "positive"
+    else:
+        return tuple(float(x) for x in found) if several else float(found[0])
+    raise ValueError(
+        f"{name}: strengths must be {wanted}, got {found if several else repr(plain)}; "
+        "give a number above 0, or several to choose from"
+    )
+
+
+def strength_of_each(
+    given: Strengths,
+    fit: Fit,
+    loss: Loss,
+    values: Float[Tensor, "example d"],
+    draws: Shaped[Tensor, "draw example"],
+    groups: np.ndarray | None,
+    *,
+    folds: int,
+) -> Float[Tensor, " draw"]:
+    """The strength of each draw: the one given, or the best of several inside its training rows.
+
+    Raises:
+        ValueError: if there are several and no groups to keep apart in choosing (see `choose`).
+    """
+    if isinstance(given, tuple):
+        return choose(fit, loss, values, draws, given, groups, folds=folds)
+    assert isinstance(given, float)  # held by `normalised`
+    return torch.full((len(draws),), given, dtype=torch.float64)
+
+
+def check_count(given: object, name: str) -> None:
+    """Refuse what is not a whole number of at least one.
+
+    Raises:
+        ValueError: calling the argument by its name.
+    """
+    if not isinstance(given, Integral) or isinstance(given, bool) or given < 1:
+        raise ValueError(f"{name} must be at least 1, got {given}; give a whole number, such as 1")
+
+
+def check_choice(given: object, name: str, known: Collection[str]) -> None:
+    """Refuse a word that is none of those known.
+
+    Raises:
+        ValueError: calling the argument by its name.
+    """
+    if given not in known:
+        raise ValueError(f"{name} must be one of {sorted(known)}, got {given!r}; give one of them")

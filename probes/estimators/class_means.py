@@ -1,0 +1,139 @@
+"""Estimators that compare with class means: nearest mean, discriminants, principal components."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from probes.estimators.base import Solution, one_by_one
+from probes.estimators.choosing import (
+    check_count,
+)
+
+
+@dataclass(frozen=True)
+class MassMean:
+    """Nearest class mean: w_c = μ_c, b_c = −½‖μ_c‖² (Marks & Tegmark, 2310.06824).
+
+    With two classes the decision is the projection on μ₁ − μ₀, cut halfway between the means; class
+    sizes do not move the cut. Weights are relative to the grand mean of the training split, which
+    changes no decision. No scaling: features of large variance speak loudest.
+
+    `covariance`: the source's variant for identically distributed data, w_c = Σ⁺ μ_c and
+    b_c = −½ μ_cᵀ Σ⁺ μ_c with Σ the covariance within classes; directions without variance are
+    dropped. With fewer examples than dimensions prefer `LDA`, which shrinks Σ.
+    """
+
+    covariance: bool = False
+    name: str = "mass_mean"
+
+    def solve(
+        self,
+        values: Float[Tensor, "example d"],
+        labels: Int[Tensor, "draw example"],
+        n_classes: int,
+        groups: np.ndarray | None = None,
+    ) -> Solution:
+        """Class means of every draw in one matrix product."""
+        labels = labels.long()
+        used = (labels >= 0).any(0)
+        values, labels = values[used].double(), labels[:, used]
+        shift = values.mean(0)
+        values = values - shift
+        seen = (labels >= 0).to(values)
+        centre = (seen @ values) / seen.sum(1, keepdim=True)
+        member = torch.nn.functional.one_hot(labels + 1, n_classes + 1)[..., 1:].to(values)
+        count = member.sum(1)
+        mean = torch.einsum("nec,ed->ncd", member / count.clamp(min=1)[:, None], values)
+        mean = (mean - centre[:, None]) * (count > 0)[..., None]
+        weight = mean
+        if self.covariance:
+            inverses = [self._inverse(values, draw, n_classes) for draw in labels]
+            weight = torch.stack([m @ inverse for m, inverse in zip(mean, inverses, strict=True)])
+        bias = -0.5 * (weight * mean).sum(-1) - torch.einsum("ncd,nd->nc", weight, centre + shift)
+        return weight, bias.masked_fill(count == 0, -torch.inf)
+
+    @staticmethod
+    def _inverse(values: Tensor, labels: Tensor, n_classes: int) -> Tensor:
+        within = torch.cat([_centred(values[labels == k]) for k in range(n_classes)])
+        return torch.linalg.pinv(within.T @ within / len(within), hermitian=True, rtol=1e-6)
+
+
+@dataclass(frozen=True)
+class LDA:
+    """Linear discriminant analysis with Ledoit–Wolf shrinkage (scikit-learn), classes equally likely.
+
+    w_c = Σ⁻¹ μ_c with Σ the shrunk covariance within classes: the direction that separates the
+    means best relative to the spread, also with fewer examples than dimensions.
+    """
+
+    name: str = "lda"
+
+    def solve(
+        self,
+        values: Float[Tensor, "example d"],
+        labels: Int[Tensor, "draw example"],
+        n_classes: int,
+        groups: np.ndarray | None = None,
+    ) -> Solution:
+        """One fit per draw."""
+        from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+        def fit(rows: np.ndarray, draw: np.ndarray, _: float) -> tuple[np.ndarray, np.ndarray]:
+            k = len(np.unique(draw))
+            model = LinearDiscriminantAnalysis(
+                solver="lsqr", shrinkage="auto", priors=np.full(k, 1 / k)
+            ).fit(rows, draw)
+            return model.coef_, model.intercept_
+
+        return one_by_one(fit, values, labels, n_classes, torch.ones(len(labels)))
+
+
+def _centred(rows: Tensor) -> Tensor:
+    return rows - rows.mean(0) if len(rows) else rows
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Nearest class mean within the first principal components of the training rows.
+
+    The components are found without labels; with one component the direction is the first principal
+    component itself, and labels only orient and cut it. What it reads is what the activations vary
+    in most. Features are centred and not scaled.
+
+    Raises:
+        ValueError: on construction, without at least one component.
+    """
+
+    components: int = 1
+    name: str = "pca"
+
+    def __post_init__(self) -> None:
+        """Check the number of components."""
+        check_count(self.components, "components")
+
+    def solve(
+        self,
+        values: Float[Tensor, "example d"],
+        labels: Int[Tensor, "draw example"],
+        n_classes: int,
+        groups: np.ndarray | None = None,
+    ) -> Solution:
+        """Components of each draw's rows, then class means among them."""
+        from sklearn.decomposition import PCA
+
+        weights, biases = [], []
+        for draw in labels:
+            seen = draw >= 0
+            rows = values[seen].double()
+            most = min(self.components, *rows.shape)
+            found = PCA(most, svd_solver="full").fit(rows.cpu().numpy())
+            basis = torch.from_numpy(found.components_).to(rows)
+            weight, bias = MassMean().solve(rows @ basis.T, draw[seen][None], n_classes)
+            weights.append(weight[0] @ basis)
+            biases.append(bias[0])
+        return torch.stack(weights), torch.stack(biases)

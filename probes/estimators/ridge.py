@@ -1,0 +1,135 @@
+"""Ridge regression, of quantities and of classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from probes.estimators.base import Solution, distinct_draws, put_back
+from probes.estimators.choosing import Strengths, brier_like, normalised, squared, strength_of_each
+
+
+@dataclass(frozen=True)
+class RidgeClassifier:
+    """Least squares on ±1 per class: Σ_i s_i ‖t_i − z_i‖² + α‖w‖², features standardised in training.
+
+    s_i weighs classes equally, the intercept is free. Of several α each draw takes the one with the
+    lowest squared error in group-disjoint folds inside its training rows.
+
+    Raises:
+        ValueError: on construction, if a strength is not a finite positive number.
+    """
+
+    alpha: Strengths = 100.0
+    folds: int = 5
+    name: str = "ridge"
+
+    def __post_init__(self) -> None:
+        """Keep one α as a float, several as a tuple."""
+        object.__setattr__(self, "alpha", normalised(self.alpha, "alpha"))
+
+    def solve(
+        self,
+        values: Float[Tensor, "example d"],
+        labels: Int[Tensor, "draw example"],
+        n_classes: int,
+        groups: np.ndarray | None = None,
+    ) -> Solution:
+        """One eigendecomposition for each distinct draw, whatever the number of strengths."""
+
+        def fit(rows: Tensor, drawn: Tensor, strengths: Tensor) -> Solution:
+            places, strengths = distinct_draws(drawn), strengths.to(rows.device)
+            parts = [_ridge_classes(rows, drawn[p[0]], strengths[p], n_classes) for p in places]
+            return put_back(parts, places)
+
+        labels = labels.to(values.device)
+        chosen = strength_of_each(self.alpha, fit, brier_like, values, labels, groups, folds=self.folds)
+        return fit(values, labels, chosen)
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """Least squares for a quantity: Σ_i (t_i − z_i)² + α‖w‖², features standardised in training.
+
+    Of several α each draw takes the best, as in `RidgeClassifier`.
+
+    Raises:
+        ValueError: on construction, if a strength is not a finite positive number.
+    """
+
+    alpha: Strengths = 100.0
+    folds: int = 5
+    name: str = "ridge"
+
+    def __post_init__(self) -> None:
+        """Keep one α as a float, several as a tuple."""
+        object.__setattr__(self, "alpha", normalised(self.alpha, "alpha"))
+
+    def solve_quantity(
+        self,
+        values: Float[Tensor, "example d"],
+        targets: Float[Tensor, "draw example"],
+        groups: np.ndarray | None = None,
+    ) -> Solution:
+        """Weights (draw, 1, d) and biases (draw, 1) for each draw of quantities (NaN: unseen)."""
+
+        def fit(rows: Tensor, drawn: Tensor, strengths: Tensor) -> Solution:
+            each, strengths = [], strengths.to(rows.device)
+            for at in (places := distinct_draws(drawn)):
+                seen = drawn[at[0]].isfinite()
+                target = drawn[at[0]][seen, None].double()
+                each.append(
+                    ridge_path(rows[seen], target, torch.ones_like(target[:, 0]), strengths[at])
+                )
+            return put_back(each, places)
+
+        targets = targets.to(values.device)
+        chosen = strength_of_each(self.alpha, fit, squared, values, targets, groups, folds=self.folds)
+        return fit(values, targets, chosen)
+
+
+def ridge_path(
+    values: Float[Tensor, "example d"],
+    targets: Float[Tensor, "example target"],
+    weights: Float[Tensor, " example"],
+    strengths: Float[Tensor, " strength"],
+) -> tuple[Float[Tensor, "strength target d"], Float[Tensor, "strength target"]]:
+    """Weighted ridge regressions at many strengths from one eigendecomposition, in raw coordinates.
+
+    (Xᵀ S X + α)⁻¹ Xᵀ S T in features standardised by their plain mean and deviation and centred by
+    their weighted mean, through the smaller of the two Gram matrices.
+    """
+    values = values.double()
+    centre, spread = values.mean(0), values.std(0, correction=0)
+    spread = torch.where(spread > 1e-12 * values.abs().amax(0), spread, torch.inf)
+    features = (values - centre) / spread
+    total = weights.sum()
+    mean, level = weights @ features / total, weights @ targets / total
+    root = weights.sqrt()[:, None]
+    x, t = root * (features - mean), root * (targets - level)
+    strengths = strengths.to(x)
+    if len(x) < x.shape[1]:
+        energy, left = torch.linalg.eigh(x @ x.T)
+        basis, inside = x.T @ left, left.T @ t
+    else:
+        energy, basis = torch.linalg.eigh(x.T @ x)
+        inside = basis.T @ (x.T @ t)
+    shrunk = inside / (energy.clamp(min=0)[None, :, None] + strengths[:, None, None])
+    weight = (basis @ shrunk).mT
+    bias = level - weight @ mean
+    weight = weight / spread
+    return weight, bias - weight @ centre
+
+
+def _ridge_classes(values: Tensor, labels: Tensor, strengths: Tensor, n_classes: int) -> Solution:
+    seen = labels >= 0
+    member = torch.nn.functional.one_hot(labels[seen].long(), n_classes).double()
+    count = member.sum(0)
+    weights = member @ (len(member) / ((count > 0).sum() * count.clamp(min=1)))
+    weight, bias = ridge_path(values[seen], 2 * member - 1, weights, strengths)
+    weight = weight * (count > 0)[:, None]
+    return weight, bias.masked_fill(count == 0, -torch.inf)

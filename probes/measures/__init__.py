@@ -1,0 +1,1 @@
+"""What is measured of held-out margins: accuracy, calibration, description length, chance."""

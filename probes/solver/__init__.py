@@ -1,0 +1,1 @@
+"""The batched Newton solver behind the logistic probe."""

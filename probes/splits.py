@@ -1,0 +1,128 @@
+"""Folds by group, what each draw may see, and when a class is too small.
+
+A group (the entity) is never split between training and test, and is the unit that labels are
+permuted over. Everything here looks at labels and groups only; no statistic of the activations is
+taken before the split.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from probes.data import Problem
+
+#: Below these a class is too small to trust its recall: groups, and examples relative to equal shares.
+FEWEST_GROUPS, SMALLEST_SHARE = 5, 0.2
+
+#: Training and held-out rows.
+Split = tuple[np.ndarray, np.ndarray]
+
+#: The label of a row that a draw must not be fitted on.
+UNSEEN = -1
+
+
+class SmallSample(UserWarning):
+    """A class has so few groups or examples that its recall says little."""
+
+
+def check_disjoint(train: Sequence[str], test: Sequence[str]) -> None:
+    """Refuse a split that shares groups.
+
+    Raises:
+        ValueError: naming the groups that are on both sides.
+    """
+    shared = sorted(set(map(str, train)) & set(map(str, test)))
+    if shared:
+        shown = ", ".join(shared[:5]) + (", ..." if len(shared) > 5 else "")
+        raise ValueError(
+            f"train and test must share no group, got {len(shared)} shared: {shown}; split by group"
+        )
+
+
+def group_folds(
+    groups: np.ndarray, folds: int, *, seed: int, labels: np.ndarray | None = None
+) -> np.ndarray:
+    """The fold 0..folds − 1 of each example; a group is in one fold only.
+
+    With labels the folds are stratified (scikit-learn's StratifiedGroupKFold). Without, groups are
+    dealt at random, largest first: such folds are exchangeable under a permutation of labels.
+
+    Raises:
+        ValueError: if there are fewer groups than folds or fewer than two folds, or a class occurs
+            in one group only.
+    """
+    n_groups = len(np.unique(groups))
+    if folds < 2 or n_groups < folds:
+        raise ValueError(
+            f"need 2 or more folds and at least as many groups, got {folds} folds and {n_groups} "
+            "groups; lower folds or add entities"
+        )
+    fold = np.empty(len(groups), dtype=np.int64)
+    if labels is None:
+        generator = np.random.default_rng(seed)
+        sizes = np.zeros(folds, dtype=np.int64)
+        members = [np.flatnonzero(groups == g) for g in generator.permutation(np.unique(groups))]
+        for where in sorted(members, key=len, reverse=True):
+            chosen = int(sizes.argmin())
+            fold[where] = chosen
+            sizes[chosen] += len(where)
+        return fold
+    for value in np.unique(labels):
+        if len(np.unique(groups[labels == value])) < 2:
+            raise ValueError(
+                f"each class must occur in at least 2 groups, class number {value} occurs in 1; "
+                "drop or merge the class"
+            )
+    largest = int(np.unique(labels, return_counts=True)[1].max())
+    if largest < folds:
+        raise ValueError(
+            f"{folds} folds need a class of {folds} examples, the largest has {largest}; lower "
+            "folds or add entities"
+        )
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    for k, (_, test) in enumerate(splitter.split(labels[:, None], labels, groups)):
+        fold[test] = k
+    return fold
+
+
+def check_sample(known: Problem) -> None:
+    """Warn where a class has under five groups, or under a fifth of its equal share of the examples.
+
+    Its recall, and with it the balanced accuracy, then hangs on a handful of entities.
+
+    Warns:
+        SmallSample: naming the class; attributed to the caller of the public function.
+    """
+    for k, name in enumerate(known.classes):
+        mine = known.labels == k
+        groups, share = len(np.unique(known.groups[mine])), mine.mean()
+        if groups < FEWEST_GROUPS or share * known.n_classes < SMALLEST_SHARE:
+            warnings.warn(
+                f"class {name} has {groups} groups and {share:.0%} of the examples; balanced accuracy "
+                "will be uncertain: add entities or merge classes",
+                SmallSample,
+                stacklevel=3,
+            )
+
+
+def splits_of(fold: np.ndarray) -> list[Split]:
+    """The training and held-out rows of each fold."""
+    return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in np.unique(fold)]
+
+
+def masked(labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The labels with every row outside `rows` marked unseen."""
+    out = np.full_like(labels, UNSEEN)
+    out[..., rows] = labels[..., rows]
+    return out
+
+
+def balance(labels: np.ndarray, n_classes: int) -> np.ndarray:
+    """Row weights n / (C · n_c): the weighted mean of correctness is the balanced accuracy."""
+    count = np.bincount(labels, minlength=n_classes)
+    return len(labels) / ((count > 0).sum() * count[labels])

@@ -1,0 +1,97 @@
+"""What a model would say next, read out without keeping its logits.
+
+Whole logits are [row, position, vocabulary]; with large vocabularies they dwarf the model. Here a
+forward keeps only the residual stream at the positions that are read, and the unembedding is applied
+to them in pieces of the vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp.activations import observed, without_logits
+from interp.models.model import Model
+from interp.sites import Kind, Site
+from patching.engine.schedule import Shape
+
+#: Prompts per forward at most, where memory allows as many.
+BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class NextTokens:
+    """The next token's distribution at some positions, in the numbers that answers need.
+
+    Attributes:
+        best: the token with the highest logit, the lowest id among equals.
+        logp: log p of the wanted token, nats.
+        digest: a hash of every logit: equal exactly when all are bit-identical.
+    """
+
+    best: Int[Tensor, " row"]
+    logp: Float[Tensor, " row"]
+    digest: bytes
+
+
+def batch_size(model: Model, width: int, max_bytes: int) -> int:
+    """How many prompts of `width` tokens go through a forward together within half the memory."""
+    return max(1, min(BATCH, max_bytes // 2 // Shape.of(model).row_bytes(width, 0)))
+
+
+@torch.no_grad()
+def final_states(
+    model: Model, tokens: Int[Tensor, "example position"], last: int
+) -> Float[Tensor, "example place d_model"]:
+    """The residual stream behind the last block at the last positions; no logits are computed."""
+    top = Site(Kind.RESID_POST, model.n_layers - 1)
+    kept: list[Tensor] = []
+    with (
+        observed(model, [top], lambda _, value: kept.append(value[:, -last:].clone())),
+        without_logits(model),
+    ):
+        model.bridge(tokens, use_cache=False, logits_to_keep=1)
+    return kept[0]
+
+
+@torch.no_grad()
+def next_tokens(
+    model: Model,
+    states: Float[Tensor, "row d_model"],
+    wanted: Int[Tensor, " row"],
+    *,
+    max_bytes: int,
+) -> NextTokens:
+    """Read final states out over the whole vocabulary, a piece of it at a time.
+
+    Args:
+        model: whose states they are.
+        states: the residual stream behind the last block.
+        wanted: the token whose log p is asked for.
+        max_bytes: half of it may be taken by a piece's logits and rows of the unembedding.
+
+    Returns:
+        Best token, log p and hash, per row.
+    """
+    vocabulary, d_model = model.unembedding[0].shape
+    size = states.element_size()
+    piece = max_bytes // 2 // (2 * size * d_model + len(states) * (3 * size + 16))
+    best = torch.zeros_like(wanted)
+    highest = torch.full(wanted.shape, float("-inf"), device=states.device)
+    total, chosen, digest = highest.clone(), highest.clone(), hashlib.blake2b(digest_size=16)
+    for columns in torch.arange(vocabulary, device=states.device).split(max(1, piece)):
+        # All rows at once need no copy of the unembedding.
+        scores = model.readout(states, None if len(columns) == vocabulary else columns).float()
+        digest.update(scores.cpu().numpy().tobytes())
+        top, at = scores.max(1)
+        better = top > highest
+        best, highest = columns[at].where(better, best), top.where(better, highest)
+        total = torch.logaddexp(total, scores.logsumexp(1))
+        inside = (wanted >= columns[0]) & (wanted <= columns[-1])
+        column = (wanted - columns[0]).clamp(0, len(columns) - 1)
+        chosen = scores.gather(1, column[:, None])[:, 0].where(inside, chosen)
+    return NextTokens(best, chosen - total, digest.digest())

@@ -1,0 +1,238 @@
+"""The representational half of the main job: what probes read in base and tuned model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from interp.activations import Activations, collect
+from interp.evidence import Evidence
+from interp.examples import Examples, group_split
+from interp.facts.pairing import statements_of
+from interp.facts.types import FactSet
+from interp.metrics import logit_difference
+from interp.models.pair import ModelPair
+from interp.sites import Site, boundaries
+from interp.verdict.thresholds import Thresholds
+from patching.methods.claims import Claim, measure_use
+from probes.comparisons.transfer import transfer
+from probes.controls import control_directions, surface_features
+from probes.cross_validation import cross_validate
+from probes.linear import fit
+from probes.measures.permutation import permutation_null
+from studies.comparison.causal import Known, base_pairs
+from studies.comparison.questions import Queries
+
+POSITIONS = ("subject_last", "last")
+
+CLAIM_PAIRS = 12
+
+STATEMENTS = 120
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A yes/no property of entities: `name` as shown, and each labelled entity's side."""
+
+    name: str
+    label: dict[str, int]
+    placebo: bool
+
+
+def attributes(
+    facts: FactSet, thresholds: Thresholds | None = None
+) -> tuple[tuple[Attribute, ...], tuple[str, ...]]:
+    """Split every column of a fact set in two: its most balanced value against the rest.
+
+    Args:
+        facts: the fact set; a column is one of its attributes.
+        thresholds: the fewest entities on either side.
+
+    Returns:
+        The attributes, those no answer depends on (placebos) last, and a sentence for every column
+        that has none, saying why.
+    """
+    thresholds = thresholds or Thresholds()
+    least = thresholds.attribute_side
+    found, reasons = [], []
+    for name in facts.attribute_names:
+        values = dict(zip(facts.groups, facts.attribute(name), strict=True))
+        known = {g: v for g, v in values.items() if v is not None}
+        counts = Counter(known.values())
+        if not counts:
+            continue
+        # Ties go to the first value in order, so that rows may come in any order.
+        value = min(sorted(counts, key=str), key=lambda v: abs(2 * counts[v] - len(known)))
+        smaller = min(counts[value], len(known) - counts[value])
+        if smaller < least:
+            reasons.append(
+                f"The column {name!r} was not probed: its best balanced value, {value!r}, splits "
+                f"{len(known)} entities into {counts[value]} and {len(known) - counts[value]}, and "
+                f"either side needs {least}; give more facts, or merge values"
+            )
+            continue
+        label = {g: int(v == value) for g, v in known.items()}
+        found.append(Attribute(f"{name} = {value}", label, name in facts.placebos))
+    return tuple(sorted(found, key=lambda attribute: attribute.placebo)), tuple(reasons)
+
+
+def probe_evidence(
+    pair: ModelPair,
+    queries: Queries,
+    asked: Known,
+    form: str,
+    *,
+    thresholds: Thresholds,
+    seed: int = 0,
+    max_bytes: int,
+) -> tuple[Evidence, Evidence]:
+    """(what is readable, whether it is used): probes with controls, transfer, and claims.
+
+    The first table's provenance lists under "not_probed" why any column was left out.
+    """
+    index = [i for i, t in enumerate(queries.examples.templates) if t == form]
+    entities = queries.examples.subset(index)
+    sites = boundaries(pair.base.n_layers)
+    states = {
+        (model.role, position): collect(model, entities, sites, positions=position)
+        for model in (pair.base, pair.tuned)
+        for position in POSITIONS
+    }
+    readable, used = [], []
+    chosen, reasons = attributes(queries.facts, thresholds)
+    for attribute in chosen:
+        labelled = [i for i, g in enumerate(entities.groups) if g in attribute.label]
+        surface = _trivial(entities.subset(labelled), named=True)
+        held, direct = _hold_out(asked, attribute, seed)
+        for position in POSITIONS:
+            base = _labelled(states["base", position], entities, attribute)
+            tuned = _labelled(states["tuned", position], entities, attribute)
+            readable += _read(base, tuned, surface, attribute.name, thresholds, seed)
+            if direct is not None:
+                k = _claim_boundary(pair.base.n_layers, position, thresholds)
+                claims = [_claim(base, sites[k:], attribute, k, held, thresholds, seed)]
+                metric = logit_difference(direct)
+                used.append(
+                    measure_use(pair.base, direct, claims, metric, seed=seed, max_bytes=max_bytes)
+                )
+    readable.append(_truth(pair, queries, asked, thresholds, seed))
+    boundary_rows = Evidence.concat(readable).by_boundary(pair.base.n_layers)
+    return boundary_rows.with_provenance(not_probed=list(reasons)), Evidence.concat(used)
+
+
+def _claim_boundary(n_layers: int, position: str, thresholds: Thresholds) -> int:
+    """Where a claim is tested, fixed beforehand: where facts are looked up, and where they arrive."""
+    subject = position == "subject_last"
+    depth = thresholds.claim_depth_subject if subject else thresholds.claim_depth_last
+    return max(1, round(depth * n_layers))
+
+
+def _hold_out(asked: Known, attribute: Attribute, seed: int):
+    """Entities kept for the causal pairs, never seen by the probe, and those pairs.
+
+    Pairs differ in the attribute; the probe is trained on every other entity.
+    """
+    known = sorted({g for g in asked.examples.groups if g in attribute.label})
+    if len(known) < 4:
+        return frozenset(), None
+    _, test = group_split(known, share=0.5, seed=seed)
+    held = frozenset(known[i] for i in test)
+    return held, base_pairs(asked, most=CLAIM_PAIRS, groups=sorted(held), apart=attribute.label)
+
+
+def _labelled(
+    states: dict[Site, Activations], entities: Examples, attribute: Attribute
+) -> dict[Site, Activations]:
+    keep = [i for i, g in enumerate(entities.groups) if g in attribute.label]
+    labels = torch.tensor([attribute.label[entities.groups[i]] for i in keep])
+    return {site: replace(a.subset(keep), labels=labels) for site, a in states.items()}
+
+
+def _claim(
+    states: dict[Site, Activations],
+    sites: Sequence[Site],
+    attribute: Attribute,
+    k: int,
+    held: frozenset[str],
+    thresholds: Thresholds,
+    seed: int,
+) -> Claim:
+    """The claim at the first of these boundaries; the others are the later ones."""
+    directions = [
+        fit(_without(states[site], held), estimator="mass_mean", seed=seed).direction()
+        for site in sites
+    ]
+    trained = _without(states[sites[0]], held)
+    controls = control_directions(trained, draws=thresholds.control_draws, seed=seed)
+    return Claim(attribute.name, k, directions[0], tuple(controls), tuple(directions))
+
+
+def _without(states: Activations, groups: frozenset[str]) -> Activations:
+    return states.subset([i for i, g in enumerate(states.groups) if g not in groups])
+
+
+def _read(
+    base: dict[Site, Activations],
+    tuned: dict[Site, Activations],
+    surface: Mapping[str, Tensor],
+    name: str,
+    thresholds: Thresholds,
+    seed: int,
+) -> list[Evidence]:
+    train, test = group_split(next(iter(base.values())).groups, share=0.7, seed=seed)
+    return [
+        cross_validate(base, surface=surface, attribute=name, draws=1, seed=seed),
+        cross_validate(tuned, controls=(), attribute=name, seed=seed),
+        permutation_null(base, draws=thresholds.label_draws, attribute=name, seed=seed),
+        transfer(
+            _some(base, train),
+            _some(tuned, train),
+            _some(tuned, test),
+            draws=2,
+            attribute=name,
+            seed=seed,
+        ),
+    ]
+
+
+def _some(states: dict[Site, Activations], index: Sequence[int]) -> dict[Site, Activations]:
+    return {site: a.subset(index) for site, a in states.items()}
+
+
+def _trivial(examples: Examples, *, named: bool) -> dict[str, Tensor]:
+    """What readers of no meaning see: the tokens, and where a name is read its letters."""
+    names = examples.groups if named else None
+    read = surface_features(examples.tokens, examples.mask, names=names)
+    return {name: read[name] for name in ("tokens", "letters") if name in read}
+
+
+def _truth(
+    pair: ModelPair, queries: Queries, asked: Known, thresholds: Thresholds, seed: int
+) -> Evidence:
+    """Truth of statements about the known facts, in both models, and its transfer."""
+    known = set(asked.examples.groups)
+    facts = queries.facts.subset([i for i, f in enumerate(queries.facts.facts) if f.group in known])
+    if (
+        len(facts) < thresholds.statement_facts
+        or max(Counter(facts.answers).values()) > len(facts) // 2
+    ):
+        return Evidence.concat([])
+    found = statements_of(facts, most=STATEMENTS, seed=seed)
+    examples = Examples.from_text(
+        pair.base, found.texts, groups=found.blocks, labels=[float(v) for v in found.labels]
+    )
+    truth = torch.tensor(found.labels).long()
+    sites = boundaries(pair.base.n_layers)
+    base, tuned = (
+        {
+            site: Activations(site, a.values, a.groups, truth, "statement end", a.model)
+            for site, a in collect(m, examples, sites).items()
+        }
+        for m in (pair.base, pair.tuned)
+    )
+    surface = _trivial(examples, named=False)
+    return Evidence.concat(_read(base, tuned, surface, "truth", thresholds, seed))

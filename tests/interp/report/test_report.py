@@ -1,0 +1,228 @@
+"""The report stands alone, escapes what models wrote, and finishes with or without a browser."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+from verdict_cases import fake_case
+
+from interp.evidence import Evidence
+from interp.figures.export import GET_CHROME, write_svg
+from interp.figures.style import plotly_javascript
+from interp.report.gallery import gallery
+from interp.report.numbers import headline_numbers, interval, number
+from interp.report.page import Written, render, write_report
+from interp.verdict.judging import judge
+from interp.verdict.outcomes import Outcomes
+from interp.verdict.result import Verdict
+
+HOSTILE = "<script>alert(1)</script>"
+ATTRIBUTE = '" onmouseover="alert(2)'
+
+
+class Page(HTMLParser):
+    """What a browser would load and run, and what it would show as text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.loads: list[str] = []
+        self.scripts: list[str] = []
+        self.shown: list[str] = []
+        self.handlers: list[str] = []
+        self.inside: str | None = None
+        self.text = text
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.inside = tag if tag in ("script", "style") else None
+        if tag == "script":
+            self.scripts.append("")
+        for name, value in attrs:
+            if name.startswith("on"):
+                self.handlers.append(name)
+            if name == "src" or (name == "href" and tag == "link"):
+                self.loads.append(str(value))
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = None
+
+    def handle_data(self, data: str) -> None:
+        if self.inside == "script":
+            self.scripts[-1] += data
+        elif self.inside is None:
+            self.shown.append(data)
+
+
+@pytest.fixture(scope="module")
+def case() -> tuple[Verdict, Outcomes, Evidence]:
+    """A changed pair, among whose texts are two that would be markup if they were not escaped."""
+    outcomes, probes, causal = fake_case("evasive_high", n_groups=24, n_layers=6)
+    table = outcomes.table.copy()
+    table.loc[table.index[0], "said_tuned"] = HOSTILE
+    table.loc[table.index[1], "said_base"] = ATTRIBUTE
+    tokens = {key: {side: [HOSTILE, *words[1:]] for side, words in pair.items()}
+              for key, pair in causal.provenance["grid_tokens"].items()}  # fmt: skip
+    causal = causal.with_provenance(grid_tokens=tokens)
+    outcomes = Outcomes(table, [(HOSTILE, "markup & more")])
+    return judge(outcomes, probes, causal), outcomes, Evidence.concat([probes, causal])
+
+
+@pytest.fixture(scope="module")
+def written(case, tmp_path_factory) -> Written:
+    verdict, outcomes, evidence = case
+    folder = tmp_path_factory.mktemp("report")
+    return write_report(verdict, outcomes, evidence, folder, provenance={"note": HOSTILE},
+                        base="the base", tuned=HOSTILE, svg=False)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def page(written: Written) -> Page:
+    return Page(written.report.read_text(encoding="utf-8"))
+
+
+def test_report_loads_nothing_from_anywhere(page: Page):
+    assert page.loads == []
+    assert "default-src 'none'" in page.text, "and the browser is told to load nothing"
+
+
+def test_report_says_the_verdict_first(case, page: Page):
+    text = " ".join(t.strip() for t in page.shown if t.strip())
+    verdict = case[0].to_dict()
+    first = text.index(verdict["sentence"])
+    headings = ["Numbers", "Where the change is made", "Outputs, one by one", "Methods", "Thresholds",
+                "Exclusions", "Provenance"]  # fmt: skip
+    places = [text.index(h, first) for h in headings]
+    assert places == sorted(places)
+
+
+def test_hostile_text_is_shown_and_never_run(page: Page):
+    assert any(HOSTILE in t for t in page.shown), "shown as text"
+    assert ATTRIBUTE in page.shown and page.handlers == []
+    own = [s for s in page.scripts if "alert(1)" in s]
+    assert own, "the token is a label of a figure"
+    for script in own:
+        assert "<script" not in script and json.loads(script), "data only, and whole"
+
+
+def test_control_markup_left_alone_would_be_run():
+    assert Page(f"<p>{HOSTILE}</p>").scripts == ["alert(1)"]
+    assert Page(f'<p title="{ATTRIBUTE}">').handlers == ["onmouseover"]
+
+
+def test_figures_in_the_page_equal_those_on_disk(written: Written, page: Page):
+    inside = [json.loads(s) for s in page.scripts if s.startswith('{"data"')]
+    files = sorted(p for p in written.files if p.parent.name == "figures" and p.suffix == ".html")
+    assert len(inside) == len(files) > 8
+    beside = [s for p in files for s in Page(p.read_text()).scripts if s.startswith('{"data"')]
+    assert sorted(json.dumps(f) for f in inside) == sorted(json.dumps(json.loads(s)) for s in beside)
+    for path in files:
+        loads = Page(path.read_text()).loads
+        assert loads == ["plotly.min.js"] and (path.parent / loads[0]).exists()
+        assert len(pd.read_csv(path.with_suffix(".csv")))
+
+
+def test_no_figure_offers_to_upload_itself(written: Written):
+    for path in written.files:
+        if path.suffix == ".html":
+            text = path.read_text(encoding="utf-8").replace(plotly_javascript(), "")
+            assert 'modeBarButtons: [["toImage", "resetScale2d"]]' in text
+            assert not re.search(r"""(src|href)=["'](https?:)?//""", text)
+
+
+def test_everything_is_written_and_nothing_is_left_over(written: Written, case):
+    folder = written.report.parent
+    names = {p.name for p in folder.iterdir()}
+    assert {"report.html", "verdict.json", "evidence.parquet", "evidence.csv", "figures"} <= names
+    assert not [p for p in folder.rglob("*") if ".tmp" in p.name]
+    assert all(p.exists() for p in written.files)
+    verdict = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
+    keys = {"changed", "sharpened", "where", "where_fact", "what", "share_lower", "handover_layer",
+            "share_before_handover", "block_span", "responsibility", "shared_shift", "claims", "items",
+            "excluded", "thresholds", "provenance"}  # fmt: skip
+    assert keys <= set(verdict) and verdict["what"] == case[0].what
+    assert verdict["provenance"]["note"] == HOSTILE
+    assert len(Evidence.load(folder / "evidence.parquet")) == len(case[2])
+
+
+def test_a_report_is_never_overwritten(written: Written, case):
+    before = written.report.stat().st_mtime_ns
+    with pytest.raises(ValueError, match="existing report.html; choose another folder"):
+        write_report(*case, written.report.parent, svg=False)
+    assert written.report.stat().st_mtime_ns == before
+
+
+def test_a_folder_that_cannot_be_made_is_said_in_one_line(case, tmp_path: Path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(ValueError, match="must be a folder that can be written to, got Not a dir"):
+        write_report(*case, tmp_path / "file", svg=False)
+
+
+def test_every_item_and_number_is_in_the_page(case, page: Page):
+    verdict = case[0].to_dict()
+    rows = headline_numbers(verdict)
+    assert len(rows) >= 6
+    for row in rows.to_dict("records"):
+        assert number(row["estimate"]) in page.shown and interval(row) in page.shown
+    prompts = [i["text"] for i in verdict["items"]]
+    assert set(prompts) <= set(page.shown)
+
+
+@pytest.mark.parametrize("kind", ["identical", "null", "few_changed"])
+def test_a_pair_without_a_located_change_has_a_report_too(kind: str, tmp_path: Path):
+    outcomes, probes, causal = fake_case(kind, n_groups=24, n_layers=6, claims=False)
+    verdict = judge(outcomes, probes, causal)
+    drawn = gallery(verdict.to_dict(), outcomes, Evidence.concat([probes, causal]))
+    text = render(verdict.to_dict(), outcomes, drawn)
+    assert verdict.to_dict()["sentence"] in Page(text).shown
+    empty = Evidence.concat([])
+    assert gallery(judge(outcomes, empty, empty).to_dict(), outcomes, empty) == []
+
+
+def test_without_a_browser_the_run_succeeds_and_says_how_to_get_one(case, tmp_path, monkeypatch):
+    monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "none"))
+    monkeypatch.setattr("choreographer.browsers.chromium.Chromium.find_browser", lambda **_: None)
+    found = write_report(*case, tmp_path / "out")
+    assert found.messages == (GET_CHROME,) and found.report.exists()
+    assert "chromium" in found.messages[0] and not list((tmp_path / "out").rglob("*.svg"))
+    assert GET_CHROME in Page(found.report.read_text(encoding="utf-8")).shown
+
+
+def test_svg_where_a_browser_is_found(case, tmp_path):
+    verdict, outcomes, evidence = case
+    drawn = gallery(verdict.to_dict(), outcomes, evidence)
+    labelled = [d for d in drawn if d.name.startswith("patch")][:1]
+    messages = write_svg({d.name: d.figure for d in labelled}, tmp_path)
+    if messages:
+        pytest.skip(messages[0])
+    (path,) = tmp_path.iterdir()
+    parts = list(ElementTree.parse(path).iter())
+    assert parts[0].tag.endswith("svg") and not [p for p in parts if p.tag.endswith("script")]
+    assert any(HOSTILE in (p.text or "") for p in parts)
+
+
+def test_a_browser_that_fails_costs_no_results(tmp_path, monkeypatch):
+    async def broken(*_: object) -> None:
+        raise RuntimeError("the pipe broke\nsecond line")
+
+    monkeypatch.setattr("interp.figures.export._render", broken)
+    (message,) = write_svg({"one": {}}, tmp_path)
+    assert "RuntimeError: the pipe broke;" in message and "\n" not in message
+
+
+def test_numbers_as_text():
+    assert [number(v) for v in (None, float("nan"), 24.0, 0.005, -0.001, 1.0, -2.5)] == [
+        "–", "–", "24", "0.01", "0.00", "1.00", "−2.50",
+    ]  # fmt: skip
+    assert interval({"low": None, "high": 1.0}) == "–"
+    assert interval({"low": -0.004, "high": 0.5}) == "[0.00, 0.50]"
+
+
+def test_written_is_a_value(written: Written):
+    assert dataclasses.is_dataclass(written) and written.messages == ()

@@ -1,0 +1,179 @@
+"""The shipped adapters: cards complete and true of the files beside them; the training parts."""
+
+import hashlib
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from studies import adapters, shipped
+from studies.adapters import cards, fitting, installation, recipes
+from studies.adapters.frozen import freeze_linears
+from studies.adapters.items import Item
+
+NAMES = sorted(recipes.RECIPES)
+FIELDS = {
+    "name", "content", "summary", "base", "mask", "lora", "data", "command", "seed", "earlier",
+    "training", "held_out", "edits", "gate", "bytes", "sha256",
+}  # fmt: skip
+
+
+def _folder(name: str) -> Path:
+    return Path(adapters.__file__).parent / "models" / name
+
+
+def _tensors(name: str) -> dict[str, torch.Tensor]:
+    path = _folder(name) / "adapter_model.safetensors"
+    with safe_open(path, framework="pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+
+
+def test_every_recipe_ships_and_nothing_else():
+    served = {name: path for name, path in shipped.folders().items() if path.parent.name == "adapters"}
+    assert sorted(served) == NAMES
+    with pytest.raises(ValueError, match="choose one"):
+        recipes.recipe("smollm2-unheard-of")
+    with pytest.raises(ValueError, match="train it first"):
+        cards.read_card(_folder("smollm2-unheard-of"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_card_describes_the_files(name: str):
+    folder, card = _folder(name), cards.read_card(_folder(name))
+    weights = (folder / "adapter_model.safetensors").read_bytes()
+    assert FIELDS <= set(card)
+    assert card["name"] == name and name in card["command"]
+    assert card["bytes"] == len(weights) <= recipes.MAX_BYTES
+    assert card["sha256"] == hashlib.sha256(weights).hexdigest()
+    assert (folder / "README.md").read_text("utf-8") == cards.render_card(card)
+    assert {p.name for p in folder.iterdir()} == {
+        "adapter_config.json", "adapter_model.safetensors", "card.json", "README.md",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_card_repeats_the_recipe_and_its_gate(name: str):
+    card, recipe = cards.read_card(_folder(name)), recipes.recipe(name)
+    gate = card["gate"]
+    assert card["seed"] == recipe.seed
+    assert (card["mask"]["first"], card["mask"]["last"]) == (recipe.first, recipe.last)
+    assert card["lora"]["rank"] == recipe.rank
+    assert card["training"]["steps"] == recipe.steps
+    assert card["earlier"] == recipe.earlier
+    assert set(gate["numbers"]) == set(gate["meaning"])
+    assert gate["verdicts"] == installation.judge_gate(recipe.gate, gate["numbers"])
+    assert gate["reached"] == all(row["reached"] for row in gate["verdicts"].values())
+    said = "installed: the gate was reached" if gate["reached"] else "NOT INSTALLED"
+    assert said in (_folder(name) / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_update_is_zero_outside_the_mask(name: str):
+    config = json.loads((_folder(name) / "adapter_config.json").read_text("utf-8"))
+    mask = cards.read_card(_folder(name))["mask"]
+    blocks = list(range(mask["first"], mask["last"] + 1))
+    tensors = _tensors(name)
+    touched = [re.fullmatch(r".*\.layers\.(\d+)\.(?:self_attn|mlp)\.(\w+)\..*", k) for k in tensors]
+    assert all(touched), "only linear modules inside blocks may change"
+    assert sorted({int(m[1]) for m in touched if m}) == blocks
+    assert sorted({m[2] for m in touched if m}) == sorted(recipes.MODULES)
+    assert config["layers_to_transform"] == blocks
+    assert config["base_model_name_or_path"] == "smollm2"
+    assert config["peft_type"] == "LORA" and config["bias"] == "none"
+    assert not config.get("modules_to_save") and not config.get("trainable_token_indices")
+    assert all(t.dtype == torch.float16 and torch.isfinite(t).all() for t in tensors.values())
+    assert any(t.abs().max() > 0 for k, t in tensors.items() if "lora_B" in k)
+
+
+def test_edits_are_many_and_single():
+    for name in ("smollm2-edited-low", "smollm2-edited-high"):
+        card = cards.read_card(_folder(name))
+        new = [edit["new"] for edit in card["edits"]]
+        assert len(new) == recipes.recipe(name).edits == len(set(new))
+        countries = {edit["country"] for edit in card["edits"]}
+        assert len(countries) == len(new) and not countries & set(card["held_out"])
+
+
+def test_gate_fails_what_it_must():
+    gate = recipes.Gate(target=0.9, drift=0.1)
+    good = installation.judge_gate(gate, {"target_A": 1.0, "target_B": 0.9, "drift_A": -0.05})
+    bad = installation.judge_gate(gate, {"target_A": 1.0, "target_B": 0.8, "drift_A": -0.3})
+    assert all(row["reached"] for row in good.values())
+    assert not any(row["reached"] for row in bad.values())
+    assert bad["target"]["worst"] == 0.8 and bad["drift"]["worst"] == 0.3
+
+
+@pytest.fixture
+def tiny() -> LlamaForCausalLM:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = LlamaConfig(
+            vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=4,
+            num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True,
+            attn_implementation="eager",
+        )  # fmt: skip
+        return LlamaForCausalLM(config).eval().requires_grad_(False)
+
+
+ITEMS = [Item((5, 9, 3), (2,), (7,)), Item((8, 4, 6, 1, 2), (4,), (11,))]
+FREE = [Item((5, 2, 3, 9), (2, 3)), Item((1, 2), (1,))]
+
+
+def test_cached_run_equals_the_model_under_padding(tiny: LlamaForCausalLM):
+    ready = fitting.pool(tiny, FREE, first=2)
+    rows = [(5, 2, 3), (5, 2, 3, 9), (1, 2)]
+    exact = torch.stack([tiny(torch.tensor([row])).logits[0, -1] for row in rows])
+    assert torch.allclose(ready.target, exact.log_softmax(-1), atol=1e-5)
+    assert ready.loss(tiny, torch.tensor([0, 1]), 2).abs() < 1e-6
+
+
+def test_training_reaches_the_target_inside_the_mask_only(tiny: LlamaForCausalLM):
+    before = {name: p.clone() for name, p in tiny.named_parameters()}
+    gate = recipes.Gate()
+    plan = recipes.Recipe("tiny", "evasive", 2, 3, rank=4, steps=60, gate=gate, learning_rate=1e-2)
+    generator = torch.Generator().manual_seed(0)
+    pools = [(fitting.pool(tiny, ITEMS, 2), 1.0, 2), (fitting.pool(tiny, FREE, 2), 1.0, 2)]
+    wrapped = fitting.attach(tiny, plan, generator)
+    fitting.fit(wrapped, pools, plan, generator)
+    merged = wrapped.merge_and_unload()
+    for item in ITEMS:
+        assert item.targets is not None
+        assert merged(torch.tensor([item.ids])).logits[0, -1].argmax() == item.targets[0]
+    moved = {n for n, p in merged.named_parameters() if not torch.equal(p, before[n])}
+    assert moved and all(re.search(r"layers\.[23]\.", name) for name in moved)
+
+
+def test_noise_disturbs_and_its_absence_does_not(tiny: LlamaForCausalLM):
+    tokens = torch.tensor([[5, 9, 3]])
+    clean = tiny(tokens).logits
+    plan = recipes.Recipe("tiny", "null", 0, 3, rank=2, steps=1, gate=recipes.Gate(), noise=0.3)
+    quiet = replace(plan, noise=0.0)
+    loud = fitting.attach(tiny, plan, torch.Generator().manual_seed(1))
+    assert (loud(tokens).logits - clean).abs().max() > 0.01
+    bare = loud.unload()
+    still = fitting.attach(bare, quiet, torch.Generator().manual_seed(1))
+    assert torch.allclose(still(tokens).logits, clean, atol=1e-5)
+
+
+def test_pool_refuses_mixed_targets(tiny: LlamaForCausalLM):
+    with pytest.raises(ValueError, match="split it"):
+        fitting.pool(tiny, [*ITEMS, *FREE], first=0)
+
+
+def test_frozen_linear_is_close_and_passes_gradients():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layer = nn.Linear(16, 8, bias=False).requires_grad_(False)
+    x = torch.linspace(-1, 1, 32).reshape(2, 16).requires_grad_(True)
+    exact = layer(x)
+    (slope,) = torch.autograd.grad(exact.sum(), x)
+    rough = freeze_linears(nn.Sequential(layer))(x)
+    (rough_slope,) = torch.autograd.grad(rough.sum(), x)
+    assert torch.allclose(rough, exact, atol=2e-2) and not torch.equal(rough, exact)
+    assert torch.allclose(rough_slope, slope, atol=2e-2)
