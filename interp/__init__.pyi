@@ -30,7 +30,7 @@ from .facts.loading import (
 from .facts.own_statements import (
     load_statements as load_statements,
 )
-from .facts.truth_sets import (
+from .facts.truth import (
     truth_sets as truth_sets,
     truth_statements as truth_statements,
 )

@@ -165,7 +165,7 @@ def list_() -> None:
     """Models, adapters, facts, and the sets that probes are trained on."""
     from interp.facts.attributes import attribute_sets
     from interp.facts.loading import fact_names
-    from interp.facts.truth_sets import truth_sets
+    from interp.facts.truth import truth_sets
     from interp.models import sources
 
     adapters = [n for n in sources.names() if sources.is_adapter(n)]

@@ -30,7 +30,7 @@ from interp.activations import Activations, collect
 from interp.evidence import Evidence
 from interp.examples import Examples
 from interp.facts.attributes import attribute_sets, entity_attributes
-from interp.facts.truth_sets import truth_statements
+from interp.facts.truth import truth_statements
 from interp.figures.export import write_svg
 from interp.figures.probes import generalisation_heatmap
 from interp.models.loading import load_model

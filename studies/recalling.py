@@ -33,8 +33,8 @@ from interp.models.loading import load_model
 from interp.models.model import Model
 from interp.models.pair import ModelPair
 from interp.sites import Kind
-from interp.stats.bootstrap import bootstrap, resample_counts
-from interp.stats.handover import Handover, handover as crossing
+from interp.stats.crossing import Handover, handover as crossing
+from interp.stats.resampling import bootstrap, resample_counts
 from interp.verdict.thresholds import Thresholds
 from patching.methods.grids import handover
 from patching.methods.knockout import knock_out

@@ -13,7 +13,7 @@ from .own_statements import (
 from .pairing import (
     statements_of as statements_of,
 )
-from .truth_sets import (
+from .truth import (
     STATEMENT_NAMES as STATEMENT_NAMES,
     truth_sets as truth_sets,
     truth_statements as truth_statements,

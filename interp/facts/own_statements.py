@@ -11,7 +11,7 @@ import pandas as pd
 from interp.facts.cells import CellProblem, cell_text
 from interp.facts.entities import entities, naming_another
 from interp.facts.tables import RowProblem, Table, checked_rows, listed, read_table
-from interp.facts.truth_sets import STATEMENT_NAMES, truth_statements
+from interp.facts.truth import STATEMENT_NAMES, truth_statements
 from interp.facts.types import Statements
 
 _TRUE, _FALSE = frozenset({"1", "true", "1.0"}), frozenset({"0", "false", "0.0"})

@@ -1,9 +1,4 @@
-from .bootstrap import (
-    bootstrap as bootstrap,
-    drawn_units as drawn_units,
-    resample_counts as resample_counts,
-)
-from .handover import (
+from .crossing import (
     Handover as Handover,
     first_crossing as first_crossing,
     handover as handover,
@@ -22,6 +17,11 @@ from .intervals import (
 from .rates import (
     auroc as auroc,
     balanced_accuracy as balanced_accuracy,
+)
+from .resampling import (
+    bootstrap as bootstrap,
+    drawn_units as drawn_units,
+    resample_counts as resample_counts,
 )
 from .testing import (
     benjamini_hochberg as benjamini_hochberg,

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats as distributions
 
-from interp.stats.bootstrap import bootstrap as bootstrap, drawn_units
-from interp.stats.handover import Handover as Handover, handover as handover
+from interp.stats.crossing import Handover as Handover, handover as handover
+from interp.stats.resampling import bootstrap as bootstrap, drawn_units
 
 Array = np.ndarray
 

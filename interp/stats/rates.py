@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 from sklearn.metrics import roc_auc_score
 
-from interp.stats.bootstrap import bootstrap as bootstrap
-from interp.stats.handover import Handover as Handover, handover as handover
+from interp.stats.crossing import Handover as Handover, handover as handover
 from interp.stats.intervals import Array, checked_values, group_means
+from interp.stats.resampling import bootstrap as bootstrap
 
 
 def balanced_accuracy(

@@ -7,9 +7,9 @@ from jaxtyping import Float
 from scipy import stats as distributions
 from statsmodels.stats.multitest import multipletests
 
-from interp.stats.bootstrap import bootstrap as bootstrap
-from interp.stats.handover import Handover as Handover, handover as handover
+from interp.stats.crossing import Handover as Handover, handover as handover
 from interp.stats.intervals import Array, Interval, check_count, group_means
+from interp.stats.resampling import bootstrap as bootstrap
 
 
 def mean_p(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from interp.evidence import Evidence
-from interp.stats.handover import Handover
+from interp.stats.crossing import Handover
 from interp.verdict.boundaries import handover_layer
 from interp.verdict.changed import Change, judge_change
 from interp.verdict.claims import NOT_MEASURED, Claim, grade_claims

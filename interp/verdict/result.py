@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from interp.stats.handover import Handover
+from interp.stats.crossing import Handover
 from interp.stats.intervals import Interval
 from interp.verdict.answers import RETENTION, SHARES, SUFFICIENCY, Ends, Levels
 from interp.verdict.changed import Change

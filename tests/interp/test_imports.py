@@ -12,6 +12,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("interp", "probes", "patching", "studies", "studies.organisms")
+ROOMS = (
+    "interp.models", "interp.facts", "interp.stats", "interp.verdict", "interp.figures", "interp.report",
+    "patching.interventions",
+)  # fmt: skip
 HEAVY = ("torch", "transformers", "transformer_lens", "pandas", "plotly", "sklearn")
 
 
@@ -56,7 +60,7 @@ def test_help_loads_no_torch():
     assert not any(f"| {name}\n" in done.stderr for name in HEAVY)
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", [*PACKAGES, *ROOMS])
 def test_every_public_name_resolves_to_its_own_home(package: str):
     module = import_module(package)
     names = getattr(module, "__all__", ())
@@ -68,7 +72,7 @@ def test_every_public_name_resolves_to_its_own_home(package: str):
         _ = module.no_such_name
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", [*PACKAGES, *ROOMS])
 def test_no_submodule_hides_a_public_name(package: str):
     """Importing `package.name` would replace a function of that name in the package."""
     module = import_module(package)

@@ -10,7 +10,7 @@ import tiny
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from interp.facts.truth_sets import truth_statements
+from interp.facts.truth import truth_statements
 from interp.models.loading import wrap
 from probes.beliefs.claims import QUESTIONS
 from studies.knowing import know

@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 
 from interp.facts.entities import entities, naming_another
 from interp.facts.own_statements import load_statements
-from interp.facts.truth_sets import truth_statements
+from interp.facts.truth import truth_statements
 
 #: Statements by the entity they are about: in the shapes of the published files and of users'.
 SHAPES = {

@@ -14,7 +14,7 @@ from interp.facts.cities import city_country
 from interp.facts.comparisons import number_word
 from interp.facts.loading import SOURCES, fact_names, load_facts
 from interp.facts.pairing import exchange_blocks
-from interp.facts.truth_sets import STATEMENT_NAMES, truth_statements
+from interp.facts.truth import STATEMENT_NAMES, truth_statements
 from interp.facts.types import FactSet, render, render_statement, shares_words
 
 TEMPLATES = ("The capital of {subject} is", "In {subject}, the capital is")

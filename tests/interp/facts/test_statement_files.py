@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from interp.facts.own_statements import load_statements
-from interp.facts.truth_sets import truth_statements
+from interp.facts.truth import truth_statements
 
 PUBLISHED = (
     "statement,label,city,country,correct_country\n"

@@ -11,7 +11,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from interp.facts.comparisons import number_word
 from interp.facts.loading import SOURCES, load_facts
 from interp.facts.pairing import deck_of
-from interp.facts.truth_sets import STATEMENT_NAMES, truth_sets, truth_statements
+from interp.facts.truth import STATEMENT_NAMES, truth_sets, truth_statements
 from interp.facts.types import Statements
 
 DECKS = 24

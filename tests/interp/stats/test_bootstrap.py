@@ -6,7 +6,7 @@ from scipy import stats as oracle
 
 from interp import stats
 from interp.figures import tables as summaries
-from interp.stats.bootstrap import bootstrap, drawn_units, resample_counts
+from interp.stats.resampling import bootstrap, drawn_units, resample_counts
 from interp.verdict.thresholds import Thresholds
 from studies.recalling import Curve
 
@@ -69,7 +69,7 @@ def test_counts_name_the_units_that_they_count():
 
 def test_many_units_are_drawn_in_parts_and_counted_alike(monkeypatch):
     whole = bootstrap(means, 25, draws=300, seed=5)
-    monkeypatch.setattr("interp.stats.bootstrap._CHUNK", 25 * 32)  # 32 draws at a time
+    monkeypatch.setattr("interp.stats.resampling._CHUNK", 25 * 32)  # 32 draws at a time
     for one, other in zip(whole, bootstrap(means, 25, draws=300, seed=5), strict=True):
         np.testing.assert_allclose(one, other)
 

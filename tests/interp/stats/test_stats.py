@@ -6,9 +6,9 @@ from scipy import stats as oracle
 from statsmodels.stats.proportion import proportion_confint
 
 from interp import stats
-from interp.stats.bootstrap import resample_counts
-from interp.stats.handover import first_crossing
+from interp.stats.crossing import first_crossing
 from interp.stats.intervals import Interval
+from interp.stats.resampling import resample_counts
 
 
 def test_group_means_average_within_groups_first():

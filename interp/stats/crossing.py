@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from interp.stats.bootstrap import resample_counts
+from interp.stats.resampling import resample_counts
 
 Array = np.ndarray
 
