@@ -10,6 +10,9 @@ from typing import Any
 import lazy_loader
 
 from interp._doors import checked
+from interp._moved import install
+
+install()
 
 
 def attach(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:

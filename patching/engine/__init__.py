@@ -1,1 +1,5 @@
 """The exact sweep engine: one pass for many edited copies of a run."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

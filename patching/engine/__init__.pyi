@@ -1,0 +1,1 @@
+from .sweeping import Swept as Swept, record as record, sweep as sweep
