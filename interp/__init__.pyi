@@ -44,13 +44,20 @@ from .generation import (
     Generated as Generated,
     generate as generate,
 )
-from .metrics import (
-    Metric as Metric,
+from .metrics.answers import (
+    answer_log_prob as answer_log_prob,
     closed_set_correct as closed_set_correct,
     fact_contrast as fact_contrast,
     logit_difference as logit_difference,
     says as says,
     token_contrast as token_contrast,
+    top1_is as top1_is,
+)
+from .metrics.base import (
+    Metric as Metric,
+)
+from .metrics.own import (
+    metric as metric,
 )
 from .models.loading import (
     load_model as load_model,

@@ -50,6 +50,8 @@ def formerly(**names: str) -> Callable[[_Function], _Function]:
                     kwargs[name] = kwargs.pop(former)
             return function(*args, **kwargs)
 
+        # Read where arguments are checked (`interp._doors`), which sees today's names only.
+        call.__dict__["former_names"] = {**getattr(function, "former_names", {}), **names}
         return call  # pyright: ignore[reportReturnType]
 
     return decorate

@@ -1,7 +1,9 @@
 """Arguments of public functions are held to their annotations where users come in.
 
 `checked` wraps what a package's namespace hands out (`interp.collect`, `patching.steer`, …), so that
-a value of the wrong kind is answered in one line and not by an error from deep inside.
+a value of the wrong kind is answered in one line and not by an error from deep inside. What is
+unambiguous is understood: a list where a tuple is meant, and a text where a kind has a reader of
+texts (`read_as`), as sites read the names of TransformerLens's hooks.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ _Kind = TypeVar("_Kind")
 #: How many entries of a sequence or mapping are looked at.
 LOOKED_AT = 50
 
+#: Kinds that can be written as a text, with what reads it: None for a text that means no such thing.
+_READERS: dict[type, Callable[[str], Any]] = {}
+
 
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, refusing arguments that are not what it says it takes.
@@ -28,11 +33,17 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
         ValueError: when called, with the argument's name, what was got and what was expected.
     """
     signature = inspect.signature(function)
+    former_names: Mapping[str, str] = getattr(function, "former_names", {})
     hints: dict[str, Any] = {}
     called = function.__qualname__.removesuffix(".__init__").rsplit(".", 1)[-1]
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        for former, name in former_names.items():
+            if former in kwargs and name not in kwargs:
+                kwargs[name] = kwargs.pop(former)
+        if any(former in kwargs for former in former_names):
+            return function(*args, **kwargs)  # which refuses two names of one argument
         bound = signature.bind(*args, **kwargs)
         for name, value in bound.arguments.items():
             parameter = signature.parameters[name]
@@ -40,13 +51,17 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
                 continue
             if name not in hints:
                 hints[name] = _hint(function, parameter)
-            if not _fits(value, hints[name]):
+            if _fits(value, hints[name]):
+                continue
+            meant = _meant(value, hints[name])
+            if not _fits(meant, hints[name]):
                 shown = " ".join(str(value).split())[:40]
                 raise ValueError(
                     f"{called}: {name} got {type(value).__name__} {shown!r}; expected "
                     f"{parameter.annotation}; see help({function.__module__}.{called})"
                 )
-        return function(*args, **kwargs)
+            bound.arguments[name] = meant
+        return function(*bound.args, **bound.kwargs)
 
     return call
 
@@ -57,14 +72,25 @@ def held(kind: type[_Kind]) -> type[_Kind]:
     return kind
 
 
+def read_as(kind: type, reader: Callable[[str], Any]) -> None:
+    """Let texts stand for values of a kind wherever an argument of it is expected.
+
+    Args:
+        kind: the class that annotations name.
+        reader: makes one of a text; gives None for a text that means no such thing, and raises a
+            ValueError for one that nearly does.
+    """
+    _READERS[kind] = reader
+
+
 def _hint(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
     """What a parameter is annotated with; Any where the name is not known where it stands."""
-    given = parameter.annotation
-    if not isinstance(given, str):
-        return Any if given is parameter.empty else given
+    annotation = parameter.annotation
+    if not isinstance(annotation, str):
+        return Any if annotation is parameter.empty else annotation
     module = sys.modules[function.__module__]
     try:
-        return eval(given, {**vars(typing), **_models(given), **vars(module)})
+        return eval(annotation, {**vars(typing), **_models(annotation), **vars(module)})
     except Exception:  # an annotation that only a type checker can read
         return Any
 
@@ -77,13 +103,40 @@ def _models(annotation: str) -> dict[str, Any]:
     return {"Model": models.Model, "ModelPair": models.ModelPair}
 
 
+def _meant(value: Any, hint: Any) -> Any:
+    """The value that is meant by one which does not fit, or the value itself.
+
+    Raises:
+        ValueError: for a text that nearly means a value of the annotated kind.
+    """
+    inner = get_args(hint)
+    if isinstance(value, list) and any(
+        get_origin(part) is tuple and get_args(part)[1:] == (Ellipsis,) for part in (hint, *inner)
+    ):
+        return tuple(value)
+    for kind, reader in _READERS.items():
+        if not _mentions(hint, kind):
+            continue
+        if isinstance(value, str):
+            meant = reader(value)
+            return value if meant is None else meant
+        if isinstance(value, list | tuple):
+            return type(value)(_meant(entry, kind) for entry in value)
+    return value
+
+
+def _mentions(hint: Any, kind: type) -> bool:
+    """Whether an annotation holds a kind, alone or inside of others."""
+    return hint is kind or any(_mentions(part, kind) for part in get_args(hint))
+
+
 def _fits(value: Any, hint: Any) -> bool:
     """Whether a value is of an annotated kind, as far as that can be told cheaply."""
     origin, inner = get_origin(hint), get_args(hint)
     if hint is Any or isinstance(hint, typing.TypeVar):
         return True
     if origin in (Union, UnionType):
-        return any(_fits(value, one) for one in inner)
+        return any(_fits(value, part) for part in inner)
     if hint is None or hint is NoneType:
         return value is None
     if origin is Literal:
@@ -94,7 +147,7 @@ def _fits(value: Any, hint: Any) -> bool:
         return _numeric(value, whole=hint is int)
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return isinstance(value, Mapping) and all(
-            _fits(one, inner[1]) for one in list(value.values())[:LOOKED_AT]
+            _fits(entry, inner[1]) for entry in list(value.values())[:LOOKED_AT]
         )
     if isinstance(origin, type) and issubclass(origin, Iterable):
         return _several(value, origin, inner)
@@ -116,7 +169,7 @@ def _several(value: Any, origin: type, inner: tuple[Any, ...]) -> bool:
     if origin is tuple and Ellipsis not in inner:
         entries = list(value)
         return not inner or (len(entries) == len(inner) and all(map(_fits, entries, inner)))
-    return not plain or all(_fits(one, inner[0]) for one in list(value)[:LOOKED_AT])
+    return not plain or all(_fits(entry, inner[0]) for entry in list(value)[:LOOKED_AT])
 
 
 def _numeric(value: Any, *, whole: bool) -> bool:

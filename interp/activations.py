@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,17 +26,19 @@ if TYPE_CHECKING:
 @held
 @dataclass(frozen=True, eq=False)
 class Activations:
-    """What one site held for each example.
+    """What one site held, a row for each example or for each token that was asked for.
 
     Attributes:
         site: where it was read.
-        values: [example, d] for one position per example; [example, position, d] for "all", with
-            NaN at padding, so that nothing padded can pass for data. d is [head, d_head] for q, k, v
-            and z without a head, and [head, key] for attention patterns, whose positions are queries.
-        groups: the entity of each example.
-        labels: a number per example, where the task has labels.
-        position: the name of the position.
+        values: [row, d]; [example, position, d] for "all", with NaN at padding, so that nothing padded
+            can pass for data. d is [head, d_head] for q, k, v and z without a head, and [head, key]
+            for attention patterns, whose positions are queries.
+        groups: the entity of each row.
+        labels: a number per row, where the task has labels.
+        position: the name of the position or span that was read.
         model: the role of the model, base or tuned.
+        example_index: the example of each row; None where row i is example i.
+        token_index: the column of each row's token in `Examples.tokens`; None where row i is example i.
 
     Raises:
         ValueError: if the parts disagree in length.
@@ -47,6 +50,8 @@ class Activations:
     labels: Shaped[Tensor, " example"] | None = None
     position: str = "last"
     model: str = "base"
+    example_index: Int[Tensor, " example"] | None = None
+    token_index: Int[Tensor, " example"] | None = None
 
     def __post_init__(self) -> None:
         """Check the lengths."""
@@ -56,25 +61,35 @@ class Activations:
                 f"activations of {n} examples need {n} groups and labels; got {len(self.groups)} "
                 f"and {None if self.labels is None else len(self.labels)}"
             )
+        for name, index in (("example_index", self.example_index), ("token_index", self.token_index)):
+            if index is not None and len(index) != n:
+                raise ValueError(f"{name} must have one entry per row, {n}; got {len(index)}")
 
     def __len__(self) -> int:
-        """Number of examples."""
+        """Number of rows."""
         return len(self.values)
 
     def subset(self, rows: Index) -> Activations:
-        """The chosen examples, in this order.
+        """The chosen rows, in this order.
 
         Args:
-            rows: row numbers, or a mask with one truth value per example.
+            rows: row numbers, or a mask with one truth value per row.
 
         Raises:
             ValueError: for rows that do not exist, or a mask of another length.
         """
-        at = chosen_rows(rows, len(self))
-        labels = None if self.labels is None else self.labels[at.to(self.labels.device)]
-        groups = tuple(self.groups[i] for i in at.tolist())
+        chosen = chosen_rows(rows, len(self))
+
+        def of_chosen(column: Tensor | None) -> Tensor | None:
+            return None if column is None else column[chosen.to(column.device)]
+
         return replace(
-            self, values=self.values[at.to(self.values.device)], groups=groups, labels=labels
+            self,
+            values=self.values[chosen.to(self.values.device)],
+            groups=tuple(self.groups[i] for i in chosen.tolist()),
+            labels=of_chosen(self.labels),
+            example_index=of_chosen(self.example_index),
+            token_index=of_chosen(self.token_index),
         )
 
 
@@ -82,12 +97,12 @@ class Activations:
 def collect(
     model: Model,
     examples: Examples | str | Sequence[str],
-    sites: Site | Sequence[Site],
+    sites: Site | str | Sequence[Site | str],
     *,
     positions: str | int | Sequence[int] | Int[Tensor, " example"] = "last",
     batch_size: int = 64,
 ) -> dict[Site, Activations]:
-    """Activations of many sites in one pass over the examples.
+    """Collect the activations of many sites in one pass over the examples.
 
     Only the wanted positions are ever copied, inside the hook, so that memory beside the forward's
     own grows with what is asked for. The pass stops after the last layer needed (no logits are
@@ -96,110 +111,163 @@ def collect(
     Args:
         model: whose activations.
         examples: the prompts, or their texts.
-        sites: one or several of any kind; a head's own slice where a site names one.
-        positions: "last", "subject_last", … or one index per example for [example, d]; one number
-            for all counts each prompt's tokens from 0, or from −1, the last; "all" for
-            [example, position, d] with NaN at padding.
+        sites: one or several of any kind, or names of TransformerLens hooks; a head's own slice where
+            a site names one.
+        positions: what becomes a row. One token of each example: "last", "subject_last",
+            "subject_first" (or so of another span); one number for all, which counts each prompt's
+            tokens from 0, or from −1, the last; or one column per example. Several tokens of each
+            example, a row for each: the name of a span, such as "subject", or "each" for all real
+            tokens; `example_index` and `token_index` then tell whose row it is. "all" for the
+            rectangle [example, position, d] with NaN at padding.
         batch_size: prompts per forward.
 
+    Returns:
+        The activations of each site, in the order of the sites, [row, d] in the model's dtype; rows
+        are in the order of the examples, and of the tokens within one.
+
     Raises:
-        ValueError: if a site is not in this model, or `positions` has another length.
+        ValueError: if a site is not in this model, or `positions` are unknown or of another length.
+
+    Example:
+        >>> import interp
+        >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
+        >>> examples = interp.Examples.from_facts(model, facts).subset([0, 1, 2])
+        >>> site = interp.Site("resid_pre", 1)
+        >>> last = interp.collect(model, examples, site)[site]
+        >>> tuple(last.values.shape) == (3, model.d_model)
+        True
+        >>> each = interp.collect(model, examples, "blocks.1.hook_resid_pre", positions="each")[site]
+        >>> len(each) == int(examples.lengths.sum()), each.example_index.unique().tolist()
+        (True, [0, 1, 2])
     """
     if not isinstance(examples, Examples):
         texts = [examples] if isinstance(examples, str) else list(examples)
         examples = Examples.from_text(model, texts)
     sites = list(dict.fromkeys(sites_of(sites)))
     check_sites(model, sites)
-    everywhere = isinstance(positions, str) and positions == "all"
-    at = None if everywhere else columns_of(examples, positions)
-    stop, padded = last_layer(sites) + 1, examples.tokens.shape[1]
-    # Made before the forwards where the width is known: kept tensors in between their passing ones
-    # would leave the memory in pieces.
-    places = (padded,) if at is None else ()
-    flat = [site for site in sites if site.kind in RESIDUAL_KINDS]
-    kept = {site: _blank(model, (len(examples), *places, model.d_model)) for site in flat}
-    size = at_least_one("batch_size", batch_size)
+    whole = isinstance(positions, str) and positions == "all"
+    example_index, token_index, single = _rows(examples, positions)
+    kept = _Kept(model, examples, example_index, token_index, whole)
+    for site in sites:
+        if site.kind in RESIDUAL_KINDS:
+            kept.prepare(site, (model.d_model,))
+    stop, size = last_layer(sites) + 1, at_least_one("batch_size", batch_size)
     batches = [part for same in examples.by_length() for part in same.split(size)]
     for rows in tracked(batches, "activations"):
-        start = examples.mask[rows].int().argmax(1)
-        width = int(examples.lengths[rows[0]])
-        columns = start[:, None] + torch.arange(width, device=start.device)
+        columns = kept.begin(rows)
         tokens = examples.tokens[rows].gather(1, columns)
-        each = torch.arange(len(rows), device=start.device)
-
-        def see(
-            site: Site, value: Tensor, rows: Tensor = rows, columns: Tensor = columns,
-            start: Tensor = start, each: Tensor = each,
-        ) -> None:  # fmt: skip
-            wanted = value if at is None else value[each, at[rows] - start]
-            if site.kind is Kind.PATTERN:
-                wanted = in_columns(wanted, columns, padded)
-            if site not in kept:
-                shape = (len(examples), *places, *wanted.shape[1 + len(places) :])
-                kept[site] = _blank(model, shape)
-            if at is None:
-                kept[site][rows[:, None], columns] = wanted
-            else:
-                kept[site][rows] = wanted
-
-        with observed(model, sites, see):
+        with observed(model, sites, kept.see):
             if stop < model.n_layers:
                 model.bridge(tokens, use_cache=False, stop_at_layer=stop)
             else:
                 with without_logits(model):
                     model.bridge(tokens, use_cache=False, logits_to_keep=1)
     name = str(positions) if isinstance(positions, str | int) else "given"
+    if whole or single:
+        groups, labels, index = examples.groups, examples.labels, (None, None)
+    else:
+        groups = tuple(examples.groups[i] for i in example_index.tolist())
+        labels = None if examples.labels is None else examples.labels[example_index]
+        index = (example_index, token_index)
     return {
-        site: Activations(site, kept[site], examples.groups, examples.labels, name, model.role)
+        site: Activations(site, kept.values(site), groups, labels, name, model.role, *index)
         for site in sites
     }
 
 
-def columns_of(
+def _rows(
     examples: Examples, positions: str | int | Sequence[int] | Int[Tensor, " example"]
-) -> Int[Tensor, " example"]:
-    """The column of one token of each example: by name, by number, or given one by one.
+) -> tuple[Int[Tensor, " row"], Int[Tensor, " row"], bool]:
+    """(example, column) of each token that is read, and whether it is one of each example.
 
     Raises:
-        ValueError: for an unknown name, or numbers that name no token.
+        ValueError: for unknown names, or numbers that name no token.
     """
-    if isinstance(positions, str):
-        return examples.position(positions)
-    device = examples.tokens.device
-    if isinstance(positions, int):
-        first, lengths = examples.mask.int().argmax(1), examples.lengths
-        if not bool(((positions >= -lengths) & (positions < lengths)).all()):
+    several = isinstance(positions, str) and (
+        positions in ("all", "each") or (positions in examples.spans and positions != "last")
+    )
+    if not several:
+        try:
+            column = examples.columns_at(positions)
+        except ValueError as error:
+            if not isinstance(positions, str):
+                raise
+            spans = sorted(set(examples.spans) - {"all", "last"})
             raise ValueError(
-                f"positions got {positions}, the shortest prompt has {int(lengths.min())} tokens; "
-                "expected a number that every prompt has"
-            )
-        return first + positions + (lengths if positions < 0 else torch.zeros_like(lengths))
-    at = torch.as_tensor(positions, device=device)
-    if at.shape != (len(examples),) or at.dtype.is_floating_point or at.dtype is torch.bool:
-        raise ValueError(
-            f"positions must hold one index per example, shape ({len(examples)},); "
-            f"got {at.dtype} {tuple(at.shape)}; expected columns such as Examples.position gives"
-        )
-    columns = torch.arange(examples.tokens.shape[1], device=device)
-    if not bool(((columns == at[:, None]) & examples.mask).any(1).all()):
-        raise ValueError(
-            "positions must each be the column of a real token, counted from 0; got "
-            f"{at.tolist()[:8]}; expected columns such as Examples.position gives"
-        )
-    return at
+                f"{error}, a span of {spans}, 'each' for a row per token, or 'all' for "
+                "[example, position, d]"
+            ) from error
+        return torch.arange(len(examples), device=column.device), column, True
+    mask = examples.mask if positions in ("all", "each") else examples.span_mask(str(positions))
+    example, column = mask.nonzero(as_tuple=True)
+    return example, column, False
 
 
-def _blank(model: Model, shape: Sequence[int]) -> Tensor:
-    return torch.full(tuple(shape), float("nan"), dtype=model.dtype, device=model.device)
+class _Kept:
+    """The wanted tokens' activations, gathered batch by batch.
+
+    Every wanted token is a pair (example, column) with a row of its own in what is kept; for the whole
+    rectangle its row is example · width + column.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        examples: Examples,
+        example_index: Int[Tensor, " row"],
+        token_index: Int[Tensor, " row"],
+        whole: bool,
+    ) -> None:
+        n, self.width = examples.tokens.shape
+        self.model, self.examples = model, examples
+        self.example_index, self.token_index = example_index, token_index
+        self.shape = (n, self.width) if whole else (len(example_index),)
+        every = torch.arange(len(example_index), device=example_index.device)
+        self.row = example_index * self.width + token_index if whole else every
+        self.kept: dict[Site, Tensor] = {}
+
+    def prepare(self, site: Site, d: Sequence[int]) -> None:
+        """Make room for a site before the forwards.
+
+        Kept tensors made between the forwards' passing ones would leave the memory in pieces.
+        """
+        shape = (math.prod(self.shape), *d)
+        self.kept[site] = torch.full(
+            shape, float("nan"), dtype=self.model.dtype, device=self.model.device
+        )
+
+    def begin(self, rows: Int[Tensor, " row"]) -> Int[Tensor, "row position"]:
+        """Turn to a batch of examples of one length; their real columns."""
+        self.columns = self.examples.columns(rows)
+        in_batch = torch.full((len(self.examples),), -1, device=rows.device)
+        in_batch[rows] = torch.arange(len(rows), device=rows.device)
+        batch_row = in_batch[self.example_index]
+        self.chosen = (batch_row >= 0).nonzero()[:, 0]
+        self.batch_row = batch_row[self.chosen]
+        self.place = self.token_index[self.chosen] - self.columns[self.batch_row, 0]
+        return self.columns
+
+    def see(self, site: Site, value: Float[Tensor, "row position *d"]) -> None:
+        """Copy the wanted tokens of a batch out of a site's activation."""
+        wanted = value[self.batch_row, self.place]
+        if site.kind is Kind.PATTERN:
+            wanted = in_columns(wanted, self.columns[self.batch_row], self.width)
+        if site not in self.kept:
+            self.prepare(site, wanted.shape[1:])
+        self.kept[site][self.row[self.chosen]] = wanted
+
+    def values(self, site: Site) -> Float[Tensor, "example *d"]:
+        """What was kept of a site."""
+        return self.kept[site].unflatten(0, self.shape)
 
 
 def in_columns(
     pattern: Float[Tensor, "row *place key"], columns: Int[Tensor, "row key"], width: int
 ) -> Float[Tensor, "row *place column"]:
     """Attention weights with each key in its padded column; NaN where no real token stands."""
-    out = pattern.new_full((*pattern.shape[:-1], width), float("nan"))
-    at = columns.reshape(len(columns), *[1] * (pattern.ndim - 2), -1).expand_as(pattern)
-    return out.scatter(-1, at, pattern)
+    padded = pattern.new_full((*pattern.shape[:-1], width), float("nan"))
+    index = columns.reshape(len(columns), *[1] * (pattern.ndim - 2), -1).expand_as(pattern)
+    return padded.scatter(-1, index, pattern)
 
 
 class _Enough(Exception):
@@ -228,13 +296,13 @@ def capture(model: Model, sites: Sequence[Site]) -> Iterator[dict[Site, Tensor]]
 
     A head site keeps only its head. Hooks are removed on leaving, however it is left.
     """
-    seen: dict[Site, Tensor] = {}
+    copies: dict[Site, Tensor] = {}
 
     def see(site: Site, value: Tensor) -> None:
-        seen[site] = value.clone()
+        copies[site] = value.clone()
 
     with observed(model, sites, see):
-        yield seen
+        yield copies
 
 
 @contextmanager
@@ -275,6 +343,6 @@ def check_sites(model: Model, sites: Sequence[Site]) -> None:
         if site.hook_name not in model.bridge.hook_dict:
             raise ValueError(f"{model.name} has no {site.kind} at layer {site.layer}; try another")
         if site.head is not None:
-            heads = model.n_heads(site.kind)
+            heads = model.heads_of(site.kind)
             if not 0 <= site.head < heads:
                 raise ValueError(f"{site} does not exist: {model.name} has heads 0..{heads - 1}")

@@ -8,31 +8,39 @@ from typing import Any
 from interp.sites import Site
 
 
-def numbers(name: str, given: Any) -> list[float]:
+def numbers(name: str, value: Any) -> list[float]:
     """One number or several, as a list.
 
+    Args:
+        name: of the argument, for the message.
+        value: what was given.
+
     Raises:
-        ValueError: if they are no numbers.
+        ValueError: if it holds anything but numbers, or nothing.
     """
-    several = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    several = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
     try:
-        found = [float(one) for one in several]
+        listed = [float(number) for number in several]
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} got {said(given)}; expected a number, or several") from error
-    if not found:
+        raise ValueError(f"{name} got {said(value)}; expected a number, or several") from error
+    if not listed:
         raise ValueError(f"{name} got none; expected at least one number")
-    return found
+    return listed
 
 
-def at_least_one(name: str, given: Any) -> int:
+def at_least_one(name: str, value: Any) -> int:
     """A whole number of things, of which there must be some.
+
+    Args:
+        name: of the argument, for the message.
+        value: what was given.
 
     Raises:
         ValueError: if it is below one or no whole number.
     """
-    if not hasattr(given, "__index__") or int(given) < 1:
-        raise ValueError(f"{name} got {said(given)}; expected a whole number of 1 or more")
-    return int(given)
+    if not hasattr(value, "__index__") or int(value) < 1:
+        raise ValueError(f"{name} got {said(value)}; expected a whole number of 1 or more")
+    return int(value)
 
 
 def reader_of(model: Any) -> Any:
@@ -46,28 +54,38 @@ def reader_of(model: Any) -> Any:
     return model.tokenizer
 
 
-def sites_of(given: Any) -> list[Any]:
+def sites_of(value: Any) -> list[Any]:
     """One site or several, as a list; a tuple is one place whose sites are written together.
+
+    The name of a TransformerLens hook, such as "blocks.5.hook_resid_pre", stands for its site.
+
+    Args:
+        value: a site or a hook's name, or several of these, or tuples of them.
 
     Raises:
         ValueError: if something else is among them.
     """
-    several = [given] if isinstance(given, Site | tuple) else given
-    if isinstance(several, str) or not isinstance(several, Iterable):
+    several = [value] if isinstance(value, Site | tuple | str) else value
+    if not isinstance(several, Iterable):
         raise ValueError(
-            f"sites got {said(given)}; expected a Site like Site('resid_pre', 3), or several"
+            f"sites got {said(value)}; expected a Site like Site('resid_pre', 3), or several"
         )
-    several = list(several)
-    for one in several:
-        for site in one if isinstance(one, tuple) else (one,):
-            if not isinstance(site, Site):
-                raise ValueError(
-                    f"sites hold {said(site)}; expected only Sites, such as Site('resid_pre', 3)"
-                )
-    return several
+    return [tuple(map(_site, place)) if isinstance(place, tuple) else _site(place) for place in several]
 
 
-def said(given: object) -> str:
+def _site(value: Any) -> Site:
+    """A site as it is, or the site of a hook's name."""
+    if isinstance(value, Site):
+        return value
+    if isinstance(value, str) and "hook_" in value:
+        return Site.from_hook_name(value)
+    raise ValueError(
+        f"sites hold {said(value)}; expected only Sites, such as Site('resid_pre', 3), or names of "
+        "hooks, such as 'blocks.3.hook_resid_pre'"
+    )
+
+
+def said(value: object) -> str:
     """A value in a few words, on one line."""
-    shown = " ".join(str(given).split())
-    return f"{type(given).__name__} {shown[:40]!r}"
+    shown = " ".join(str(value).split())
+    return f"{type(value).__name__} {shown[:40]!r}"

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 class Contrast:
     """Clean and corrupted prompts aligned token by token, with answer and foil token ids.
 
+    Attributes:
+        clean: the prompts whose answers are expected.
+        corrupted: the prompts they are contrasted with, equally long, spans at the same positions.
+        answers: the token id that each clean prompt expects.
+        foils: the token id that it is compared with.
+
     Raises:
         ValueError: if a pair differs in length or in the place of a shared span, or an answer
             equals its foil.
@@ -98,6 +104,17 @@ class Contrast:
 
         Raises:
             ValueError: if a pair does not align or its answers have the same tokens.
+
+        Example:
+            >>> import interp
+            >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
+            >>> prompts, answers = facts.prompts(0), facts.answers
+            >>> other = next(i for i, answer in enumerate(answers) if answer != answers[0])
+            >>> pair = interp.Contrast.from_text(
+            ...     model, prompts[0], prompts[other], answers[0], answers[other]
+            ... )
+            >>> len(pair)
+            1
         """
         prompts = columns.texts("clean", clean)
         n = len(prompts)
@@ -124,6 +141,52 @@ class Contrast:
             tokens[:, 1],
         )  # fmt: skip
 
+    @classmethod
+    def pairs(
+        cls,
+        examples: Examples,
+        answers: Int[Tensor, " example"] | Sequence[int],
+        *,
+        per_example: int = 1,
+        apart: Mapping[str, int] | None = None,
+    ) -> Contrast:
+        """Pair examples that align and differ in group and answer; each is the other's foil.
+
+        Args:
+            examples: the prompts.
+            answers: the token id of each one's answer, such as `interp.first_token` gives.
+            per_example: with how many others each example is paired, as `aligned_pairs` does.
+            apart: a label of each group; the two of a pair differ in it as well.
+
+        Returns:
+            The pairs: `answers` are those of the clean prompts, `foils` those of the corrupted ones.
+
+        Raises:
+            ValueError: if no two examples align, or `answers` have another length.
+
+        Example:
+            >>> import interp
+            >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
+            >>> examples = interp.Examples.from_facts(model, facts)
+            >>> answers = [interp.first_token(model, a, prompt=p)
+            ...            for a, p in zip(facts.answers, examples.texts)]
+            >>> pairs = interp.Contrast.pairs(examples, answers)
+            >>> bool((pairs.clean.lengths == pairs.corrupted.lengths).all())
+            True
+            >>> any(a == b for a, b in zip(pairs.clean.groups, pairs.corrupted.groups))
+            False
+        """
+        tokens = columns.ids("answers", columns.entries("answers", answers, len(examples)))
+        ids = torch.tensor(tokens, device=examples.tokens.device)
+        clean, corrupted = aligned_pairs(examples, ids, per_example=per_example, apart=apart)
+        if not clean:
+            raise ValueError(
+                f"no two of {len(examples)} examples can be paired; expected some that share form, "
+                "token count and place of the subject and differ in group and answer: give more "
+                "examples, or pairs of your own by Contrast.from_text"
+            )
+        return cls(examples.subset(clean), examples.subset(corrupted), ids[clean], ids[corrupted])
+
     def __len__(self) -> int:
         """Number of pairs."""
         return len(self.clean)
@@ -147,16 +210,16 @@ class Contrast:
 
 
 def _answers(
-    model: Model, prompts: Sequence[str], name: str, given: Iterable[Any]
+    model: Model, prompts: Sequence[str], name: str, texts: Iterable[Any]
 ) -> list[tuple[int, ...]]:
     """The ids of each answer behind its prompt."""
-    found = []
-    for prompt, answer in zip(prompts, columns.texts(name, given, len(prompts)), strict=True):
+    answers = []
+    for prompt, answer in zip(prompts, columns.texts(name, texts, len(prompts)), strict=True):
         ids = following(reader_of(model), prompt, answer)
         if not ids:
             raise ValueError(f"answer {answer!r} has no tokens; expected some text")
-        found.append(ids)
-    return found
+        answers.append(ids)
+    return answers
 
 
 def aligned_pairs(
@@ -166,14 +229,31 @@ def aligned_pairs(
     per_example: int = 1,
     apart: Mapping[str, int] | None = None,
 ) -> tuple[list[int], list[int]]:
-    """Indices (clean, corrupted) of examples that align and have different groups and answers.
+    """Choose pairs of examples that align and have different groups and answers.
 
     Examples align when they share query form, token count and subject span. Within such a class
     each example is paired with the next `per_example` ones in the order given (cyclically), so that
-    every entity is about as often clean as corrupted. Examples without a partner are left out.
-    With `apart`, the label of the two groups must differ as well.
+    every entity is about as often clean as corrupted.
+
+    Args:
+        examples: the prompts.
+        answers: the token id of each one's answer.
+        per_example: with how many others each example is paired.
+        apart: a label of each group; the two of a pair differ in it as well.
+
+    Returns:
+        (clean, corrupted): row numbers of the examples, pair by pair; examples without a partner are
+        left out.
+
+    Example:
+        >>> import interp, torch
+        >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
+        >>> examples = interp.Examples.from_facts(model, facts).subset(range(8))
+        >>> clean, corrupted = interp.aligned_pairs(examples, torch.arange(8))
+        >>> len(clean) == len(corrupted), any(i == j for i, j in zip(clean, corrupted))
+        (True, False)
     """
-    label = {g: g for g in examples.groups} if apart is None else apart
+    label = {group: group for group in examples.groups} if apart is None else apart
     classes: dict[tuple, list[int]] = {}
     subject = examples.spans.get("subject", examples.spans["all"])
     for i in range(len(examples)):
@@ -181,11 +261,10 @@ def aligned_pairs(
         classes.setdefault(key, []).append(i)
     clean, corrupted = [], []
     for members in classes.values():
-        for at, i in enumerate(members):
-            ring = members[at + 1 :] + members[:at]
+        for turn, i in enumerate(members):
             partners = [
                 j
-                for j in ring
+                for j in members[turn + 1 :] + members[:turn]
                 if label[examples.groups[j]] != label[examples.groups[i]]
                 and int(answers[j]) != int(answers[i])
             ][:per_example]

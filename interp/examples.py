@@ -1,6 +1,7 @@
-"""Prompts as tokens with named places.
+"""Prompts as tokens with named positions.
 
-Everything is checked when the object is made, so that everything downstream may rely on it.
+Everything is checked when the object is made, so that everything downstream may rely on it. Tokens
+stand in a rectangle [example, position] with padding on either side; a *column* is a place in it.
 """
 
 from __future__ import annotations
@@ -15,12 +16,18 @@ from torch import Tensor
 
 from interp import columns
 from interp._doors import held
-from interp.arguments import reader_of
+from interp.arguments import said
 from interp.columns import Index
-from interp.models.tokens import continued, encode, find_name, following, token_span
+from interp.models.tokens import continued, following
+from interp.prompts import ids_of, subject_spans
 
 if TYPE_CHECKING:
+    from interp.facts.attributes import EntityAttributes
+    from interp.facts.types import FactSet, Statements
     from interp.models.model import Model
+
+#: The letters of the query forms, in the order of a fact set's templates.
+FORMS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @held
@@ -104,35 +111,38 @@ class Examples:
             suffixes: token ids appended to each prompt after tokenisation.
             add_special_tokens: False for text that already carries them (a chat template).
 
+        Returns:
+            One example per text, in their order, padded on the right.
+
         Raises:
             ValueError: if a prompt exceeds the context, or does not contain its subject; for a column
                 of another length, or entries of another kind.
+
+        Example:
+            >>> import interp
+            >>> model = interp.load_model("organism-base")
+            >>> text = interp.load_facts("world").prompts(0)[0]
+            >>> examples = interp.Examples.from_text(model, [text, text], labels=[True, False])
+            >>> len(examples), examples.labels.tolist(), sorted(examples.spans)
+            (2, [1.0, 0.0], ['all', 'last'])
         """
         prompts = columns.texts("texts", texts)
-        n, tokenizer, device = len(prompts), reader_of(model), model.device
+        n = len(prompts)
         if not n:
             raise ValueError("no examples: expected at least one prompt, got none; check filters")
-        extra = [()] * n if suffixes is None else columns.entries("suffixes", suffixes, n)
-        ids = [
-            [*encode(tokenizer, text, special=bool(add_special_tokens)), *columns.ids("suffixes", more)]
-            for text, more in zip(prompts, extra, strict=True)
-        ]
-        _check_lengths(prompts, ids, model.context)
-        tokens = torch.zeros(n, max(map(len, ids)), dtype=torch.long)
+        special = bool(add_special_tokens)
+        ids = ids_of(model, prompts, suffixes, special=special)
+        lengths = torch.tensor([len(row) for row in ids])
+        tokens = torch.zeros(n, int(lengths.max()), dtype=torch.long)
         for i, row in enumerate(ids):
             tokens[i, : len(row)] = torch.tensor(row)
-        lengths = torch.tensor([len(row) for row in ids])
         spans = {
             "all": torch.stack([torch.zeros_like(lengths), lengths], 1),
             "last": torch.stack([lengths - 1, lengths], 1),
         }
         if subjects is not None:
-            asked = [subjects] if isinstance(subjects, str) else subjects
-            places = [
-                token_span(model.tokenizer, text, _place(text, subject), special=add_special_tokens)
-                for text, subject in zip(prompts, columns.entries("subjects", asked, n), strict=True)
-            ]
-            spans["subject"] = torch.tensor(places)
+            spans["subject"] = subject_spans(model, prompts, subjects, special=special)
+        device = model.device
         return cls(
             tokens.to(device),
             (torch.arange(tokens.shape[1])[None] < lengths[:, None]).to(device),
@@ -141,6 +151,106 @@ class Examples:
             {name: span.to(device) for name, span in spans.items()},
             ("A",) * n if templates is None else columns.names("templates", templates, n),
             None if labels is None else columns.numbers("labels", labels, n, device),
+        )
+
+    @classmethod
+    def from_statements(cls, model: Model, statements: Statements) -> Examples:
+        """Tokenise statements, with their truth as labels and their blocks as groups.
+
+        Groups are the blocks: the entities that exchanged values to make the false sentences stay on
+        one side of every split, which keeps each side balanced.
+
+        Args:
+            model: whose tokenizer and context length are used.
+            statements: as `interp.truth_statements` and `interp.load_statements` give them.
+
+        Returns:
+            One example per statement, in their order; labels are 1. for true and 0. for false.
+
+        Raises:
+            ValueError: for anything but statements, or one that exceeds the context.
+
+        Example:
+            >>> import interp
+            >>> model = interp.load_model("organism-base")
+            >>> told = interp.truth_statements("capitals", n=4)
+            >>> examples = interp.Examples.from_statements(model, told)
+            >>> len(examples), sorted(set(examples.labels.tolist()))
+            (8, [0.0, 1.0])
+        """
+        _expect("statements", statements, ("texts", "blocks", "labels"), "interp.truth_statements")
+        return cls.from_text(
+            model, statements.texts, groups=statements.blocks, labels=statements.labels
+        )
+
+    @classmethod
+    def from_facts(cls, model: Model, facts: FactSet, form: int = 0) -> Examples:
+        """Tokenise the questions of a fact set in one of its forms, with the subjects as spans.
+
+        Args:
+            model: whose tokenizer and context length are used.
+            facts: as `interp.load_facts` gives them.
+            form: which of the templates asks, counted from 0.
+
+        Returns:
+            One example per fact, in their order: its group is the fact's, its template the letter of
+            the form, and the span "subject" holds the subject.
+
+        Raises:
+            ValueError: for anything but a fact set, a form that it has not, or a prompt that exceeds
+                the context.
+
+        Example:
+            >>> import interp
+            >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
+            >>> examples = interp.Examples.from_facts(model, facts, form=1)
+            >>> len(examples) == len(facts), set(examples.templates), sorted(examples.spans)
+            (True, {'B'}, ['all', 'last', 'subject'])
+        """
+        _expect("facts", facts, ("templates", "subject_spans", "facts"), "interp.load_facts")
+        _check_form(form, len(facts.templates))
+        return cls.from_text(
+            model,
+            facts.prompts(form),
+            subjects=facts.subject_spans(form),
+            groups=facts.groups,
+            templates=[FORMS[form]] * len(facts),
+        )
+
+    @classmethod
+    def from_attributes(cls, model: Model, attributes: EntityAttributes, form: int = 0) -> Examples:
+        """Tokenise sentences that name entities, with an attribute that they do not say as labels.
+
+        Args:
+            model: whose tokenizer and context length are used.
+            attributes: as `interp.entity_attributes` gives them.
+            form: which of the templates names the entity, counted from 0.
+
+        Returns:
+            One example per entity, in their order: labels are the quantity, or the place of the class
+            in `attributes.classes`; the span "subject" holds the entity's name.
+
+        Raises:
+            ValueError: for anything but attributes, a form that they have not, or a sentence that
+                exceeds the context.
+
+        Example:
+            >>> import interp
+            >>> model = interp.load_model("organism-base")
+            >>> periods = interp.entity_attributes("element_period")
+            >>> examples = interp.Examples.from_attributes(model, periods)
+            >>> len(examples) == len(periods), len(examples.labels.unique()) == len(periods.classes)
+            (True, True)
+        """
+        _expect("attributes", attributes, ("values", "subject_spans"), "interp.entity_attributes")
+        _check_form(form, len(attributes.templates))
+        return cls.from_text(
+            model,
+            attributes.prompts(form),
+            subjects=attributes.subject_spans(form),
+            groups=attributes.groups,
+            templates=[FORMS[form]] * len(attributes),
+            labels=attributes.labels,
         )
 
     def __len__(self) -> int:
@@ -152,8 +262,30 @@ class Examples:
         """Number of real tokens of each example."""
         return self.mask.sum(1)
 
+    @property
+    def starts(self) -> Int[Tensor, " example"]:
+        """Column of the first real token of each example: 0 where padding stands on the right."""
+        return self.mask.int().argmax(1)
+
+    def columns(self, rows: Int[Tensor, " row"]) -> Int[Tensor, "row position"]:
+        """Columns of the real tokens of some examples of one length, in their order.
+
+        Args:
+            rows: numbers of the examples, such as `by_length` gives.
+
+        Raises:
+            ValueError: if the examples differ in length.
+        """
+        lengths, starts = self.lengths[rows], self.starts[rows]
+        if bool((lengths != lengths[:1]).any()):
+            raise ValueError(
+                f"columns are of examples of one length, got lengths {lengths.unique().tolist()}; "
+                "take rows from Examples.by_length"
+            )
+        return starts[:, None] + torch.arange(int(lengths[0]), device=starts.device)
+
     def position(self, name: str) -> Int[Tensor, " example"]:
-        """One position per example: "last", "subject_last" or "subject_first" of a span.
+        """Column of a named token of each example: "last", "subject_last" or "subject_first" of a span.
 
         Raises:
             ValueError: if no span bears the name.
@@ -169,6 +301,44 @@ class Examples:
             f"{[f'{s}_{e}' for s in self.spans for e in ('first', 'last') if s != 'last']}"
         )
 
+    def columns_at(
+        self, positions: str | int | Sequence[int] | Int[Tensor, " example"]
+    ) -> Int[Tensor, " example"]:
+        """Column of one token of each example: by name, by number, or given one by one.
+
+        Args:
+            positions: a name that `position` knows; one number for all, which counts each prompt's
+                tokens from 0, or from −1, the last; or one column per example.
+
+        Raises:
+            ValueError: for an unknown name, or numbers that name no token.
+        """
+        if isinstance(positions, str):
+            return self.position(positions)
+        device = self.tokens.device
+        if isinstance(positions, int):
+            lengths = self.lengths
+            if not bool(((positions >= -lengths) & (positions < lengths)).all()):
+                raise ValueError(
+                    f"positions got {positions}, the shortest prompt has {int(lengths.min())} tokens; "
+                    "expected a number that every prompt has"
+                )
+            return self.starts + positions + (lengths if positions < 0 else 0)
+        column = torch.as_tensor(positions, device=device)
+        if column.shape != (len(self),) or column.dtype.is_floating_point or column.dtype is torch.bool:
+            raise ValueError(
+                f"positions must hold one index per example, shape ({len(self)},); "
+                f"got {column.dtype} {tuple(column.shape)}; expected columns such as "
+                "Examples.position gives"
+            )
+        every = torch.arange(self.tokens.shape[1], device=device)
+        if not bool(((every == column[:, None]) & self.mask).any(1).all()):
+            raise ValueError(
+                "positions must each be the column of a real token, counted from 0; got "
+                f"{column.tolist()[:8]}; expected columns such as Examples.position gives"
+            )
+        return column
+
     def span_mask(self, name: str) -> Bool[Tensor, "example position"]:
         """True at the positions of a named span.
 
@@ -177,8 +347,8 @@ class Examples:
         """
         if not isinstance(name, str) or name not in self.spans:
             raise ValueError(f"no span {name!r}; expected one of {sorted(self.spans)}")
-        at = torch.arange(self.tokens.shape[1], device=self.tokens.device)[None]
-        return (at >= self.spans[name][:, :1]) & (at < self.spans[name][:, 1:])
+        columns = torch.arange(self.tokens.shape[1], device=self.tokens.device)[None]
+        return (columns >= self.spans[name][:, :1]) & (columns < self.spans[name][:, 1:])
 
     def subset(self, index: Index) -> Examples:
         """These examples, in this order; columns are kept, so tensors made for all still fit.
@@ -190,14 +360,14 @@ class Examples:
             ValueError: for rows that do not exist, or a mask of another length.
         """
         chosen = columns.chosen_rows(index, len(self), self.tokens.device)
-        where = chosen.tolist()
+        rows = chosen.tolist()
         return Examples(
             self.tokens[chosen],
             self.mask[chosen],
-            tuple(self.texts[i] for i in where),
-            tuple(self.groups[i] for i in where),
+            tuple(self.texts[i] for i in rows),
+            tuple(self.groups[i] for i in rows),
             {name: span[chosen] for name, span in self.spans.items()},
-            tuple(self.templates[i] for i in where),
+            tuple(self.templates[i] for i in rows),
             None if self.labels is None else self.labels[chosen],
         )
 
@@ -210,10 +380,26 @@ class Examples:
 def group_split(
     groups: Sequence[str], *, share: float = 0.5, seed: int = 0
 ) -> tuple[list[int], list[int]]:
-    """Indices of a train and a test part that share no group.
+    """Split rows into a train and a test part that share no group.
+
+    Args:
+        groups: the entity of each row.
+        share: of the groups that go into the train part, in (0, 1).
+        seed: of the drawing of groups.
+
+    Returns:
+        (train, test): row numbers, each part in the order given.
 
     Raises:
         ValueError: if either part would be empty.
+
+    Example:
+        >>> import interp
+        >>> train, test = interp.group_split(["a", "a", "b", "b", "c", "d"], share=0.5)
+        >>> sorted(train + test)
+        [0, 1, 2, 3, 4, 5]
+        >>> (0 in train) == (1 in train), (2 in train) == (3 in train)
+        (True, True)
     """
     unique = sorted(set(groups))
     order = torch.randperm(len(unique), generator=torch.Generator().manual_seed(seed)).tolist()
@@ -223,34 +409,9 @@ def group_split(
             f"a split of {share:.0%} leaves one part of {len(unique)} groups empty; "
             "give more groups or another share"
         )
-    train = {unique[i] for i in order[:cut]}
-    first = [i for i, g in enumerate(groups) if g in train]
-    return first, [i for i, g in enumerate(groups) if g not in train]
-
-
-def _check_lengths(texts: Sequence[str], ids: Sequence[Sequence[int]], context: int | None) -> None:
-    """Refuse prompts without tokens, and prompts longer than the model reads."""
-    for i, (text, row) in enumerate(zip(texts, ids, strict=True)):
-        if not row:
-            raise ValueError(f"prompt {i} has no tokens: got {text!r}; give some text")
-        if context is not None and len(row) > context:
-            raise ValueError(
-                f"prompt {i} has {len(row)} tokens, the model reads at most {context}; "
-                f"shorten {text[:40]!r}…"
-            )
-
-
-def _place(text: str, subject: Any) -> tuple[int, int]:
-    """The subject's character range: where its name stands, or as given."""
-    if isinstance(subject, str):
-        return find_name(text, subject)
-    pair = list(subject) if isinstance(subject, Iterable) else []
-    if len(pair) != 2:
-        raise ValueError(
-            f"a subject must be a name in its prompt or a character range (start, stop); "
-            f"got {subject!r} for {text!r}; give one of these"
-        )
-    return int(pair[0]), int(pair[1])
+    trained = {unique[i] for i in order[:cut]}
+    train = [i for i, group in enumerate(groups) if group in trained]
+    return train, [i for i, group in enumerate(groups) if group not in trained]
 
 
 def first_token(model: Model, text: str, *, prompt: str | None = None) -> int:
@@ -262,8 +423,18 @@ def first_token(model: Model, text: str, *, prompt: str | None = None) -> int:
             with a space and "Paris" does not.
         prompt: what it follows; a space is put between the two where running text has one.
 
+    Returns:
+        A row of the vocabulary.
+
     Raises:
         ValueError: if the text has no tokens.
+
+    Example:
+        >>> import interp
+        >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
+        >>> token = interp.first_token(model, facts.answers[0], prompt=facts.prompts(0)[0])
+        >>> model.tokenizer.decode([token]).strip() in facts.answers[0]
+        True
     """
     if prompt is None:
         ids = continued(model.tokenizer, text)
@@ -272,3 +443,23 @@ def first_token(model: Model, text: str, *, prompt: str | None = None) -> int:
     if not ids:
         raise ValueError(f"answer {text!r} has no tokens; expected some text")
     return ids[0]
+
+
+def _expect(name: str, value: Any, parts: Sequence[str], maker: str) -> None:
+    """Refuse a value that lacks what is read of it.
+
+    Raises:
+        ValueError: naming the argument and the function that makes one.
+    """
+    if not all(hasattr(value, part) for part in parts):
+        raise ValueError(f"{name} got {said(value)}; expected what {maker} gives")
+
+
+def _check_form(form: int, forms: int) -> None:
+    """Refuse a form that there is no template of.
+
+    Raises:
+        ValueError: naming the number and how many there are.
+    """
+    if isinstance(form, bool) or not isinstance(form, int) or not 0 <= form < forms:
+        raise ValueError(f"form got {form!r}; expected a whole number in 0..{forms - 1}")

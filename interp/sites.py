@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from interp._doors import read_as
+
 
 class Kind(StrEnum):
     """The kinds of activation a site can name, in the field's usual terms."""
@@ -41,6 +43,8 @@ _HOOKS = {
     Kind.MLP_POST: "mlp.hook_post",
 }
 
+_KINDS = {hook: kind for kind, hook in _HOOKS.items()}
+
 #: Kinds that come head by head.
 HEADED = frozenset({Kind.Z, Kind.Q, Kind.K, Kind.V, Kind.PATTERN})
 
@@ -51,6 +55,11 @@ RESIDUAL_KINDS = frozenset({Kind.RESID_PRE, Kind.RESID_POST, Kind.ATTN_OUT, Kind
 @dataclass(frozen=True, order=True)
 class Site:
     """One place in a model: a kind, a layer and, for attention heads, a head.
+
+    Attributes:
+        kind: what is read there; a name such as "resid_pre" stands for `Kind.RESID_PRE`.
+        layer: the block, counted from 0; 0 for the embedding.
+        head: the attention head, counted from 0; None for all heads, or for kinds that have none.
 
     Raises:
         ValueError: if the layer is negative, or a head is given for a kind that has none.
@@ -76,6 +85,30 @@ class Site:
                 f"{self.kind} has no heads, got head={self.head}; leave head out or use Kind.Z"
             )
 
+    @classmethod
+    def from_hook_name(cls, name: str) -> Site:
+        """The site of a TransformerLens hook, such as "blocks.5.hook_resid_pre".
+
+        Args:
+            name: as in TransformerLens's cache; of attention it names all heads.
+
+        Returns:
+            The site whose `hook_name` it is.
+
+        Raises:
+            ValueError: if no site stands for it, with the hooks that have one.
+        """
+        if name == "hook_embed":
+            return cls(Kind.EMBED, 0)
+        block = re.fullmatch(r"blocks\.(\d+)\.(.+)", name)
+        kind = None if block is None else _KINDS.get(block[2])
+        if block is None or kind is None:
+            raise ValueError(
+                f"no site stands for the hook {name!r}; expected 'hook_embed', or 'blocks.N.' before "
+                f"one of {list(_KINDS)}, as 'blocks.3.hook_resid_pre' for Site('resid_pre', 3)"
+            )
+        return cls(kind, int(block[1]))
+
     @property
     def hook_name(self) -> str:
         """The TransformerLens name of this activation."""
@@ -89,19 +122,19 @@ class Site:
         return f"{self.kind}.{self.layer}{head}"
 
 
-def _kind(given: object) -> Kind:
+def _kind(value: object) -> Kind:
     """The kind of this name; the name of a hook is answered with the site to write."""
     try:
-        return Kind(given)
+        return Kind(value)
     except ValueError:
-        meant = next((k for k, hook in _HOOKS.items() if str(given).endswith(f".{hook}")), None)
-        layer = re.search(r"blocks\.(\d+)\.", str(given))
-        if meant is not None and layer is not None:
+        site = _site_of_text(str(value))
+        if site is not None:
             raise ValueError(
-                f"kind got the name of a hook, {given!r}; expected Site({str(meant)!r}, {layer[1]})"
+                f"kind got the name of a hook, {value!r}; expected "
+                f"Site({str(site.kind)!r}, {site.layer}), or Site.from_hook_name({value!r})"
             ) from None
         raise ValueError(
-            f"kind got {given!r}; expected one of {[str(kind) for kind in Kind]}, as in "
+            f"kind got {value!r}; expected one of {[str(kind) for kind in Kind]}, as in "
             "Site('resid_pre', 3)"
         ) from None
 
@@ -110,11 +143,32 @@ def _whole(number: object) -> bool:
     return hasattr(number, "__index__")
 
 
+def _site_of_text(text: str) -> Site | None:
+    """The site of a hook's name; None for a text that is no hook's name."""
+    return Site.from_hook_name(text) if "hook_" in text else None
+
+
+read_as(Kind, _kind)
+read_as(Site, _site_of_text)
+
+
 def boundary(k: int, n_layers: int) -> Site:
     """The residual stream at boundary k: before block k, or after the last block when k = L.
 
+    Args:
+        k: the boundary, 0..L.
+        n_layers: the number of blocks L.
+
+    Returns:
+        `Site(Kind.RESID_PRE, k)`, and for k = L `Site(Kind.RESID_POST, L - 1)`.
+
     Raises:
         ValueError: if k is outside 0..L.
+
+    Example:
+        >>> import interp
+        >>> [str(interp.boundary(k, 4)) for k in (0, 3, 4)]
+        ['resid_pre.0', 'resid_pre.3', 'resid_post.3']
     """
     if not 0 <= k <= n_layers:
         raise ValueError(f"boundary must be 0..{n_layers}, got {k}; boundary k is before block k")
@@ -124,17 +178,63 @@ def boundary(k: int, n_layers: int) -> Site:
 
 
 def boundaries(n_layers: int) -> list[Site]:
-    """All L + 1 boundaries of the residual stream, from the embedding to the last block's output."""
+    """All L + 1 boundaries of the residual stream, from the embedding to the last block's output.
+
+    Args:
+        n_layers: the number of blocks L.
+
+    Returns:
+        The sites of `boundary` for k = 0..L, in this order.
+
+    Example:
+        >>> import interp
+        >>> model = interp.load_model("organism-base")
+        >>> sites = interp.boundaries(model.n_layers)
+        >>> len(sites) == model.n_layers + 1
+        True
+        >>> str(sites[0])
+        'resid_pre.0'
+    """
     return [boundary(k, n_layers) for k in range(n_layers + 1)]
 
 
 def every_layer(kind: Kind, n_layers: int) -> list[Site]:
-    """One site of this kind in each layer."""
+    """One site of a kind in each layer.
+
+    Args:
+        kind: what is read; of attention all heads together.
+        n_layers: the number of blocks L.
+
+    Returns:
+        L sites, from block 0 upwards.
+
+    Example:
+        >>> import interp
+        >>> [str(site) for site in interp.every_layer(interp.Kind.MLP_OUT, 3)]
+        ['mlp_out.0', 'mlp_out.1', 'mlp_out.2']
+    """
     return [Site(kind, layer) for layer in range(n_layers)]
 
 
 def every_head(kind: Kind, n_layers: int, n_heads: int) -> list[Site]:
-    """One site for each head of each layer; keys and values have `n_key_value_heads` of them."""
+    """One site for each attention head of each layer.
+
+    Args:
+        kind: one of those that come head by head: z, q, k, v or pattern.
+        n_layers: the number of blocks L.
+        n_heads: heads of a layer; of keys and values `model.heads_of(kind)`, where queries share them.
+
+    Returns:
+        L × n_heads sites, layer by layer.
+
+    Raises:
+        ValueError: for a kind without heads.
+
+    Example:
+        >>> import interp
+        >>> [str(site) for site in interp.every_head(interp.Kind.Z, 2, 2)]
+        ['z.0.h0', 'z.0.h1', 'z.1.h0', 'z.1.h1']
+    """
     return [Site(kind, layer, head) for layer in range(n_layers) for head in range(n_heads)]
 
 

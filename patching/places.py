@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from interp.activations import columns_of
 from interp.examples import Examples
 from interp.sites import Site
 
@@ -52,7 +51,7 @@ def positions_named(examples: Examples, name: str | int) -> Bool[Tensor, "exampl
     if isinstance(name, str) and name in examples.spans:
         return examples.span_mask(name)
     try:
-        at = columns_of(examples, name)
+        at = examples.columns_at(name)
     except ValueError as error:
         raise ValueError(f"{error}, 'each', or a span of {sorted(examples.spans)}") from error
     return torch.arange(examples.tokens.shape[1], device=at.device) == at[:, None]

@@ -20,6 +20,22 @@ from interp.models.tokens import encode
 from interp.sites import Kind
 
 
+class HeadCount(int):
+    """A number of attention heads, which may also be called with a kind, as `n_heads` once was."""
+
+    _shared: int
+
+    def __new__(cls, heads: int, shared: int) -> HeadCount:
+        """The number of queries' heads, and that of keys and values."""
+        count = super().__new__(cls, heads)
+        count._shared = shared
+        return count
+
+    def __call__(self, kind: Kind = Kind.Z) -> int:
+        """The heads of a kind; `Model.heads_of` is today's name."""
+        return self._shared if kind in (Kind.K, Kind.V) else int(self)
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """One language model behind TransformerLens hooks, with its tokenizer.
@@ -64,10 +80,20 @@ class Model:
         """Width of the residual stream."""
         return int(self.bridge.cfg.d_model)
 
-    def n_heads(self, kind: Kind = Kind.Z) -> int:
-        """Attention heads of a layer; for keys and values those that queries share."""
+    @property
+    def n_heads(self) -> HeadCount:
+        """Number of attention heads of a layer, as queries count them."""
+        return HeadCount(int(self.bridge.cfg.n_heads), self.n_key_value_heads)
+
+    @property
+    def n_key_value_heads(self) -> int:
+        """Number of heads of keys and values in a layer, which queries may share."""
         shared = getattr(self.bridge.cfg, "n_key_value_heads", None)
-        return int((shared if kind in (Kind.K, Kind.V) else None) or self.bridge.cfg.n_heads)
+        return int(shared or self.bridge.cfg.n_heads)
+
+    def heads_of(self, kind: Kind) -> int:
+        """Number of heads that a kind of site has in a layer: of keys and values those shared."""
+        return self.n_key_value_heads if kind in (Kind.K, Kind.V) else int(self.n_heads)
 
     @property
     def context(self) -> int | None:
@@ -83,6 +109,11 @@ class Model:
     def dtype(self) -> torch.dtype:
         """The dtype computations run in."""
         return next(self.bridge.original_model.parameters()).dtype
+
+    @property
+    def metric_dtype(self) -> torch.dtype:
+        """The dtype metrics are kept in: float64 where computations run in it, else float32."""
+        return torch.float64 if self.dtype == torch.float64 else torch.float32
 
     @cached_property
     def fingerprint(self) -> str:

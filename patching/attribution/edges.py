@@ -123,7 +123,7 @@ def _senders(model: Model, batch: Batch, metric: Metric) -> dict[Site, Float[Ten
         run(model, ids, sites, metric, batch.rows, batch.columns, gradients=False).values
         for ids in (batch.clean, batch.corrupted)
     )
-    wide = torch.float64 if model.dtype == torch.float64 else torch.float32
+    wide = model.metric_dtype
     change = {site: clean[site].to(wide) - corrupted[site].to(wide) for site in sites}
     expected = change.pop(last)
     found: dict[Site, Tensor] = {}

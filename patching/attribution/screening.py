@@ -188,7 +188,7 @@ def _screen(
     width, n = contrast.corrupted.tokens.shape[1], len(contrast)
     slopes: dict[Site, Tensor] = {}
     sources: dict[Site, Tensor] = {}
-    wide = torch.float64 if model.dtype == torch.float64 else torch.float32
+    wide = model.metric_dtype
     ended = torch.full((n,), float("nan"), dtype=wide, device=model.device)
     for batch in batches(contrast, batch_size, "screening"):
         at = (batch.rows, batch.columns)

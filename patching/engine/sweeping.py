@@ -24,7 +24,7 @@ from torch import Tensor
 
 from interp.activations import capture, check_sites, in_columns
 from interp.examples import Examples
-from interp.metrics import Metric, columns_of, named_metrics
+from interp.metrics import Metric, logits_of, named_metrics
 from interp.models.model import Model
 from interp.progress import counted
 from interp.sites import RESIDUAL_KINDS, Kind, Site
@@ -87,7 +87,7 @@ def sweep(
     if corruption is not None:
         check_cells(model, examples, [Cell((corruption,))])
     n, device = len(examples), model.device
-    dtype = torch.float64 if model.dtype == torch.float64 else torch.float32
+    dtype = model.metric_dtype
     values = {
         name: torch.full((len(cells), n), float("nan"), dtype=dtype, device=device) for name in metrics
     }
@@ -226,7 +226,7 @@ def _measure(
 ) -> dict[str, Float[Tensor, "copy row"]]:
     """Read the metrics at their positions, the baseline first; logits of these rows only."""
     n, copies = len(one.rows), one.final.copies
-    dtype = torch.float64 if model.dtype == torch.float64 else torch.float32
+    dtype = model.metric_dtype
     example = one.rows.repeat(copies)
     found = {}
     for positions, names in _by_position(metrics):
@@ -240,7 +240,7 @@ def _measure(
                 seen = model.readout(read, tokens)
             else:
                 every = tokens is None
-                seen = logits if every else columns_of(logits, tokens.expand(len(logits), -1))
+                seen = logits if every else logits_of(logits, tokens.expand(len(logits), -1))
             values = metrics[name](seen, example).to(dtype).reshape(copies, n)
             found[name] = torch.where(one.final.changed[:copies], values, values[:1])
     return found

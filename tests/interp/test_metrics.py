@@ -106,7 +106,7 @@ def test_a_token_that_the_model_lacks_has_no_difference_and_is_never_first():
 
 def test_columns_beyond_the_vocabulary_are_never_said():
     tokens = torch.tensor([[3, 96], [200, 5], [0, 95]])
-    found = metrics.columns_of(LOGITS, tokens)
+    found = metrics.logits_of(LOGITS, tokens)
     assert found.isinf().tolist() == [[False, True], [True, False], [False, False]]
     assert found[0, 0] == LOGITS[0, 3] and found[1, 1] == LOGITS[1, 5]
     assert read(metrics.token_logit(PROMPTS, torch.tensor([96, 5, 5]))).isnan().sum() == 2

@@ -1,0 +1,154 @@
+"""Metrics of one's own: functions from logits to a number, and several metrics by their names."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp.arguments import said
+from interp.examples import Examples
+from interp.metrics.base import UNNAMED, Metric
+
+
+def metric(
+    function: Callable[..., Any],
+    examples: Examples,
+    *,
+    unit: str = "value",
+    name: str | None = None,
+    positions: str | int | Sequence[int] | Int[Tensor, " example"] = "last",
+) -> Metric:
+    """Make a metric of a function of one's own.
+
+    The function is given the logits of one token of each prompt, all others are never computed:
+
+    - `function(logits)` of one prompt's logits, as [1, vocabulary], [vocabulary] or
+      [1, 1, vocabulary], whichever it takes, gives one number. Prompts are read one by one, so that
+      nothing is averaged over them.
+    - `function(logits, example)` of logits [row, vocabulary] and the example that each row belongs
+      to, [row], gives one number per row, shape [row]. Rows are not examples: a sweep asks many edits
+      of one example in one call, so answers are looked up as `answers[example]`.
+
+    Args:
+        function: from logits to a number.
+        examples: the prompts it will be read on.
+        unit: of its values, such as "logits", "nats" or "share".
+        name: what its values are called in evidence; by default the function's own name.
+        positions: the token that is read, as `interp.collect` takes it: "last", "subject_last", one
+            number for all, or one column per example.
+
+    Returns:
+        A metric that every method of `patching` takes.
+
+    Raises:
+        ValueError: for unknown positions; when it is read, if the function gives another shape.
+
+    Example:
+        >>> import interp
+        >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
+        >>> examples = interp.Examples.from_facts(model, facts).subset([0, 1, 2])
+        >>> largest = interp.metric(lambda logits: logits.max(), examples, unit="logits", name="top")
+        >>> logits = model.logits(examples.tokens[:1])[:, -1]
+        >>> bool((largest(logits, examples.tokens.new_zeros(1)) == logits.max()).all())
+        True
+        >>> largest.name, largest.unit
+        ('top', 'logits')
+    """
+    if not callable(function):
+        raise ValueError(
+            f"a metric got {said(function)}; expected a Metric such as "
+            "interp.logit_difference(contrast), or a function from logits to one number"
+        )
+    own_name = getattr(function, "__name__", UNNAMED)
+    chosen = name or (UNNAMED if own_name == "<lambda>" else own_name)
+
+    def one_by_one(logits: Tensor, example: Tensor) -> Tensor:
+        if not len(logits):
+            return logits[:, 0]
+        return torch.stack([_one_number(function, row) for row in logits])
+
+    def all_rows(logits: Tensor, example: Tensor) -> Tensor:
+        return torch.as_tensor(function(logits, example), device=logits.device)
+
+    read = all_rows if _takes_examples(function) else one_by_one
+    return Metric(read, unit, examples.columns_at(positions), name=chosen)
+
+
+def as_metric(given: object, examples: Examples) -> Metric:
+    """A metric as it is, or a function of one's own as one, read at the last position.
+
+    Args:
+        given: a metric, or a function as `metric` takes it.
+        examples: the prompts it will be read on.
+
+    Raises:
+        ValueError: for anything else, and when read, if the function gives another shape.
+    """
+    return given if isinstance(given, Metric) else metric(given, examples)  # pyright: ignore[reportArgumentType]
+
+
+def named_metrics(
+    given: Metric | Callable[..., Any] | Sequence[Any] | Mapping[str, Any], examples: Examples
+) -> dict[str, Metric]:
+    """One metric or several, by their names.
+
+    Args:
+        given: a metric or a function of one's own, a sequence of these, or a mapping from names.
+        examples: the prompts they will be read on.
+
+    Returns:
+        Each metric under its own name, or under that of the mapping.
+
+    Raises:
+        ValueError: as `metric`; for none at all, or two of one name.
+    """
+    if isinstance(given, Mapping):
+        named = {str(name): as_metric(value, examples) for name, value in given.items()}
+    else:
+        several = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+        metrics = [as_metric(value, examples) for value in several]
+        named = {value.name: value for value in metrics}
+        if len(named) < len(metrics):
+            raise ValueError(
+                f"metrics must differ in name, got {[value.name for value in metrics]}; expected a "
+                "mapping {name: metric}, or names given by interp.metric(…, name=…)"
+            )
+    if not named:
+        raise ValueError("metrics got none; expected at least one, such as logit_difference(contrast)")
+    return named
+
+
+def _takes_examples(function: Callable[..., Any]) -> bool:
+    """Whether a function needs a second argument: which example each row of logits belongs to."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some functions written in C do not tell
+        return False
+    needed = [
+        p for p in parameters
+        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]  # fmt: skip
+    return len(needed) >= 2
+
+
+def _one_number(function: Callable[..., Any], logits: Float[Tensor, " token"]) -> Float[Tensor, ""]:
+    """What a function makes of one prompt's logits."""
+    reason = "it gave no single number"
+    for shaped in (logits[None], logits, logits[None, None]):
+        try:
+            value = torch.as_tensor(function(shaped), device=logits.device)
+        except Exception as error:  # the function is the user's: whatever it raises is the reason
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0][:80] if str(error) else ''}"
+            continue
+        if value.numel() == 1:
+            return value.reshape(()).to(logits.dtype)
+        reason = f"it gave shape {list(value.shape)}"
+    raise ValueError(
+        f"a metric function got logits [{len(logits)}] of one prompt; expected one number ({reason}); "
+        "write it as lambda logits: logits[..., a] - logits[..., b]"
+    )

@@ -1,0 +1,79 @@
+"""Prompts as one model's tokenizer reads them: their ids, and where their subjects stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from interp import columns
+from interp.arguments import reader_of
+from interp.models.tokens import encode, find_name, token_span
+
+if TYPE_CHECKING:
+    from interp.models.model import Model
+
+
+def ids_of(
+    model: Model, prompts: Sequence[str], suffixes: Iterable[Any] | None, *, special: bool
+) -> list[list[int]]:
+    """Token ids of each prompt and what is appended to it.
+
+    Raises:
+        ValueError: for a prompt without tokens, or longer than the model reads.
+    """
+    tokenizer, n = reader_of(model), len(prompts)
+    appended = [()] * n if suffixes is None else columns.entries("suffixes", suffixes, n)
+    ids = [
+        [*encode(tokenizer, text, special=special), *columns.ids("suffixes", suffix)]
+        for text, suffix in zip(prompts, appended, strict=True)
+    ]
+    for i, (text, row) in enumerate(zip(prompts, ids, strict=True)):
+        if not row:
+            raise ValueError(f"prompt {i} has no tokens: got {text!r}; give some text")
+        if model.context is not None and len(row) > model.context:
+            raise ValueError(
+                f"prompt {i} has {len(row)} tokens, the model reads at most {model.context}; "
+                f"shorten {text[:40]!r}…"
+            )
+    return ids
+
+
+def subject_spans(
+    model: Model, prompts: Sequence[str], subjects: Iterable[Any], *, special: bool
+) -> Int[Tensor, "prompt 2"]:
+    """Half-open range of the tokens of each prompt's subject.
+
+    Args:
+        model: whose tokenizer is used.
+        prompts: the texts.
+        subjects: a name in each prompt, or its character range.
+        special: whether the tokenizer puts its special tokens before the text.
+
+    Raises:
+        ValueError: if a prompt does not contain its subject, or the range holds no token.
+    """
+    listed = [subjects] if isinstance(subjects, str) else subjects
+    ranges = [
+        token_span(model.tokenizer, text, _range_of(text, subject), special=special)
+        for text, subject in zip(
+            prompts, columns.entries("subjects", listed, len(prompts)), strict=True
+        )
+    ]
+    return torch.tensor(ranges)
+
+
+def _range_of(text: str, subject: Any) -> tuple[int, int]:
+    """The subject's character range: where its name stands, or as given."""
+    if isinstance(subject, str):
+        return find_name(text, subject)
+    ends = list(subject) if isinstance(subject, Iterable) else []
+    if len(ends) != 2:
+        raise ValueError(
+            f"a subject must be a name in its prompt or a character range (start, stop); "
+            f"got {subject!r} for {text!r}; give one of these"
+        )
+    return int(ends[0]), int(ends[1])
