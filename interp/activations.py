@@ -132,7 +132,7 @@ def collect(
         >>> import interp
         >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
         >>> examples = interp.Examples.from_facts(model, facts).subset([0, 1, 2])
-        >>> site = interp.Site("resid_pre", 1)
+        >>> site = interp.Site(interp.Kind.RESID_PRE, 1)
         >>> last = interp.collect(model, examples, site)[site]
         >>> tuple(last.values.shape) == (3, model.d_model)
         True
@@ -143,20 +143,20 @@ def collect(
     if not isinstance(examples, Examples):
         texts = [examples] if isinstance(examples, str) else list(examples)
         examples = Examples.from_text(model, texts)
-    sites = list(dict.fromkeys(sites_of(sites)))
-    check_sites(model, sites)
+    wanted: list[Site] = list(dict.fromkeys(sites_of(sites)))
+    check_sites(model, wanted)
     whole = isinstance(positions, str) and positions == "all"
     example_index, token_index, single = _rows(examples, positions)
     kept = _Kept(model, examples, example_index, token_index, whole)
-    for site in sites:
+    for site in wanted:
         if site.kind in RESIDUAL_KINDS:
             kept.prepare(site, (model.d_model,))
-    stop, size = last_layer(sites) + 1, at_least_one("batch_size", batch_size)
+    stop, size = last_layer(wanted) + 1, at_least_one("batch_size", batch_size)
     batches = [part for same in examples.by_length() for part in same.split(size)]
     for rows in tracked(batches, "activations"):
         columns = kept.begin(rows)
         tokens = examples.tokens[rows].gather(1, columns)
-        with observed(model, sites, kept.see):
+        with observed(model, wanted, kept.see):
             if stop < model.n_layers:
                 model.bridge(tokens, use_cache=False, stop_at_layer=stop)
             else:
@@ -171,7 +171,7 @@ def collect(
         index = (example_index, token_index)
     return {
         site: Activations(site, kept.values(site), groups, labels, name, model.role, *index)
-        for site in sites
+        for site in wanted
     }
 
 

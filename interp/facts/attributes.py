@@ -8,11 +8,12 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 
 import periodictable
 
+from interp._doors import held
 from interp.facts import geonames
 from interp.facts.cities import city_country, us_cities
 from interp.facts.countries import (
@@ -24,24 +25,36 @@ from interp.facts.types import Card, FactSet, check_prompt, render
 
 FEWEST = 10  # entities of a class; smaller classes are left out
 
-_COUNTRY = ("Yesterday I read about {subject}", "They have often travelled to {subject}")
-
-_CITY = ("Yesterday I read about {subject}", "They have often travelled to {subject}")
+_PLACE = ("Yesterday I read about {subject}", "They have often travelled to {subject}")
 
 _ELEMENT = ("Yesterday I read about {subject}", "This chapter of the book is about {subject}")
 
 _SPELLING = "endings and letters of a name follow its language, and with it its region"
 
+_BY_COUNTRY = "follows the country: hold countries out for a stricter test"
 
+#: An entity as it stands in a sentence, its value, and its group.
+Row = tuple[str, str | float, str]
+
+
+@held
 @dataclass(frozen=True)
 class EntityAttributes:
     """One property of many entities: a class (text) or a quantity (a number).
 
-    `templates` name the entity and say nothing of the property; read at the subject's last token.
-    Every entity occurs once; `groups` are the entities.
+    Every entity occurs once; it is read at the last token of its name.
+
+    Attributes:
+        name: what the property is called.
+        subjects: the entities as they stand in a sentence.
+        values: the property of each: all texts, or all numbers.
+        groups: the entities by name, never split between train and test.
+        templates: sentences that name the entity, "{subject}", and say nothing of the property.
+        source: package, version and licence of the data.
 
     Raises:
-        ValueError: parts of differing length, or a template without exactly one "{subject}".
+        ValueError: parts of another kind or of differing length, or a template without exactly one
+            "{subject}".
     """
 
     name: str
@@ -62,6 +75,7 @@ class EntityAttributes:
             check_prompt(template)
 
     def __len__(self) -> int:
+        """Number of entities."""
         return len(self.subjects)
 
     @property
@@ -76,11 +90,11 @@ class EntityAttributes:
 
     @property
     def labels(self) -> tuple[float, ...]:
-        """A number for each entity: the quantity, or the place of its class in `classes`."""
+        """A number for each entity: the quantity, or the index of its class in `classes`."""
         if self.quantity:
             return tuple(float(value) for value in self.values)
-        place = {value: float(i) for i, value in enumerate(self.classes)}
-        return tuple(place[str(value)] for value in self.values)
+        number = {value: float(i) for i, value in enumerate(self.classes)}
+        return tuple(number[str(value)] for value in self.values)
 
     def prompts(self, form: int) -> tuple[str, ...]:
         """The entity in one of the sentences, first letter capitalised."""
@@ -91,189 +105,197 @@ class EntityAttributes:
         return tuple(render(self.templates[form], subject)[1] for subject in self.subjects)
 
 
-def entity_attributes(name: str) -> EntityAttributes:
-    """One of the attribute sets by name (see `attribute_sets` for their cards).
+@dataclass(frozen=True)
+class AttributeSet:
+    """One shipped attribute: how its rows are made, and what else could tell its values.
 
-    Classes of fewer than ten entities are left out.
+    Attributes:
+        rows: makes (subject, value, group) of every entity.
+        templates: sentences that name the entity.
+        source: package, version and licence of the data.
+        confounds: what else than the attribute could tell the value.
+        from_letters: whether a logistic regression on up to three letters beats chance on held-out
+            entities.
+    """
+
+    rows: Callable[[], list[Row]]
+    templates: tuple[str, ...]
+    source: Callable[[], str]
+    confounds: tuple[str, ...]
+    from_letters: bool = False
+
+
+def entity_attributes(name: str) -> EntityAttributes:
+    """Load one of the attribute sets by name (see `attribute_sets` for their cards).
+
+    Args:
+        name: such as "country_continent", "element_period" or "country_population".
+
+    Returns:
+        The entities with their values and sentences that name them; classes of fewer than ten
+        entities are left out.
 
     Raises:
-        ValueError: unknown name.
+        ValueError: for an unknown name.
+
+    Example:
+        >>> import interp
+        >>> periods = interp.entity_attributes("element_period")
+        >>> periods.prompts(0)[0], periods.values[0] in periods.classes, periods.quantity
+        ('Yesterday I read about lithium', True, False)
     """
-    if name not in _MAKERS:
-        raise ValueError(f"attributes must be one of {', '.join(_MAKERS)}; got {name!r}: choose one")
-    return _MAKERS[name]()
+    if name not in _SETS:
+        raise ValueError(f"attributes must be one of {', '.join(_SETS)}; got {name!r}: choose one")
+    return _made(name)
+
+
+@cache
+def _made(name: str) -> EntityAttributes:
+    """An attribute set, made once."""
+    made = _SETS[name]
+    rows = made.rows()
+    count = Counter(value for _, value, _ in rows)
+    if isinstance(rows[0][1], str):
+        rows = [row for row in rows if count[row[1]] >= FEWEST]
+    subjects, values, groups = zip(*rows, strict=True)
+    return EntityAttributes(name, subjects, values, groups, made.templates, made.source())
 
 
 @cache
 def attribute_sets() -> dict[str, Card]:
-    """A card for every attribute set, by the name `entity_attributes` takes."""
-    return {name: _card(entity_attributes(name)) for name in _MAKERS}
+    """A card for every attribute set, by the name `entity_attributes` takes.
+
+    Returns:
+        Name, kind, size, balance and confounds of each.
+
+    Example:
+        >>> import interp
+        >>> interp.attribute_sets()["element_initial"].confounds
+        ('a placebo: the first letter, and nothing the element is',)
+    """
+    return {name: _card(entity_attributes(name)) for name in _SETS}
 
 
-def _card(found: EntityAttributes) -> Card:
-    count = Counter() if found.quantity else Counter(str(value) for value in found.values)
+def _card(attributes: EntityAttributes) -> Card:
+    count = Counter() if attributes.quantity else Counter(str(value) for value in attributes.values)
     return Card(
-        name=found.name,
-        kind="quantity" if found.quantity else "class",
-        example=f"{found.prompts(0)[0]}: {found.values[0]}",
-        source=found.source,
-        entities=len(set(found.groups)),
-        items=len(found),
-        balance={value: n / len(found) for value, n in sorted(count.items())},
-        confounds=_CONFOUNDS[found.name],
-        from_letters=found.name in _FROM_LETTERS,
+        name=attributes.name,
+        kind="quantity" if attributes.quantity else "class",
+        example=f"{attributes.prompts(0)[0]}: {attributes.values[0]}",
+        source=attributes.source,
+        entities=len(set(attributes.groups)),
+        items=len(attributes),
+        balance={value: n / len(attributes) for value, n in sorted(count.items())},
+        confounds=_SETS[attributes.name].confounds,
+        from_letters=_SETS[attributes.name].from_letters,
     )
 
 
-def _answers(name: str, facts: FactSet, templates: tuple[str, ...]) -> EntityAttributes:
-    """The answers of a fact set as classes."""
-    rows = [(fact.subject, fact.answer, fact.group) for fact in facts.facts]
-    return _classes(name, rows, templates, facts.source)
+def _answers(facts: Callable[[], FactSet]) -> list[Row]:
+    """The answers of a fact set as values."""
+    return [(fact.subject, fact.answer, fact.group) for fact in facts().facts]
 
 
-def _attribute(
-    name: str, facts: FactSet, attribute: str, templates: tuple[str, ...]
-) -> EntityAttributes:
-    """An attribute of a fact set's subjects as classes."""
-    values = zip(facts.facts, facts.attribute(attribute), strict=True)
-    rows = [(fact.subject, value, fact.group) for fact, value in values if value is not None]
-    return _classes(name, rows, templates, facts.source)
+def _attribute(facts: Callable[[], FactSet], attribute: str) -> list[Row]:
+    """An attribute of a fact set's subjects as values."""
+    made = facts()
+    values = zip(made.facts, made.attribute(attribute), strict=True)
+    return [(fact.subject, value, fact.group) for fact, value in values if value is not None]
 
 
-def _classes(
-    name: str, rows: list[tuple[str, str, str]], templates: tuple[str, ...], source: str
-) -> EntityAttributes:
-    count = Counter(value for _, value, _ in rows)
-    kept = [row for row in rows if count[row[1]] >= FEWEST]
-    subjects, values, groups = zip(*kept, strict=True)
-    return EntityAttributes(name, subjects, values, groups, templates, source)
+def _big_cities() -> FactSet:
+    return city_country(500_000, 30)
 
 
-def _quantity(
-    name: str, rows: list[tuple[str, float, str]], templates: tuple[str, ...], source: str
-) -> EntityAttributes:
-    subjects, values, groups = zip(*rows, strict=True)
-    return EntityAttributes(name, subjects, values, groups, templates, source)
-
-
-@cache
-def _country_continent() -> EntityAttributes:
-    return _answers("country_continent", country_continents(), _COUNTRY)
-
-
-@cache
-def _country_currency() -> EntityAttributes:
-    return _answers("country_currency", country_currencies(), _COUNTRY)
-
-
-@cache
-def _country_language() -> EntityAttributes:
+def _languages() -> list[Row]:
     """First language of each country in GeoNames, by its ISO 639 code."""
-    rows = [
+    return [
         (geonames.with_article(name), record["languages"].split(",")[0].split("-")[0], name)
         for _, name, record in geonames.countries()
         if record["languages"].strip()
     ]
-    return _classes("country_language", rows, _COUNTRY, geonames.source())
 
 
-@cache
-def _country_population() -> EntityAttributes:
-    """Decimal logarithm of the population."""
-    rows = [
+def _populations() -> list[Row]:
+    """Decimal logarithm of each country's population."""
+    return [
         (geonames.with_article(name), math.log10(record["population"]), name)
         for _, name, record in geonames.countries()
         if record["population"] > 0
     ]
-    return _quantity("country_population", rows, _COUNTRY, geonames.source())
 
 
-@cache
-def _city_country() -> EntityAttributes:
-    return _answers("city_country", city_country(500_000, 30), _CITY)
+def _elements(value: Callable[..., str | float]) -> list[Row]:
+    """A property of every chemical element."""
+    return [
+        (element.name, value(element), element.name)
+        for element in periodictable.elements
+        if element.number > 0  # 0 is the neutron
+    ]
 
 
-@cache
-def _city_continent() -> EntityAttributes:
-    return _attribute("city_continent", city_country(500_000, 30), "continent", _CITY)
-
-
-@cache
-def _city_hemisphere() -> EntityAttributes:
-    return _attribute("city_hemisphere", city_country(500_000, 30), "hemisphere", _CITY)
-
-
-@cache
-def _us_city_state() -> EntityAttributes:
-    return _answers("us_city_state", us_cities(), _CITY)
-
-
-@cache
-def _element_period() -> EntityAttributes:
+def _period(element: periodictable.core.Element) -> str:
     """Row of the periodic table."""
     ends = (2, 10, 18, 36, 54, 86, 118)
-    rows = [
-        (one.name, f"period {1 + sum(one.number > end for end in ends)}", one.name)
-        for one in periodictable.elements
-        if one.number > 0
-    ]
-    return _classes("element_period", rows, _ELEMENT, _elements())
+    return f"period {1 + sum(element.number > end for end in ends)}"
 
 
-@cache
-def _element_number() -> EntityAttributes:
-    rows = [(one.name, float(one.number), one.name) for one in periodictable.elements if one.number > 0]
-    return _quantity("element_number", rows, _ELEMENT, _elements())
+def _number(element: periodictable.core.Element) -> float:
+    return float(element.number)
 
 
-@cache
-def _element_initial() -> EntityAttributes:
+def _initial(element: periodictable.core.Element) -> str:
     """A placebo: half of the alphabet, readable from the tokens and from nothing else."""
-    rows = [(one.name, initial(one.name), one.name) for one in periodictable.elements if one.number > 0]
-    return _classes("element_initial", rows, _ELEMENT, _elements())
+    return initial(element.name)
 
 
-def _elements() -> str:
+def _of_elements() -> str:
     return f"periodictable {version('periodictable')}"
 
 
-_MAKERS: dict[str, Callable[[], EntityAttributes]] = {
-    "country_continent": _country_continent,
-    "country_currency": _country_currency,
-    "country_language": _country_language,
-    "country_population": _country_population,
-    "city_country": _city_country,
-    "city_continent": _city_continent,
-    "city_hemisphere": _city_hemisphere,
-    "us_city_state": _us_city_state,
-    "element_period": _element_period,
-    "element_number": _element_number,
-    "element_initial": _element_initial,
-}
-
-#: Where a logistic regression on up to three letters beats chance on held-out entities.
-_FROM_LETTERS = frozenset(
-    {
-        "country_continent",
-        "country_language",
-        "country_population",
-        "city_country",
-        "city_continent",
-        "city_hemisphere",
-        "element_initial",
-    }
-)
-
-_CONFOUNDS = {
-    "country_continent": (_SPELLING, "islands and territories of one ocean share words"),
-    "country_currency": ("follows the continent: euro, franc", _SPELLING),
-    "country_language": ("follows the continent", _SPELLING, "first language listed by GeoNames"),
-    "country_population": ("how often a country is written about", "words such as Islands"),
-    "city_country": (_SPELLING, "how often a city is written about"),
-    "city_continent": (_SPELLING, "follows the country: hold countries out for a stricter test"),
-    "city_hemisphere": (_SPELLING, "follows the country: hold countries out for a stricter test"),
-    "us_city_state": ("Spanish names in the south-west", "few classes have ten cities"),
-    "element_period": ("-ium and -on endings", "late elements are rare in text"),
-    "element_number": ("-ium endings", "late elements are rare in text"),
-    "element_initial": ("a placebo: the first letter, and nothing the element is",),
-}
+_SETS = {
+    "country_continent": AttributeSet(
+        partial(_answers, country_continents), _PLACE, geonames.source,
+        (_SPELLING, "islands and territories of one ocean share words"), from_letters=True,
+    ),
+    "country_currency": AttributeSet(
+        partial(_answers, country_currencies), _PLACE, geonames.source,
+        ("follows the continent: euro, franc", _SPELLING),
+    ),
+    "country_language": AttributeSet(
+        _languages, _PLACE, geonames.source,
+        ("follows the continent", _SPELLING, "first language listed by GeoNames"), from_letters=True,
+    ),
+    "country_population": AttributeSet(
+        _populations, _PLACE, geonames.source,
+        ("how often a country is written about", "words such as Islands"), from_letters=True,
+    ),
+    "city_country": AttributeSet(
+        partial(_answers, _big_cities), _PLACE, geonames.source,
+        (_SPELLING, "how often a city is written about"), from_letters=True,
+    ),
+    "city_continent": AttributeSet(
+        partial(_attribute, _big_cities, "continent"), _PLACE, geonames.source,
+        (_SPELLING, _BY_COUNTRY), from_letters=True,
+    ),
+    "city_hemisphere": AttributeSet(
+        partial(_attribute, _big_cities, "hemisphere"), _PLACE, geonames.source,
+        (_SPELLING, _BY_COUNTRY), from_letters=True,
+    ),
+    "us_city_state": AttributeSet(
+        partial(_answers, us_cities), _PLACE, geonames.source,
+        ("Spanish names in the south-west", "few classes have ten cities"),
+    ),
+    "element_period": AttributeSet(
+        partial(_elements, _period), _ELEMENT, _of_elements,
+        ("-ium and -on endings", "late elements are rare in text"),
+    ),
+    "element_number": AttributeSet(
+        partial(_elements, _number), _ELEMENT, _of_elements,
+        ("-ium endings", "late elements are rare in text"),
+    ),
+    "element_initial": AttributeSet(
+        partial(_elements, _initial), _ELEMENT, _of_elements,
+        ("a placebo: the first letter, and nothing the element is",), from_letters=True,
+    ),
+}  # fmt: skip

@@ -6,8 +6,9 @@ round, so that neither the words of a sentence, nor their order without the comp
 truth.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 import periodictable
@@ -15,9 +16,6 @@ import periodictable
 from interp.facts import geonames
 from interp.facts.pairing import Row, as_statements, check_decks, checked, deck_of, negate
 from interp.facts.types import Statements, capitalised, render_statement
-
-#: (rng, n, negated, decks, seed) -> statements.
-Maker = Callable[[np.random.Generator, int | None, bool, int | None, int], Statements]
 
 _RANGE = (11, 99)  # numbers X of "X is larger than Y"
 
@@ -43,115 +41,157 @@ def number_word(number: int) -> str:
     return _TENS[tens] + (f"-{_ONES[ones]}" if ones else "")
 
 
-def _numbers(
-    word: str,
-    rng: np.random.Generator,
-    n: int | None,
-    negated: bool,
-    decks: int | None,
-    seed: int,
-) -> Statements:
-    """Number words: the distributions of X and |X − Y| match, that of Y cannot."""
-    check_decks(decks)
-    low, high = _RANGE
-    cells = [
-        (x, gap)
-        for x in range(low, high + 1)
-        for gap in range(1, _MAX_GAP + 1)
-        if x - gap >= 0 and x + gap <= high
-    ]
-    count = checked(n, len(cells), len(cells))
-    template = f"{{subject}} is {word} than {{answer}}."
-    template = negate(template) if negated else template
-    sign = 1 if word == "larger" else -1
-    rows: list[Row] = []
-    for i in rng.permutation(len(cells))[:count]:
-        x, gap = cells[i]
-        name = number_word(x)
-        block = name if decks is None else f"deck {deck_of(name, decks, seed):02d}"
-        for y, truth in ((x - sign * gap, True), (x + sign * gap, False)):
-            text = capitalised(render_statement(template, name, number_word(y)))
-            rows.append((text, truth != negated, name, number_word(y), block))
-    return as_statements(f"{word}_than", rows, negated)
+@dataclass(frozen=True)
+class Drawing:
+    """How statements are drawn.
+
+    Attributes:
+        rng: chooses and orders what is compared.
+        n: how many entities; None for all that there are.
+        negated: whether "not" is inserted and labels are turned round.
+        decks: into how many decks entities are dealt; None for blocks of their own.
+        seed: with which an entity's deck is found.
+    """
+
+    rng: np.random.Generator
+    n: int | None
+    negated: bool
+    decks: int | None
+    seed: int
+
+    def template(self, text: str) -> str:
+        """The sentence, negated or not."""
+        return negate(text) if self.negated else text
+
+    def deck(self, entity: str) -> str:
+        """The name of an entity's deck; "" without decks."""
+        return "" if self.decks is None else f"deck {deck_of(entity, self.decks, self.seed):02d}"
 
 
-def _pairs(
-    name: str,
-    template: str,
-    words: tuple[str, str],
-    sizes: Callable[[], dict[str, float]],
-    shown: Callable[[str], str],
-    ratio: float,
-    rng: np.random.Generator,
-    n: int | None,
-    negated: bool,
-    decks: int | None,
-    seed: int,
-) -> Statements:
-    """Entities two by two, at least `ratio` apart: four sentences a pair, two about each entity."""
-    check_decks(decks)
-    size = sizes()
-    matched = _matched(size, ratio, rng, decks, seed)
-    count = checked(n, 2 * len(matched), 2 * len(matched))
-    if count % 2:
-        raise ValueError(f"n must be even, since {name} compares two by two; got {n}: add or drop one")
-    template = negate(template) if negated else template
-    rows: list[Row] = []
-    for a, b, deck in matched[: count // 2]:
-        for first, second in ((a, b), (b, a)):
-            for word, larger in zip(words, (True, False), strict=True):
-                truth = (size[first] > size[second]) == larger
-                text = render_statement(template.format(word=word), shown(first), shown(second))
-                rows.append((text, truth != negated, first, second, deck or f"{a} / {b}"))
-    return as_statements(name, rows, negated)
+class Comparison(ABC):
+    """True and false sentences that compare two things."""
+
+    @abstractmethod
+    def statements(self, name: str, drawing: Drawing) -> Statements:
+        """Draw the statements, under the name of their set."""
 
 
-def _matched(
-    size: dict[str, float], ratio: float, rng: np.random.Generator, decks: int | None, seed: int
-) -> list[tuple[str, str, str]]:
-    """Disjoint pairs far enough apart, in random order, with their deck."""
-    names = sorted(size)
-    waiting = [names[i] for i in rng.permutation(len(names))]
-    out = []
-    while waiting:
-        a = waiting.pop()
-        deck = None if decks is None else deck_of(a, decks, seed)
-        fit = [
-            b
-            for b in waiting
-            if max(size[a], size[b]) >= ratio * min(size[a], size[b])
-            and (decks is None or deck_of(b, decks, seed) == deck)
+@dataclass(frozen=True)
+class NumberComparison(Comparison):
+    """Comparison of number words: the distributions of X and |X − Y| match, that of Y cannot.
+
+    Attributes:
+        word: "larger" or "smaller".
+    """
+
+    word: str
+
+    def statements(self, name: str, drawing: Drawing) -> Statements:
+        """Each X once with a smaller and once with a larger Y, equally far."""
+        check_decks(drawing.decks)
+        low, high = _RANGE
+        cells = [
+            (x, gap)
+            for x in range(low, high + 1)
+            for gap in range(1, _MAX_GAP + 1)
+            if x - gap >= 0 and x + gap <= high
         ]
-        if fit:
-            waiting.remove(fit[0])
-            out.append((a, fit[0], "" if deck is None else f"deck {deck:02d}"))
-    return out
+        count = checked(drawing.n, len(cells), len(cells))
+        template = drawing.template(f"{{subject}} is {self.word} than {{answer}}.")
+        sign = 1 if self.word == "larger" else -1
+        rows: list[Row] = []
+        for i in drawing.rng.permutation(len(cells))[:count]:
+            x, gap = cells[i]
+            subject = number_word(x)
+            block = drawing.deck(subject) or subject
+            for y, truth in ((x - sign * gap, True), (x + sign * gap, False)):
+                text = capitalised(render_statement(template, subject, number_word(y)))
+                rows.append((text, truth != drawing.negated, subject, number_word(y), block))
+        return as_statements(name, rows, drawing.negated)
+
+
+@dataclass(frozen=True)
+class EntityComparison(Comparison):
+    """Comparison of entities two by two: four sentences a pair, two about each entity.
+
+    Attributes:
+        template: the sentence, with "{word}", "{{subject}}" and "{{answer}}".
+        words: what says that the first is larger, and that it is smaller.
+        sizes: the size of each entity.
+        shown: an entity as it stands inside a sentence.
+        ratio: how many times the smaller size the larger one is at least.
+    """
+
+    template: str
+    words: tuple[str, str]
+    sizes: Callable[[], dict[str, float]]
+    shown: Callable[[str], str]
+    ratio: float
+
+    def statements(self, name: str, drawing: Drawing) -> Statements:
+        """Each pair in both orders, with both words."""
+        check_decks(drawing.decks)
+        size = self.sizes()
+        pairs = self._pairs(size, drawing)
+        count = checked(drawing.n, 2 * len(pairs), 2 * len(pairs))
+        if count % 2:
+            raise ValueError(
+                f"n must be even, since {name} compares two by two; got {drawing.n}: add or drop one"
+            )
+        template = drawing.template(self.template)
+        rows: list[Row] = []
+        for a, b, deck in pairs[: count // 2]:
+            for first, second in ((a, b), (b, a)):
+                for word, larger in zip(self.words, (True, False), strict=True):
+                    truth = (size[first] > size[second]) == larger
+                    sentence = template.format(word=word)
+                    text = render_statement(sentence, self.shown(first), self.shown(second))
+                    rows.append((text, truth != drawing.negated, first, second, deck or f"{a} / {b}"))
+        return as_statements(name, rows, drawing.negated)
+
+    def _pairs(self, size: dict[str, float], drawing: Drawing) -> list[tuple[str, str, str]]:
+        """Disjoint pairs far enough apart, in random order, with their deck."""
+        names = sorted(size)
+        waiting = [names[i] for i in drawing.rng.permutation(len(names))]
+        pairs = []
+        while waiting:
+            a = waiting.pop()
+            deck = drawing.deck(a)
+            partner = next(
+                (
+                    b
+                    for b in waiting
+                    if max(size[a], size[b]) >= self.ratio * min(size[a], size[b])
+                    and drawing.deck(b) == deck
+                ),
+                None,
+            )
+            if partner is not None:
+                waiting.remove(partner)
+                pairs.append((a, partner, deck))
+        return pairs
 
 
 def _populations() -> dict[str, float]:
-    found = {name: float(record["population"]) for _, name, record in geonames.countries()}
-    return {name: size for name, size in found.items() if size >= _SMALLEST_COUNTRY}
+    sizes = {name: float(record["population"]) for _, name, record in geonames.countries()}
+    return {name: size for name, size in sizes.items() if size >= _SMALLEST_COUNTRY}
 
 
 def _masses() -> dict[str, float]:
-    return {one.name: float(one.mass) for one in periodictable.elements if one.number > 0}
+    return {e.name: float(e.mass) for e in periodictable.elements if e.number > 0}
 
 
-COMPARISONS: dict[str, Maker] = {
-    "larger_than": partial(_numbers, "larger"),
-    "smaller_than": partial(_numbers, "smaller"),
-    "more_people": partial(
-        _pairs,
-        "more_people",
+COMPARISONS: dict[str, Comparison] = {
+    "larger_than": NumberComparison("larger"),
+    "smaller_than": NumberComparison("smaller"),
+    "more_people": EntityComparison(
         "The population of {{subject}} is {word} than the population of {{answer}}.",
         ("larger", "smaller"),
         _populations,
         geonames.with_article,
         _POPULATION_RATIO,
     ),
-    "heavier_atoms": partial(
-        _pairs,
-        "heavier_atoms",
+    "heavier_atoms": EntityComparison(
         "The atom of {{subject}} is {word} than the atom of {{answer}}.",
         ("heavier", "lighter"),
         _masses,

@@ -6,7 +6,7 @@ import numpy as np
 
 from interp.facts import geonames
 from interp.facts.cities import city_country
-from interp.facts.comparisons import COMPARISONS
+from interp.facts.comparisons import COMPARISONS, Drawing
 from interp.facts.loading import SOURCES
 from interp.facts.pairing import checked, from_facts
 from interp.facts.types import Card, Fact, FactSet, Statements
@@ -85,7 +85,7 @@ def truth_statements(
     turned = negated or plain != name
     rng = np.random.default_rng(seed)
     if plain in COMPARISONS:
-        return COMPARISONS[plain](rng, n, turned, decks, seed)
+        return COMPARISONS[plain].statements(plain, Drawing(rng, n, turned, decks, seed))
     if plain == "cities":
         facts = city_country(1_000_000, 20)
         count = checked(n, len(facts), _BIG_CITIES)

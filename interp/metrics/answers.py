@@ -60,22 +60,22 @@ def token_contrast(
         >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
         >>> examples = interp.Examples.from_facts(model, facts).subset([0, 1])
         >>> contrast = interp.token_contrast(examples, torch.tensor([5, 6]), torch.tensor([7, 7]))
-        >>> contrast.tokens.tolist(), contrast.name
-        ([5, 6, 7], 'token_contrast')
+        >>> contrast.tokens.tolist(), contrast.unit
+        ([5, 6, 7], 'logits')
     """
     return _difference(examples, plus, minus, "token_contrast")
 
 
 def _difference(
-    examples: Examples, plus: Int[Tensor, " example"], minus: Int[Tensor, " example"], name: str
+    examples: Examples, plus: Int[Tensor, " example"], minus: Int[Tensor, " example"], measure: str
 ) -> Metric:
-    """The difference of two tokens' logits under a name."""
+    """The difference of two tokens' logits, and what it measures."""
     tokens, column = torch.unique(torch.stack([plus, minus]), return_inverse=True)
 
     def read(logits: Tensor, example: Tensor) -> Tensor:
         return defined(logit_in(logits, column[0, example]) - logit_in(logits, column[1, example]))
 
-    return Metric(read, "logits", examples.position("last"), tokens, name)
+    return Metric(read, "logits", examples.position("last"), tokens, measure=measure)
 
 
 def fact_contrast(examples: Examples, answers: Int[Tensor, " example"]) -> Metric:
@@ -114,7 +114,7 @@ def fact_contrast(examples: Examples, answers: Int[Tensor, " example"]) -> Metri
         others = (logits.where(sayable, 0.0).sum(1) - answer) / (sayable.sum(1) - 1)
         return defined(answer - others)
 
-    return Metric(read, "logits", examples.position("last"), tokens, "fact_contrast")
+    return Metric(read, "logits", examples.position("last"), tokens, measure="fact_contrast")
 
 
 def answer_log_prob(examples: Examples, answers: Int[Tensor, " example"]) -> Metric:
@@ -145,7 +145,7 @@ def answer_log_prob(examples: Examples, answers: Int[Tensor, " example"]) -> Met
         wide = logits if logits.dtype == torch.float64 else logits.float()
         return defined(logits_of(wide.log_softmax(-1), answers[example][:, None])[:, 0])
 
-    return Metric(read, "nats", examples.position("last"), name="answer_log_prob")
+    return Metric(read, "nats", examples.position("last"), measure="answer_log_prob")
 
 
 def closed_set_correct(
@@ -187,7 +187,7 @@ def closed_set_correct(
         sayable = logit_in(logits, column[example]).isfinite()
         return ((logits.argmax(1) == column[example]) & sayable).to(logits.dtype)
 
-    return Metric(read, "share", examples.position("last"), tokens, "closed_set_correct")
+    return Metric(read, "share", examples.position("last"), tokens, measure="closed_set_correct")
 
 
 @formerly(said="tokens")
@@ -213,7 +213,7 @@ def top1_is(examples: Examples, tokens: Int[Tensor, " example"]) -> Metric:
     def read(logits: Tensor, example: Tensor) -> Tensor:
         return (logits.argmax(1) == tokens[example]).to(logits.dtype)
 
-    return Metric(read, "share", examples.position("last"), name="top1_is")
+    return Metric(read, "share", examples.position("last"), measure="top1_is")
 
 
 says = alias(top1_is, "says")
@@ -233,7 +233,7 @@ def token_logit(examples: Examples, tokens: Int[Tensor, " example"]) -> Metric:
         logit = logits_of(logits, tokens[example][:, None])[:, 0]
         return defined(logit - logits.mean(1))
 
-    return Metric(read, "logits", examples.position("last"), name="token_logit")
+    return Metric(read, "logits", examples.position("last"), measure="token_logit")
 
 
 @torch.no_grad()
@@ -255,4 +255,4 @@ def divergence(model: Model, examples: Examples) -> Metric:
             logits.float().log_softmax(-1), reference[example], reduction="none", log_target=True
         ).sum(-1)
 
-    return Metric(read, "nats", examples.position("last"), name="divergence")
+    return Metric(read, "nats", examples.position("last"), measure="divergence")

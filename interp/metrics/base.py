@@ -26,7 +26,8 @@ class Metric:
         unit: "logits", "nats", "share", or "value" of a function that names none.
         positions: where each example is read, [example].
         tokens: sorted vocabulary rows needed, or None for all.
-        name: what its values are called in evidence.
+        name: what its values are called in evidence where it stands alone.
+        measure: what it measures, by which it is called beside others if it has no name of its own.
     """
 
     read: Callable[[Tensor, Tensor], Tensor]
@@ -34,6 +35,7 @@ class Metric:
     positions: Int[Tensor, " example"]
     tokens: Int[Tensor, " token"] | None = None
     name: str = UNNAMED
+    measure: str = ""
 
     def __call__(
         self, logits: Float[Tensor, "row token"], example: Int[Tensor, " row"]

@@ -38,7 +38,8 @@ def metric(
         function: from logits to a number.
         examples: the prompts it will be read on.
         unit: of its values, such as "logits", "nats" or "share".
-        name: what its values are called in evidence; by default the function's own name.
+        name: what its values are called in evidence; by default "metric" where it stands alone, and
+            beside others the function's own name.
         positions: the token that is read, as `interp.collect` takes it: "last", "subject_last", one
             number for all, or one column per example.
 
@@ -59,13 +60,7 @@ def metric(
         >>> largest.name, largest.unit
         ('top', 'logits')
     """
-    if not callable(function):
-        raise ValueError(
-            f"a metric got {said(function)}; expected a Metric such as "
-            "interp.logit_difference(contrast), or a function from logits to one number"
-        )
-    own_name = getattr(function, "__name__", UNNAMED)
-    chosen = name or (UNNAMED if own_name == "<lambda>" else own_name)
+    own_name = getattr(function, "__name__", "").strip("<>")
 
     def one_by_one(logits: Tensor, example: Tensor) -> Tensor:
         if not len(logits):
@@ -76,7 +71,7 @@ def metric(
         return torch.as_tensor(function(logits, example), device=logits.device)
 
     read = all_rows if _takes_examples(function) else one_by_one
-    return Metric(read, unit, examples.columns_at(positions), name=chosen)
+    return Metric(read, unit, examples.columns_at(positions), name=name or UNNAMED, measure=own_name)
 
 
 def as_metric(given: object, examples: Examples) -> Metric:
@@ -89,7 +84,14 @@ def as_metric(given: object, examples: Examples) -> Metric:
     Raises:
         ValueError: for anything else, and when read, if the function gives another shape.
     """
-    return given if isinstance(given, Metric) else metric(given, examples)  # pyright: ignore[reportArgumentType]
+    if isinstance(given, Metric):
+        return given
+    if not callable(given):
+        raise ValueError(
+            f"a metric got {said(given)}; expected a Metric such as "
+            "interp.logit_difference(contrast), or a function from logits to one number"
+        )
+    return metric(given, examples)
 
 
 def named_metrics(
@@ -102,22 +104,26 @@ def named_metrics(
         examples: the prompts they will be read on.
 
     Returns:
-        Each metric under its own name, or under that of the mapping.
+        One metric under its name, which is "metric" if it was given none; several by their names, or
+        by what they measure; those of a mapping by the mapping's names.
 
     Raises:
         ValueError: as `metric`; for none at all, or two of one name.
     """
     if isinstance(given, Mapping):
         named = {str(name): as_metric(value, examples) for name, value in given.items()}
-    else:
-        several = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
-        metrics = [as_metric(value, examples) for value in several]
-        named = {value.name: value for value in metrics}
+    elif isinstance(given, Sequence) and not isinstance(given, str):
+        metrics = [as_metric(value, examples) for value in given]
+        names = [m.measure if m.name == UNNAMED and m.measure else m.name for m in metrics]
+        named = dict(zip(names, metrics, strict=True))
         if len(named) < len(metrics):
             raise ValueError(
-                f"metrics must differ in name, got {[value.name for value in metrics]}; expected a "
-                "mapping {name: metric}, or names given by interp.metric(…, name=…)"
+                f"metrics must differ in name, got {names}; expected a mapping {{name: metric}}, or "
+                "names given by interp.metric(…, name=…)"
             )
+    else:
+        alone = as_metric(given, examples)
+        named = {alone.name: alone}
     if not named:
         raise ValueError("metrics got none; expected at least one, such as logit_difference(contrast)")
     return named
