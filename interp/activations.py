@@ -244,12 +244,12 @@ class _Kept:
         batch_row = in_batch[self.example_index]
         self.chosen = (batch_row >= 0).nonzero()[:, 0]
         self.batch_row = batch_row[self.chosen]
-        self.place = self.token_index[self.chosen] - self.columns[self.batch_row, 0]
+        self.token = self.token_index[self.chosen] - self.columns[self.batch_row, 0]
         return self.columns
 
     def see(self, site: Site, value: Float[Tensor, "row position *d"]) -> None:
         """Copy the wanted tokens of a batch out of a site's activation."""
-        wanted = value[self.batch_row, self.place]
+        wanted = value[self.batch_row, self.token]
         if site.kind is Kind.PATTERN:
             wanted = in_columns(wanted, self.columns[self.batch_row], self.width)
         if site not in self.kept:

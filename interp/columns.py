@@ -16,41 +16,41 @@ from interp.arguments import said
 Index = Iterable[Any] | int
 
 
-def entries(name: str, given: Iterable[Any], length: int) -> list[Any]:
+def entries(name: str, values: Iterable[Any], length: int) -> list[Any]:
     """A column as a list in its own order, whatever index a data frame gave it.
 
     Args:
         name: of the argument, for the message.
-        given: one entry for each example.
+        values: one entry for each example.
         length: how many are expected.
 
     Raises:
         ValueError: for a single text, or another number of entries.
     """
-    if isinstance(given, str):
+    if isinstance(values, str):
         raise ValueError(
-            f"{name} must be a list with one entry per example, {length}; got the text {given!r}; "
+            f"{name} must be a list with one entry per example, {length}; got the text {values!r}; "
             "put it into a list"
         )
-    column = _listed(name, given)
+    column = _listed(name, values)
     if len(column) != length:
         raise ValueError(f"{name} must have one entry per example, {length}; got {len(column)}")
     return column
 
 
-def _listed(name: str, given: Any) -> list[Any]:
-    if not isinstance(given, Iterable):
-        raise ValueError(f"{name} got {said(given)}; expected a list of entries")
-    return list(given)
+def _listed(name: str, values: Any) -> list[Any]:
+    if not isinstance(values, Iterable):
+        raise ValueError(f"{name} got {said(values)}; expected a list of entries")
+    return list(values)
 
 
-def texts(name: str, given: Iterable[Any], length: int | None = None) -> list[str]:
+def texts(name: str, values: Iterable[Any], length: int | None = None) -> list[str]:
     """A column of texts; a single text is a column of one.
 
     Raises:
         ValueError: for an entry that is not text (an empty cell, a number), or another length.
     """
-    column = [given] if isinstance(given, str) else _listed(name, given)
+    column = [values] if isinstance(values, str) else _listed(name, values)
     for i, entry in enumerate(column):
         if not isinstance(entry, str):
             raise ValueError(
@@ -59,36 +59,38 @@ def texts(name: str, given: Iterable[Any], length: int | None = None) -> list[st
     return column if length is None else entries(name, column, length)
 
 
-def names(name: str, given: Iterable[Any], length: int) -> tuple[str, ...]:
+def names(name: str, values: Iterable[Any], length: int) -> tuple[str, ...]:
     """A column of names: texts, or whole numbers, which are written out.
 
     Raises:
         ValueError: for an entry that is neither, or another length.
     """
-    column = entries(name, [given] if isinstance(given, str) else given, length)
+    column = entries(name, [values] if isinstance(values, str) else values, length)
     written = [str(v) if isinstance(v, Integral) else v for v in column]
     return tuple(texts(name, written))
 
 
-def ids(name: str, given: Iterable[Any]) -> list[int]:
+def ids(name: str, values: Iterable[Any]) -> list[int]:
     """Token ids that one example goes on with.
 
     Raises:
         ValueError: for anything but whole numbers.
     """
-    several = _listed(name, given)
+    several = _listed(name, values)
     if not all(isinstance(v, Integral) or getattr(v, "ndim", None) == 0 for v in several):
-        raise ValueError(f"{name} hold {said(given)}; expected token ids for each example")
+        raise ValueError(f"{name} hold {said(values)}; expected token ids for each example")
     return [int(v) for v in several]
 
 
-def numbers(name: str, given: Iterable[Any] | float | int, length: int, device: torch.device) -> Tensor:
+def numbers(
+    name: str, values: Iterable[Any] | float | int, length: int, device: torch.device
+) -> Tensor:
     """A column of numbers as a tensor: truth values become 1. and 0., whole numbers stay whole.
 
     Raises:
         ValueError: for an entry that is no number, such as the word "true", or another length.
     """
-    column = entries(name, [given] if isinstance(given, (int, float)) else given, length)
+    column = entries(name, [values] if isinstance(values, (int, float)) else values, length)
     plain = [v.item() if getattr(v, "ndim", None) == 0 else v for v in column]
     for i, value in enumerate(plain):
         if not isinstance(value, Real) or value != value:
@@ -96,8 +98,7 @@ def numbers(name: str, given: Iterable[Any] | float | int, length: int, device: 
                 f"{name} must be numbers, such as 0 and 1; got {value!r} in place {i}; "
                 "compare a column of words first, as in frame['label'] == 'true'"
             )
-    values = [float(v) if isinstance(v, bool) else v for v in plain]
-    return torch.tensor(values, device=device)
+    return torch.tensor([float(v) if isinstance(v, bool) else v for v in plain], device=device)
 
 
 def chosen_rows(
@@ -110,8 +111,8 @@ def chosen_rows(
     """
     if isinstance(index, str):
         raise ValueError(f"rows must be numbers or a mask; got the text {index!r}; give a list")
-    given: Any = getattr(index, "tolist", lambda: index)()
-    plain = [given] if isinstance(given, int) else _listed("rows", given)
+    listed: Any = getattr(index, "tolist", lambda: index)()
+    plain = [listed] if isinstance(listed, int) else _listed("rows", listed)
     if plain and all(isinstance(v, bool) for v in plain):
         if len(plain) != length:
             raise ValueError(

@@ -17,8 +17,12 @@ from interp.sites import Site
 class Direction:
     """A unit vector at a site, with where it came from.
 
-    `vector` is normalised on construction. `score` is the held-out score of the probe it came from,
-    a statement about reading, not about use.
+    Attributes:
+        site: where it points.
+        vector: [d], normalised on construction.
+        position: the name of the position it was read at.
+        origin: what made it, such as an estimator's name.
+        score: the held-out score of the probe it came from: a statement about reading, not about use.
 
     Raises:
         ValueError: if the vector is zero or not finite.
@@ -48,7 +52,14 @@ class Direction:
 @held
 @dataclass(frozen=True)
 class Subspace:
-    """An orthonormal basis at a site; the columns are orthonormalised by QR on construction.
+    """An orthonormal basis at a site.
+
+    Attributes:
+        site: where it lies.
+        basis: [d, rank]; the columns are orthonormalised by QR on construction.
+        position: the name of the position it was read at.
+        origin: what made it.
+        score: the held-out score of the probe it came from.
 
     Raises:
         ValueError: if the columns are linearly dependent or not finite.
@@ -92,6 +103,14 @@ class AffineEraser:
     h ↦ h − left (right (h − centre)) = P h + bias with P = I − left·right, a projection: applying it
     twice changes nothing more. `left` spans what is taken away, the rows of `right` read it off; for
     an orthogonal projection right = leftᵀ.
+
+    Attributes:
+        site: where it erases.
+        left: [d, rank], spans what is taken away.
+        right: [rank, d], reads it off.
+        centre: [d], the mean that stays in place.
+        position: the name of the position it was fitted at.
+        origin: what made it.
 
     Raises:
         ValueError: if the shapes disagree, or a number is not finite.

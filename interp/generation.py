@@ -76,18 +76,24 @@ def generate(
         batch_size: prompts per forward.
 
     Returns:
-        Texts and their token ids, in the order of the prompts.
+        The continuations as texts and token ids, in the order of the prompts.
 
     Raises:
         ValueError: for edits that do not fit, unknown positions, numbers out of range, or a prompt
             that leaves no room in the model's context.
 
     Example:
-        ```python
-        prompts = interp.Examples.from_text(model, ["The best food is", "I think that"])
-        push = patching.Edit(direction.site, prompts.span_mask("all"), patching.Add(direction, 8.0))
-        interp.generate(model, prompts, edits=push, positions="all").texts
-        ```
+        >>> import interp, patching
+        >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
+        >>> prompts = interp.Examples.from_facts(model, facts).subset([0, 1])
+        >>> plain = interp.generate(model, prompts, tokens=3)
+        >>> len(plain), max(map(len, plain.ids)) <= 3
+        (2, True)
+        >>> site = interp.Site(interp.Kind.RESID_PRE, 1)
+        >>> cut = patching.Edit(site, prompts.span_mask("all"), patching.Zero())
+        >>> edited = interp.generate(model, prompts, edits=cut, positions="all", tokens=3)
+        >>> edited.prompts == plain.prompts
+        True
     """
     examples = prompts if isinstance(prompts, Examples) else Examples.from_text(model, _listed(prompts))
     _check_numbers(model, examples, tokens, temperature, top_p)
@@ -123,26 +129,27 @@ def _continue(
     ends: Int[Tensor, " end"],
 ) -> list[list[int]]:
     """Continuations of prompts of one length."""
-    padded, length = examples.tokens.shape[1], int(examples.lengths[rows[0]])
-    first = examples.mask[rows].int().argmax(1)
-    columns = first[:, None] + torch.arange(length, device=first.device)
-    given = examples.tokens[rows].gather(1, columns)
+    padded = examples.tokens.shape[1]
+    columns = examples.columns(rows)
+    unread = examples.tokens[rows].gather(1, columns)
     cache = DynamicCache()
     changes = [(e.site, partial(_windowed, Window(e, columns, columns), rows)) for e in inside]
     written: list[Tensor] = []
-    done = torch.zeros(len(rows), dtype=torch.bool, device=given.device)
+    done = torch.zeros(len(rows), dtype=torch.bool, device=unread.device)
     for step in range(drawn.shape[1]):
         with rewritten(model, changes):
-            logits = model.bridge(given, use_cache=True, past_key_values=cache, logits_to_keep=1)[:, -1]
+            logits = model.bridge(unread, use_cache=True, past_key_values=cache, logits_to_keep=1)[
+                :, -1
+            ]
         chosen = choose(logits.float(), drawn[:, step])
         written.append(chosen)
         done = done | torch.isin(chosen, ends)
         if bool(done.all()):
             break
         # A generated token stands in a column of its own, after all of the prompts'.
-        given = chosen[:, None]
-        added = padded + torch.arange(step + 1, device=given.device).expand(len(rows), -1)
-        keys, here = torch.cat([columns, added], 1), torch.zeros_like(given)
+        unread = chosen[:, None]
+        added = padded + torch.arange(step + 1, device=unread.device).expand(len(rows), -1)
+        keys, here = torch.cat([columns, added], 1), torch.zeros_like(unread)
         changes = [
             (e.site, partial(_windowed, Window(e, here, keys, padded + step + 1), rows)) for e in later
         ]
@@ -170,28 +177,28 @@ def _choose(
     """The likeliest token, or the one at the drawn point of the cumulative distribution."""
     if temperature == 0:
         return logits.argmax(1)
-    chances, order = (logits.double() / temperature).softmax(1).sort(dim=1, descending=True)
-    before = chances.cumsum(1) - chances
-    kept = chances.masked_fill(before >= top_p, 0.0)
+    probabilities, order = (logits.double() / temperature).softmax(1).sort(dim=1, descending=True)
+    before = probabilities.cumsum(1) - probabilities
+    kept = probabilities.masked_fill(before >= top_p, 0.0)
     reached = kept.cumsum(1)
     point = drawn.double()[:, None] * reached[:, -1:]
-    at = (reached <= point).sum(1, keepdim=True).clamp(max=logits.shape[1] - 1)
-    return order.gather(1, at)[:, 0]
+    rank = (reached <= point).sum(1, keepdim=True).clamp(max=logits.shape[1] - 1)
+    return order.gather(1, rank)[:, 0]
 
 
 def _placed(
     model: Model, examples: Examples, edits: Any, positions: str | Tensor | None
 ) -> tuple[list[Any], list[Any]]:
     """The edits on the prompts, and those on what is generated, checked before anything runs."""
-    given = list(edits) if isinstance(edits, Sequence) else [edits]
-    for edit in given:
+    listed = list(edits) if isinstance(edits, Sequence) else [edits]
+    for edit in listed:
         if not isinstance(getattr(edit, "site", None), Site):
             raise ValueError(
                 f"edits must be patching.Edit, got {type(edit).__name__} {str(edit)[:40]!r}; "
                 "expected Edit(site, prompts.span_mask('all'), Add(vector))"
             )
-    if given:
-        check_sites(model, [edit.site for edit in given])
+    if listed:
+        check_sites(model, [edit.site for edit in listed])
     shape = tuple(examples.tokens.shape)
     if isinstance(positions, str) and positions not in POSITIONS:
         raise ValueError(
@@ -199,19 +206,19 @@ def _placed(
             "position] of the prompts, or None for the edits' own"
         )
     if positions is None:
-        inside = given
+        on_prompts = listed
     else:
-        inside = [replace(edit, where=_mask(examples, positions)) for edit in given]
-    for edit in inside:
+        on_prompts = [replace(edit, where=_mask(examples, positions)) for edit in listed]
+    for edit in on_prompts:
         if tuple(edit.where.shape) != shape:
             raise ValueError(
                 f"the edit at {edit.site} names positions of shape {tuple(edit.where.shape)}; expected "
                 f"{shape}, the prompts'; take them from Examples.span_mask"
             )
     if not isinstance(positions, str) or positions != "all":
-        return inside, []
-    one = torch.ones(shape[0], 1, dtype=torch.bool, device=examples.mask.device)
-    return inside, [replace(edit, where=one) for edit in given]
+        return on_prompts, []
+    new_token = torch.ones(shape[0], 1, dtype=torch.bool, device=examples.mask.device)
+    return on_prompts, [replace(edit, where=new_token) for edit in listed]
 
 
 def _mask(examples: Examples, positions: str | Tensor) -> Bool[Tensor, "example position"]:

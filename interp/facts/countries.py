@@ -98,15 +98,15 @@ def country_fact(name: str, answer: str, **attributes: str) -> Fact:
 @cache
 def calling_codes() -> FactSet:
     """Country or territory -> international calling code ("+33"); shared and split codes left out."""
-    found = {
+    records = {
         name: (record["phone"], geonames.continent(record))
         for _, name, record in geonames.countries()
         if record["phone"].isdigit()
     }
-    codes = [code for code, _ in found.values()]
+    codes = [code for code, _ in records.values()]
     facts = [
         country_fact(name, f"+{code}", continent=continent)
-        for name, (code, continent) in found.items()
+        for name, (code, continent) in records.items()
         if codes.count(code) == 1
     ]
     return FactSet(

@@ -65,15 +65,15 @@ def entities(texts: Sequence[str]) -> tuple[str, ...]:
 
 def naming_another(texts: Sequence[str], names: Sequence[str]) -> int:
     """How many statements also hold the entity of another statement, as conjunctions do."""
-    known = {tuple(map(_bare, _WORD.findall(name))) for name in names}
-    sizes = {len(name) for name in known if len(name) <= _LONGEST}
+    entities = {tuple(map(_bare, _WORD.findall(name))) for name in names}
+    sizes = {len(name) for name in entities if len(name) <= _LONGEST}
     count = 0
     for text, name in zip(texts, names, strict=True):
         words = [_bare(word) for word in _WORD.findall(text)]
         runs = {tuple(words[i : i + n]) for n in sizes for i in range(len(words))}
-        own = tuple(map(_bare, _WORD.findall(name)))
-        within = {own[i:j] for i in range(len(own)) for j in range(i, len(own) + 1)}
-        count += bool((runs & known) - within)
+        entity = tuple(map(_bare, _WORD.findall(name)))
+        within = {entity[i:j] for i in range(len(entity)) for j in range(i, len(entity) + 1)}
+        count += bool((runs & entities) - within)
     return count
 
 

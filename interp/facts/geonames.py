@@ -58,17 +58,17 @@ def unambiguous_cities(
     for city in cities:
         sizes = homes.setdefault(city["name"].strip().casefold(), {})
         sizes.setdefault(home(city), city["population"])
-    seen: set[str] = set()
+    yielded: set[str] = set()
     for city in cities:
         name, code = city["name"].strip(), city["countrycode"]
         if city["population"] < minimum_population:
             break
-        if code in _DISPUTED_CODES or name in _DISPUTED or name in seen:
+        if code in _DISPUTED_CODES or name in _DISPUTED or name in yielded:
             continue
         rivals = homes[name.casefold()].items()
-        elsewhere = max((n for place, n in rivals if place != home(city)), default=0)
+        elsewhere = max((n for rival, n in rivals if rival != home(city)), default=0)
         if 10 * elsewhere < city["population"]:
-            seen.add(name)
+            yielded.add(name)
             yield name, code, dict(city)
 
 

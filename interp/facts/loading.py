@@ -28,7 +28,16 @@ ENTRY_POINTS = "interp.facts"
 
 
 def fact_names() -> list[str]:
-    """Names that `load_facts` knows: the shipped sources, then those of installed packages."""
+    """List the names that `load_facts` knows: the shipped sources, then those of installed packages.
+
+    Returns:
+        Names such as "capitals" and "world".
+
+    Example:
+        >>> import interp
+        >>> {"capitals", "world"} <= set(interp.fact_names())
+        True
+    """
     return [*SOURCES, *sorted(name for name in _registered() if name not in SOURCES)]
 
 
@@ -45,10 +54,22 @@ def load_facts(
         source: a name, a file or a table.
         templates: sentences that replace those of the source.
 
+    Returns:
+        The facts with the sentences that ask for them; `FactSet.notes` say what was left out.
+
     Raises:
         ValueError: unknown name, missing file, missing column, no templates, several answers for one
             subject, several subjects in one group, or more than a quarter of the rows malformed
             (named in one line).
+
+    Example:
+        >>> import interp, pandas as pd
+        >>> rows = {"subject": ["France", "Spain"], "answer": ["Paris", "Madrid"]}
+        >>> facts = interp.load_facts(pd.DataFrame(rows), templates="The capital of {subject} is")
+        >>> facts.prompts(0), facts.answers
+        (('The capital of France is', 'The capital of Spain is'), ('Paris', 'Madrid'))
+        >>> len(interp.load_facts("world").templates) >= 2
+        True
     """
     if isinstance(source, pd.DataFrame):
         return facts_from_table(source, templates)

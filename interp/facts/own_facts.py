@@ -53,39 +53,38 @@ def facts_from_table(
 
 
 def _sentences(table: Table, templates: Sequence[str] | str | None) -> tuple[tuple[str, ...], str]:
-    given = table.metadata.get("templates") if templates is None else templates
-    if isinstance(given, str):
-        given = [given]
-    if not isinstance(given, (list, tuple)) or not all(isinstance(t, str) for t in given) or not given:
+    chosen = table.metadata.get("templates") if templates is None else templates
+    if isinstance(chosen, str):
+        chosen = [chosen]
+    texts = isinstance(chosen, (list, tuple)) and all(isinstance(t, str) for t in chosen)
+    if not chosen or not texts:
         raise ValueError(
             f"{table.source} must come with at least one template (two for a graded result); got "
-            f'{given!r}: pass templates=["The capital of {{subject}} is"], or write them into the '
+            f'{chosen!r}: pass templates=["The capital of {{subject}} is"], or write them into the '
             'file (CSV: a line "# template: ..." above the header; JSONL: a first line '
             '{"templates": [...]}; DataFrame and parquet: attrs["templates"])'
         )
-    statement = table.metadata.get("statement") or f"{given[0]} {{answer}}."
-    check_templates(tuple(given), str(statement))
-    return tuple(given), str(statement)
+    statement = table.metadata.get("statement") or f"{chosen[0]} {{answer}}."
+    check_templates(tuple(chosen), str(statement))
+    return tuple(chosen), str(statement)
 
 
 def _facts(table: Table) -> tuple[tuple[Fact, ...], tuple[str, ...]]:
     """Every fact that can be read, and the notes on what is left out."""
     needed = _NAMES if "group" in table.columns else _REQUIRED
-    seen: dict[str, tuple[str, str]] = {}
+    answered: dict[str, tuple[str, str]] = {}
     unread: Counter[str] = Counter()
     first: dict[str, str] = {}
 
     def parse(where: str, cells: Mapping[str, Any]) -> Fact:
         text = _texts(cells, needed)
         subject, answer = text["subject"], text["answer"]
-        if subject in seen:
-            before, answered = seen[subject]
-            if answered == answer:
+        if subject in answered:
+            before, other = answered[subject]
+            if other == answer:
                 raise RowProblem(f"subject {subject!r} repeats {before}")
-            raise RowProblem(
-                f"subject {subject!r} contradicts (answer {answered!r}) {before}", fatal=True
-            )
-        seen[subject] = (where, answer)
+            raise RowProblem(f"subject {subject!r} contradicts (answer {other!r}) {before}", fatal=True)
+        answered[subject] = (where, answer)
         attributes = {}
         for column in table.columns:
             try:

@@ -24,7 +24,15 @@ _ENTITIES = ("group", "entity", "subject", "city", "n1", "company", "element", "
 
 @dataclass(frozen=True)
 class _Stated:
-    """One row: where it stands, its sentence and label, and its entity and block if they are given."""
+    """One row of a table of statements.
+
+    Attributes:
+        where: where the row stands, for messages.
+        text: the sentence.
+        label: whether it is true.
+        group: the entity, if a column names it.
+        block: the unit to split by, if a column names it.
+    """
 
     where: str
     text: str
@@ -34,7 +42,7 @@ class _Stated:
 
 
 def load_statements(source: str | Path | pd.DataFrame, *, group: str | None = None) -> Statements:
-    """Labelled statements by name, from a file (.csv, .tsv, .jsonl, .parquet) or from a DataFrame.
+    """Load labelled statements by name, from a file (.csv, .tsv, .jsonl, .parquet) or from a DataFrame.
 
     Files and frames have the columns statement (or sentence, claim, examples) and label (1, 0, true
     or false), as those published with 2310.06824 have. Nothing is balanced: compare the share of true
@@ -50,9 +58,21 @@ def load_statements(source: str | Path | pd.DataFrame, *, group: str | None = No
             words before the verb, so that all that is said of one stays together; a note says how
             many groups there are and how many hold one statement.
 
+    Returns:
+        The sentences with their truth, entity and block.
+
     Raises:
         ValueError: unknown name, missing file or column, one class only, or more than a quarter of
             the rows malformed (named in one line).
+
+    Source: 2310.06824 (the layout).
+
+    Example:
+        >>> import interp, pandas as pd
+        >>> rows = {"statement": ["Oz is far.", "Oz is near."], "label": [1, 0], "city": ["Oz", "Oz"]}
+        >>> told = interp.load_statements(pd.DataFrame(rows))
+        >>> told.labels, told.groups
+        ((True, False), ('Oz', 'Oz'))
     """
     if isinstance(source, str) and source.removeprefix("neg_") in STATEMENT_NAMES:
         return truth_statements(source)
@@ -64,8 +84,8 @@ def load_statements(source: str | Path | pd.DataFrame, *, group: str | None = No
                 "choose a name or give a path"
             )
         source = path
-    given = () if group is None else (group,)
-    names = dict.fromkeys((*_SENTENCES, "label", "block", *_ENTITIES, *given))
+    named = () if group is None else (group,)
+    names = dict.fromkeys((*_SENTENCES, "label", "block", *_ENTITIES, *named))
     return _assembled(read_table(source, "statements", tuple(names)), group)
 
 
@@ -181,8 +201,8 @@ def _on_entities(source: str, texts: Sequence[str], groups: Sequence[str]) -> st
 
 def _on_blocks(groups: Sequence[str], blocks: Sequence[str]) -> tuple[str, ...]:
     """The note on entities that stand in several blocks, if there are any."""
-    places = Counter(group for group, _ in set(zip(groups, blocks, strict=True)))
-    torn = sum(count > 1 for count in places.values())
+    counts = Counter(group for group, _ in set(zip(groups, blocks, strict=True)))
+    torn = sum(count > 1 for count in counts.values())
     if not torn:
         return ()
-    return (f"{torn} of {len(places)} entities stand in several blocks: splits by block divide them",)
+    return (f"{torn} of {len(counts)} entities stand in several blocks: splits by block divide them",)

@@ -18,6 +18,10 @@ def exchange_blocks(values: Sequence[str], rng: np.random.Generator) -> list[tup
     Passing the values round within each block is a derangement that leaves every block, and so
     every set of blocks, with each value as often right as wrong.
 
+    Args:
+        values: the value of each place.
+        rng: draws the blocks.
+
     Raises:
         ValueError: one value takes up more than half of the places, so that no such pairs exist.
     """
@@ -29,9 +33,9 @@ def exchange_blocks(values: Sequence[str], rng: np.random.Generator) -> list[tup
             f"entities; got {value!r} on {most}: add entities with other values"
         )
     kinds = sorted(set(values))
-    rank = {kind: int(place) for kind, place in zip(kinds, rng.permutation(len(kinds)), strict=True)}
-    places: list[int] = rng.permutation(len(values)).tolist()
-    order = sorted(places, key=lambda i: rank[values[i]])
+    rank = {kind: int(i) for kind, i in zip(kinds, rng.permutation(len(kinds)), strict=True)}
+    shuffled: list[int] = rng.permutation(len(values)).tolist()
+    order = sorted(shuffled, key=lambda i: rank[values[i]])
     left, right = order[:half], order[half : 2 * half]  # half a turn apart never meets itself
     for _ in range(5 * len(values)):
         i, j = rng.integers(half, size=2).tolist()
@@ -39,7 +43,7 @@ def exchange_blocks(values: Sequence[str], rng: np.random.Generator) -> list[tup
             right[i], right[j] = right[j], right[i]
     blocks: list[tuple[int, ...]] = list(zip(left, right, strict=True))
     for last in order[2 * half :]:
-        fit = [k for k, block in enumerate(blocks) if values[last] not in _at(values, block)]
+        fit = [k for k, block in enumerate(blocks) if values[last] not in _values_of(values, block)]
         if not fit:
             raise ValueError(
                 f"an odd number of entities needs three different values; got {len(values)} "
@@ -63,9 +67,17 @@ def statements_of(
     decks: int | None = None,
     seed: int = 0,
 ) -> Statements:
-    """True and false sentences about any fact set, by its own `statement` (see `truth_statements`).
+    """Make true and false sentences about any fact set, by its own `statement`.
 
-    `most` keeps that many facts, drawn with the seed.
+    Args:
+        facts: each is told once with its answer and once with another's.
+        negated: insert "not" and turn the labels round.
+        most: keep that many facts, drawn with the seed; None for all.
+        decks: as `truth_statements` takes it.
+        seed: of the drawing and the exchange.
+
+    Returns:
+        Statements in matched pairs, as those of `truth_statements`.
 
     Raises:
         ValueError: if one answer belongs to more than half of the facts, or decks is below 1.
@@ -94,8 +106,8 @@ def from_facts(
     rows: list[Row] = []
     for part, deck in _dealt(facts, rng, decks, seed, home):
         answers = [facts.facts[i].answer for i in part]
-        for places in exchange_blocks(answers, rng):
-            block = [part[place] for place in places]
+        for indices in exchange_blocks(answers, rng):
+            block = [part[i] for i in indices]
             label = deck or " / ".join(facts.facts[i].group for i in block)
             for i, other in zip(block, (*block[1:], block[0]), strict=True):
                 fact = facts.facts[i]
@@ -152,12 +164,12 @@ def _dealt(
     hands: list[list[int]] = [[] for _ in range(decks)]
     for i, fact in enumerate(facts.facts):
         hands[deck_of(home(fact), decks, seed)].append(i)
-    found = []
+    dealt = []
     for deck, hand in enumerate(hands):
         part = _that_exchange(hand, facts.answers, rng)
         if part:
-            found.append((part, f"deck {deck:02d}"))
-    return found
+            dealt.append((part, f"deck {deck:02d}"))
+    return dealt
 
 
 def _that_exchange(hand: list[int], values: Sequence[str], rng: np.random.Generator) -> list[int]:
@@ -173,5 +185,5 @@ def _that_exchange(hand: list[int], values: Sequence[str], rng: np.random.Genera
     return part
 
 
-def _at(values: Sequence[str], places: Sequence[int]) -> set[str]:
-    return {values[i] for i in places}
+def _values_of(values: Sequence[str], block: Sequence[int]) -> set[str]:
+    return {values[i] for i in block}

@@ -145,10 +145,10 @@ def _from_frame(name: str, source: str, frame: pd.DataFrame, names: Sequence[str
         frame = frame.reset_index(level=levels)
     columns = [_column(column, names) for column in frame.columns]
     plain = frame.index.equals(pd.RangeIndex(len(frame)))
-    places = [f"row {n}" if plain else f"row {n} (index {i!r})" for n, i in enumerate(frame.index, 1)]
+    wheres = [f"row {n}" if plain else f"row {n} (index {i!r})" for n, i in enumerate(frame.index, 1)]
     records = [list(record) for record in frame.astype(object).to_numpy()]
     metadata = {str(key): value for key, value in frame.attrs.items()}
-    rows = list(zip(places, records, strict=True))
+    rows = list(zip(wheres, records, strict=True))
     return _of_named_columns(name, source, columns, rows, metadata)
 
 
@@ -187,11 +187,11 @@ def _from_cells(name: str, source: str, text: str, separators: str, names: Seque
 def _separator(lines: Sequence[str], separators: str, names: Sequence[str]) -> str:
     """The separator under which the header holds the most of the names, then the most columns."""
 
-    def found(separator: str) -> tuple[int, int]:
+    def named_columns(separator: str) -> tuple[int, int]:
         header = next(csv.reader(lines, delimiter=separator), [])
         return sum(_column(cell, names) in names for cell in header), len(header)
 
-    return max(separators, key=found)
+    return max(separators, key=named_columns)
 
 
 def _metadata(lines: Sequence[str], padding: str) -> dict[str, Any]:
@@ -301,9 +301,9 @@ def _blank(cell: Any) -> bool:
     return False
 
 
-def _column(name: Any, names: Sequence[str]) -> str:
+def _column(header: Any, names: Sequence[str]) -> str:
     """A column's name: as the caller spells it if it is one of `names`, empty if there is none."""
-    text = " ".join(str(name).replace(BYTE_ORDER_MARK, "").split())
+    text = " ".join(str(header).replace(BYTE_ORDER_MARK, "").split())
     if re.fullmatch(r"Unnamed: \d+", text):  # pandas' word for a column without a name
         return ""
-    return next((known for known in names if known.casefold() == text.casefold()), text)
+    return next((name for name in names if name.casefold() == text.casefold()), text)

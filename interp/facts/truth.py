@@ -49,30 +49,44 @@ def truth_statements(
     decks: int | None = None,
     seed: int = 0,
 ) -> Statements:
-    """Sentences in matched pairs: each entity once with its value and once with a wrong one.
+    """Make sentences in matched pairs: each entity once with its value and once with a wrong one.
 
-    `n` is the number of entities (default: all there are; of the cities the 150 largest, at most
-    20 in a country), so there are 2n sentences, half of them true. Two entities exchange their
-    values for the false sentences, so every value is claimed as often truly as falsely, and
-    neither the entity nor the value alone tells the truth. Splitting by `blocks` (the entities
-    that exchanged) keeps this so within every fold; splitting by entity does not, and pushes a
-    probe that reads only values below chance. Exception: for "larger_than" and "smaller_than"
+    Two entities exchange their values for the false sentences, so every value is claimed as often
+    truly as falsely, and neither the entity nor the value alone tells the truth. Splitting by `blocks`
+    (the entities that exchanged) keeps this so within every fold; splitting by entity does not, and
+    pushes a probe that reads only values below chance. Exception: for "larger_than" and "smaller_than"
     (group = X) the distribution of X and of |X - Y| matches, that of Y cannot: a large Y makes the
-    sentence false, or true, by its meaning. `negated`, or "neg_" before the name, inserts "not" and
-    turns the labels round.
+    sentence false, or true, by its meaning.
 
-    With `decks` entities are dealt into so many decks by a hash of their name (cities by their
-    country's) and the seed, and exchange within their deck, which becomes their block: sets made with
-    the same seed and decks hold an entity in one and the same block, so that splitting several sets
-    by `blocks` holds an entity out of all of them. Entities without a partner in their deck are left
-    out. Groups as coarse as decks make wide intervals: 24 or more are advised.
+    Args:
+        name: one of the truth sets, such as "cities", or "neg_" and its name.
+        negated: insert "not" and turn the labels round, as "neg_" before the name does.
+        n: how many entities; by default all there are (of the cities the 150 largest, at most 20 in a
+            country).
+        decks: deal entities into so many decks by a hash of their name (cities by their country's) and
+            the seed, and exchange within a deck, which becomes their block: sets made with the same
+            seed and decks hold an entity in one and the same block, so that splitting several sets by
+            `blocks` holds an entity out of all of them. Entities without a partner in their deck are
+            left out. Groups as coarse as decks make wide intervals: 24 or more are advised.
+        seed: of what is chosen and exchanged.
 
-    Source: 2310.06824 (cities, larger_than, negations). Does not show belief: a sentence may be
-    frequent rather than believed true.
+    Returns:
+        2n statements, half of them true. They do not show belief: a sentence may be frequent rather
+        than believed true.
 
     Raises:
         ValueError: unknown name, a negation negated, n outside 2..what the source holds, decks
             below 1.
+
+    Source: 2310.06824 (cities, larger_than, negations).
+
+    Example:
+        >>> import interp
+        >>> told = interp.truth_statements("capitals", n=6, seed=0)
+        >>> len(told), sum(told.labels), len(set(told.groups))
+        (12, 6, 6)
+        >>> interp.truth_statements("neg_capitals", n=6).negated
+        True
     """
     plain = name.removeprefix(NEGATION)
     if plain not in STATEMENT_NAMES:
@@ -82,24 +96,33 @@ def truth_statements(
         )
     if plain != name and negated:
         raise ValueError(f"{name!r} is negated already; got negated=True: leave one of the two out")
-    turned = negated or plain != name
+    is_negated = negated or plain != name
     rng = np.random.default_rng(seed)
     if plain in COMPARISONS:
-        return COMPARISONS[plain].statements(plain, Drawing(rng, n, turned, decks, seed))
+        return COMPARISONS[plain].statements(plain, Drawing(rng, n, is_negated, decks, seed))
     if plain == "cities":
         facts = city_country(1_000_000, 20)
         count = checked(n, len(facts), _BIG_CITIES)
         facts = facts.subset(list(range(count)))  # the largest
-        return from_facts(plain, facts, rng, turned, decks=decks, seed=seed, home=_country)
+        return from_facts(plain, facts, rng, is_negated, decks=decks, seed=seed, home=_country)
     facts: FactSet = SOURCES[plain]()
     count = checked(n, len(facts), len(facts))
     facts = facts.subset(sorted(rng.choice(len(facts), count, replace=False).tolist()))
-    return from_facts(plain, facts, rng, turned, decks=decks, seed=seed)
+    return from_facts(plain, facts, rng, is_negated, decks=decks, seed=seed)
 
 
 @cache
 def truth_sets() -> dict[str, Card]:
-    """A card for every truth set and its negation, by the name `truth_statements` takes."""
+    """A card for every truth set and its negation, by the name `truth_statements` takes.
+
+    Returns:
+        Name, size, balance and confounds of each.
+
+    Example:
+        >>> import interp
+        >>> interp.truth_sets()["domains"].confounds
+        ('letters of the answer are letters of the subject more often where true',)
+    """
     return {
         name: _card(name, confounds)
         for plain, confounds in _CONFOUNDS.items()
@@ -108,18 +131,19 @@ def truth_sets() -> dict[str, Card]:
 
 
 def _card(name: str, confounds: tuple[str, ...]) -> Card:
-    said = truth_statements(name)
+    statements = truth_statements(name)
     plain = name.removeprefix(NEGATION)
-    if said.negated:
+    if statements.negated:
         confounds = (*confounds, "truth runs against the plausibility of the pair of words")
+    share = sum(statements.labels) / len(statements)
     return Card(
         name=name,
         kind="truth",
-        example=said.texts[0],
+        example=statements.texts[0],
         source=_source(plain),
-        entities=len(set(said.groups)),
-        items=len(said),
-        balance={"true": sum(said.labels) / len(said), "false": 1 - sum(said.labels) / len(said)},
+        entities=len(set(statements.groups)),
+        items=len(statements),
+        balance={"true": share, "false": 1 - share},
         confounds=confounds,
     )
 

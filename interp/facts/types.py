@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from interp._doors import held
+
 SLOT, ANSWER = "{subject}", "{answer}"
 
 _EXAMPLE = '"The capital of {subject} is the city of"'
@@ -14,9 +16,12 @@ _EXAMPLE = '"The capital of {subject} is the city of"'
 class Fact:
     """One thing that may be known: `subject` -> `answer`.
 
-    `group` is the entity: never split between train and test, and the unit that is resampled; it
-    names the subject where that is written in another way ("the Gambia": "Gambia").
-    `attributes` are further properties of the subject (e.g. continent); a missing one is absent.
+    Attributes:
+        subject: the entity as it stands in a sentence.
+        answer: what is asked of it.
+        group: the entity, never split between train and test, and the unit that is resampled; it names
+            the subject where that is written in another way ("the Gambia": "Gambia").
+        attributes: further properties of the subject, such as its continent; a missing one is absent.
     """
 
     subject: str
@@ -25,20 +30,26 @@ class Fact:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
+@held
 @dataclass(frozen=True)
 class FactSet:
     """Facts of one relation with the sentences that ask for them.
 
-    `templates[0]` is form A (tokens are chosen on it), `templates[1]` form B (effects are
-    estimated on it); with one template only, results are marked `selected`. Every template holds
-    "{subject}" once and stops right before the answer; one that ends in "{answer}" says itself what
-    stands before it, as in '"{subject}": "{answer}'. `statement` also holds "{answer}".
-    `placebos` names attributes that no answer depends on (negative controls). `notes` say what of
-    the source was left out.
+    Attributes:
+        name: what the set is called.
+        templates: the sentences that ask. The first is form A (tokens are chosen on it), the second
+            form B (effects are estimated on it); with one only, results are marked `selected`. Each
+            holds "{subject}" once and stops right before the answer; one that ends in "{answer}" says
+            itself what stands before it, as in '"{subject}": "{answer}'.
+        facts: every subject once.
+        statement: a sentence with "{subject}" and "{answer}" that tells a fact.
+        source: package, version and licence of the data.
+        placebos: names of attributes that no answer depends on (negative controls).
+        notes: what of the source was left out.
 
     Raises:
-        ValueError: a template without exactly one "{subject}", no facts, a repeated subject, or
-            several subjects in one group.
+        ValueError: parts of another kind, a template without exactly one "{subject}", no facts, a
+            repeated subject, or several subjects in one group.
     """
 
     name: str
@@ -50,6 +61,7 @@ class FactSet:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        """Check the sentences, and that every subject and group occurs once."""
         check_templates(self.templates, self.statement)
         if not self.facts:
             raise ValueError(
@@ -79,6 +91,7 @@ class FactSet:
             )
 
     def __len__(self) -> int:
+        """Number of facts."""
         return len(self.facts)
 
     @property
@@ -136,10 +149,15 @@ class FactSet:
 class Statements:
     """Complete sentences that are true or false; of the shipped ones, as many of each.
 
-    `labels[i]` is the truth of the whole sentence (negation included); `groups[i]` the entity,
-    which has as many true as false sentences; `values[i]` the word or number claimed of it;
-    `blocks[i]` the entities that exchanged values to make the false sentences: split by it. `notes`
-    say what of a user's table was left out and how its entities were found.
+    Attributes:
+        name: what the set is called.
+        texts: the sentences.
+        labels: the truth of each whole sentence, negation included.
+        groups: the entity of each; of the shipped ones it has as many true as false sentences.
+        values: the word or number that each claims of its entity.
+        blocks: the entities that exchanged values to make the false sentences: split by these.
+        negated: whether the sentences hold an inserted "not".
+        notes: what of a user's table was left out, and how its entities were found.
     """
 
     name: str
@@ -152,6 +170,7 @@ class Statements:
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
+        """Number of statements."""
         return len(self.texts)
 
 

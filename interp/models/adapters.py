@@ -55,7 +55,7 @@ def merged(folder: Path, source: str | Path, under: Loaded, base: str | Path) ->
     config = _config(folder, source)
     notes += _unknown_settings(described, config, source)
     try:
-        given = load_file(folder / WEIGHTS)
+        tensors = load_file(folder / WEIGHTS)
     except Exception as error:
         raise ValueError(
             f"{folder / WEIGHTS} could not be read ({reason(error)}); save the adapter again"
@@ -63,8 +63,8 @@ def merged(folder: Path, source: str | Path, under: Loaded, base: str | Path) ->
     with warnings.catch_warnings():
         # What PEFT warns of here is checked below.
         warnings.simplefilter("ignore")
-        _fit_vocabulary(under.model, config, given, source, base)
-        wrapped = _wrapped(under.model, config, given, source, base)
+        _fit_vocabulary(under.model, config, tensors, source, base)
+        wrapped = _wrapped(under.model, config, tensors, source, base)
         model = _merged(wrapped, source)
     tokenizer = read_tokenizer(folder) or under.tokenizer
     template = folder / "chat_template.jinja"
@@ -115,7 +115,7 @@ def _unknown_settings(described: dict[str, Any], config: Any, source: str | Path
 
 
 def _fit_vocabulary(
-    model: Any, config: Any, given: dict[str, Tensor], source: str | Path, base: str | Path
+    model: Any, config: Any, tensors: dict[str, Tensor], source: str | Path, base: str | Path
 ) -> None:
     """Give the model the adapter's number of vocabulary rows, and two matrices where it holds two.
 
@@ -124,7 +124,7 @@ def _fit_vocabulary(
     """
     ends = (model.get_input_embeddings(), model.get_output_embeddings())
     names = [_name_of(model, end) for end in ends]
-    held = [_whole(given, name) for name in names]
+    held = [_whole(tensors, name) for name in names]
     rows = next((weight.shape[0] for weight in held if weight is not None), None)
     before = ends[0].weight.shape[0]
     tied = ends[1] is not None and ends[1].weight is ends[0].weight
@@ -148,10 +148,10 @@ def _saved_whole(config: Any) -> Sequence[str]:
     return () if tying else getattr(config, "modules_to_save", None) or ()
 
 
-def _whole(given: dict[str, Tensor], name: str | None) -> Tensor | None:
+def _whole(tensors: dict[str, Tensor], name: str | None) -> Tensor | None:
     """The whole matrix that an adapter's file holds for one of the model's modules."""
     names = (f"{_PREFIX}{name}.weight", f"{_PREFIX}{name}.base_layer.weight")
-    return next((given[key] for key in names if key in given), None)
+    return next((tensors[key] for key in names if key in tensors), None)
 
 
 def _name_of(model: nn.Module, module: nn.Module | None) -> str | None:
@@ -159,7 +159,7 @@ def _name_of(model: nn.Module, module: nn.Module | None) -> str | None:
 
 
 def _wrapped(
-    model: nn.Module, config: Any, given: dict[str, Tensor], source: str | Path, base: str | Path
+    model: nn.Module, config: Any, tensors: dict[str, Tensor], source: str | Path, base: str | Path
 ) -> Any:
     """The base with the adapter beside it, every tensor in its place.
 
@@ -180,23 +180,23 @@ def _wrapped(
     expected = _weights(wrapped)
     named = {key.removeprefix(_PREFIX) for key in expected}
     try:
-        result = peft.set_peft_model_state_dict(wrapped, given)
+        result = peft.set_peft_model_state_dict(wrapped, tensors)
     except KeyError as error:
         # A whole module that the adapter should bring is not in its file.
-        lacking = sorted(set(expected) - set(given)) or [str(error)]
-        raise _misfit(source, base, _counts([], lacking, len(given), len(expected))) from error
+        lacking = sorted(set(expected) - set(tensors)) or [str(error)]
+        raise _misfit(source, base, _counts([], lacking, len(tensors), len(expected))) from error
     except Exception as error:
         raise _misfit(source, base, reason(error)) from error
     unplaced = sorted(result.unexpected_keys)  # pyright: ignore[reportAttributeAccessIssue]
     lacking = sorted(key for key, w in _weights(wrapped).items() if bool(w.isnan().any()))
-    spoilt = sorted(key for key, w in given.items() if not bool(w.isfinite().all()))
+    spoilt = sorted(key for key, w in tensors.items() if not bool(w.isfinite().all()))
     if spoilt:
         raise ValueError(
             f"adapter {source}: {spoilt[0]} holds NaN or infinite values; expected finite weights; "
             "train or save it again"
         )
     if unplaced or lacking:
-        raise _misfit(source, base, _counts(unplaced, lacking, len(given), len(named)))
+        raise _misfit(source, base, _counts(unplaced, lacking, len(tensors), len(named)))
     return wrapped.eval()
 
 
@@ -207,11 +207,11 @@ def _weights(wrapped: Any) -> dict[str, Tensor]:
     return peft.get_peft_model_state_dict(wrapped, save_embedding_layers=False)
 
 
-def _counts(unplaced: list[str], lacking: list[str], given: int, expected: int) -> str:
+def _counts(unplaced: list[str], lacking: list[str], held: int, expected: int) -> str:
     """How many tensors find no place, and how many are not given, with an example of each."""
     parts = []
     if unplaced:
-        parts.append(f"{len(unplaced)} of its {given} tensors find no place, such as {unplaced[0]}")
+        parts.append(f"{len(unplaced)} of its {held} tensors find no place, such as {unplaced[0]}")
     if lacking:
         parts.append(
             f"{len(lacking)} of the {expected} weights its settings ask for are not given, such as "

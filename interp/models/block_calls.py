@@ -28,8 +28,8 @@ def named(block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Te
     """The hidden state that a block is called with, and its other arguments by name."""
     # The class's own signature: an instance's forward may be wrapped in one that takes anything.
     names = list(inspect.signature(type(block.original_component).forward).parameters)[1:]
-    given = dict(zip(names, args, strict=False)) | kwargs
-    return given.pop(names[0]), given
+    by_name = dict(zip(names, args, strict=False)) | kwargs
+    return by_name.pop(names[0]), by_name
 
 
 def parameters(block: Any) -> tuple[str, ...]:
@@ -37,7 +37,7 @@ def parameters(block: Any) -> tuple[str, ...]:
     return tuple(inspect.signature(type(block.original_component).forward).parameters)[2:]
 
 
-def one_row(given: dict[str, Any], rows: int) -> dict[str, Any]:
+def one_row(arguments: dict[str, Any], rows: int) -> dict[str, Any]:
     """The arguments of a call, kept once where every row's are equal.
 
     Without padding, masks and positions are the same in every row: they broadcast.
@@ -50,7 +50,7 @@ def one_row(given: dict[str, Any], rows: int) -> dict[str, Any]:
             return value[: len(value) // rows]
         return value[:1] if value.ndim > 1 and bool((value == value[:1]).all()) else value
 
-    return {name: each(value, partial(shrink, name)) for name, value in given.items()}
+    return {name: each(value, partial(shrink, name)) for name, value in arguments.items()}
 
 
 def repeated(name: str, value: Any, rows: int, copies: int) -> Any:
@@ -102,16 +102,16 @@ def check(bridge: Any, tokens: Int[Tensor, "row position"], tolerance: float) ->
     inputs: list[Tensor] = []
     calls: list[dict[str, Any]] = []
 
-    def enter(block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        hidden, given = named(block, args, kwargs)
+    def record_call(block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        hidden, arguments = named(block, args, kwargs)
         inputs.append(hidden)
-        calls.append(one_row(given, len(hidden)))
+        calls.append(one_row(arguments, len(hidden)))
 
-    def leave(block: Any, args: tuple[Any, ...], output: Any) -> None:
+    def record_output(block: Any, args: tuple[Any, ...], output: Any) -> None:
         inputs.append(first(output))
 
-    handles = [b.register_forward_pre_hook(enter, with_kwargs=True) for b in bridge.blocks]
-    handles.append(bridge.blocks[-1].register_forward_hook(leave))
+    handles = [b.register_forward_pre_hook(record_call, with_kwargs=True) for b in bridge.blocks]
+    handles.append(bridge.blocks[-1].register_forward_hook(record_output))
     try:
         bridge(tokens, use_cache=False)
     except Exception as error:
@@ -122,9 +122,9 @@ def check(bridge: Any, tokens: Int[Tensor, "row position"], tolerance: float) ->
     if len(inputs) != len(bridge.blocks) + 1:
         raise ValueError(f"{len(bridge.blocks)} blocks were entered {len(inputs) - 1} times")
     hidden = inputs[0].repeat(2, 1, 1)
-    for layer, (block, given) in enumerate(zip(bridge.blocks, calls, strict=True)):
+    for layer, (block, arguments) in enumerate(zip(bridge.blocks, calls, strict=True)):
         try:
-            again = {name: repeated(name, v, len(tokens), 2) for name, v in given.items()}
+            again = {name: repeated(name, v, len(tokens), 2) for name, v in arguments.items()}
             hidden = first(block(hidden, **again))
         except Exception as error:
             raise ValueError(f"block {layer} cannot be called again: {error!r}") from error

@@ -85,11 +85,11 @@ def rewritten(
 
     def hook_for(site: Site, change: Callable[[Tensor], Tensor]):
         # Patterns come as [row, head, query, key]; a query is the position they are edited at.
-        turned = site.kind is Kind.PATTERN
+        heads_first = site.kind is Kind.PATTERN
 
         def hook(act: Tensor, hook: object) -> Tensor:
-            out = change(act.transpose(1, 2) if turned else act)
-            return out.transpose(1, 2) if turned else out
+            changed = change(act.transpose(1, 2) if heads_first else act)
+            return changed.transpose(1, 2) if heads_first else changed
 
         return hook
 

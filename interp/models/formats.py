@@ -37,7 +37,15 @@ _FLOATS = ("F64", "F32", "F16", "BF16")
 
 @dataclass
 class Loaded:
-    """A transformers model with its tokenizer and what a reader should know about it."""
+    """A transformers model with its tokenizer and what a reader should know about it.
+
+    Attributes:
+        model: on the CPU, in evaluation mode.
+        tokenizer: the Hugging Face tokenizer, or None where the files hold none.
+        name: the source it was read from.
+        stored_dtype: the dtype named by the files, before conversion.
+        warnings: what a reader of its numbers should know.
+    """
 
     model: nn.Module
     tokenizer: Any
@@ -83,7 +91,7 @@ def from_folder(folder: Path, dtype: torch.dtype) -> Loaded:
         )
     stored = read_json(folder / "config.json")
     try:
-        found: Any = AutoModelForCausalLM.from_pretrained(
+        model_and_report: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
             attn_implementation="eager",
@@ -98,7 +106,7 @@ def from_folder(folder: Path, dtype: torch.dtype) -> Loaded:
             f"{folder} could not be loaded as a causal language model ({reason(error)}); "
             + (_quantised(folder, stored) or "check config.json and the safetensors")
         ) from error
-    model, report = found
+    model, report = model_and_report
     _refuse_incomplete(folder, model, report)
     loaded = Loaded(model, read_tokenizer(folder), str(folder), _dtype_named(stored))
     unplaced = sorted(report["unexpected_keys"])
@@ -127,7 +135,7 @@ def from_gguf(file: Path, dtype: torch.dtype) -> Loaded:
             "weights; join them with llama-gguf-split --merge and give the one file"
         )
     try:
-        found: Any = AutoModelForCausalLM.from_pretrained(
+        model_and_report: Any = AutoModelForCausalLM.from_pretrained(
             file.parent,
             gguf_file=file.name,
             dtype=dtype,
@@ -140,7 +148,7 @@ def from_gguf(file: Path, dtype: torch.dtype) -> Loaded:
             f"{file} could not be read as GGUF ({reason(error)}); give an intact .gguf of an "
             "architecture that transformers can de-quantise"
         ) from error
-    quantised, report = found
+    quantised, report = model_and_report
     _refuse_incomplete(file, quantised, report)
     tokenizer = read_tokenizer(file)
     # The weights are plain tensors by now; a config without the quantiser lets them be saved.
@@ -163,22 +171,21 @@ def read_tokenizer(source: Path) -> Any:
     from transformers import AutoTokenizer
 
     if is_gguf(source):
-        found, given = source.name, {"gguf_file": source.name}
-        folder = source.parent
+        file, settings, folder = source.name, {"gguf_file": source.name}, source.parent
     else:
-        there = [f for f in (*_TOKENIZER_FILES, _TOKENIZER_CONFIG) if (source / f).is_file()]
-        if not there:
+        files = [f for f in (*_TOKENIZER_FILES, _TOKENIZER_CONFIG) if (source / f).is_file()]
+        if not files:
             return None
-        found, given, folder = there[0], {}, source
+        file, settings, folder = files[0], {}, source
     try:
         return AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True, **given
+            folder, trust_remote_code=False, local_files_only=True, **settings
         )
     except Exception as error:
-        if found == _TOKENIZER_CONFIG:
+        if file == _TOKENIZER_CONFIG:
             return None  # settings of a tokenizer that is kept elsewhere
         raise ValueError(
-            f"{source}: {found} cannot be read by tokenizers {version('tokenizers')} and "
+            f"{source}: {file} cannot be read by tokenizers {version('tokenizers')} and "
             f"transformers {version('transformers')} ({reason(error)}); save it again with these "
             "releases, or install those it was written with"
         ) from error
@@ -196,12 +203,14 @@ def read_json(file: Path) -> dict[str, Any]:
         ValueError: one line, if it is not a JSON object.
     """
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise ValueError(f"{file} is not JSON ({reason(error)}); export the model again") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{file} must hold a JSON object; got {type(found).__name__}; export it again")
-    return found
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{file} must hold a JSON object; got {type(content).__name__}; export it again"
+        )
+    return content
 
 
 def reason(error: BaseException, limit: int = 240) -> str:

@@ -36,18 +36,34 @@ def load_model(
     dtype: str | torch.dtype = "float32",
     device: str | torch.device = "cpu",
 ) -> Model:
-    """A model from a folder, a .gguf file, an adapter folder (with `base`), a name or a hub id.
+    """Load a model from a folder, a .gguf file, an adapter folder (with `base`), a name or a hub id.
+
+    Only safetensors and GGUF are read, never pickles, and no remote code is run.
 
     Args:
-        source: see `interp.models.sources.names` for the names.
+        source: a path, a hub id, or a name such as "smollm2" or "organism-base" (`interp list` shows
+            the names).
         base: the model an adapter is applied to; a missing tokenizer is also taken from it.
         revision: of a hub id.
         dtype: "float32", "bfloat16", "float16" or "float64", a usual short name of these ("fp16",
             "half", "bf16"), or torch's own.
         device: where the parameters are put, once; nothing moves afterwards.
 
+    Returns:
+        The model behind TransformerLens hooks: raw weights (nothing is folded), frozen parameters,
+        evaluation mode, role "base".
+
     Raises:
-        ValueError: one line saying what was found, what was expected and what to do.
+        ValueError: one line saying what was got, what was expected and what to do.
+
+    Example:
+        >>> import interp
+        >>> model = interp.load_model("organism-base")
+        >>> model.role, str(model.dtype), str(model.device)
+        ('base', 'torch.float32', 'cpu')
+        >>> prompt = interp.load_facts("world").prompts(0)[0]
+        >>> model.logits(prompt).shape[-1] == model.vocabulary
+        True
     """
     kind = _dtype(dtype)
     try:
@@ -69,17 +85,36 @@ def load_model(
 
 
 def load_pair(base: str | Path, tuned: str | Path, **same: Any) -> ModelPair:
-    """Both models of a comparison, loaded alike; an adapter is applied to `base`."""
+    """Load both models of a comparison alike; an adapter is applied to `base`.
+
+    Args:
+        base: the model before tuning, as `load_model` takes it.
+        tuned: the model tuned from it, or an adapter.
+        **same: further arguments of `load_model`, for both.
+
+    Returns:
+        The pair; its `warnings` say what cautions belong beside its numbers.
+
+    Raises:
+        ValueError: as `load_model`; if the two cannot be compared, with every mismatch.
+
+    Example:
+        >>> import interp
+        >>> pair = interp.load_pair("organism-base", "organism-null")
+        >>> pair.base.role, pair.tuned.role, pair.base.n_layers == pair.tuned.n_layers
+        ('base', 'tuned', True)
+    """
     return ModelPair(load_model(base, **same), load_model(tuned, base=base, **same))
 
 
 def _dtype(asked: str | torch.dtype) -> torch.dtype:
     """The dtype that is meant, by torch's own or by any of its usual names."""
-    found = asked if isinstance(asked, torch.dtype) else DTYPES.get(str(asked).removeprefix("torch."))
-    if found not in DTYPES.values():
+    name = str(asked).removeprefix("torch.")
+    dtype = asked if isinstance(asked, torch.dtype) else DTYPES.get(name)
+    if dtype not in DTYPES.values():
         kinds = sorted({str(kind).removeprefix("torch.") for kind in DTYPES.values()})
         raise ValueError(f"dtype must be one of {kinds}, got {asked!r}; try float32")
-    return cast(torch.dtype, found)
+    return cast(torch.dtype, dtype)
 
 
 def wrap(
@@ -90,12 +125,31 @@ def wrap(
     stored_dtype: str = "unknown",
     warnings: tuple[str, ...] = (),
 ) -> Model:
-    """A transformers causal language model as a `Model`; the given object is wrapped in place.
+    """Wrap a transformers causal language model as a `Model`; the given object is wrapped in place.
+
+    Args:
+        model: a causal language model of an architecture that TransformerLens supports.
+        tokenizer: its Hugging Face tokenizer.
+        name: what messages and evidence call it.
+        stored_dtype: the dtype of its files, for the gate that compares two models.
+        warnings: what a reader of its numbers should know.
+
+    Returns:
+        The model in evaluation mode with frozen parameters; nothing is folded.
 
     Raises:
         ValueError: if the wrapped logits, or logits read out from the last residual, differ from
             the bare model's (an architecture whose output is not norm, unembedding and soft-cap), or
             if its blocks cannot be called again, as every sweep does.
+
+    Example:
+        >>> import interp
+        >>> from transformers import GPT2Config, GPT2LMHeadModel
+        >>> config = GPT2Config(n_layer=2, n_embd=16, n_head=2, n_positions=32, vocab_size=64)
+        >>> tokenizer = interp.load_model("organism-base").tokenizer
+        >>> model = interp.wrap(GPT2LMHeadModel(config), tokenizer, name="mine")
+        >>> model.n_layers, model.d_model, model.n_heads
+        (2, 16, 2)
     """
     model.eval().requires_grad_(False)
     architecture = type(model).__name__
@@ -109,7 +163,7 @@ def wrap(
         bridge.eval()
         bridge.requires_grad_(False)
         wrapped = Model(bridge, tokenizer, name, stored_dtype, warnings)
-        found = _logits(wrapped, probe)
+        logits_of_both = _logits(wrapped, probe)
     except Exception as error:
         raise ValueError(
             f"{name}: TransformerLens cannot wrap {architecture} ({reason(error)}); "
@@ -117,7 +171,7 @@ def wrap(
         ) from error
     parity = PARITY.get(wrapped.dtype, 0.05)
     tolerance = parity * max(1.0, expected.abs().max().item())
-    for what, logits in found.items():
+    for what, logits in logits_of_both.items():
         difference = (logits - expected).abs().max().item()
         if not difference <= tolerance:
             raise ValueError(

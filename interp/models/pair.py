@@ -9,15 +9,23 @@ from typing import TYPE_CHECKING, Any
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from interp.models.model import Model
 from interp._doors import held
 from interp.models.tokens import encode
+
+if TYPE_CHECKING:
+    from interp.models.model import Model
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """One difference between base and tuned; a fatal one makes the comparison meaningless."""
+    """One difference between base and tuned model.
+
+    Attributes:
+        what: what differs.
+        base: as the base has it.
+        tuned: as the tuned model has it.
+        fatal: whether it makes a comparison meaningless; the others are cautions.
+    """
 
     what: str
     base: str
@@ -59,6 +67,10 @@ class ModelPair:
     an error; chat template, appended vocabulary, special tokens, stored dtype and rope scaling are
     cautions kept in `warnings`.
 
+    Attributes:
+        base: the model before tuning; its role becomes "base".
+        tuned: the model tuned from it; its role becomes "tuned".
+
     Raises:
         ValueError: naming every mismatch that makes a comparison meaningless.
     """
@@ -98,8 +110,8 @@ class ModelPair:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Cautions that belong beside the numbers."""
-        own = [*self.base.warnings, *self.tuned.warnings]
-        return tuple(dict.fromkeys([*own, *(str(m) for m in self.mismatches if not m.fatal)]))
+        loaded = [*self.base.warnings, *self.tuned.warnings]
+        return tuple(dict.fromkeys([*loaded, *(str(m) for m in self.mismatches if not m.fatal)]))
 
     def require_same_ids(self, texts: list[str], *, add_special_tokens: bool = True) -> None:
         """Refuse texts that the two tokenizers turn into different ids.
@@ -118,25 +130,25 @@ class ModelPair:
 
 def compare(base: Any, tuned: Any) -> tuple[Mismatch, ...]:
     """Every difference between two `Model`s that bears on comparing them."""
-    found = []
+    mismatches = []
     for table, fatal in ((_FATAL, True), (_CAUTION, False)):
         for what, read in table.items():
             left, right = read(base), read(tuned)
             if left != right:
-                found.append(Mismatch(what, str(left), str(right), fatal))
-    ours, theirs = base.tokenizer.get_vocab(), tuned.tokenizer.get_vocab()
-    moved = [t for t, i in ours.items() if theirs.get(t, i) != i]
+                mismatches.append(Mismatch(what, str(left), str(right), fatal))
+    base_ids, tuned_ids = base.tokenizer.get_vocab(), tuned.tokenizer.get_vocab()
+    moved = [token for token, i in base_ids.items() if tuned_ids.get(token, i) != i]
     if moved:
-        example = min(moved, key=lambda token: ours[token])
-        found.append(
+        example = min(moved, key=lambda token: base_ids[token])
+        mismatches.append(
             Mismatch(
                 f"ids of {len(moved)} shared tokens, such as {example!r}",
-                str(ours[example]),
-                str(theirs[example]),
+                str(base_ids[example]),
+                str(tuned_ids[example]),
                 fatal=False,
             )
         )
-    return tuple(found)
+    return tuple(mismatches)
 
 
 def require_same_ids(
@@ -154,11 +166,11 @@ def require_same_ids(
         ValueError: naming the first such text.
     """
     for text in texts:
-        ours, theirs = (encode(t, text, special=add_special_tokens) for t in (base, tuned))
-        if ours != theirs:
+        base_ids, tuned_ids = (encode(t, text, special=add_special_tokens) for t in (base, tuned))
+        if base_ids != tuned_ids:
             raise ValueError(
-                f"base and tuned tokenise {text!r} differently, {ours} and {theirs}; the same ids "
-                "are needed in both; give a pair that shares its tokenizer"
+                f"base and tuned tokenise {text!r} differently, {base_ids} and {tuned_ids}; the same "
+                "ids are needed in both; give a pair that shares its tokenizer"
             )
 
 

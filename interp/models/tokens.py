@@ -9,10 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
+from typing import Any
 
 #: Characters of scripts that put no space between words, with their punctuation and wide forms.
 _UNSPACED = re.compile(
@@ -141,16 +138,18 @@ def find_name(text: str, name: str) -> tuple[int, int]:
     Raises:
         ValueError: if the text does not hold the name.
     """
-    places = [m.start() for m in re.finditer(f"(?={re.escape(name)})", text)] if name else []
-    if not places:
+    starts = [m.start() for m in re.finditer(f"(?={re.escape(name)})", text)] if name else []
+    if not starts:
         raise ValueError(
             f"prompt {text!r} does not contain its subject {name!r}; "
             "the template needs {subject} and the subject some text"
         )
-    joined = [max(_joined(text, at - 1, at), _joined(text, at + len(name), at + len(name) - 1))
-              for at in places]  # fmt: skip
-    start = max(at for at, how in zip(places, joined, strict=True) if how == min(joined))
-    return start, start + len(name)
+    joined = [
+        max(_joined(text, start - 1, start), _joined(text, start + len(name), start + len(name) - 1))
+        for start in starts
+    ]
+    last = max(start for start, how in zip(starts, joined, strict=True) if how == min(joined))
+    return last, last + len(name)
 
 
 def _joined(text: str, outside: int, inside: int) -> int:
@@ -170,16 +169,16 @@ def _in_word(char: str) -> bool:
 
 
 def token_span(
-    tokenizer: Any, text: str, place: tuple[int, int], *, special: bool = True
+    tokenizer: Any, text: str, characters: tuple[int, int], *, special: bool = True
 ) -> tuple[int, int]:
-    """Half-open range of the tokens of `encode` that hold any of the characters `place`.
+    """Half-open range of the tokens of `encode` that hold any of the `characters`, a half-open range.
 
     Tokenizers without character offsets are asked for the ids of the text's beginnings instead.
 
     Raises:
         ValueError: if no token holds any of them.
     """
-    start, stop = place
+    start, stop = characters
     ids = encode(tokenizer, text, special=special)
     if getattr(tokenizer, "is_fast", True):
         encoded = tokenizer(text, add_special_tokens=special, return_offsets_mapping=True)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from interp._doors import held
+
 TEXT = ("text", "group", "form", "answer", "said_base", "said_tuned")
 
 TRUTH = ("known", "differs", "closed_base", "closed_tuned")
@@ -28,6 +30,7 @@ COLUMNS = (*TEXT, *TRUTH, *TOKENS, *NUMBERS)
 UNTUNED = "untuned"
 
 
+@held
 @dataclass(frozen=True)
 class Outcomes:
     """What each item said, under both models.

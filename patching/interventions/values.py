@@ -11,7 +11,14 @@ from torch import Tensor
 
 from interp.directions import Direction, Subspace
 from interp.sites import Site
-from patching.interventions.base import HasTensors, Intervention, as_number, as_tensor, require_mask
+from patching.interventions.base import (
+    HasTensors,
+    Intervention,
+    as_number,
+    as_tensor,
+    in_words,
+    require_mask,
+)
 from patching.interventions.subspaces import spread
 
 
@@ -69,7 +76,8 @@ class Add(HasTensors):
     """Steer: h ← h + strength · v; a `Direction` (or a `Subspace` of rank one) gives its unit vector.
 
     Raises:
-        ValueError: for a subspace of several dimensions, or a strength that is no number.
+        ValueError: for a subspace of several dimensions, a vector that is not finite, or a strength
+            that is no number.
     """
 
     vector: Tensor | Direction | Subspace
@@ -83,7 +91,14 @@ class Add(HasTensors):
                 f"{self.vector.basis.shape[1]}; expected a tensor, a Direction or a Subspace of rank 1"
             )
         if not isinstance(self.vector, Direction | Subspace):
-            object.__setattr__(self, "vector", as_tensor("vector", self.vector))
+            vector = as_tensor("vector", self.vector)
+            # Of a tensor [example, position, *d] only the positions written are read: it may be padded.
+            if vector.ndim < 3 and not bool(torch.isfinite(vector).all()):
+                raise ValueError(
+                    f"a vector to add must be finite, got NaN or infinity in {in_words(vector)}; "
+                    "expected numbers, such as those of a Direction"
+                )
+            object.__setattr__(self, "vector", vector)
         object.__setattr__(self, "strength", as_number("strength", self.strength))
 
     @property
@@ -112,9 +127,19 @@ class Resample(HasTensors):
     donor: Int[Tensor, " example"]
 
     def __post_init__(self) -> None:
-        """Check that every donor is a row of the source."""
+        """Check that every donor is a row of the source.
+
+        Raises:
+            ValueError: for donors that are no rows of it.
+        """
         object.__setattr__(self, "source", as_tensor("source", self.source))
         rows = len(self.source)
+        donor = as_tensor("donor", self.donor)
+        if donor.ndim != 1 or donor.is_floating_point() or donor.dtype is torch.bool:
+            raise ValueError(
+                f"donor got {in_words(self.donor)}; expected a row of the source for each example"
+            )
+        object.__setattr__(self, "donor", donor)
         if not bool(((self.donor >= 0) & (self.donor < rows)).all()):
             raise ValueError(
                 f"donor must hold rows 0..{rows - 1} of the source, got {self.donor.tolist()[:8]}; "
