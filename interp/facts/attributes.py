@@ -142,7 +142,7 @@ def entity_attributes(name: str) -> EntityAttributes:
         >>> import interp
         >>> periods = interp.entity_attributes("element_period")
         >>> periods.prompts(0)[0], periods.values[0] in periods.classes, periods.quantity
-        ('Yesterday I read about lithium', True, False)
+        ('Yesterday I read about potassium', True, False)
     """
     if name not in _SETS:
         raise ValueError(f"attributes must be one of {', '.join(_SETS)}; got {name!r}: choose one")
