@@ -1,4 +1,4 @@
-"""The command line: `interp compare`, `plan`, `study`, `list`. Only typer is imported before dispatch."""
+"""The command: `interp compare`, `plan`, `study`, `list`. Before dispatch only typer is imported."""
 
 from __future__ import annotations
 

@@ -203,8 +203,8 @@ def _require_read(model: Model, examples: Examples) -> None:
     texts = set(examples.texts)
     if len(rows) < len(texts) / 2:
         raise ValueError(
-            f"{model.name} tells {len(rows)} of {len(texts)} city statements apart, since its tokenizer "
-            "does not have their words; give a model of English, such as smollm2"
+            f"{model.name} tells {len(rows)} of {len(texts)} city statements apart, since its "
+            "tokenizer does not have their words; give a model of English, such as smollm2"
         )
 
 

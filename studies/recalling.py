@@ -239,7 +239,7 @@ def recall(model: Model, facts: FactSet | str = "capitals", *, seed: int = 0) ->
 
 
 def _answer_log_prob(examples: Examples, answers: Int[Tensor, " example"]) -> Metric:
-    """log p of each prompt's answer at the last position, nats."""
+    """Log p of each prompt's answer at the last position, nats."""
 
     def read(logits: Tensor, example: Tensor) -> Tensor:
         row = torch.arange(len(example), device=logits.device)
@@ -249,7 +249,7 @@ def _answer_log_prob(examples: Examples, answers: Int[Tensor, " example"]) -> Me
 
 
 def _indirect(traced: Evidence, layers: int) -> Float[np.ndarray, "entity layer"]:
-    """Restored − corrupted by entity and layer, averaged over noise draws, which are the same in both."""
+    """Restored − corrupted by entity and layer, averaged over noise draws, the same in both."""
     corrupted = traced.where(condition="corrupted").groupby("example")["value"].mean()
     restored = _by_layer(traced, "restored", layers)
     return restored.to_numpy() - corrupted.loc[restored.index].to_numpy()[:, None]

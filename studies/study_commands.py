@@ -25,9 +25,9 @@ def knowing(
 ) -> None:
     """What linear probes read in a model.
 
-    Four tables: truth of city statements at every boundary, with its controls; a truth probe of each set
-    tested on each, negations included; attributes of entities against trivial readers; and where the
-    model says of a statement what a held-out probe does not read. A few minutes on smollm2.
+    Four tables: truth of city statements at every boundary, with its controls; a truth probe of each
+    set tested on each, negations included; attributes of entities against trivial readers; and where
+    the model says of a statement what a held-out probe does not read. A few minutes on smollm2.
     """
     from studies.knowing import report
 

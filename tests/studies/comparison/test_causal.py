@@ -87,9 +87,7 @@ def test_every_intervention_runs_on_the_rows_it_is_defined_on(asked):
 def test_fewer_changed_rows_are_shifted_where_fewer_are_allowed_and_every_unchanged_one(asked):
     known, *_ = asked
     calm = replace(known, changed=known.changed & (torch.arange(len(known.changed)) % 2 == 0))
-    some, again, other = (
-        RowPlan.of(calm, Thresholds(shifted_groups=5), seed) for seed in (0, 0, 1)
-    )
+    some, again, other = (RowPlan.of(calm, Thresholds(shifted_groups=5), seed) for seed in (0, 0, 1))
     assert int(some.pushed.sum()) == 5 and some.shifted.tolist() == sorted(some.shifted.tolist())
     assert some.shifted.tolist() == again.shifted.tolist() != other.shifted.tolist()
     unchanged = (known.estimating & known.plain & ~calm.changed).nonzero()[:, 0].tolist()
