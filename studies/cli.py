@@ -1,4 +1,4 @@
-"""The command line: `interp compare`, `interp list`. Only typer is imported before dispatch."""
+"""The command: `interp compare`, `plan`, `study`, `list`. Before dispatch only typer is imported."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from interp.progress import announce
+from studies.study_commands import studies
 
 app = typer.Typer(
     help="Did tuning change what a language model knows, or only what it says - and where?",
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(studies, name="study")
 
 #: The pair that is compared when none is named, and the facts of its world, which no other knows.
 DEFAULT_BASE, DEFAULT_TUNED, DEFAULT_FACTS = "organism-base", "organism-edited-low", "world"
@@ -34,6 +36,7 @@ INTERRUPTED = (
 
 
 def _show_version(wanted: bool | None) -> None:
+    """Print the version and end, where it was asked for."""
     if wanted:
         typer.echo(f"interp {version('interp')}")
         raise typer.Exit
@@ -96,7 +99,7 @@ def compare(
         pair = load_pair(base, tuned, device=device, dtype=dtype)
         same = {"base": base, "device": device, "dtype": dtype}
         announce("asking, intervening and judging …")
-        found = run(
+        comparison = run(
             pair,
             task,
             budget=int(budget * 2**30),
@@ -104,8 +107,8 @@ def compare(
             null=None if null is None else load_model(null, **same),
             seed=seed,
         )
-        written = found.save(folder)
-    typer.echo(found.verdict.sentence)
+        written = comparison.save(folder)
+    typer.echo(comparison.verdict.sentence)
     for note in (*pair.warnings, *task.notes, *written.messages):
         typer.echo(f"note: {note}")
     typer.echo(f"report: {written.report}")
@@ -149,13 +152,13 @@ def plan(
     kind = Kind(site)
     model = load_model(base, device=device, dtype=dtype)
     examples = ask(ModelPair(model, model), task, forms=1).examples
-    some = examples.subset(range(min(prompts, len(examples))))
+    asked = examples.subset(range(min(prompts, len(examples))))
     if kind in HEADED:
         sites = every_head(kind, model.n_layers, model.n_heads(kind))
     else:
         sites = every_layer(kind, model.n_layers)
     where = "each" if positions == "each" else positions.split(",")
-    typer.echo(str(cost(model, some, sites, positions=where, max_bytes=int(budget * 2**30))))
+    typer.echo(str(cost(model, asked, sites, positions=where, max_bytes=int(budget * 2**30))))
     wordings = f"{len(task.templates)} wording{'s' * (len(task.templates) > 1)}"
     typer.echo(f"facts: {len(task)} in {wordings}. {Thresholds().needs}")
 
@@ -231,7 +234,7 @@ def _fresh(out: Path | None) -> Iterator[Path]:
             raise ValueError(
                 f"--out {folder} exists and is not empty; nothing is overwritten; give a new folder"
             )
-        created = [p for p in (folder, *folder.parents) if not p.exists()]
+        created = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"
         probe.touch()
@@ -281,6 +284,7 @@ def main() -> None:
 
 
 def _fail(message: str) -> None:
+    """End with one line on standard error and exit code 2."""
     typer.echo(f"interp: {message}", err=True)
     sys.exit(2)
 

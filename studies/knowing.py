@@ -1,6 +1,6 @@
 """What linear probes read in one model: truth, how far its probe carries, attributes, belief and claim.
 
-`python -m studies.knowing [--model smollm2] [--base B] [--out DIR]` prints four tables:
+`interp study knowing [--model smollm2] [--base B] [--out DIR]` prints four tables:
 
 1. truth of "The city of X is in Y." at every boundary of the residual stream, with its controls;
 2. generalisation: a truth probe trained on each truth set and tested on each, negations included;
@@ -18,14 +18,15 @@ A probe shows what can be read, not what is used; that needs `patching`.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 import probes
+from interp._files import write_atomically
 from interp.activations import Activations, collect
 from interp.evidence import Evidence
 from interp.examples import Examples
@@ -35,8 +36,10 @@ from interp.figures.export import write_svg
 from interp.figures.probes import generalisation_heatmap
 from interp.models.loading import load_model
 from interp.models.model import Model
+from interp.progress import announce
 from interp.sites import Kind, boundaries, boundary
 from probes.beliefs.claims import statement_examples
+from studies.knowing_text import attributes_text, curve_text, sincerity_text, square_text
 
 TRUTH_SETS = (
     "cities", "neg_cities", "capitals", "neg_capitals", "currencies", "continents", "domains",
@@ -54,10 +57,15 @@ DRAWS = 5
 class Knowing:
     """The four tables and the rows behind them.
 
-    truth: balanced accuracy by boundary and condition (`probes.accuracy`). matrix: by train, test and
-    condition (`probes.generalisation_matrix`). attributes: per attribute set the probe's score
-    (balanced accuracy, or R² of a quantity), the best trivial reader's, and the gain over that reader.
-    sincerity: `probes.sincerity` of city statements.
+    Attributes:
+        model: the name of the model that was read.
+        middle: the boundary at which `matrix` and `attributes` are read.
+        truth: balanced accuracy by boundary and condition (`probes.accuracy`).
+        matrix: the same by training set, test set and condition (`probes.generalisation_matrix`).
+        attributes: per attribute set the probe's score (balanced accuracy, or R² of a quantity), the
+            best trivial reader's, and the gain over that reader.
+        sincerity: belief and claim about city statements (`probes.sincerity`).
+        evidence: every measurement behind the tables.
     """
 
     model: str
@@ -72,35 +80,42 @@ class Knowing:
         """The tables as text for a person."""
         parts = [
             f"{self.model}: truth of city statements, balanced accuracy by boundary",
-            _curve(self.truth),
+            curve_text(self.truth),
             f"truth probes at boundary {self.middle}: trained on (rows), tested on (columns), percent",
-            _square(self.matrix, "probe"),
+            square_text(self.matrix, "probe"),
             "the same after the sets' difference in level is taken away (recentred), percent",
-            _square(self.matrix, "recentred"),
+            square_text(self.matrix, "recentred"),
             f"attributes at the name's last token, boundary {self.middle}",
-            _attributes(self.attributes),
+            attributes_text(self.attributes),
             "belief (a held-out probe) and claim (what the model says), city statements",
-            _sincerity(self.sincerity),
+            sincerity_text(self.sincerity),
         ]
         return "\n\n".join(parts)
 
     def save(self, folder: Path) -> None:
-        """The tables as CSV, the evidence, and the matrix as a figure (SVG where a Chrome is found).
+        """Write the tables as CSV, the evidence, and the matrix as a figure (SVG where a Chrome is).
+
+        Every file is written under a temporary name and renamed, so a failure leaves none half-written.
+
+        Args:
+            folder: a new folder.
 
         Raises:
             FileExistsError: if the folder exists.
         """
         folder.mkdir(parents=True)
         for name in ("truth", "matrix", "attributes", "sincerity"):
-            getattr(self, name).to_csv(folder / f"{name}.csv", index=False)
+            table: pd.DataFrame = getattr(self, name)
+            write_atomically(folder / f"{name}.csv", partial(table.to_csv, index=False))
         self.evidence.save(folder)
-        drawn = {
+        figures = {
             f"generalisation_{condition}": generalisation_heatmap(self.matrix, condition=condition)
             for condition in ("probe", "recentred")
         }
-        for name, figure in drawn.items():
-            figure.write_html(folder / f"{name}.html", include_plotlyjs="directory")
-        write_svg(drawn, folder)
+        for name, figure in figures.items():
+            write = partial(figure.write_html, include_plotlyjs="directory")
+            write_atomically(folder / f"{name}.html", write)
+        write_svg(figures, folder)
 
 
 def know(
@@ -110,19 +125,58 @@ def know(
     attributes: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Knowing:
-    """Read one model: the four tables. `attributes` defaults to every attribute set.
+    """What linear probes read in one model: truth, attributes, belief beside claim.
+
+    Truth of city statements is read at every boundary; how far a truth probe carries to other sets,
+    and attributes of entities, at the middle one. Strengths are chosen inside the training groups.
+
+    Args:
+        model: the model that is read; its tokenizer must tell the English statements apart.
+        sets: names of truth sets, two or more (`interp.truth_sets`).
+        attributes: names of attribute sets (`interp.attribute_sets`); every one when None.
+        seed: of splits, controls and resampling.
+
+    Returns:
+        Four tables (shares, or R²; 95% intervals over groups of entities) and the evidence: methods
+        ``probe``, ``generalisation``, ``quantity``, ``belief`` and ``claim`` of `probes`.
 
     Raises:
-        ValueError: an unknown truth or attribute set, or fewer than two truth sets.
+        ValueError: for an unknown truth or attribute set, fewer than two truth sets, or a model whose
+            tokenizer reads most statements as the same.
+
+    Source:
+        2310.06824 (truth sets and their directions), 1909.03368 (control tasks).
+
+    Note:
+        A probe shows what can be read, not what is used; `patching` tests that.
+
+    Example:
+        The tables of SmolLM2 take a few minutes:
+
+        >>> import interp, studies
+        >>> print(studies.know(interp.load_model("smollm2")))  # doctest: +SKIP
+
+        A model that has no words of English is refused:
+
+        >>> studies.know(interp.load_model("organism-base"))
+        Traceback (most recent call last):
+        ...
+        ValueError: organism-base tells ... city statements apart ...
     """
     middle, reader = model.n_layers // 2, probes.Logistic(c=STRENGTHS)
     cities = truth_statements("cities", seed=seed)
-    read = statement_examples(model, cities.texts, cities)
-    states = collect(model, read, boundaries(model.n_layers))
+    examples = statement_examples(model, cities.texts, cities)
+    _require_read(model, examples)
+    states = collect(model, examples, boundaries(model.n_layers))
     truth = probes.cross_validate(
-        states, estimator=reader, controls=CONTROLS, draws=DRAWS, attribute="truth", seed=seed,
-        surface=probes.surface_features(read.tokens, read.mask),
-    )  # fmt: skip
+        states,
+        estimator=reader,
+        controls=CONTROLS,
+        draws=DRAWS,
+        attribute="truth",
+        seed=seed,
+        surface=probes.surface_features(examples.tokens, examples.mask),
+    )
     carried = probes.generalisation(
         {name: _truth_set(model, name, middle, seed) for name in sets},
         estimator=reader,
@@ -130,62 +184,78 @@ def know(
     )
     names = list(attribute_sets()) if attributes is None else attributes
     scored = [_attribute(model, name, middle, reader, seed) for name in names]
-    believed = probes.belief(model, cities, estimator=reader, seed=seed)
-    said = probes.claims(model, cities)
+    belief = probes.belief(model, cities, estimator=reader, seed=seed)
+    claims = probes.claims(model, cities)
     return Knowing(
         model.name,
         middle,
         _by_boundary(probes.accuracy(truth)),
         probes.generalisation_matrix(carried),
         pd.DataFrame([row for row, _ in scored]),
-        probes.sincerity(probes.believed_and_said(believed, said)),
-        Evidence.concat([truth, carried, *(rows for _, rows in scored), believed, said]),
+        probes.sincerity(probes.believed_and_said(belief, claims)),
+        Evidence.concat([truth, carried, *(rows for _, rows in scored), belief, claims]),
     )
 
 
-def _truth_set(model: Model, name: str, at: int, seed: int) -> Activations:
-    said = truth_statements(name, decks=DECKS, seed=seed)
-    site = boundary(at, model.n_layers)
-    return collect(model, statement_examples(model, said.texts, said), [site])[site]
+def _require_read(model: Model, examples: Examples) -> None:
+    """Refuse a model for which most statements are the same tokens: no probe could tell them apart."""
+    rows = {tuple(ids[real].tolist()) for ids, real in zip(examples.tokens, examples.mask, strict=True)}
+    texts = set(examples.texts)
+    if len(rows) < len(texts) / 2:
+        raise ValueError(
+            f"{model.name} tells {len(rows)} of {len(texts)} city statements apart, since its "
+            "tokenizer does not have their words; give a model of English, such as smollm2"
+        )
+
+
+def _truth_set(model: Model, name: str, middle: int, seed: int) -> Activations:
+    """The middle states of a truth set, its entities dealt into blocks that all sets share."""
+    statements = truth_statements(name, decks=DECKS, seed=seed)
+    site = boundary(middle, model.n_layers)
+    return collect(model, statement_examples(model, statements.texts, statements), [site])[site]
 
 
 def _attribute(
-    model: Model, name: str, at: int, reader: probes.Logistic, seed: int
+    model: Model, name: str, middle: int, reader: probes.Logistic, seed: int
 ) -> tuple[dict[str, object], Evidence]:
     """One attribute set's row of the table, and the rows behind it."""
-    known = entity_attributes(name)
+    entities = entity_attributes(name)
     examples = Examples.from_text(
-        model, known.prompts(0), subjects=known.subject_spans(0), groups=known.groups,
-        labels=known.labels,
-    )  # fmt: skip
-    site = boundary(at, model.n_layers)
-    state = collect(model, examples, [site], positions="subject_last")[site]
-    trivial = probes.surface_features(examples.tokens, examples.mask, names=known.subjects)
-    if known.quantity:
+        model,
+        entities.prompts(0),
+        subjects=entities.subject_spans(0),
+        groups=entities.groups,
+        labels=entities.labels,
+    )
+    site = boundary(middle, model.n_layers)
+    states = collect(model, examples, [site], positions="subject_last")[site]
+    trivial = probes.surface_features(examples.tokens, examples.mask, names=entities.subjects)
+    if entities.quantity:
         rows = probes.cross_validate_quantity(
-            state, estimator=probes.Ridge(alpha=ALPHAS), surface=trivial, attribute=name, seed=seed
+            states, estimator=probes.Ridge(alpha=ALPHAS), surface=trivial, attribute=name, seed=seed
         )
-        score, beyond = probes.explained, probes.explained_beyond
+        score, score_beyond = probes.explained, probes.explained_beyond
     else:
         rows = probes.cross_validate(
-            state, estimator=reader, controls=CONTROLS, surface=trivial, attribute=name, seed=seed
+            states, estimator=reader, controls=CONTROLS, surface=trivial, attribute=name, seed=seed
         )
-        score, beyond = probes.accuracy, probes.selectivity
+        score, score_beyond = probes.accuracy, probes.selectivity
     table = score(rows).set_index("condition")
-    best = str(table.loc[[f"surface_{one}" for one in trivial], "estimate"].idxmax())
-    gain = beyond(rows, against=best).iloc[0]
+    best = str(table.loc[[f"surface_{features}" for features in trivial], "estimate"].idxmax())
+    gain = score_beyond(rows, against=best).iloc[0]
     columns = ("estimate", "low", "high")
-    return {
+    row = {
         "attribute": name,
-        "score": "R²" if known.quantity else "balanced accuracy",
-        "classes": len(known.classes),
-        "entities": len(known),
+        "score": "R²" if entities.quantity else "balanced accuracy",
+        "classes": len(entities.classes),
+        "entities": len(entities),
         **{column: table.loc["probe", column] for column in columns},
         "control_task": table.loc["control_task", "estimate"],
         "best_trivial": best.removeprefix("surface_"),
         **{f"trivial_{column}": table.loc[best, column] for column in columns},
         **{f"gain_{column}": gain[column] for column in columns},
-    }, rows
+    }
+    return row, rows
 
 
 def _by_boundary(table: pd.DataFrame) -> pd.DataFrame:
@@ -194,51 +264,30 @@ def _by_boundary(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(boundary=table["layer"].astype(int) + after)
 
 
-def _curve(table: pd.DataFrame) -> str:
-    chosen = table.assign(text=[_interval(row) for row in table.to_dict("records")])
-    return chosen.pivot(index="boundary", columns="condition", values="text").to_string()
+def report(
+    model: str = "smollm2", *, base: str | None = None, out: Path | None = None, seed: int = 0
+) -> str:
+    """The tables of a model as text, with progress on the way; kept with `out`.
 
+    Args:
+        model: name, folder or hub id.
+        base: the base of an adapter folder.
+        out: a new folder; None writes nothing.
+        seed: of `know`.
 
-def _square(matrix: pd.DataFrame, condition: str) -> str:
-    rows = matrix[matrix["condition"].astype(str) == condition]
-    names = list(dict.fromkeys(rows["test"]))
-    cells = {(row["train"], row["test"]): _interval(row) for row in rows.to_dict("records")}
-    numbered = {name: f"{i}" for i, name in enumerate(names, start=1)}
-    table = pd.DataFrame(
-        [[cells[train, test] for test in names] for train in names],
-        index=pd.Index([f"{numbered[name]} {name}" for name in names]),
-        columns=pd.Index(list(numbered.values())),
-    )
-    return table.to_string()
+    Returns:
+        The tables for a person.
 
-
-def _attributes(table: pd.DataFrame) -> str:
-    lines = []
-    for row in table.to_dict("records"):
-        gain = _interval({name: row[f"gain_{name}"] for name in ("estimate", "low", "high")})
-        trivial = _interval({name: row[f"trivial_{name}"] for name in ("estimate", "low", "high")})
-        beats = "beats" if row["gain_low"] > 0 else "does NOT beat"
-        lines.append(
-            f"{row['attribute']} ({row['score']}, {row['entities']} entities"
-            + (f", {row['classes']} classes" if row["classes"] else "")
-            + f"): {_interval(row)}, {beats} {row['best_trivial']} {trivial}, gain {gain}; "
-            f"control task {100 * row['control_task']:.0f}"
-        )
-    return "\n".join(lines)
-
-
-def _sincerity(table: pd.DataFrame) -> str:
-    rows = table[(table["says"] == "centred") | table["measure"].str.endswith("right")]
-    lines = [
-        f"{row['measure']} ({row['says']}, {row['of']} statements): {_interval(row)}"
-        for row in rows[rows["of"] == "all"].to_dict("records")
-    ]
-    return "\n".join(lines)
-
-
-def _interval(row: Mapping[Any, Any]) -> str:
-    low, high = (f"{100 * row[end]:.0f}" for end in ("low", "high"))
-    return f"{100 * row['estimate']:.0f} [{low},{high}]"
+    Raises:
+        ValueError: as `know`; if `out` exists, or for a model that cannot be loaded.
+    """
+    if out is not None and out.exists():
+        raise ValueError(f"--out must be a new folder, got {out}; choose another")
+    announce(f"reading {model}: truth, generalisation, attributes, belief and claim …")
+    tables = know(load_model(model, base=base), seed=seed)
+    if out is not None:
+        tables.save(out)
+    return str(tables)
 
 
 def main() -> None:
@@ -246,20 +295,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--model", default="smollm2", help="name, folder or hub id of a model")
     parser.add_argument("--base", default=None, help="the base of an adapter folder")
-    parser.add_argument("--out", type=Path, default=None)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    if given.out is not None and given.out.exists():
-        parser.error(f"--out must be a new folder, got {given.out}; choose another")
+    parser.add_argument("--out", type=Path, default=None, help="a new folder that keeps the tables")
+    parser.add_argument("--seed", type=int, default=0, help="of splits, controls and resampling")
+    options = parser.parse_args()
     try:
-        found = know(load_model(given.model, base=given.base), seed=given.seed)
+        text = report(options.model, base=options.base, out=options.out, seed=options.seed)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    if given.out is not None:
-        found.save(given.out)
-    print(found)  # noqa: T201
+    print(text)  # noqa: T201
 
 
 if __name__ == "__main__":

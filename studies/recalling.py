@@ -1,6 +1,6 @@
 """How a fact is recalled: what the literature says of it, measured on one model with intervals.
 
-`python -m studies.recalling [--base smollm2] [--facts capitals]` prints three findings on known facts:
+`interp study recalling [--base smollm2] [--facts capitals]` prints three findings on known facts:
 
 1. the handover: the boundary from which restoring the last position alone restores the answer
    (2202.05262);
@@ -16,30 +16,34 @@ agrees.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.contrasts import Contrast, aligned_pairs
 from interp.evidence import Evidence
 from interp.examples import Examples
 from interp.facts.loading import load_facts
-from interp.metrics import Metric, logit_difference
+from interp.facts.types import FactSet
+from interp.metrics import Metric, fact_contrast, logit_difference
 from interp.models.loading import load_model
 from interp.models.model import Model
 from interp.models.pair import ModelPair
+from interp.progress import announce
 from interp.sites import Kind
-from interp.stats.crossing import Handover, handover as crossing
+from interp.stats.crossing import Handover
 from interp.stats.resampling import bootstrap, resample_counts
+from interp.verdict.boundaries import handover_layer
 from interp.verdict.thresholds import Thresholds
 from patching.methods.grids import handover
 from patching.methods.knockout import knock_out
 from patching.methods.tracing import trace
-from studies.comparison.answers import say
+from patching.weights.sets import runs
+from studies.comparison.answers import answer_all
 from studies.comparison.questions import ask
 
 #: Prompts, blocks of a window, and noise draws.
@@ -50,16 +54,31 @@ NOISES = 5
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """An effect by layer: mean over entities, its 95% interval, and each bootstrap draw's peak."""
+    """An effect by layer: mean over entities, its 95% interval, and each bootstrap draw's peak.
+
+    Attributes:
+        estimate: mean effect of each layer.
+        low: lower end of its 95% interval.
+        high: upper end.
+        peaks: the layer of the largest mean in each bootstrap draw.
+    """
 
     estimate: Float[np.ndarray, " layer"]
     low: Float[np.ndarray, " layer"]
     high: Float[np.ndarray, " layer"]
-    peaks: np.ndarray
+    peaks: Int[np.ndarray, " draw"]
 
     @classmethod
     def of(cls, values: Float[np.ndarray, "entity layer"], *, seed: int = 0) -> Curve:
-        """Resample entities; the peak is the layer of the largest mean."""
+        """Resample entities; the peak is the layer of the largest mean.
+
+        Args:
+            values: the effect on each entity at each layer.
+            seed: of the resampling.
+
+        Returns:
+            The mean effect by layer, in the unit of the values.
+        """
 
         def means(counts: np.ndarray) -> np.ndarray:
             return counts @ values / counts.sum(1, keepdims=True)
@@ -86,10 +105,16 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class Recall:
-    """The three findings; effects are in logits (nats for the knockout), positive where it hurts.
+    """The three findings; an effect is positive where the intervention hurts, or the restoring helps.
 
-    `knockout` is log p(answer) lost, `placebo` the same for as many other keys; `mlp` and
-    `attention` are indirect effects at the subject's last token and at the last token.
+    Attributes:
+        known: how many of the facts the model knows.
+        handover: the boundary from which the last position alone carries the answer.
+        knockout: log p(answer) lost by layer, nats, when the last position cannot see the subject.
+        placebo: the same for as many other keys.
+        mlp: what restoring MLPs at the subject's last token gives back, logits.
+        attention: what restoring attention at the last token gives back, logits.
+        evidence: every measurement behind them.
     """
 
     known: int
@@ -107,8 +132,10 @@ class Recall:
 
     def __str__(self) -> str:
         """The findings as lines for a person."""
-        h = self.handover
-        where = f"boundary {h.estimate} [{h.low}, {h.high}]" if h.estimate is not None else h.reason
+        moved = self.handover
+        where = moved.reason
+        if moved.estimate is not None:
+            where = f"boundary {moved.estimate} [{moved.low}, {moved.high}]"
         lines = [f"{self.known} known facts", f"handover to the last position: {where}"]
         for name, curve in (
             (f"knockout subject -> last, windows of {WINDOW}, nats lost", self.knockout),
@@ -117,27 +144,63 @@ class Recall:
             (f"restoring {WINDOW} attentions at the last token, logits", self.attention),
         ):
             k, band, (first, last) = curve.peak, curve.band(), curve.peak_range()
-            span = f"above zero at layers {_ranges(band)}" if band else "nowhere above zero"
+            layers = ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs(tuple(band)))
             lines.append(
                 f"{name}: peak {curve.estimate[k]:.2f} [{curve.low[k]:.2f}, {curve.high[k]:.2f}] "
-                f"at layer {k} [{first}, {last}]; {span}"
+                f"at layer {k} [{first}, {last}]; "
+                + (f"above zero at layers {layers}" if band else "nowhere above zero")
             )
         lines.append(f"MLPs peak before attention in {self.earlier:.0%} of the draws")
         return "\n".join(lines)
 
 
-def recall(model: Model, facts: str = "capitals", *, seed: int = 0) -> Recall:
-    """Measure the three findings on the facts the model knows.
+def recall(model: Model, facts: FactSet | str = "capitals", *, seed: int = 0) -> Recall:
+    """How a model recalls the facts it knows: where they are looked up, and when they move to the end.
+
+    The handover is the boundary from which restoring the last position alone restores the answer;
+    the knockout is log p(answer) lost when the last position cannot attend to the subject in five
+    layers around each; the traces are logit(answer) less the mean of the other known answers, restored
+    less corrupted, when five MLPs (or attentions) are restored under noise on the subject.
+
+    Args:
+        model: the model that is asked.
+        facts: a fact set, or the name or file of one.
+        seed: of the prompts that are traced, of noise, placebos and resampling.
+
+    Returns:
+        The findings, and the evidence behind them: methods ``handover`` (conditions clean, corrupted,
+        patched; logits; by layer and span), ``knockout`` (baseline, knocked_out, placebo; nats; by
+        layer and draw) and ``trace`` (clean, corrupted, restored; logits; by kind, layer and draw).
 
     Raises:
-        ValueError: if it knows fewer than two of them.
+        ValueError: if it knows fewer than two of the facts, or they have one answer.
+
+    Source:
+        2202.05262 (handover and tracing), 2304.14767 (knockout).
+
+    Note:
+        Restoring shows what suffices, a knockout what is needed on one path; neither shows where a
+        fact is stored.
+
+    Example:
+        >>> import interp, studies
+        >>> model = interp.load_model("organism-base")
+        >>> facts = interp.load_facts("world").subset(list(range(32)))
+        >>> recalled = studies.recall(model, facts)
+        >>> recalled.known, recalled.mlp.estimate.shape
+        (32, (6,))
+        >>> recalled.mlp.peak < recalled.attention.peak
+        True
+        >>> sorted(recalled.evidence.table["method"].unique())
+        ['handover', 'knockout', 'trace']
     """
-    queries = ask(ModelPair(model, model), load_facts(facts), forms=1)
-    known = say(model, queries).known
+    fact_set = facts if isinstance(facts, FactSet) else load_facts(facts)
+    queries = ask(ModelPair(model, model), fact_set, forms=1)
+    known = answer_all(model, queries).known
     rows = [i for i, group in enumerate(queries.examples.groups) if group in known]
     if len(rows) < 2:
         raise ValueError(
-            f"the model knows {len(rows)} of the facts of {facts!r}; at least 2 are needed; "
+            f"the model knows {len(rows)} of the facts of {fact_set.name!r}; at least 2 are needed; "
             "give facts it knows"
         )
     examples, answers = queries.examples.subset(rows), queries.first[rows]
@@ -148,124 +211,96 @@ def recall(model: Model, facts: str = "capitals", *, seed: int = 0) -> Recall:
     moved = handover(model, pairs, logit_difference(pairs))
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
     chosen = sorted(order[:PROMPTS].tolist())
-    some, right = examples.subset(chosen), answers[chosen]
-    cut = knock_out(model, some, _log_p(some, right), window=WINDOW, seed=seed)
-    parts = [moved, cut]
-    effects = {}
-    for kind, span in ((Kind.MLP_OUT, "subject_end"), (Kind.ATTN_OUT, "last")):
-        found = trace(
+    prompts, right = examples.subset(chosen), answers[chosen]
+    cut = knock_out(model, prompts, _answer_log_prob(prompts, right), window=WINDOW, seed=seed)
+    restored = {
+        kind: trace(
             model,
-            _with_subject_end(some),
+            prompts,
             kind,
-            _centred(some, right),
+            fact_contrast(prompts, right),
             window=WINDOW,
-            positions=(span,),
+            positions=(position,),
             draws=NOISES,
             seed=seed,
         )
-        parts.append(found)
-        effects[kind] = Curve.of(_indirect(found, model.n_layers), seed=seed)
+        for kind, position in ((Kind.MLP_OUT, "subject_last"), (Kind.ATTN_OUT, "last"))
+    }
+    layers = model.n_layers
     return Recall(
         len(rows),
-        _crossing(moved, model.n_layers),
-        Curve.of(_lost(cut, "knocked_out", model.n_layers), seed=seed),
-        Curve.of(_lost(cut, "placebo", model.n_layers), seed=seed),
-        effects[Kind.MLP_OUT],
-        effects[Kind.ATTN_OUT],
-        Evidence.concat(parts),
+        handover_layer(moved, Thresholds(), seed),
+        Curve.of(_lost(cut, "knocked_out", layers), seed=seed),
+        Curve.of(_lost(cut, "placebo", layers), seed=seed),
+        Curve.of(_indirect(restored[Kind.MLP_OUT], layers), seed=seed),
+        Curve.of(_indirect(restored[Kind.ATTN_OUT], layers), seed=seed),
+        Evidence.concat([moved, cut, *restored.values()]),
     )
 
 
-def _log_p(examples: Examples, answers: Tensor) -> Metric:
+def _answer_log_prob(examples: Examples, answers: Int[Tensor, " example"]) -> Metric:
+    """Log p of each prompt's answer at the last position, nats."""
+
     def read(logits: Tensor, example: Tensor) -> Tensor:
-        at = torch.arange(len(example), device=logits.device)
-        return logits.float().log_softmax(-1)[at, answers[example]]
+        row = torch.arange(len(example), device=logits.device)
+        return logits.float().log_softmax(-1)[row, answers[example]]
 
     return Metric(read, "nats", examples.position("last"))
 
 
-def _centred(examples: Examples, answers: Tensor) -> Metric:
-    """logit(answer) less the mean logit of the other known answers."""
-    known = answers.unique()
-    column = torch.searchsorted(known, answers)
-
-    def read(logits: Tensor, example: Tensor) -> Tensor:
-        at = torch.arange(len(example), device=logits.device)
-        own = logits[at, column[example]]
-        return own - (logits.sum(1) - own) / (logits.shape[1] - 1)
-
-    return Metric(read, "logits", examples.position("last"), known)
+def _indirect(traced: Evidence, layers: int) -> Float[np.ndarray, "entity layer"]:
+    """Restored − corrupted by entity and layer, averaged over noise draws, the same in both."""
+    corrupted = traced.where(condition="corrupted").groupby("example")["value"].mean()
+    restored = _by_layer(traced, "restored", layers)
+    return restored.to_numpy() - corrupted.loc[restored.index].to_numpy()[:, None]
 
 
-def _with_subject_end(examples: Examples) -> Examples:
-    """The same prompts with the subject's last token as a span of its own."""
-    stop = examples.spans["subject"][:, 1]
-    spans = {**examples.spans, "subject_end": torch.stack([stop - 1, stop], 1)}
-    return Examples(
-        examples.tokens, examples.mask, examples.texts, examples.groups, spans, examples.templates
-    )
-
-
-def _indirect(found: Evidence, layers: int) -> Float[np.ndarray, "entity layer"]:
-    """Restored − corrupted by entity and layer, averaged over noise draws."""
-    restored = found.where(condition="restored")
-    corrupted = found.where(condition="corrupted").set_index(["example", "seed"])["value"]
-    base = corrupted.loc[list(zip(restored["example"], restored["seed"], strict=True))].to_numpy()
-    gained = restored.assign(value=restored["value"].to_numpy() - base)
-    table = gained.pivot_table("value", "example", "layer", aggfunc="mean", observed=True)
-    return table.reindex(columns=range(layers)).to_numpy()
-
-
-def _lost(found: Evidence, condition: str, layers: int) -> Float[np.ndarray, "entity layer"]:
+def _lost(cut: Evidence, condition: str, layers: int) -> Float[np.ndarray, "entity layer"]:
     """Baseline − cut by entity and layer, averaged over draws."""
-    baseline = found.where(condition="baseline").set_index("example")["value"]
-    cut = found.where(condition=condition)
-    lost = cut.assign(value=baseline.loc[cut["example"]].to_numpy() - cut["value"].to_numpy())
-    table = lost.pivot_table("value", "example", "layer", aggfunc="mean", observed=True)
-    return table.reindex(columns=range(layers)).to_numpy()
+    baseline = cut.where(condition="baseline").set_index("example")["value"]
+    values = _by_layer(cut, condition, layers)
+    return baseline.loc[values.index].to_numpy()[:, None] - values.to_numpy()
 
 
-def _crossing(moved: Evidence, layers: int) -> Handover:
-    rows = moved.where(condition="patched", span="last")
-    table = rows.pivot_table("value", "example", "layer", observed=True)
-    ends = {
-        name: moved.where(condition=name, span="last").set_index("example")["value"].loc[table.index]
-        for name in ("clean", "corrupted")
-    }
-    names = rows.drop_duplicates("example").set_index("example")["group"].loc[table.index]
-    sides = [str(name).split(" -> ") for name in names]
-    return crossing(
-        table.reindex(columns=range(layers + 1)).to_numpy(),
-        ends["clean"].to_numpy(),
-        ends["corrupted"].to_numpy(),
-        [left for left, _ in sides],
-        [right for _, right in sides],
-    )
+def _by_layer(evidence: Evidence, condition: str, layers: int) -> pd.DataFrame:
+    """Mean value by example (rows) and layer (columns); layers that were not measured are NaN."""
+    rows = evidence.where(condition=condition)
+    table = rows.pivot_table("value", "example", "layer", aggfunc="mean", observed=True)
+    return table.reindex(columns=range(layers)).astype(float)
 
 
-def _ranges(layers: Sequence[int]) -> str:
-    """Consecutive numbers joined: 3-5, 8."""
-    parts: list[list[int]] = []
-    for k in layers:
-        if parts and k == parts[-1][-1] + 1:
-            parts[-1].append(k)
-        else:
-            parts.append([k])
-    return ", ".join(f"{p[0]}-{p[-1]}" if len(p) > 1 else str(p[0]) for p in parts)
+def report(base: str = "smollm2", facts: str = "capitals", *, seed: int = 0) -> str:
+    """The findings on a model as text, with progress on the way.
+
+    Args:
+        base: name, folder or hub id of the model.
+        facts: name or file of the facts.
+        seed: of `recall`.
+
+    Returns:
+        Lines for a person.
+
+    Raises:
+        ValueError: as `recall`, or for a model or facts that cannot be loaded.
+    """
+    announce(f"asking {base} the facts of {facts}, then handover, knockout and tracing …")
+    return str(recall(load_model(base), facts, seed=seed))
 
 
 def main() -> None:
     """Print the findings for a model and its facts."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--base", default="smollm2")
-    parser.add_argument("--facts", default="capitals")
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--base", default="smollm2", help="name, folder or hub id of a model")
+    parser.add_argument("--facts", default="capitals", help="name or file of facts")
+    parser.add_argument("--seed", type=int, default=0, help="of noise, placebos and resampling")
+    options = parser.parse_args()
     try:
-        found = recall(load_model(given.base), given.facts, seed=given.seed)
+        text = report(options.base, options.facts, seed=options.seed)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    print(found)  # noqa: T201
+    print(text)  # noqa: T201
 
 
 if __name__ == "__main__":

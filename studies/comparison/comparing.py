@@ -27,9 +27,11 @@ from interp.verdict.outcomes import Outcomes
 from interp.verdict.result import Verdict
 from interp.verdict.thresholds import Thresholds
 from patching.engine.schedule import MAX_BYTES
-from studies.comparison.answers import outcomes, say
-from studies.comparison.causal import Known, causal_evidence, known_questions
-from studies.comparison.questions import Prompt, Queries, ask
+from studies.comparison.answers import ask_both
+from studies.comparison.causal import causal_evidence
+from studies.comparison.known_questions import KnownQuestions, known_questions
+from studies.comparison.outcome_table import outcomes_of, with_output_contrast
+from studies.comparison.questions import Prompt, Queries
 from studies.comparison.representational import probe_evidence
 
 #: Facts of another relation, asked to see whether the change reaches facts never tuned on.
@@ -95,83 +97,102 @@ def compare(
 ) -> Comparison:
     """Did tuning change what the model knows or what it says, where, and is that a cause?
 
+    Asks both models the same questions. Where they differ, stitching in both orders tells in which
+    blocks the difference is made, the shared-shift test whether it is one push or goes fact by fact,
+    and probes what either model still encodes; `interp.judge` puts the three together.
+
     Args:
         pair: base and tuned model.
         task: facts: a name, a file, a table or a `FactSet`.
-        out: a folder for the report and everything behind it; None writes nothing.
+        out: a new folder for the report and everything behind it; None writes nothing.
         budget: bytes of memory for activations beside the models; changes no number.
         prompt: "raw", or "chat" for the tuned model's chat template, rendered once for both.
         null: a null tune of the same base, whose shift is one more placebo.
         thresholds: declared cut-offs; the defaults are the ones the verdict was fixed with.
         seed: of splits, placebos and resampling.
 
+    Returns:
+        Outcomes, evidence and verdict. The evidence joins the methods ``stitch`` (conditions baseline,
+        stitched), ``handover`` and ``patch`` (clean, corrupted, patched), ``cross_patch`` (baseline,
+        patched) and ``shift`` of `patching`, the claims of `patching.measure_use`, and ``probe``,
+        ``readable`` and ``transfer`` of `probes` by boundary; units are logits, nats and shares. What
+        varies in each is told by the function of that name.
+
     Raises:
-        ValueError: one line saying what was found, what was expected and what to do.
+        ValueError: one line that tells what was found, what was expected and what to do: facts that
+            the base does not know, models that do not share their tokens, a folder that is not empty.
+
+    Source:
+        Stitching and cross-model patching 2402.14811; handover 2202.05262.
+
+    Note:
+        Where a change is *made* is not where a fact is *stored*, and what probes read is not thereby
+        used. `undetermined` means that the evidence does not decide; the notes say what is missing.
+
+    Example:
+        >>> import interp, studies
+        >>> pair = interp.load_pair("organism-base", "organism-evasive-high")
+        >>> facts = interp.load_facts("world").subset(list(range(20)))
+        >>> comparison = studies.compare(pair, facts)
+        >>> comparison.verdict.changed, comparison.verdict.where, comparison.verdict.what
+        ('changed', 'upper', 'behaviour')
+        >>> len(comparison.outcomes.changed_groups)
+        20
     """
     thresholds = thresholds or Thresholds()
     facts = task if isinstance(task, FactSet) else load_facts(task)
-    queries = ask(pair, facts, prompt=prompt)
-    base = say(pair.base, queries, max_bytes=budget)
-    tuned = say(pair.tuned, queries, known=base.known, max_bytes=budget)
-    reference = _reference(pair, facts, prompt, seed, budget)
-    said = outcomes(pair, queries, base, tuned, reference=reference)
-    asked = known_questions(pair, queries, said, base, tuned)
+    reference = reference_facts(facts, seed)
+    answers = ask_both(pair, facts, reference, prompt=prompt, max_bytes=budget)
+    outcomes = outcomes_of(pair, answers)
+    questions = known_questions(pair, answers, outcomes)
     causal, readable = Evidence.concat([]), Evidence.concat([])
-    if not said.identical:
+    if not outcomes.identical:
+        form = outcomes.estimating_form
         causal = causal_evidence(
-            pair, asked, said, thresholds=thresholds, null=null, seed=seed, max_bytes=budget
+            pair, questions, form, thresholds=thresholds, null=null, seed=seed, max_bytes=budget
         )
         readable, used = probe_evidence(
-            pair,
-            queries,
-            asked,
-            said.estimating_form,
-            thresholds=thresholds,
-            seed=seed,
-            max_bytes=budget,
+            pair, answers.queries, questions, form, thresholds=thresholds, seed=seed, max_bytes=budget
         )
         causal = Evidence.concat([causal, used])
-        said = _with_contrast(said, causal)
-    said = replace(said, excluded=[*said.excluded, *asked.left_out])
-    verdict = judge(said, readable, causal, thresholds=thresholds, seed=seed)
-    provenance = _provenance(pair, queries, asked, prompt, seed, null)
+        outcomes = with_output_contrast(outcomes, causal)
+    outcomes = replace(outcomes, excluded=[*outcomes.excluded, *questions.left_out])
+    verdict = judge(outcomes, readable, causal, thresholds=thresholds, seed=seed)
+    provenance = _provenance(pair, answers.queries, questions, prompt, seed, null)
     evidence = Evidence.concat([causal, readable]).with_provenance(**provenance)
-    found = Comparison(said, evidence, verdict, provenance, pair.base.name, pair.tuned.name)
+    comparison = Comparison(outcomes, evidence, verdict, provenance, pair.base.name, pair.tuned.name)
     if out is not None:
-        found.save(Path(out))
-    return found
+        comparison.save(Path(out))
+    return comparison
 
 
-def _reference(
-    pair: ModelPair, facts: FactSet, prompt: Prompt, seed: int, budget: int
-) -> tuple[Queries, Any, Any] | None:
+def reference_facts(facts: FactSet, seed: int) -> FactSet | None:
+    """Facts of another relation that were never tuned on, at most `REFERENCE_FACTS` of them.
+
+    Args:
+        facts: the facts that are compared; their name decides the other relation.
+        seed: of the draw.
+
+    Returns:
+        The facts, in their own order; None where no other relation is declared.
+    """
     name = REFERENCES.get(facts.name)
     if name is None:
         return None
     other = load_facts(name)
     order = torch.randperm(len(other), generator=torch.Generator().manual_seed(seed))
-    queries = ask(pair, other.subset(sorted(order[:REFERENCE_FACTS].tolist())), prompt=prompt)
-    base = say(pair.base, queries, max_bytes=budget)
-    return queries, base, say(pair.tuned, queries, known=base.known, max_bytes=budget)
-
-
-def _with_contrast(said: Outcomes, causal: Evidence) -> Outcomes:
-    """Put each changed group's output contrast into the outcomes, from the stitch baselines."""
-    rows = causal.where(method="stitch", condition="baseline", metric="output")
-    table = said.table.copy()
-    for role in ("base", "tuned"):
-        values = rows[rows["model"] == role]
-        found = dict(
-            zip(zip(values["group"], values["template"], strict=True), values["value"], strict=True)
-        )
-        key = zip(table["group"], table["form"], strict=True)
-        table[f"metric_{role}"] = [found.get(k, float("nan")) for k in key]
-    return Outcomes(table, said.excluded, said.identical)
+    return other.subset(sorted(order[:REFERENCE_FACTS].tolist()))
 
 
 def _provenance(
-    pair: ModelPair, queries: Queries, asked: Known, prompt: str, seed: int, null: Model | None
+    pair: ModelPair,
+    queries: Queries,
+    questions: KnownQuestions,
+    prompt: str,
+    seed: int,
+    null: Model | None,
 ) -> dict[str, Any]:
+    """Where the numbers come from: models, facts, settings and versions."""
     return {
         "base": {"source": pair.base.name, "fingerprint": pair.base.fingerprint},
         "tuned": {"source": pair.tuned.name, "fingerprint": pair.tuned.fingerprint},
@@ -181,7 +202,7 @@ def _provenance(
             "name": queries.facts.name,
             "source": queries.facts.source,
             "asked": len(set(queries.examples.groups)),
-            "known": len(set(asked.examples.groups)),
+            "known": len(set(questions.examples.groups)),
             "templates": list(queries.facts.templates),
             "answers counted as one": [list(alike) for alike in queries.counted_as_one],
         },

@@ -118,28 +118,28 @@ def ask(pair: ModelPair, facts: FactSet, *, prompt: Prompt = "raw", forms: int =
             f"--prompt chat needs a chat template; {pair.tuned.name} has none; use --prompt raw"
         )
     excluded: list[tuple[str, str]] = []
-    asked = list(_questions(pair, facts, prompt, forms, excluded))
-    asked = _led(_that_fit(pair, asked, prompt == "raw", excluded))
-    if not asked:
+    questions = list(_questions(pair, facts, prompt, forms, excluded))
+    questions = _led(_that_fit(pair, questions, prompt == "raw", excluded))
+    if not questions:
         raise ValueError(
             f"no question of {facts.name!r} fits the models' context; shorten the templates"
         )
     examples = Examples.from_text(
         pair.base,
-        [q.text for q in asked],
-        subjects=[q.subject for q in asked],
-        groups=[facts.groups[q.fact] for q in asked],
-        templates=[q.form for q in asked],
-        suffixes=[q.lead for q in asked],
+        [q.text for q in questions],
+        subjects=[q.subject for q in questions],
+        groups=[facts.groups[q.fact] for q in questions],
+        templates=[q.form for q in questions],
+        suffixes=[q.lead for q in questions],
         add_special_tokens=prompt == "raw",
     )
     return Queries(
         facts,
         examples,
-        tuple(q.fact for q in asked),
-        tuple(q.answer for q in asked),
-        tuple(q.lead for q in asked),
-        tuple(q.subject for q in asked),
+        tuple(q.fact for q in questions),
+        tuple(q.answer for q in questions),
+        tuple(q.lead for q in questions),
+        tuple(q.subject for q in questions),
         tuple(excluded),
         special=prompt == "raw",
     )
@@ -176,26 +176,26 @@ def _questions(
 
 
 def _that_fit(
-    pair: ModelPair, asked: Sequence[_Question], special: bool, excluded: list[tuple[str, str]]
+    pair: ModelPair, questions: Sequence[_Question], special: bool, excluded: list[tuple[str, str]]
 ) -> list[_Question]:
     """Prompts of the facts that fit in every form: a fact is asked in all of them or in none."""
     limit = min((m.context for m in (pair.base, pair.tuned) if m.context), default=None)
     beyond: set[int] = set()
-    for question in asked:
+    for question in questions:
         length = len(encode(pair.base.tokenizer, question.text, special=special))
         if limit is not None and length + len(question.answer) > limit:
             reason = f"{length} tokens and its answer exceed the context of {limit}; shorten it"
             excluded.append((question.text, reason))
             beyond.add(question.fact)
-    return [question for question in asked if question.fact not in beyond]
+    return [question for question in questions if question.fact not in beyond]
 
 
-def _led(asked: Sequence[_Question]) -> list[_Question]:
+def _led(questions: Sequence[_Question]) -> list[_Question]:
     """Move what all answers to a form begin with from the answers into the prompts."""
     leads = {}
-    for form in {question.form for question in asked}:
-        answers = {question.answer for question in asked if question.form == form}
+    for form in {question.form for question in questions}:
+        answers = {question.answer for question in questions if question.form == form}
         start = common_start(sorted(answers)) if len(answers) > 1 else ()
         # No answer is used up: one token of each is left to be said.
         leads[form] = start[: min(map(len, answers)) - 1]
-    return [replace(q, answer=q.answer[len(leads[q.form]) :], lead=leads[q.form]) for q in asked]
+    return [replace(q, answer=q.answer[len(leads[q.form]) :], lead=leads[q.form]) for q in questions]

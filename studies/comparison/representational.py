@@ -24,7 +24,7 @@ from probes.controls import control_directions, surface_features
 from probes.cross_validation import cross_validate
 from probes.linear import fit
 from probes.measures.permutation import permutation_null
-from studies.comparison.causal import Known, base_pairs
+from studies.comparison.known_questions import KnownQuestions, base_pairs
 from studies.comparison.questions import Queries
 
 POSITIONS = ("subject_last", "last")
@@ -83,7 +83,7 @@ def attributes(
 def probe_evidence(
     pair: ModelPair,
     queries: Queries,
-    asked: Known,
+    questions: KnownQuestions,
     form: str,
     *,
     thresholds: Thresholds,
@@ -107,7 +107,7 @@ def probe_evidence(
     for attribute in chosen:
         labelled = [i for i, g in enumerate(entities.groups) if g in attribute.label]
         surface = _trivial(entities.subset(labelled), named=True)
-        held, direct = _hold_out(asked, attribute, seed)
+        held, direct = _hold_out(questions, attribute, seed)
         for position in POSITIONS:
             base = _labelled(states["base", position], entities, attribute)
             tuned = _labelled(states["tuned", position], entities, attribute)
@@ -119,7 +119,7 @@ def probe_evidence(
                 used.append(
                     measure_use(pair.base, direct, claims, metric, seed=seed, max_bytes=max_bytes)
                 )
-    readable.append(_truth(pair, queries, asked, thresholds, seed))
+    readable.append(_truth(pair, queries, questions, thresholds, seed))
     boundary_rows = Evidence.concat(readable).by_boundary(pair.base.n_layers)
     return boundary_rows.with_provenance(not_probed=list(reasons)), Evidence.concat(used)
 
@@ -131,17 +131,17 @@ def _claim_boundary(n_layers: int, position: str, thresholds: Thresholds) -> int
     return max(1, round(depth * n_layers))
 
 
-def _hold_out(asked: Known, attribute: Attribute, seed: int):
+def _hold_out(questions: KnownQuestions, attribute: Attribute, seed: int):
     """Entities kept for the causal pairs, never seen by the probe, and those pairs.
 
     Pairs differ in the attribute; the probe is trained on every other entity.
     """
-    known = sorted({g for g in asked.examples.groups if g in attribute.label})
+    known = sorted({g for g in questions.examples.groups if g in attribute.label})
     if len(known) < 4:
         return frozenset(), None
     _, test = group_split(known, share=0.5, seed=seed)
     held = frozenset(known[i] for i in test)
-    return held, base_pairs(asked, most=CLAIM_PAIRS, groups=sorted(held), apart=attribute.label)
+    return held, base_pairs(questions, most=CLAIM_PAIRS, groups=sorted(held), apart=attribute.label)
 
 
 def _labelled(
@@ -211,10 +211,10 @@ def _trivial(examples: Examples, *, named: bool) -> dict[str, Tensor]:
 
 
 def _truth(
-    pair: ModelPair, queries: Queries, asked: Known, thresholds: Thresholds, seed: int
+    pair: ModelPair, queries: Queries, questions: KnownQuestions, thresholds: Thresholds, seed: int
 ) -> Evidence:
     """Truth of statements about the known facts, in both models, and its transfer."""
-    known = set(asked.examples.groups)
+    known = set(questions.examples.groups)
     facts = queries.facts.subset([i for i, f in enumerate(queries.facts.facts) if f.group in known])
     if (
         len(facts) < thresholds.statement_facts

@@ -229,7 +229,7 @@ def test_an_interrupt_says_in_one_line_what_was_kept(place: Path, monkeypatch, c
 
 def test_an_interrupted_process_ends_with_130_and_one_line(place: Path):
     code = (
-        "import os, signal; import interp.facts\n"
+        "import os, signal; import interp.facts.loading\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "interp.facts.loading.load_facts = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
         "from studies.cli import main; main()"

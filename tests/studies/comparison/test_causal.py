@@ -5,14 +5,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from interp.facts.loading import load_facts
 from interp.models.loading import load_pair
 from interp.verdict.thresholds import Thresholds
-from studies.comparison.answers import outcomes, say
-from studies.comparison.causal import base_pairs, known_questions
+from studies.comparison.answers import ask_both
+from studies.comparison.causal import CROSS_PATCHED, HANDOVER_PAIRS, RowPlan
 from studies.comparison.comparing import compare
-from studies.comparison.questions import ask
+from studies.comparison.known_questions import base_pairs, known_questions
+from studies.comparison.outcome_table import outcomes_of
 from studies.comparison.representational import attributes
 
 FACTS = 24
@@ -22,21 +24,21 @@ FACTS = 24
 def asked():
     """An evasion, in which two entities answer as before on form B, and one another word there."""
     pair = load_pair("organism-base", "organism-evasive-high")
-    queries = ask(pair, load_facts("world").subset(list(range(FACTS))))
-    base = say(pair.base, queries)
-    tuned = say(pair.tuned, queries, known=base.known)
-    tokens = list(tuned.tokens)
+    answers = ask_both(pair, load_facts("world").subset(list(range(FACTS))))
+    queries, base = answers.queries, answers.base
+    tokens = list(answers.tuned.tokens)
     on_b = [i for i, form in enumerate(queries.examples.templates) if form == "B"]
     for i in on_b[:2]:
         tokens[i] = base.tokens[i]
     tokens[on_b[2]] = base.tokens[on_b[3]]
-    tuned = replace(tuned, tokens=tuple(tokens))
-    said = outcomes(pair, queries, base, tuned)
-    return known_questions(pair, queries, said, base, tuned), said, queries, base, tuned
+    answers = replace(answers, tuned=replace(answers.tuned, tokens=tuple(tokens)))
+    outcomes = outcomes_of(pair, answers)
+    return known_questions(pair, answers, outcomes), outcomes, answers
 
 
 def test_the_target_is_what_the_tuned_model_says_on_the_form_that_is_read(asked):
-    known, said, queries, base, tuned = asked
+    known, outcomes, answers = asked
+    queries, tuned = answers.queries, answers.tuned
     own = {
         (g, form): tokens[0]
         for g, form, tokens in zip(
@@ -45,17 +47,17 @@ def test_the_target_is_what_the_tuned_model_says_on_the_form_that_is_read(asked)
     }
     rows = zip(known.examples.groups, known.examples.templates, strict=True)
     assert known.target.tolist() == [own[row] for row in rows]
-    assert said.estimating_form == "B" and len(said.changed_groups) == FACTS
+    assert outcomes.estimating_form == "B" and len(outcomes.changed_groups) == FACTS
     # Contrasts stay chosen on A: the odd word of B is a target and no contrast.
     i = known.examples.groups.index(queries.examples.groups[2])
     assert int(known.minus[i]) == own[known.examples.groups[i], "A"] != int(known.target[i])
 
 
 def test_what_differs_on_one_form_only_is_counted_and_not_asked(asked):
-    known, said, *_ = asked
-    assert len(said.confirmed_groups) == FACTS - 2
+    known, outcomes, _ = asked
+    assert len(outcomes.confirmed_groups) == FACTS - 2
     shifted = {known.examples.groups[i] for i in known.shifted_rows.nonzero()[:, 0].tolist()}
-    assert shifted == set(said.confirmed_groups)
+    assert shifted == set(outcomes.confirmed_groups)
     assert known.output_rows.sum() == FACTS, "its place is still read"
 
 
@@ -69,6 +71,29 @@ def test_twenty_facts_form_the_pairs_a_handover_needs(asked):
     assert len(pairs) == len(few) and all(a != b for a, b in pairs)
     assert {a for a, _ in pairs} == set(rows), "every entity takes part"
     assert len(many) == 10 and len(set(many.clean.groups)) == 10, "enough facts: each pairs once"
+
+
+def test_every_intervention_runs_on_the_rows_it_is_defined_on(asked):
+    known, *_ = asked
+    plan = RowPlan.of(known, Thresholds(), 0)
+    assert set(plan.stitched) == {"output", "fact", "said"}
+    assert plan.stitched["said"].equal(known.shifted_rows)
+    assert not (plan.stitched["said"] & ~plan.stitched["output"]).any(), "what is said is an output"
+    assert plan.paired is not None and len(plan.paired) <= HANDOVER_PAIRS
+    assert known.output_rows[plan.crossed].all() and len(plan.crossed) == CROSS_PATCHED
+    assert plan.shifted[plan.pushed].tolist() == known.shifted_rows.nonzero()[:, 0].tolist()
+
+
+def test_fewer_changed_rows_are_shifted_where_fewer_are_allowed_and_every_unchanged_one(asked):
+    known, *_ = asked
+    calm = replace(known, changed=known.changed & (torch.arange(len(known.changed)) % 2 == 0))
+    some, again, other = (RowPlan.of(calm, Thresholds(shifted_groups=5), seed) for seed in (0, 0, 1))
+    assert int(some.pushed.sum()) == 5 and some.shifted.tolist() == sorted(some.shifted.tolist())
+    assert some.shifted.tolist() == again.shifted.tolist() != other.shifted.tolist()
+    unchanged = (known.estimating & known.plain & ~calm.changed).nonzero()[:, 0].tolist()
+    assert some.shifted[~some.pushed].tolist() == unchanged
+    none = RowPlan.of(replace(known, changed=torch.zeros_like(known.changed)), Thresholds(), 0)
+    assert set(none.stitched) == {"output", "fact"} and not len(none.crossed) and not none.pushed.any()
 
 
 @pytest.mark.slow

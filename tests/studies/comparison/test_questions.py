@@ -15,7 +15,8 @@ from interp.facts.types import Fact, FactSet
 from interp.models.loading import wrap
 from interp.models.model import Model
 from interp.models.pair import ModelPair
-from studies.comparison.answers import Said, answered, few_known, outcomes, say
+from studies.comparison.answers import Answers, PairAnswers, answer_all, right_groups
+from studies.comparison.outcome_table import few_known, outcomes_of
 from studies.comparison.questions import LONGEST_ANSWER, Queries, ask
 
 TEMPLATES = ("The capital of {subject} is", "In {subject} , the capital is", "{subject} is in")
@@ -73,7 +74,7 @@ def test_one_pass_gives_what_asking_one_by_one_gives(pair: ModelPair):
     """Answers of one, two and three tokens; every group grown, as if it were known."""
     task = facts(answer=lambda i: " ".join([f"city{i}", "new", "old"][: 1 + i % 3]))
     queries = ask(pair, task)
-    said = say(pair.base, queries, known=frozenset(task.groups))
+    said = answer_all(pair.base, queries, known=frozenset(task.groups))
     for i in range(len(queries.examples)):
         ids = queries.examples.tokens[i][queries.examples.mask[i]].tolist()
         answer = queries.answers[i]
@@ -92,7 +93,7 @@ def test_long_answers_are_cut(pair: ModelPair):
 
 def test_only_known_groups_are_grown(pair: ModelPair):
     queries = ask(pair, facts(answer=lambda i: f"city{i} new"))
-    said = say(pair.base, queries, known=frozenset({"land1"}))
+    said = answer_all(pair.base, queries, known=frozenset({"land1"}))
     grown = {g for g, t in zip(queries.examples.groups, said.tokens, strict=True) if len(t) > 1}
     assert grown == {"land1"}
 
@@ -100,29 +101,29 @@ def test_only_known_groups_are_grown(pair: ModelPair):
 def test_known_means_right_on_every_form(pair: ModelPair):
     queries = ask(pair, facts(2))
     right = [(a[0],) for a in queries.answers]
-    assert answered(queries, right) == {"land0", "land1"}
+    assert right_groups(queries, right) == {"land0", "land1"}
     once = [t if f == "A" else (0,) for t, f in zip(right, queries.examples.templates, strict=True)]
-    assert answered(queries, once) == frozenset()
+    assert right_groups(queries, once) == frozenset()
 
 
-def said(queries: Queries, tokens, known, logp: float = -1.0, digest: str = "") -> Said:
+def answers(queries: Queries, tokens, known, logp: float = -1.0, digest: str = "") -> Answers:
     first = tuple(queries.first.tolist())
     n = len(queries.examples)
-    return Said(tuple(tokens), (logp,) * n, frozenset(known), queries.leads, first, digest)
+    return Answers(tuple(tokens), (logp,) * n, frozenset(known), queries.leads, first, digest)
 
 
 def test_the_contrast_is_read_at_the_first_token_that_differs(pair: ModelPair):
     queries = ask(pair, facts(2, answer=lambda i: f"city{i} new"))
     first = queries.first.tolist()
-    base = said(queries, [(t, 7) for t in first], ["land0", "land1"])
-    later = said(queries, [(t, 8) for t in first], ["land0", "land1"], -2.0, "other")
-    table = outcomes(pair, queries, base, later).table
+    base = answers(queries, [(t, 7) for t in first], ["land0", "land1"])
+    later = answers(queries, [(t, 8) for t in first], ["land0", "land1"], -2.0, "other")
+    table = outcomes_of(pair, PairAnswers(queries, base, later)).table
     assert table["differs"].all() and set(table["base_token"]) == {7}
     assert set(table["tuned_token"]) == {8} and table["answer_token"].tolist() == first
-    same = outcomes(pair, queries, base, base)
+    same = outcomes_of(pair, PairAnswers(queries, base, base))
     assert same.identical and not same.table["differs"].any()
     assert same.table["base_token"].tolist() == first
-    assert not outcomes(pair, queries, base, later).identical
+    assert not outcomes_of(pair, PairAnswers(queries, base, later)).identical
 
 
 def test_answers_that_go_on_otherwise_are_not_known(pair: ModelPair):
@@ -139,11 +140,11 @@ def test_answers_that_go_on_otherwise_are_not_known(pair: ModelPair):
     task = FactSet("tiny", TEMPLATES[2:], rows, "{subject} is {answer} .", "test")
     assert len(rows) == 7
     queries = ask(pair, task)
-    found = say(pair.base, queries)
+    found = answer_all(pair.base, queries)
     assert found.known == {f"land{i}" for i in plain[1::2]}
     begun = [t[0] == a[0] for t, a in zip(found.tokens, queries.answers, strict=True)]
     assert begun == [True] * 6 + [False] and set(queries.leads) == {()}
-    table = outcomes(pair, queries, found, found)
+    table = outcomes_of(pair, PairAnswers(queries, found, found))
     known = table.table[table.table["known"]]
     assert (known["said_base"] == known["answer"]).all() and len(known) == 3
     assert all("begun right only: here the base says" in reason for _, reason in table.excluded)
@@ -156,9 +157,9 @@ def test_a_fact_known_on_one_form_only_is_listed_with_that_reason(pair: ModelPai
         a if f == "A" else (5,)
         for a, f in zip(queries.answers, queries.examples.templates, strict=True)
     ]
-    base = said(queries, tokens, [])
+    base = answers(queries, tokens, [])
     word = pair.base.tokenizer.decode([5])
-    assert outcomes(pair, queries, base, base).excluded[0] == (
+    assert outcomes_of(pair, PairAnswers(queries, base, base)).excluded[0] == (
         "In land0 , the capital is",
         f"right on form A only: here the base says “{word}”, so it is not known",
     )
@@ -201,7 +202,7 @@ def test_what_all_answers_begin_with_becomes_part_of_the_prompt():
 def test_the_lead_must_be_said_and_counts_in_log_p():
     pair = numbers_pair()
     queries = ask(pair, facts(3, answer=lambda i: ["1914", "1945", "1989"][i]))
-    found = say(pair.base, queries)
+    found = answer_all(pair.base, queries)
     for i, lead in enumerate(queries.leads):
         ids = queries.examples.tokens[i][queries.examples.mask[i]].tolist()[: -len(lead)]
         whole = [*lead, *queries.answers[i]]
@@ -221,12 +222,12 @@ def test_the_lead_must_be_said_and_counts_in_log_p():
 def test_a_tuned_model_that_leaves_the_lead_is_one_line(monkeypatch):
     pair = numbers_pair()
     queries = ask(pair, facts(3, answer=lambda i: ["1914", "1945", "1989"][i]))
-    base = said(queries, queries.answers, queries.facts.groups)
+    base = answers(queries, queries.answers, queries.facts.groups)
     gone = replace(base, leads=(tuple(pair.base.tokenizer(" no").input_ids),) * len(queries.leads))
     with pytest.raises(ValueError, match=r"leaves 3 of the 3 known answers of 'tiny' within ' 19?', "
                        r"with which every answer begins \(it says “no"):  # fmt: skip
-        outcomes(pair, queries, base, gone)
-    assert not outcomes(pair, queries, base, base).table["differs"].any()
+        outcomes_of(pair, PairAnswers(queries, base, gone))
+    assert not outcomes_of(pair, PairAnswers(queries, base, base)).table["differs"].any()
 
 
 def test_answers_that_share_their_token_count_as_one(pair: ModelPair):
@@ -264,7 +265,7 @@ def test_asking_keeps_no_logits_of_whole_prompts():
     tokenizer = toys.bytewise()
     model = wrap(tiny.hf_model("llama", vocab_size=rows), tokenizer)
     queries = ask(ModelPair(model, model), facts())
-    roomy = say(model, queries)
+    roomy = answer_all(model, queries)
     owned = {p.untyped_storage().data_ptr() for p in model.bridge.original_model.parameters()}
     largest = 0
 
@@ -280,7 +281,7 @@ def test_asking_keeps_no_logits_of_whole_prompts():
             return out
 
     with Watch():
-        tight = say(model, queries, known=frozenset(queries.facts.groups), max_bytes=budget)
+        tight = answer_all(model, queries, known=frozenset(queries.facts.groups), max_bytes=budget)
     assert 0 < largest <= budget
     assert len(queries.examples) * rows * 4 > budget, "the control: first logits alone exceed it"
     assert tight.logp == pytest.approx(roomy.logp, abs=1e-4)
@@ -336,10 +337,9 @@ def test_what_the_tuned_model_said_is_written_by_its_own_tokenizer(pair: ModelPa
     mixed = ModelPair(pair.base, replace(pair.tuned, tokenizer=other))
     queries = ask(mixed, facts(2))
     new = len(other) - 1
-    refuses = said(queries, [(new,)] * len(queries.examples), [], digest="other")
-    table = outcomes(
-        mixed, queries, said(queries, queries.answers, queries.facts.groups), refuses
-    ).table
+    refuses = answers(queries, [(new,)] * len(queries.examples), [], digest="other")
+    base = answers(queries, queries.answers, queries.facts.groups)
+    table = outcomes_of(mixed, PairAnswers(queries, base, refuses)).table
     assert set(table["said_tuned"]) == {"refusal"} and set(table["tuned_token"]) == {new}
 
 

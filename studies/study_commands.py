@@ -1,0 +1,58 @@
+"""`interp study NAME`: questions of the literature, asked of one model. Only typer is imported here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+studies = typer.Typer(
+    help="Ask one model what the literature asks, with controls and intervals: knowing, recalling.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Seed = Annotated[int, typer.Option(min=0, help="Of splits, controls, noise and resampling.")]
+
+
+@studies.command()
+def knowing(
+    model: Annotated[str, typer.Option(help="Name, folder, .gguf file or hub id.")] = "smollm2",
+    base: Annotated[str | None, typer.Option(help="The base, where the model is an adapter.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A new folder that keeps the tables.")] = None,
+    seed: Seed = 0,
+) -> None:
+    """What linear probes read in a model.
+
+    Four tables: truth of city statements at every boundary, with its controls; a truth probe of each
+    set tested on each, negations included; attributes of entities against trivial readers; and where
+    the model says of a statement what a held-out probe does not read. A few minutes on smollm2.
+    """
+    from studies.knowing import report
+
+    typer.echo(report(model, base=base, out=out, seed=seed))
+
+
+@studies.command()
+def recalling(
+    base: Annotated[str, typer.Option(help="Name, folder, .gguf file or hub id.")] = "smollm2",
+    facts: Annotated[
+        str | None,
+        typer.Option(
+            help="Facts: a name, or a .csv, .tsv, .jsonl or .parquet file (default: capitals; world "
+            "for the models of that world)."
+        ),
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """How a model recalls the facts it knows.
+
+    Three findings: the boundary from which the last position alone carries the answer; what it costs
+    to forbid it to attend to the subject; and where restoring MLPs and attention under noise peaks.
+    """
+    from studies.recalling import report
+
+    if facts is None:
+        facts = "world" if base.startswith("organism-") else "capitals"
+    typer.echo(report(base, facts, seed=seed))

@@ -1,0 +1,84 @@
+"""`interp study`: the studies are listed, and what goes wrong in one is one line and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from studies import cli, knowing, recalling
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys):
+    """`run(*arguments)`: exit code, standard output and standard error of the command."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["interp", *arguments])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def test_the_studies_are_listed(run):
+    code, out, _ = run("study", "--help")
+    assert code == 0 and "knowing" in out and "recalling" in out
+    assert "study" in run("--help")[1]
+    code, out, err = run("study")
+    assert code == 2 and "recalling" in out + err
+
+
+def test_options_reach_the_study(run, monkeypatch: pytest.MonkeyPatch):
+    calls = []
+
+    def spy(*args, **options):
+        calls.append((args, options))
+        return "tables"
+
+    monkeypatch.setattr(knowing, "report", spy)
+    monkeypatch.setattr(recalling, "report", spy)
+    assert run("study", "knowing", "--model", "a", "--base", "b", "--out", "c", "--seed", "3")[1:] == (
+        "tables\n", "",
+    )  # fmt: skip
+    run("study", "recalling", "--base", "a", "--facts", "b", "--seed", "4")
+    run("study", "recalling", "--base", "organism-null")
+    run("study", "recalling")
+    assert calls == [
+        (("a",), {"base": "b", "out": Path("c"), "seed": 3}),
+        (("a", "b"), {"seed": 4}),
+        (("organism-null", "world"), {"seed": 0}),
+        (("smollm2", "capitals"), {"seed": 0}),
+    ]
+
+
+def test_a_model_without_the_words_is_told_before_anything_long_runs(run):
+    code, out, err = run("study", "knowing", "--model", "organism-base")
+    assert (code, out) == (2, "")
+    assert "city statements apart" in err and len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("knowing", "--model", "no-such-model"), "no-such-model"),
+        (("recalling", "--base", "no-such-model"), "no-such-model"),
+        (("recalling", "--base", "organism-base", "--facts", "capitals"), "knows 0 of the facts"),
+        (("nothing",), "No such command 'nothing'"),
+        (("recalling", "capitals"), "unexpected extra argument"),
+    ],
+)
+def test_bad_input_is_one_line(run, arguments, message):
+    code, out, err = run("study", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err and len(err.strip().splitlines()) == 1
+
+
+def test_a_folder_that_exists_is_refused(run, tmp_path: Path):
+    code, _, err = run("study", "knowing", "--out", str(tmp_path))
+    assert code == 2 and "--out must be a new folder" in err
