@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch import Tensor
 
+import interp
 from interp import metrics
 from interp.metrics import Metric
 
@@ -67,6 +68,29 @@ def test_the_closed_set_is_right_where_the_answer_wins_among_the_answers():
     wider = metrics.closed_set_correct(PROMPTS, ANSWERS, torch.tensor([30, 90, 10, 20]))
     assert read(wider, logits).tolist() == [0.0] * 5
     assert read(metrics.says(PROMPTS, torch.full((3,), 90)), logits).tolist() == [1.0] * 5
+
+
+def test_the_former_name_of_the_first_choice_is_understood():
+    assert metrics.says.__doc__ and metrics.says.__doc__.startswith("Alias of `top1_is`")
+    tokens = LOGITS.argmax(1)
+    formerly = interp.says(PROMPTS, said=tokens)
+    for first in (metrics.top1_is(PROMPTS, tokens), metrics.says(PROMPTS, tokens), formerly):
+        assert read(first).tolist() == [1.0] * 5 and first.unit == "share"
+    assert read(metrics.top1_is(PROMPTS, tokens + 1)).tolist() == [0.0] * 5
+
+
+def test_the_log_probability_of_an_answer_is_that_of_the_softmax():
+    metric = metrics.answer_log_prob(PROMPTS, ANSWERS)
+    expected = LOGITS.softmax(1).log()[ROWS, ANSWERS[ROWS]]
+    torch.testing.assert_close(read(metric), expected)
+    assert metric.unit == "nats" and metric.tokens is None
+    # An evasion that lowers every answer alike moves it, unlike the fact contrast.
+    lowered = LOGITS.clone()
+    lowered[:, ANSWERS] -= 5.0
+    assert bool((read(metric, lowered) < read(metric) - 1.0).all())
+    wide = read(metric, LOGITS.double())
+    assert wide.dtype == torch.float64 and torch.allclose(wide.float(), read(metric))
+    assert read(metrics.answer_log_prob(PROMPTS, torch.full((3,), 96))).isnan().all()
 
 
 def test_a_closed_set_without_an_answer_is_refused():
