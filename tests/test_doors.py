@@ -13,6 +13,7 @@ import interp
 import patching
 import probes
 import studies
+from interp._aliases import formerly
 from interp._doors import checked
 from interp.arguments import at_least_one
 
@@ -64,6 +65,9 @@ BUILD = """
 import interp, patching, torch
 site, vector = interp.Site("resid_pre", 1), torch.ones(3)
 ids = torch.tensor([[1, 2]])
+import pandas as pd
+fact = interp.Fact("Oz", "far", "Oz")
+ask = ("{subject} is",)
 prompts = interp.Examples(ids, ids > 0, ("a",), ("a",), {"last": torch.tensor([[1, 2]])}, ("A",))
 class Reads:
     device, context = "cpu", None
@@ -79,6 +83,13 @@ made = [
     lambda wrong: interp.Examples.from_text(Reads, ["a"], suffixes=[wrong and [wrong]]),
     prompts.position, prompts.span_mask,
     lambda wrong: interp.Contrast.from_text(wrong, ["a"], ["b"], ["c"], ["d"]),
+    lambda wrong: interp.FactSet("x", wrong, (fact,), "{subject} is {answer}.", "own"),
+    lambda wrong: interp.FactSet("x", ask, wrong, "{subject} is {answer}.", "own"),
+    lambda wrong: interp.EntityAttributes("x", wrong, ("c",), ("a",), ask, "own"),
+    lambda wrong: interp.EntityAttributes("x", ("a",), ("c",), ("a",), wrong, "own"),
+    lambda wrong: interp.Outcomes(wrong), lambda wrong: interp.Outcomes(pd.DataFrame(), wrong),
+    lambda wrong: patching.Resample(vector[None], wrong and "x"),
+    lambda wrong: patching.Add(torch.tensor([1.0, float("nan")])),
 ]
 for make in made:
     for wrong in ("text", site, None, [1]):
@@ -96,6 +107,12 @@ for wrong in ("text", site, None):
     else:
         raise AssertionError(wrong)
 assert interp.Direction(site, vector).vector.norm().isclose(torch.tensor(1.0))
+listed = interp.FactSet("x", list(ask), [fact], "{subject} is {answer}.", "own")
+assert listed.templates == ask and listed.facts == (fact,), "a list stands for a tuple"
+padded = torch.full((1, 2, 3), float("nan"))
+padded[0, 0] = 1.0
+assert patching.Add(padded).tensors["vector"] is padded, "padding is no number, and is not written"
+assert patching.Resample(vector[None], [0]).donor.tolist() == [0]
 """
 
 
@@ -110,6 +127,21 @@ def test_there_is_at_least_one_of_what_is_counted():
         with pytest.raises(ValueError, match="batch_size got .*; expected a whole number"):
             at_least_one("batch_size", wrong)
     assert at_least_one("top", 3) == 3
+
+
+def test_a_former_name_of_an_argument_is_understood_at_the_door():
+    @checked
+    @formerly(tall="height")
+    def area(width: float, height: float = 1.0) -> float:
+        return width * height
+
+    assert area(3.0, tall=2.0) == area(3.0, height=2.0) == 6.0
+    with pytest.raises(ValueError, match="height got str 'x'; expected float"):
+        area(3.0, tall="x")
+    with pytest.raises(TypeError, match="tall is the former name of height"):
+        area(3.0, tall=1.0, height=2.0)
+    with pytest.raises(TypeError, match="depth"):
+        area(3.0, depth=2.0)
 
 
 def test_an_optional_argument_of_the_wrong_kind_is_named():

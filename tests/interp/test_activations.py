@@ -1,6 +1,7 @@
 """`collect` gives the hidden states of the bare model, whatever the padding, and stops early."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import tiny
@@ -62,6 +63,41 @@ def test_positions_may_be_given_one_by_one(family_model: Model):
     named = collect(family_model, examples, [site], positions="subject_first")
     assert tiny.same(given[site].values, named[site].values)
     assert (given[site].position, named[site].position) == ("given", "subject_first")
+
+
+@pytest.mark.parametrize("pad", ["left", "right"])
+@pytest.mark.parametrize("kind", [Kind.RESID_PRE, Kind.Z, Kind.PATTERN])
+def test_each_token_of_a_span_is_a_row_that_tells_whose_it_is(tiny_model, kind: Kind, pad: str):
+    model, examples, site = tiny_model("llama"), prompts(pad), Site(kind, 1)
+    whole = collect(model, examples, site, positions="all", batch_size=2)[site]
+    assert whole.example_index is None and len(whole) == len(examples)
+    for name, mask in (("subject", examples.span_mask("subject")), ("each", examples.mask)):
+        rows = collect(model, examples, site, positions=name, batch_size=2)[site]
+        example, token = mask.nonzero(as_tuple=True)
+        assert rows.example_index is not None and rows.token_index is not None
+        assert torch.equal(rows.example_index, example) and torch.equal(rows.token_index, token)
+        assert rows.groups == tuple(examples.groups[i] for i in example.tolist())
+        assert rows.position == name and len(rows) == int(mask.sum())
+        assert tiny.same(rows.values, whole.values[example, token])
+        assert not tiny.same(rows.values, whole.values[example, token.roll(1)]), "the control"
+        some = rows.subset([3, 0])
+        assert some.example_index is not None and some.token_index is not None
+        assert some.example_index.tolist() == example[[3, 0]].tolist()
+        assert some.token_index.tolist() == token[[3, 0]].tolist()
+
+
+def test_labels_follow_each_token_of_their_example(tiny_model):
+    labelled = replace(prompts(), labels=torch.tensor([3, 2, 1, 0]))
+    site = Site(Kind.RESID_PRE, 1)
+    rows = collect(tiny_model("llama"), labelled, site, positions="subject")[site]
+    assert rows.labels is not None and rows.labels.tolist() == [3, 3, 2, 2, 1, 1, 0, 0, 0]
+
+
+def test_an_unknown_position_is_answered_with_all_words_that_fit(tiny_model):
+    with pytest.raises(
+        ValueError, match="no position 'object'.*'subject_last'.*a span of .'subject'.*"
+    ):
+        collect(tiny_model("llama"), prompts(), Site(Kind.Z, 0), positions="object")
 
 
 def test_heads_neurons_and_embeddings_equal_the_cache(family_model: Model):
@@ -191,6 +227,12 @@ def test_what_does_not_exist_is_refused(tiny_model, sites, positions, message: s
 def test_activations_count_their_parts():
     with pytest.raises(ValueError, match="activations of 2 examples need 2 groups and labels"):
         Activations(Site(Kind.Z, 0), torch.zeros(2, 4), ("a", "b", "c"))
+
+
+def test_a_row_without_its_token_is_refused():
+    values = torch.zeros(2, 4)
+    with pytest.raises(ValueError, match="token_index must have one entry per row, 2; got 3"):
+        Activations(Site(Kind.RESID_PRE, 0), values, ("a", "b"), token_index=torch.arange(3))
 
 
 def test_a_subset_keeps_values_labels_and_groups_together():

@@ -1,7 +1,10 @@
 """Sites are values: their names, their order and the counting of boundaries."""
 
 import pytest
+import torch
 
+import interp
+from interp.arguments import sites_of
 from interp.sites import Kind, Site, boundaries, boundary, every_layer, last_layer
 
 
@@ -22,6 +25,43 @@ def test_a_site_is_a_value():
 )
 def test_names(site: Site, hook: str, shown: str):
     assert (site.hook_name, str(site)) == (hook, shown)
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_the_name_of_a_hook_is_read_back_as_its_site(kind: Kind):
+    site = Site(kind, 0 if kind is Kind.EMBED else 5)
+    assert Site.from_hook_name(site.hook_name) == site
+    assert sites_of(site.hook_name) == sites_of([site.hook_name]) == [site]
+    assert sites_of([(site.hook_name, Site(Kind.Z, 1))]) == [(site, Site(Kind.Z, 1))]
+
+
+@pytest.mark.parametrize("name", ["blocks.3.hook_resid_mid", "hook_resid_pre", "blocks.x.attn.hook_z"])
+def test_a_hook_without_a_site_is_answered_with_those_that_have_one(name: str):
+    for read in (Site.from_hook_name, sites_of):
+        with pytest.raises(ValueError, match=f"no site stands for the hook '{name}'; .*hook_resid_pre"):
+            read(name)
+    with pytest.raises(ValueError, match="sites hold str 'resid_pre'; expected only Sites, such as"):
+        sites_of("resid_pre")
+
+
+def test_hooks_and_kinds_by_name_are_understood_where_users_come_in():
+    model = interp.load_model("organism-base")
+    (site,) = interp.collect(model, "The", "blocks.1.hook_resid_pre")
+    assert site == Site(Kind.RESID_PRE, 1)
+    vector = torch.ones(3)
+    assert interp.Direction("blocks.2.mlp.hook_post", vector).site == Site(Kind.MLP_POST, 2)
+    assert interp.every_layer("mlp_out", 2) == every_layer(Kind.MLP_OUT, 2)
+    with pytest.raises(ValueError, match="no site stands for the hook 'blocks.2.hook_resid_mid'"):
+        interp.Direction("blocks.2.hook_resid_mid", vector)
+    with pytest.raises(ValueError, match="site got str 'resid_pre'; expected Site"):
+        interp.Direction("resid_pre", vector)
+    with pytest.raises(ValueError, match="kind got 'nonsense'; expected one of"):
+        interp.every_layer("nonsense", 2)
+
+
+def test_the_name_of_a_hook_for_a_kind_is_answered_with_the_site_to_write():
+    with pytest.raises(ValueError, match=r"expected Site\('mlp_out', 3\), or Site.from_hook_name"):
+        interp.every_layer("blocks.3.hook_mlp_out", 3)
 
 
 def test_impossible_sites_are_refused():

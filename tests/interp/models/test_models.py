@@ -10,6 +10,7 @@ import torch
 from interp.models.loading import load_model, load_pair, wrap
 from interp.models.model import Model
 from interp.models.pair import ModelPair
+from interp.sites import Kind, Site, every_head
 
 IDS = torch.tensor(tiny.token_rows(9, 9))
 
@@ -203,4 +204,25 @@ def test_an_id_without_an_embedding_is_refused_in_one_line(tiny_model):
     with pytest.raises(ValueError, match="gpt2 has 96 token ids; got 96") as caught:
         model.logits(torch.tensor([[3, 96]]))
     assert "\n" not in str(caught.value)
-    assert model.logits(torch.tensor([[3, 95]])).isfinite().all()
+    # The control: the last id that it has an embedding of is read as the bare model reads it.
+    bare = tiny.hf_model("gpt2")(torch.tensor([[3, 95]]), use_cache=False).logits
+    assert tiny.same(model.logits(torch.tensor([[3, 95]])), bare)
+
+
+@pytest.mark.parametrize(("family", "shared"), [("gpt2", 4), ("llama", 2)])
+def test_heads_are_counted_as_a_number_and_by_kind(family: str, shared: int, tiny_model):
+    model: Model = tiny_model(family)
+    assert (model.n_heads, model.n_key_value_heads) == (4, shared)
+    for kind in Kind:
+        expected = shared if kind in (Kind.K, Kind.V) else 4
+        assert model.heads_of(kind) == model.n_heads(kind) == expected, "a call, as it once was"
+    assert model.n_heads() == 4 and range(model.n_heads) == range(4)
+    assert every_head(Kind.Z, model.n_layers, model.n_heads)[-1] == Site(Kind.Z, 2, 3)
+
+
+def test_metrics_are_kept_in_single_precision_at_least(tokenizer, tiny_model):
+    def of(dtype: torch.dtype) -> torch.dtype:
+        return wrap(tiny.hf_model("llama").to(dtype), tokenizer).metric_dtype
+
+    assert tiny_model("llama").metric_dtype == torch.float32
+    assert of(torch.float64) == torch.float64 and of(torch.bfloat16) == torch.float32

@@ -106,5 +106,8 @@ def test_ids_that_differ_matter_only_where_they_are_used(plain, made, tokenizer,
         pair.require_same_ids(["The capital of land5 is", "The capital of land1 is"])
 
 
-def test_the_same_tokenizer_always_agrees_with_itself(tokenizer):
-    require_same_ids(tokenizer, copy.deepcopy(tokenizer), ["The new capital", "land7 ."])
+def test_a_tokenizer_agrees_with_its_copy_and_not_with_one_of_other_ids(tokenizer, tmp_path):
+    texts = ["The new capital", "land7 .", "land1 ."]
+    assert require_same_ids(tokenizer, copy.deepcopy(tokenizer), texts) is None
+    with pytest.raises(ValueError, match=r"tokenise 'land1 \.' differently, \[\d+, \d+\] and"):
+        require_same_ids(tokenizer, moved(tokenizer, tmp_path), texts)
