@@ -101,7 +101,8 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("reader", CALLS)
-def test_every_reader_keeps_to_one_device(reader: str) -> None:
+def test_every_reader_runs_to_its_end_where_two_devices_would_raise(reader: str) -> None:
+    # Only that nothing is raised: what readers give is tested elsewhere, and what raises below.
     with Imitated():
         assert CALLS[reader](planted(far)) is not None
 
