@@ -220,13 +220,7 @@ def _attribute(
 ) -> tuple[dict[str, object], Evidence]:
     """One attribute set's row of the table, and the rows behind it."""
     entities = entity_attributes(name)
-    examples = Examples.from_text(
-        model,
-        entities.prompts(0),
-        subjects=entities.subject_spans(0),
-        groups=entities.groups,
-        labels=entities.labels,
-    )
+    examples = Examples.from_attributes(model, entities)
     site = boundary(middle, model.n_layers)
     states = collect(model, examples, [site], positions="subject_last")[site]
     trivial = probes.surface_features(examples.tokens, examples.mask, names=entities.subjects)

@@ -22,14 +22,12 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
-from interp.contrasts import Contrast, aligned_pairs
+from interp.contrasts import Contrast
 from interp.evidence import Evidence
-from interp.examples import Examples
 from interp.facts.loading import load_facts
 from interp.facts.types import FactSet
-from interp.metrics import Metric, fact_contrast, logit_difference
+from interp.metrics import answer_log_prob, fact_contrast, logit_difference
 from interp.models.loading import load_model
 from interp.models.model import Model
 from interp.models.pair import ModelPair
@@ -204,15 +202,12 @@ def recall(model: Model, facts: FactSet | str = "capitals", *, seed: int = 0) ->
             "give facts it knows"
         )
     examples, answers = queries.examples.subset(rows), queries.first[rows]
-    clean, corrupted = aligned_pairs(examples, answers)
-    pairs = Contrast(
-        examples.subset(clean), examples.subset(corrupted), answers[clean], answers[corrupted]
-    )
+    pairs = Contrast.pairs(examples, answers)
     moved = handover(model, pairs, logit_difference(pairs))
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
     chosen = sorted(order[:PROMPTS].tolist())
     prompts, right = examples.subset(chosen), answers[chosen]
-    cut = knock_out(model, prompts, _answer_log_prob(prompts, right), window=WINDOW, seed=seed)
+    cut = knock_out(model, prompts, answer_log_prob(prompts, right), window=WINDOW, seed=seed)
     restored = {
         kind: trace(
             model,
@@ -236,16 +231,6 @@ def recall(model: Model, facts: FactSet | str = "capitals", *, seed: int = 0) ->
         Curve.of(_indirect(restored[Kind.ATTN_OUT], layers), seed=seed),
         Evidence.concat([moved, cut, *restored.values()]),
     )
-
-
-def _answer_log_prob(examples: Examples, answers: Int[Tensor, " example"]) -> Metric:
-    """Log p of each prompt's answer at the last position, nats."""
-
-    def read(logits: Tensor, example: Tensor) -> Tensor:
-        row = torch.arange(len(example), device=logits.device)
-        return logits.float().log_softmax(-1)[row, answers[example]]
-
-    return Metric(read, "nats", examples.position("last"))
 
 
 def _indirect(traced: Evidence, layers: int) -> Float[np.ndarray, "entity layer"]:

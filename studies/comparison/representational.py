@@ -222,9 +222,7 @@ def _truth(
     ):
         return Evidence.concat([])
     found = statements_of(facts, most=STATEMENTS, seed=seed)
-    examples = Examples.from_text(
-        pair.base, found.texts, groups=found.blocks, labels=[float(v) for v in found.labels]
-    )
+    examples = Examples.from_statements(pair.base, found)
     truth = torch.tensor(found.labels).long()
     sites = boundaries(pair.base.n_layers)
     base, tuned = (
