@@ -109,19 +109,24 @@ def _meant(value: Any, hint: Any) -> Any:
     Raises:
         ValueError: for a text that nearly means a value of the annotated kind.
     """
-    inner = get_args(hint)
-    if isinstance(value, list) and any(
-        get_origin(part) is tuple and get_args(part)[1:] == (Ellipsis,) for part in (hint, *inner)
-    ):
-        return tuple(value)
     for kind, reader in _READERS.items():
-        if not _mentions(hint, kind):
-            continue
-        if isinstance(value, str):
-            meant = reader(value)
-            return value if meant is None else meant
-        if isinstance(value, list | tuple):
-            return type(value)(_meant(entry, kind) for entry in value)
+        if _mentions(hint, kind):
+            value = _with_texts_read(value, reader)
+    tuples = any(
+        get_origin(part) is tuple and get_args(part)[1:] == (Ellipsis,)
+        for part in (hint, *get_args(hint))
+    )
+    return tuple(value) if tuples and isinstance(value, list) and not _fits(value, hint) else value
+
+
+def _with_texts_read(value: Any, reader: Callable[[str], Any]) -> Any:
+    """A text as what it means, or a list or tuple whose texts are read so."""
+    if isinstance(value, str):
+        meant = reader(value)
+        return value if meant is None else meant
+    if isinstance(value, list | tuple):
+        entries = [_with_texts_read(entry, reader) for entry in value]
+        return tuple(entries) if isinstance(value, tuple) else entries
     return value
 
 

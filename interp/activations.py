@@ -257,7 +257,7 @@ class _Kept:
         self.kept[site][self.row[self.chosen]] = wanted
 
     def values(self, site: Site) -> Float[Tensor, "example *d"]:
-        """What was kept of a site."""
+        """The activations kept of a site, [row, *d] or [example, position, *d]."""
         return self.kept[site].unflatten(0, self.shape)
 
 

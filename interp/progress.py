@@ -48,7 +48,13 @@ def counted(total: int, what: str | None, unit: str) -> Iterator[Callable[[int],
 
 
 def tracked(items: Sequence[T], what: str | None, unit: str = "batches") -> Iterator[T]:
-    """The items one by one, shown as they are worked through."""
+    """Yield items one by one, shown as they are worked through.
+
+    Args:
+        items: what is worked on.
+        what: names the work; None shows nothing.
+        unit: what the items are called.
+    """
     with counted(len(items), what, unit) as step:
         for item in items:
             yield item
@@ -56,14 +62,14 @@ def tracked(items: Sequence[T], what: str | None, unit: str = "batches") -> Iter
 
 
 def announce(text: str) -> None:
-    """Say what begins, where somebody watches: in a terminal only."""
+    """Write what begins, in a terminal only."""
     if watched() and not _disabled():
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
 
 
 def _lines(total: int, what: str, unit: str) -> Callable[[int], None]:
-    """Count, and write a line where none of any work was written for a minute."""
+    """A counter that writes a line where none of any work was written for a minute."""
     done = 0
 
     def step(more: int = 1) -> None:

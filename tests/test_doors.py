@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import studies
 from interp._aliases import formerly
 from interp._doors import checked
 from interp.arguments import at_least_one
+from interp.sites import Kind, Site
 
 PACKAGES = (interp, probes, patching, studies)
 
@@ -142,6 +144,31 @@ def test_a_former_name_of_an_argument_is_understood_at_the_door():
         area(3.0, tall=1.0, height=2.0)
     with pytest.raises(TypeError, match="depth"):
         area(3.0, depth=2.0)
+
+
+def test_names_of_hooks_stand_for_sites_alone_in_lists_and_written_together():
+    name, site = "blocks.1.hook_mlp_out", Site(Kind.MLP_OUT, 1)
+
+    @checked
+    def places(sites: Site | tuple[Site, ...] | Sequence[Site | tuple[Site, ...]]) -> object:
+        return sites
+
+    assert places(name) == site and places((name, site)) == (site, site)
+    assert places([name, site]) == [site, site] and places([(name, name)]) == [(site, site)]
+    for wrong in ("mlp_out", [name, "mlp_out"], [3]):
+        with pytest.raises(ValueError, match="sites got .*; expected"):
+            places(wrong)
+
+
+def test_a_list_stands_for_a_tuple_of_any_length_only():
+    @checked
+    def both(many: tuple[str, ...] = (), two: tuple[int, int] = (0, 0)) -> object:
+        return many, two
+
+    assert both(["a", "b"]) == (("a", "b"), (0, 0)) and both(two=(1, 2))[1] == (1, 2)
+    for wrong in ({"many": [1]}, {"many": "ab"}, {"two": [1, 2]}):
+        with pytest.raises(ValueError, match="expected tuple"):
+            both(**wrong)
 
 
 def test_an_optional_argument_of_the_wrong_kind_is_named():

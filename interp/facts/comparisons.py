@@ -48,7 +48,7 @@ class Drawing:
     Attributes:
         rng: chooses and orders what is compared.
         n: how many entities; None for all that there are.
-        negated: whether "not" is inserted and labels are turned round.
+        negated: whether "not" is inserted and labels are reversed.
         decks: into how many decks entities are dealt; None for blocks of their own.
         seed: with which an entity's deck is found.
     """

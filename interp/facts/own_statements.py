@@ -54,7 +54,7 @@ def load_statements(source: str | Path | pd.DataFrame, *, group: str | None = No
     Args:
         source: a name, a file or a table.
         group: the column of the entity; by default group, entity, subject, city, n1, company,
-            element or animal, the first that there is. Without any, the entity is read from the
+            element or animal, the first one present. Without any, the entity is read from the
             words before the verb, so that all that is said of one stays together; a note says how
             many groups there are and how many hold one statement.
 

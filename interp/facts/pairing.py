@@ -71,7 +71,7 @@ def statements_of(
 
     Args:
         facts: each is told once with its answer and once with another's.
-        negated: insert "not" and turn the labels round.
+        negated: insert "not" and reverse the labels.
         most: keep that many facts, drawn with the seed; None for all.
         decks: as `truth_statements` takes it.
         seed: of the drawing and the exchange.

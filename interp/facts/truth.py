@@ -60,7 +60,7 @@ def truth_statements(
 
     Args:
         name: one of the truth sets, such as "cities", or "neg_" and its name.
-        negated: insert "not" and turn the labels round, as "neg_" before the name does.
+        negated: insert "not" and reverse the labels, as "neg_" before the name does.
         n: how many entities; by default all there are (of the cities the 150 largest, at most 20 in a
             country).
         decks: deal entities into so many decks by a hash of their name (cities by their country's) and

@@ -1,4 +1,4 @@
-"""What a model says of answers: differences of logits, log-probabilities, and shares that are right."""
+"""Metrics of answers: differences of logits, log-probabilities, and shares that are right."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class SiteEdit(Protocol):
 
     @property
     def site(self) -> Site:
-        """Where."""
+        """The site that is changed."""
         ...
 
     @property

@@ -75,9 +75,9 @@ def test_work_without_a_name_is_not_shown(clock, capsys):
 
 
 def test_a_pipe_gets_lines_and_no_carriage_return():
-    done = subprocess.run(
-        [sys.executable, "-c", WORK.format(seconds=0.0)], capture_output=True, cwd=ROOT
-    )
+    environment = {k: v for k, v in os.environ.items() if k != "TQDM_DISABLE"}
+    command = [sys.executable, "-c", WORK.format(seconds=0.0)]
+    done = subprocess.run(command, capture_output=True, cwd=ROOT, env=environment)
     assert done.returncode == 0 and done.stdout == b""
     lines = done.stderr.decode().splitlines()
     assert b"\r" not in done.stderr and lines[-1] == "sweeping: 40 of 40 batches"
