@@ -53,6 +53,13 @@ class Activations:
     example_index: Int[Tensor, " example"] | None = None
     token_index: Int[Tensor, " example"] | None = None
 
+    def __repr__(self) -> str:
+        """What was read where, in which shape, on one line."""
+        shape = " × ".join(map(str, self.values.shape))
+        place = f"{self.site} of {self.model} at {self.position!r}"
+        labelled = "" if self.labels is None else ", labelled"
+        return f"Activations({place}: {shape}, {len(set(self.groups))} groups{labelled})"
+
     def __post_init__(self) -> None:
         """Check the lengths."""
         n = len(self.values)

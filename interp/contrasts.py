@@ -42,6 +42,11 @@ class Contrast:
     answers: Int[Tensor, " example"]
     foils: Int[Tensor, " example"]
 
+    def __repr__(self) -> str:
+        """How many pairs, and the first of them, on one line."""
+        first = f"{self.clean.texts[0]!r} against {self.corrupted.texts[0]!r}"
+        return f"Contrast({len(self)} pairs of {self.clean.tokens.shape[1]} tokens; first {first})"
+
     def __post_init__(self) -> None:
         """Check the alignment."""
         n = len(self.clean)

@@ -57,6 +57,15 @@ class Examples:
     templates: tuple[str, ...]
     labels: Tensor | None = None
 
+    def __repr__(self) -> str:
+        """How many prompts of which lengths, and their named spans, on one line."""
+        lengths = self.mask.sum(1)
+        tokens = "–".join(dict.fromkeys(str(int(n)) for n in (lengths.min(), lengths.max())))
+        parts = [f"{len(self.texts)} prompts of {tokens} tokens", f"{len(set(self.groups))} groups"]
+        parts += [f"spans {', '.join(sorted(self.spans))}", f"first {self.texts[0]!r}"]
+        parts += [] if self.labels is None else ["labelled"]
+        return f"Examples({'; '.join(parts)})"
+
     def __post_init__(self) -> None:
         """Check that everything is per example and every span holds real tokens."""
         n = self.tokens.shape[0]

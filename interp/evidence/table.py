@@ -41,6 +41,14 @@ class Evidence:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     beside: Evidence | None = None
 
+    def __repr__(self) -> str:
+        """How many rows of which methods and metrics, on one line."""
+        told = []
+        for name in ("method", "metric", "model"):
+            values = [str(v) for v in self.table[name].dropna().unique()]
+            told += [f"{name} {', '.join(values[:4])}{', …' * (len(values) > 4)}"] if values else []
+        return f"Evidence({'; '.join([f'{len(self):,} rows', *told])})"
+
     def __post_init__(self) -> None:
         """Hold the table to its columns and types."""
         unknown = [c for c in self.table.columns if c not in COLUMNS]

@@ -60,6 +60,11 @@ class FactSet:
     placebos: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """How many facts in how many forms, and the first question, on one line."""
+        first = self.templates[0] if self.templates else ""
+        return f"FactSet({self.name!r}: {len(self)} facts in {len(self.templates)} forms; {first!r})"
+
     def __post_init__(self) -> None:
         """Check the sentences, and that every subject and group occurs once."""
         check_templates(self.templates, self.statement)
@@ -168,6 +173,11 @@ class Statements:
     blocks: tuple[str, ...]
     negated: bool = False
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """How many statements, how many of them true, and the first, on one line."""
+        first = f"; first {self.texts[0]!r}" if self.texts else ""
+        return f"Statements({self.name!r}: {len(self)} sentences, {sum(self.labels)} true{first})"
 
     def __len__(self) -> int:
         """Number of statements."""
