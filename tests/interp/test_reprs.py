@@ -16,7 +16,7 @@ def values():
         answers=[facts.facts[0].answer],
         foils=[facts.facts[4].answer],
     )
-    site = interp.Site("resid_pre", 1)
+    site = interp.Site(interp.Kind.RESID_PRE, 1)
     return {
         "FactSet": facts,
         "Examples": examples,
