@@ -40,7 +40,7 @@ def test_a_planted_number_is_predicted_and_its_direction_found() -> None:
     assert table.loc["probe", "low"] > 0.8 and table.loc["probe", "correlation"] > 0.9
     assert table.loc["control_task", "high"] < 0.1
     rows = evidence.where(condition="probe")
-    by_hand = r2_score(rows["strength"].to_numpy(dtype=float), rows["value"])
+    by_hand = r2_score(rows["label"].to_numpy(dtype=float), rows["value"])
     assert table.loc["probe", "estimate"] == pytest.approx(by_hand, abs=1e-4)
     assert table.loc["probe", "groups"] == 200
 

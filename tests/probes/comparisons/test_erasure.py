@@ -143,7 +143,7 @@ def test_the_placebo_falls_where_its_rank_does_the_damage_and_random_directions_
     assert table.loc["placebo", "high"] < 0.85 < 0.9 < table.loc["intact", "estimate"]
     assert table.loc["erased", "low"] > 0.9
     placebo = evidence.table[evidence.table["condition"] == "placebo"]
-    assert set(placebo["seed"]) == {0, 1, 2}
+    assert set(placebo["draw"]) == {0, 1, 2}
 
 
 def test_few_groups_are_warned_of() -> None:

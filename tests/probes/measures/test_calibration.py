@@ -20,7 +20,7 @@ def rows(margin: np.ndarray, label: np.ndarray, group: np.ndarray) -> Evidence:
     """Margins as they come from `margins`."""
     return Evidence.build(
         margin, method="margin", condition="probe", unit="margin", metric="label", kind="resid_pre",
-        layer=0, strength=label.astype(float), group=[f"g{g}" for g in group], model="base",
+        layer=0, label=label.astype(float), group=[f"g{g}" for g in group], model="base",
     )  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def test_margins_of_a_planted_truth_rank_and_controls_do_not() -> None:
     assert abs(auroc.loc[(1, "control_task"), "estimate"] - 0.5) < 0.1
     correct = probes.cross_validate(toy, controls=(), seed=0).where(layer=1)["value"].to_numpy()
     kept = evidence.where(layer=1, condition="probe")
-    same = (kept["value"].to_numpy() > 0) == (kept["strength"].to_numpy(dtype=float) == 1)
+    same = (kept["value"].to_numpy() > 0) == (kept["label"].to_numpy(dtype=float) == 1)
     assert (same == correct.astype(bool)).all()
     with pytest.raises(ValueError, match="margins need two classes, got 3"):
         margins(planted(classes=3, per_group=3)[0], seed=0)

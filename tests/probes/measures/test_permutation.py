@@ -72,7 +72,7 @@ def test_signal_beats_every_permutation_and_the_plant_is_recovered() -> None:
     evidence = probes.permutation_null(toy, draws=199, planted=10, seed=0, attribute="truth")
     assert set(evidence.table["method"]) == {"readable"}
     null = evidence.where(condition="permutation").pivot_table(
-        index="seed", columns="layer", values="value"
+        index="draw", columns="layer", values="value"
     )
     seen = evidence.where(condition="observed").set_index("layer")["value"]
     assert null.shape == (199, 3)
