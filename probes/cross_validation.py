@@ -156,7 +156,7 @@ def train_test(
         >>> states = interp.collect(model, examples, interp.boundary(6, 6))
         >>> halves = [[s.subset(range(i, i + 64)) for s in states.values()] for i in (0, 64)]
         >>> read = probes.train_test(*halves, controls=[])
-        >>> len(read), sorted(read.table["example"])[0]
+        >>> len(read), int(read.table["example"].min())
         (64, 64)
     """
     fitted = labelled_sites(train)

@@ -105,7 +105,7 @@ def cross_validate_labels(
         ... }
         >>> read = probes.cross_validate_labels(states, labels, controls=[])
         >>> read.table.groupby("metric", observed=True).size().to_dict()
-        {'initial': 128, 'region': 128}
+        {'region': 128, 'initial': 128}
     """
     if not labels:
         raise ValueError("give at least one label by name, got none; {'name': [0, 1, ...]}")

@@ -117,7 +117,7 @@ def belief_claim_summary(
         >>> read = probes.belief(model, said, sites=interp.boundaries(6)[::3], folds=3)
         >>> question = probes.Question("{statement} We know", (facts.answers[0],), (facts.answers[2],))
         >>> table = probes.belief_claim_table(read, probes.claims(model, said, questions=[question]))
-        >>> summary = probes.belief_claim_summary(table, resamples=50)
+        >>> summary = probes.belief_claim_summary(table, resamples=20)
         >>> summary.loc[summary["measure"] == "agree", ["says", "of"]].values.tolist()[:2]
         [['raw', 'all'], ['raw', 'true']]
     """

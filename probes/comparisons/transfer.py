@@ -82,7 +82,7 @@ def transfer(
         >>> facts, sites = interp.load_facts("world"), interp.boundaries(6)[::6]
         >>> south = [region == "south" for region in facts.attribute("region")]
         >>> states = []
-        >>> for name in ("organism-base", "organism-edit"):
+        >>> for name in ("organism-base", "organism-edited-high"):
         ...     model = interp.load_model(name)
         ...     examples = interp.Examples.from_text(
         ...         model, facts.prompts(0), groups=facts.groups, labels=south
@@ -222,7 +222,7 @@ def read_transfer(
         >>> facts, sites = interp.load_facts("world"), interp.boundaries(6)[::6]
         >>> south = [region == "south" for region in facts.attribute("region")]
         >>> states = []
-        >>> for name in ("organism-base", "organism-edit"):
+        >>> for name in ("organism-base", "organism-edited-high"):
         ...     model = interp.load_model(name)
         ...     examples = interp.Examples.from_text(
         ...         model, facts.prompts(0), groups=facts.groups, labels=south
@@ -236,7 +236,8 @@ def read_transfer(
         ...     repeats=2,
         ... )
         >>> table = probes.read_transfer(read)
-        >>> table["layer"].tolist(), table["reading"].isin(["intact", "moved"]).all()
+        >>> table["layer"].tolist(), "reading" in table, "cosine_control" in table
+        ([0, 5], True, True)
     """
     transfers = evidence.needed("probes.transfer", method=["transfer", "transfer_control"])
     rows = Evidence(transfers, evidence.provenance)

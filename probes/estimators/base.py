@@ -42,8 +42,8 @@ class Estimator(Protocol):
         ...
 
 
-def two_class(weight: Float[Tensor, "*batch row"], dim: int = 0) -> Tensor:
-    """The rows of both classes, −u/2 and u/2, from the one row u that tells the second from the first."""
+def two_class(weight: Float[Tensor, "*rows"], dim: int = 0) -> Tensor:
+    """The rows of both classes, −u/2 and u/2, from the one row u of the second against the first."""
     return torch.stack([-weight / 2, weight / 2], dim)
 
 

@@ -161,8 +161,8 @@ def description_length(
         ... )
         >>> states = interp.collect(model, examples, interp.boundary(6, 6))
         >>> coded = probes.description_length(states, estimator=probes.Logistic(balanced=False))
-        >>> len(coded), set(coded.table["n_classes"])
-        (512, {2})
+        >>> len(coded), coded.table["n_classes"].unique().tolist()
+        (512, [2])
     """
     data = labelled_sites(activations)
     solver = estimator or Logistic(c=STRENGTHS, balanced=False)

@@ -56,7 +56,7 @@ def test_fewer_groups_than_folds_are_refused(reader: str) -> None:
     "reader", ["cross_validate", "margins", "learning_curve", "inlp", "check_erasure"]
 )
 # The class is also too small to trust, which `check_erasure` says first.
-@pytest.mark.filterwarnings("ignore::probes.problems.SmallSample")
+@pytest.mark.filterwarnings("ignore::probes.SmallSample")
 def test_a_class_of_one_group_is_refused(reader: str) -> None:
     lonely = sample(labels=(torch.arange(24) == 7).long())
     with pytest.raises(
