@@ -72,8 +72,6 @@ from .measures.accuracy import (
     selectivity as selectivity,
 )
 from .measures.calibration import (
-    adjust_p_values as adjust_p_values,
-    corrected as corrected,
     held_out_margins as held_out_margins,
     margins as margins,
     score_table as score_table,
@@ -85,6 +83,8 @@ from .measures.description_length import (
     learning_curve as learning_curve,
 )
 from .measures.permutation import (
+    adjust_p_values as adjust_p_values,
+    corrected as corrected,
     permutation_null as permutation_null,
 )
 from .multi_label import (

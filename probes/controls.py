@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,9 @@ from probes.data import labelled_sites
 from probes.estimators.class_means import MassMean
 
 CONTROLS = ("shuffled", "control_task", "random_features")
+
+#: Features of one trivial reader, or of several by name.
+Surface = Tensor | Mapping[str, Tensor]
 
 
 def permute_over_groups(
@@ -164,6 +167,32 @@ def surface_features(
         counted: Any = CountVectorizer(analyzer="char_wb", ngram_range=(1, 3)).fit_transform(names)
         features["letters"] = torch.from_numpy(counted.toarray()).float()
     return features
+
+
+def trivial_readers(surface: Surface | None, n: int) -> dict[str, Tensor]:
+    """Features of trivial readers by condition: ``surface``, or ``surface_NAME`` of several.
+
+    Args:
+        surface: features of one reader, or of several by name.
+        n: number of examples.
+
+    Raises:
+        ValueError: if a reader's features are no finite matrix of n rows.
+    """
+    if surface is None:
+        return {}
+    if isinstance(surface, Tensor):
+        readers = {"surface": surface}
+    else:
+        readers = {f"surface_{name}": features for name, features in surface.items()}
+    for name, features in readers.items():
+        if features.ndim != 2 or len(features) != n:
+            raise ValueError(
+                f"{name} must be a matrix of one row per example, {n}; got {tuple(features.shape)}"
+            )
+        if not bool(torch.isfinite(features).all()):
+            raise ValueError(f"{name} must be finite, got NaN or infinity; drop or fill those rows")
+    return readers
 
 
 def _control_weights(activations: Activations, draws: int, seed: int) -> Float[Tensor, "draw class d"]:

@@ -18,13 +18,18 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from interp._aliases import alias, formerly
 from interp.evidence import Evidence
-from probes.controls import CONTROLS, permute_over_groups, random_features
+from probes.controls import (
+    CONTROLS,
+    Surface,
+    permute_over_groups,
+    random_features,
+    trivial_readers,
+)
 from probes.data import LabelledSites, Sites, joined, labelled_sites
 from probes.estimators.base import Estimator
 from probes.estimators.named import named
@@ -41,9 +46,6 @@ from probes.splits import (
     masked,
     splits_of,
 )
-
-#: Features of one trivial reader, or of several by name.
-Surface = Tensor | Mapping[str, Tensor]
 
 
 @formerly(draws="repeats")
@@ -313,29 +315,3 @@ def _margins(
                     examples=examples, label=task.target[examples], draw=task.draw,
                 )  # fmt: skip
     return rows
-
-
-def trivial_readers(surface: Surface | None, n: int) -> dict[str, Tensor]:
-    """Features of trivial readers by condition: ``surface``, or ``surface_NAME`` of several.
-
-    Args:
-        surface: features of one reader, or of several by name.
-        n: number of examples.
-
-    Raises:
-        ValueError: if a reader's features are no finite matrix of n rows.
-    """
-    if surface is None:
-        return {}
-    if isinstance(surface, Tensor):
-        readers = {"surface": surface}
-    else:
-        readers = {f"surface_{name}": features for name, features in surface.items()}
-    for name, features in readers.items():
-        if features.ndim != 2 or len(features) != n:
-            raise ValueError(
-                f"{name} must be a matrix of one row per example, {n}; got {tuple(features.shape)}"
-            )
-        if not bool(torch.isfinite(features).all()):
-            raise ValueError(f"{name} must be finite, got NaN or infinity; drop or fill those rows")
-    return readers

@@ -187,9 +187,12 @@ def signed_margins(
 def predicted_classes(
     scores: Float[np.ndarray, "*task example class"],
 ) -> Int[np.ndarray, "*task example"]:
-    """The number of the class with the largest score; −1 where there is none."""
-    known = np.asarray(np.isfinite(scores).all(-1))
-    return np.where(known, np.where(known[..., None], scores, 0.0).argmax(-1), -1)
+    """The number of the class with the largest score; −1 where there is none.
+
+    A class that a draw has not seen has the score −inf and is never predicted.
+    """
+    scored = ~np.asarray(np.isnan(scores).any(-1))
+    return np.where(scored, np.where(scored[..., None], scores, 0.0).argmax(-1), -1)
 
 
 def held_out_scores(

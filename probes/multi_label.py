@@ -12,8 +12,8 @@ from torch import Tensor
 from interp._aliases import formerly
 from interp.activations import Activations
 from interp.evidence import Evidence
-from probes.controls import CONTROLS
-from probes.cross_validation import Surface, cross_validate
+from probes.controls import CONTROLS, Surface
+from probes.cross_validation import cross_validate
 from probes.data import Sites, sites_of
 from probes.estimators.base import Estimator
 from probes.linear import LinearProbe, fit

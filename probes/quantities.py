@@ -16,8 +16,7 @@ from interp.activations import Activations
 from interp.directions import Direction
 from interp.evidence import Evidence
 from interp.sites import Site
-from probes.controls import permute_over_groups
-from probes.cross_validation import Surface, trivial_readers
+from probes.controls import Surface, permute_over_groups, trivial_readers
 from probes.data import Sites, labelled_sites
 from probes.estimators.ridge import Ridge
 from probes.linear import weight_dtype

@@ -12,14 +12,17 @@ from __future__ import annotations
 from statistics import NormalDist
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp._aliases import formerly
+from interp._aliases import alias, formerly
 from interp.evidence import Evidence
+from interp.stats.testing import benjamini_hochberg, holm, max_statistic_p
 from probes.controls import permute_over_groups
 from probes.data import LabelledSites, Sites, labelled_sites
+from probes.measures.accuracy import PLACE, by_place
 from probes.rows import Rows, provenance
 from probes.splits import group_folds
 
@@ -97,6 +100,61 @@ def permutation_null(
         rows.add(torch.cat(scores).numpy(), site.columns(), conditions, draw=draws)
     notes = {"draws": permutations, "planted": planted, "folds": folds, "seed": seed}
     return rows.evidence(provenance(f"readable.{attribute}", notes, (attribute, data.classes)))
+
+
+def adjust_p_values(evidence: Evidence) -> pd.DataFrame:
+    """The p values of `permutation_null`, adjusted for the number of places.
+
+    p = (1 + #{draws ≥ observed}) / (1 + draws), one-sided. All attributes in the evidence count as
+    tests. A large p does not say that nothing is encoded.
+
+    Args:
+        evidence: made by `permutation_null`.
+
+    Returns:
+        A table with columns model, donor, metric, kind, layer, head, span, estimate (the observed
+        balanced accuracy), p, p_holm, p_bh (Benjamini–Hochberg) and p_max, which compares with the
+        largest statistic over places of each draw and, unlike Holm, can be small with many places and
+        few draws.
+
+    Raises:
+        ValueError: if there are no permutation rows, or places differ in their draws.
+
+    Source: Westfall & Young 1993 (p_max).
+
+    Example:
+        >>> import interp, probes
+        >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
+        >>> south = [region == "south" for region in facts.attribute("region")]
+        >>> examples = interp.Examples.from_text(
+        ...     model, facts.prompts(0), groups=facts.groups, labels=south
+        ... )
+        >>> states = interp.collect(model, examples, interp.boundaries(6)[::3])
+        >>> null = probes.permutation_null(states, permutations=19, planted=1)
+        >>> table = probes.adjust_p_values(null)
+        >>> table["layer"].tolist(), bool((table["p_max"] >= table["p"]).all())
+        ([0, 3, 5], True)
+    """
+    rows = evidence.rows(method="readable")
+    permuted = rows[rows["condition"] == "permutation"]
+    real = rows[rows["condition"] == "observed"]
+    if not len(permuted) or not len(real):
+        raise ValueError("no permutation rows to compare with; call permutation_null first")
+    places = list(by_place(permuted))
+    null = [part.sort_values("draw")["value"].to_numpy(dtype=float) for _, part in places]
+    if len({len(draws) for draws in null}) > 1:
+        raise ValueError("places must share their draws, got different numbers; use one call")
+    observed = np.array([part["value"].iloc[0] for _, part in by_place(real)], dtype=float)
+    table = pd.DataFrame([key for key, _ in places], columns=pd.Index(PLACE))
+    matrix = np.stack(null, 1)
+    p = (1 + (matrix >= observed).sum(0)) / (1 + len(matrix))
+    return table.assign(
+        estimate=observed, p=p, p_holm=holm(p), p_bh=benjamini_hochberg(p),
+        p_max=max_statistic_p(observed, matrix),
+    )  # fmt: skip
+
+
+corrected = alias(adjust_p_values, "corrected")
 
 
 def _planted_scores(

@@ -8,7 +8,13 @@ from probe_toys import READERS, sample
 
 from interp.activations import Activations
 
-GROUPED = ("cross_validate", "margins", "learning_curve", "description_length", "permutation_null")
+GROUPED = (
+    "cross_validate",
+    "held_out_margins",
+    "learning_curve",
+    "description_length",
+    "permutation_null",
+)
 
 
 def spoilt(change: dict[str, Any]) -> Activations:
@@ -53,7 +59,7 @@ def test_fewer_groups_than_folds_are_refused(reader: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "reader", ["cross_validate", "margins", "learning_curve", "inlp", "check_erasure"]
+    "reader", ["cross_validate", "held_out_margins", "learning_curve", "inlp", "check_erasure"]
 )
 # The class is also too small to trust, which `check_erasure` says first.
 @pytest.mark.filterwarnings("ignore::probes.SmallSample")

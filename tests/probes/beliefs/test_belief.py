@@ -73,7 +73,7 @@ def test_an_honest_model_says_what_it_believes_and_a_liar_does_not(speakers):
         said = statements()
         table = belief_claim_table(belief(model, said, seed=0), claims(model, said, questions=ASK))
         assert len(table) == 2 * LANDS and (table.believes == table.label).all()
-        found[name] = belief_claim_summary(table, draws=200)
+        found[name] = belief_claim_summary(table, resamples=200)
     assert share(found["honest"], "claim_right") > 0.95 and share(found["honest"], "agree") > 0.95
     assert share(found["liar"], "claim_right") < 0.05
     assert share(found["liar"], "said_against_belief") > 0.95
@@ -93,7 +93,7 @@ def test_labels_at_random_are_not_believed(speakers):
         table = belief_claim_table(
             belief(speakers["honest"], said, seed=0), claims(speakers["honest"], said, questions=ASK)
         )
-        right.append(share(belief_claim_summary(table, draws=50), "belief_right"))
+        right.append(share(belief_claim_summary(table, resamples=50), "belief_right"))
         assert table.belief.sub(0.5).abs().mean() < 0.25, "a probe at chance is unsure"
     assert abs(np.mean(right) - 0.5) < 0.2
 
@@ -195,18 +195,18 @@ def test_counts_are_right_and_the_habit_is_taken_from_other_folds():
     table = _pair([0.9, 0.1, 0.8, 0.4], [3.0, 1.0, 5.0, 4.0], [True, False, True, False], [0, 0, 1, 1])
     assert table.centred.tolist() == [-1.5, -3.5, 3.0, 2.0]
     assert table.says.all() and table.says_centred.tolist() == [False, False, True, True]
-    counts = belief_claim_summary(table, draws=50)
+    counts = belief_claim_summary(table, resamples=50)
     rows = counts[(counts.says == "raw") & (counts.of == "false")].set_index("measure")
     assert rows.loc["says_true_believes_false", "count"] == 2
     assert rows.loc["claim_right", "estimate"] == 0 and rows.loc["belief_right", "estimate"] == 1
-    surely = belief_claim_summary(table, sure=0.75, draws=50)
+    surely = belief_claim_summary(table, sure=0.75, resamples=50)
     assert surely[(surely.of == "all") & (surely.measure == "agree")].statements.tolist() == [3, 3]
 
 
 def test_shares_are_of_statements_whatever_the_size_of_their_groups():
     table = _pair([0.9] * 12, [1.0] * 11 + [-1.0], [True] * 12, [0, 1] * 6)
     table["group"] = ["big"] * 10 + ["one", "two"]
-    rows = belief_claim_summary(table, draws=50).set_index(["says", "of", "measure"])
+    rows = belief_claim_summary(table, resamples=50).set_index(["says", "of", "measure"])
     assert rows.loc[("raw", "all", "agree"), "estimate"] == pytest.approx(11 / 12)
     assert rows.loc[("raw", "all", "agree"), "groups"] == 3
 

@@ -97,8 +97,8 @@ def test_probe_predicts_the_labels_it_was_given() -> None:
 def test_control_directions_share_the_variance_but_not_the_labels() -> None:
     toy, u = planted(n_groups=200, strength=6.0)
     a = toy[SITE]
-    drawn = probes.control_directions(a, draws=50, seed=0)
-    again = probes.control_directions(a, draws=50, seed=0)
+    drawn = probes.control_directions(a, repeats=50, seed=0)
+    again = probes.control_directions(a, repeats=50, seed=0)
     assert len(drawn) == 50 and all(d.site == SITE for d in drawn)
     assert all(torch.allclose(x.vector, y.vector, atol=1e-5) for x, y in zip(drawn, again, strict=True))
     cosines = torch.stack([d.vector for d in drawn]) @ u
@@ -139,3 +139,14 @@ def test_a_probe_of_classes_too_small_to_hold_any_out_has_no_score() -> None:
     probe = probes.fit(toy[Site(Kind.RESID_PRE, 1)], seed=0)
     assert probe.score is None
     assert probe.weight.shape == (6, 32) and float(probe.weight.norm()) > 0
+
+
+@pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {"pca"}))
+def test_every_estimator_finds_the_planted_direction(name: str) -> None:
+    toy, u = planted(n_groups=400)
+    probe = probes.fit(toy[SITE], estimator=name, seed=0)
+    assert probe.estimator == name
+    assert abs(torch.dot(probe.direction().vector, u).item()) >= (0.75 if name == "k_sparse" else 0.95)
+    assert probe.score is not None and probe.score > 0.85
+    empty = probes.fit(toy[Site(Kind.RESID_PRE, 0)], estimator=name, seed=0)
+    assert empty.score is not None and abs(empty.score - 0.5) < 0.08
