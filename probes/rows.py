@@ -14,7 +14,9 @@ from probes.data import Label
 class Rows:
     """Collects blocks of rows of one method and builds the evidence once."""
 
-    def __init__(self, groups: Sequence[str] | np.ndarray, *, method: str, metric: str, unit: str):
+    def __init__(
+        self, groups: Sequence[str] | np.ndarray, *, method: str, metric: str, unit: str
+    ) -> None:
         """Start an empty table.
 
         Args:

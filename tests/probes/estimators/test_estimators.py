@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 import probes
 from interp.sites import Kind, Site
+from probes.estimators.base import two_class
 from probes.estimators.class_means import MassMean
 from probes.estimators.logistic import Logistic
 from probes.estimators.named import ESTIMATORS
@@ -150,3 +151,10 @@ def test_every_estimator_finds_the_planted_direction(name: str) -> None:
     assert probe.score is not None and probe.score > 0.85
     empty = probes.fit(toy[Site(Kind.RESID_PRE, 0)], estimator=name, seed=0)
     assert empty.score is not None and abs(empty.score - 0.5) < 0.08
+
+
+def test_one_row_of_two_classes_becomes_two_that_differ_by_it() -> None:
+    row = torch.tensor([3.0, -1.0])
+    both = two_class(row)
+    assert torch.equal(both[1] - both[0], row) and torch.equal(both.sum(0), torch.zeros(2))
+    assert two_class(row, dim=1).tolist() == [[-1.5, 1.5], [0.5, -0.5]] != both.tolist()
