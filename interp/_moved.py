@@ -61,7 +61,7 @@ MOVED = {
     },
     "probes": {
         "batches": "solver.batch",
-        "believing": "beliefs.belief",
+        "believing": "beliefs.agreement beliefs.belief",
         "claiming": "beliefs.claims",
         "closed_form": "estimators.class_means estimators.base estimators.ridge",
         "compatible": "sklearn_api",
@@ -73,7 +73,7 @@ MOVED = {
         "newton": "solver.newton",
         "permutation": "measures.permutation",
         "problems": "estimators.base data splits",
-        "scoring": "measures.calibration",
+        "scoring": "measures.calibration measures.permutation",
         "selecting": "estimators.choosing",
         "several": "multi_label",
         "strengths": "estimators.choosing",

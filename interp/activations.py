@@ -76,6 +76,16 @@ class Activations:
         """Number of rows."""
         return len(self.values)
 
+    def columns(self) -> dict[str, str | int | None]:
+        """The columns of evidence that say where this was read, by name."""
+        return {
+            "model": self.model,
+            "kind": str(self.site.kind),
+            "layer": self.site.layer,
+            "head": self.site.head,
+            "span": self.position,
+        }
+
     def subset(self, rows: Index) -> Activations:
         """The chosen rows, in this order.
 

@@ -1,8 +1,12 @@
+from .beliefs.agreement import (
+    belief_claim_summary as belief_claim_summary,
+    belief_claim_table as belief_claim_table,
+    believed_and_said as believed_and_said,
+    sincerity as sincerity,
+)
 from .beliefs.belief import (
     belief as belief,
-    believed_and_said as believed_and_said,
     posterior as posterior,
-    sincerity as sincerity,
 )
 from .beliefs.claims import (
     Question as Question,
@@ -33,6 +37,7 @@ from .controls import (
 from .cross_validation import (
     cross_validate as cross_validate,
     sweep as sweep,
+    train_test as train_test,
 )
 from .estimators.base import (
     Estimator as Estimator,
@@ -40,6 +45,7 @@ from .estimators.base import (
 from .estimators.class_means import (
     LDA as LDA,
     MassMean as MassMean,
+    PCAMeans as PCAMeans,
     Principal as Principal,
 )
 from .estimators.logistic import (
@@ -62,11 +68,13 @@ from .linear import (
 )
 from .measures.accuracy import (
     accuracy as accuracy,
+    balanced_accuracy as balanced_accuracy,
     selectivity as selectivity,
 )
 from .measures.calibration import (
-    corrected as corrected,
+    held_out_margins as held_out_margins,
     margins as margins,
+    score_table as score_table,
     scores as scores,
 )
 from .measures.description_length import (
@@ -75,6 +83,8 @@ from .measures.description_length import (
     learning_curve as learning_curve,
 )
 from .measures.permutation import (
+    adjust_p_values as adjust_p_values,
+    corrected as corrected,
     permutation_null as permutation_null,
 )
 from .multi_label import (
@@ -87,6 +97,8 @@ from .quantities import (
     explained as explained,
     explained_beyond as explained_beyond,
     fit_quantity as fit_quantity,
+    r_squared as r_squared,
+    r_squared_gain as r_squared_gain,
 )
 from .sklearn_api import (
     ProbeClassifier as ProbeClassifier,

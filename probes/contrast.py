@@ -20,9 +20,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.activations import Activations
-from probes.data import problem
+from probes.data import labelled_sites
+from probes.estimators.base import two_class
 from probes.estimators.choosing import check_count
-from probes.linear import LinearProbe, weight_dtype
+from probes.linear import LinearProbe
 from probes.splits import balance, group_folds, splits_of
 
 _STEPS = 200
@@ -31,39 +32,64 @@ _STEPS = 200
 def contrast_consistent(
     affirmed: Activations, denied: Activations, *, restarts: int = 10, folds: int = 5, seed: int = 0
 ) -> LinearProbe:
-    """A probe for the affirmed form; `labels` say whether the affirmed statement is true.
+    """A probe of the affirmed form, found without labels; these only turn its sign.
 
-    `score` is the balanced accuracy of ½ (p(x⁺) + 1 − p(x⁻)) on groups held out of the search and
-    of the choice of the sign, None with fewer groups than folds.
+    mean_i (p(x⁺_i) + p(x⁻_i) − 1)² + min(p(x⁺_i), p(x⁻_i))² is minimised over both forms, each
+    standardised by itself. What is found need not be truth: any property that the two forms contradict
+    each other in fits as well (2312.10029).
+
+    Args:
+        affirmed: activations [example, d] of the affirmed statements; labels say whether they are true.
+        denied: those of their denials, in the same order and at the same site.
+        restarts: number of searches from random starts, of which the best is taken.
+        folds: number of folds for the score.
+        seed: of the starts and of the folds.
+
+    Returns:
+        A probe for the affirmed form. `score` is the balanced accuracy of ½ (p(x⁺) + 1 − p(x⁻)) on
+        groups held out of the search and of the choice of the sign, None with fewer groups than folds.
 
     Raises:
         ValueError: if the two forms differ in examples or site, hold other than two classes, or are
             malformed, or if there is no restart.
+
+    Source: Burns et al., 2212.03827.
+
+    Example:
+        >>> import interp, probes
+        >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
+        >>> south = [region == "south" for region in facts.attribute("region")]
+        >>> site, forms = interp.boundary(6, 6), []
+        >>> for form in (0, 1):
+        ...     examples = interp.Examples.from_text(
+        ...         model, facts.prompts(form), groups=facts.groups, labels=south
+        ...     )
+        ...     forms.append(interp.collect(model, examples, site)[site])
+        >>> probe = probes.contrast_consistent(*forms, restarts=2, folds=2)
+        >>> probe.estimator, tuple(probe.weight.shape)
+        ('contrast_consistent', (2, 64))
     """
     check_count(restarts, "restarts")
-    known = problem([affirmed, denied])
-    if known.n_classes != 2 or affirmed.site != denied.site:
+    data = labelled_sites([affirmed, denied])
+    if data.n_classes != 2 or affirmed.site != denied.site:
         raise ValueError(
-            f"contrast pairs need two classes at one site, got {known.n_classes} classes at "
+            f"contrast pairs need two classes at one site, got {data.n_classes} classes at "
             f"{affirmed.site} and {denied.site}; collect both forms with the same call"
         )
-    x, y = (a.values.detach().double().cpu() for a in (affirmed, denied))
+    true_form, false_form = (a.values.detach().double().cpu() for a in (affirmed, denied))
     score = None
-    if len(known.names) >= folds:
-        correct = np.zeros(len(known.labels))
-        fold = group_folds(known.groups, folds, seed=seed, labels=known.labels)
+    if len(data.group_names) >= folds:
+        correct = np.zeros(len(data))
+        fold = group_folds(data.groups, folds, seed=seed, labels=data.labels)
         for train, test in splits_of(fold):
-            chance = _answers(x, y, known.labels, train, restarts, seed)[0]
-            correct[test] = (chance[test].numpy() > 0.5) == (known.labels[test] == 1)
-        score = float((correct * balance(known.labels, 2)).mean())
-    everyone = np.arange(len(known.labels))
-    _, weight, bias = _answers(x, y, known.labels, everyone, restarts, seed)
-    weight, bias = (
-        torch.stack([-x / 2, x / 2]).to(affirmed.values.device, weight_dtype(affirmed.values))
-        for x in (weight, bias)
-    )
-    return LinearProbe(
-        affirmed.site, weight, bias, "contrast_consistent", known.classes, score, affirmed.position
+            answers = _answers(true_form, false_form, data.labels, train, restarts, seed)[0]
+            correct[test] = (answers[test].numpy() > 0.5) == (data.labels[test] == 1)
+        score = float((correct * balance(data.labels, 2)).mean())
+    everyone = np.arange(len(data))
+    _, weight, bias = _answers(true_form, false_form, data.labels, everyone, restarts, seed)
+    solution = two_class(weight)[None], two_class(bias)[None]
+    return LinearProbe.of(
+        affirmed, solution, estimator="contrast_consistent", classes=data.classes, score=score
     )
 
 
@@ -73,15 +99,16 @@ def _answers(
     """Probability that each affirmed statement is true; weight and bias for the affirmed form."""
     (a, scale, centre), (b, _, _) = _standardised(x, train), _standardised(y, train)
     weight, bias = _search(a[train], b[train], restarts, seed)
-    chance = ((a @ weight + bias).sigmoid() + 1 - (b @ weight + bias).sigmoid()) / 2
-    right = ((chance[train].numpy() > 0.5) == (labels[train] == 1)).mean()
-    if right < 0.5:
-        weight, bias, chance = -weight, -bias, 1 - chance
+    probability = ((a @ weight + bias).sigmoid() + 1 - (b @ weight + bias).sigmoid()) / 2
+    correct = ((probability[train].numpy() > 0.5) == (labels[train] == 1)).mean()
+    if correct < 0.5:
+        weight, bias, probability = -weight, -bias, 1 - probability
     raw = weight / scale
-    return chance, raw, bias - raw @ centre
+    return probability, raw, bias - raw @ centre
 
 
 def _standardised(values: Tensor, train: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+    """The values standardised by the training rows, their spread and their centre."""
     centre, spread = values[train].mean(0), values[train].std(0, correction=0)
     scale = torch.where(spread > 1e-12 * spread.max(), spread, torch.inf)
     return (values - centre) / scale, scale, centre

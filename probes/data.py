@@ -15,28 +15,50 @@ from interp.sites import Site
 
 Sites = Activations | Mapping[Site, Activations] | Sequence[Activations]
 
+#: The value of a label, as it was given.
+Label = int | float | bool
+
 
 @dataclass(frozen=True)
-class Problem:
-    """The labels and groups that several sites share.
+class LabelledSites:
+    """Several sites of the same examples, with the labels and groups that they share.
 
-    `labels` index into `classes` (the label values as they were given); `groups` index entities.
+    Attributes:
+        sites: the activations of each site.
+        labels: number of each example's class, an index into `classes`.
+        classes: the label values as they were given, in ascending order.
+        groups: number of each example's group, an index into `group_names`.
+        group_names: names of the groups (entities), sorted.
     """
 
     sites: tuple[Activations, ...]
     labels: np.ndarray
-    classes: tuple[int | float | bool, ...]
+    classes: tuple[Label, ...]
     groups: np.ndarray
-    names: tuple[str, ...]
+    group_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self.labels)
 
     @property
     def n_classes(self) -> int:
-        """How many classes there are."""
+        """Number of classes."""
         return len(self.classes)
 
-    def tensor(self, labels: np.ndarray | None = None) -> Int[Tensor, " example"]:
-        """The labels (or other labels of the same examples) as a tensor."""
-        return torch.from_numpy(np.asarray(self.labels if labels is None else labels))
+    @property
+    def example_groups(self) -> np.ndarray:
+        """Name of each example's group."""
+        return np.array(self.group_names, dtype=object)[self.groups]
+
+    @property
+    def places(self) -> list[tuple[Site, str]]:
+        """Site and position of each of the sites."""
+        return [(activations.site, activations.position) for activations in self.sites]
+
+    def tensor(self) -> Int[Tensor, " example"]:
+        """The labels as a tensor."""
+        return torch.from_numpy(np.asarray(self.labels))
 
 
 def sites_of(activations: Sites) -> tuple[Activations, ...]:
@@ -46,8 +68,12 @@ def sites_of(activations: Sites) -> tuple[Activations, ...]:
     return tuple(activations.values() if isinstance(activations, Mapping) else activations)
 
 
-def problem(activations: Sites, *, classes: Iterable[int | float | bool] | None = None) -> Problem:
+def labelled_sites(activations: Sites, *, classes: Iterable[Label] | None = None) -> LabelledSites:
     """Check the activations of one or many sites and index their labels and groups.
+
+    Args:
+        activations: one site, several, or a mapping of them.
+        classes: the label values that may occur; by default those that do.
 
     Raises:
         ValueError: if labels are missing, of another length, not finite or of one class; if values
@@ -56,42 +82,72 @@ def problem(activations: Sites, *, classes: Iterable[int | float | bool] | None 
     sites = sites_of(activations)
     if not sites:
         raise ValueError("a probe needs the activations of at least one site, got none")
-    first = sites[0]
-    if first.labels is None:
+    labels = _checked_labels(sites[0])
+    for site in sites:
+        _check_site(site, sites[0], labels)
+    values = labels.tolist()
+    allowed = sorted(set(values)) if classes is None else sorted(classes)
+    if len(allowed) < 2:
+        raise ValueError(f"a probe needs at least two classes, got {allowed}; check the labels")
+    unknown = sorted(set(values) - set(allowed))
+    if unknown:
+        raise ValueError(f"test labels {unknown} do not occur in training; trained on {allowed}")
+    number = {value: i for i, value in enumerate(allowed)}
+    names, groups = np.unique([str(name) for name in sites[0].groups], return_inverse=True)
+    coded = np.array([number[value] for value in values], dtype=np.int64)
+    return LabelledSites(sites, coded, tuple(allowed), groups, tuple(names.tolist()))
+
+
+def joined(first: LabelledSites, second: LabelledSites) -> list[Activations]:
+    """The examples of the first and then those of the second, site by site.
+
+    Raises:
+        ValueError: if the sites or positions differ.
+    """
+    if first.places != second.places:
+        raise ValueError(
+            f"train and test must hold the same sites in one order, got {len(first.places)} from "
+            f"{first.places[0]} and {len(second.places)} from {second.places[0]}; collect both with "
+            "the same call"
+        )
+    both = []
+    for head, tail in zip(first.sites, second.sites, strict=True):
+        assert head.labels is not None and tail.labels is not None  # held by `labelled_sites`
+        labels, values = torch.cat([head.labels, tail.labels]), torch.cat([head.values, tail.values])
+        groups = (*head.groups, *tail.groups)
+        both.append(Activations(head.site, values, groups, labels, head.position, tail.model))
+    return both
+
+
+def _checked_labels(activations: Activations) -> Tensor:
+    """The labels of the first site, on the CPU."""
+    if activations.labels is None:
         raise ValueError("a probe needs labels, got Activations without; collect labelled examples")
-    labels, n = first.labels.detach().cpu(), len(first.groups)
+    labels, n = activations.labels.detach().cpu(), len(activations.groups)
     if labels.shape != (n,):
         raise ValueError(
             f"labels must have shape ({n},), one per group entry; got {tuple(labels.shape)}"
         )
     if labels.is_floating_point() and not torch.isfinite(labels).all():
         raise ValueError("labels must be finite, got NaN or infinity; drop those examples")
-    for one in sites:
-        if one.values.ndim != 2 or len(one.values) != n:
-            raise ValueError(
-                f"values at {one.site} must have shape ({n}, d), one row per group entry; "
-                f"got {tuple(one.values.shape)}"
-            )
-        if tuple(one.groups) != tuple(first.groups) or not _same(one.labels, labels):
-            raise ValueError(
-                f"all sites must hold the same examples; {one.site} differs from {first.site} in "
-                "its groups or labels; collect them in one call"
-            )
-        if not torch.isfinite(one.values).all():
-            raise ValueError(
-                f"activations at {one.site} hold NaN or infinity; check the model's weights"
-            )
-    known = sorted(set(labels.tolist())) if classes is None else sorted(classes)
-    if len(known) < 2:
-        raise ValueError(f"a probe needs at least two classes, got {known}; check the labels")
-    unknown = sorted(set(labels.tolist()) - set(known))
-    if unknown:
-        raise ValueError(f"test labels {unknown} do not occur in training; trained on {known}")
-    index = {value: i for i, value in enumerate(known)}
-    names, groups = np.unique([str(name) for name in first.groups], return_inverse=True)
-    coded = np.array([index[value] for value in labels.tolist()], dtype=np.int64)
-    return Problem(sites, coded, tuple(known), groups, tuple(names.tolist()))
+    return labels
 
 
-def _same(labels: Tensor | None, expected: Tensor) -> bool:
-    return labels is not None and torch.equal(labels.detach().cpu(), expected)
+def _check_site(activations: Activations, first: Activations, labels: Tensor) -> None:
+    """Refuse a site of another shape, of other examples, or with numbers that are not finite."""
+    n = len(labels)
+    if activations.values.ndim != 2 or len(activations.values) != n:
+        raise ValueError(
+            f"values at {activations.site} must have shape ({n}, d), one row per group entry; "
+            f"got {tuple(activations.values.shape)}"
+        )
+    same = activations.labels is not None and torch.equal(activations.labels.detach().cpu(), labels)
+    if tuple(activations.groups) != tuple(first.groups) or not same:
+        raise ValueError(
+            f"all sites must hold the same examples; {activations.site} differs from {first.site} in "
+            "its groups or labels; collect them in one call"
+        )
+    if not torch.isfinite(activations.values).all():
+        raise ValueError(
+            f"activations at {activations.site} hold NaN or infinity; check the model's weights"
+        )

@@ -13,29 +13,61 @@ from torch import Tensor
 from interp.activations import Activations
 from interp.directions import Direction, Subspace
 from interp.sites import Site
-from probes.data import problem
-from probes.estimators.base import Estimator
+from probes.data import Label, LabelledSites, labelled_sites
+from probes.estimators.base import Estimator, Solution
 from probes.estimators.named import named
-from probes.splits import Split, balance, group_folds, masked, splits_of
+from probes.splits import Split, balance, group_folds, held_out, masked, splits_of
 
 
 @dataclass(frozen=True)
 class LinearProbe:
     """Scores = values @ weight.T + bias, one column per class; the largest wins.
 
-    `weight` is in raw activation coordinates, in the type and on the device of the activations
-    (integers: in float). `score` is the balanced accuracy on held-out groups within the training
-    data, or None where there were too few groups to hold any out. It says what can be read here, not
-    what the model uses.
+    It says what can be read here, not what the model uses.
+
+    Attributes:
+        site: where it reads.
+        weight: one row per class in raw activation coordinates, in the type and on the device of the
+            activations (integers: in float).
+        bias: one per class.
+        estimator: name of the estimator.
+        classes: the label of each class.
+        score: balanced accuracy on held-out groups within the training data, or None where there were
+            too few groups to hold any out.
+        position: name of the position that it reads.
     """
 
     site: Site
     weight: Float[Tensor, "class d"]
     bias: Float[Tensor, " class"]
     estimator: str
-    classes: tuple[int | float | bool, ...]
+    classes: tuple[Label, ...]
     score: float | None = None
     position: str = "last"
+
+    @classmethod
+    def of(
+        cls,
+        activations: Activations,
+        solution: Solution,
+        *,
+        estimator: str,
+        classes: tuple[Label, ...],
+        score: float | None = None,
+    ) -> LinearProbe:
+        """The first draw of a solution as a probe of these activations, in their type and place.
+
+        Args:
+            activations: what it was fitted on.
+            solution: weights [draw, class, d] and biases [draw, class].
+            estimator: name of the estimator.
+            classes: the label of each class.
+            score: balanced accuracy on held-out groups.
+        """
+        dtype, device = weight_dtype(activations.values), activations.values.device
+        weight, bias = (part[0].to(device, dtype) for part in solution)
+        site, position = activations.site, activations.position
+        return cls(site, weight, bias, estimator, classes, score, position)
 
     def decision(self, values: Float[Tensor, "example d"]) -> Float[Tensor, "example class"]:
         """The score of each class; of two, column 1 minus column 0 is the signed margin."""
@@ -52,7 +84,7 @@ class LinearProbe:
         """The predicted label of each example, among `classes`, on the values' device."""
         return torch.tensor(self.classes, device=values.device)[self.decision(values).argmax(1)]
 
-    def direction(self, label: int | float | bool | None = None) -> Direction:
+    def direction(self, label: Label | None = None) -> Direction:
         """The direction that raises this label's score against the mean of the others.
 
         With two classes the label may be left out: the direction points to the second.
@@ -64,9 +96,9 @@ class LinearProbe:
             label = self.classes[1]
         if label not in self.classes:
             raise ValueError(f"label must be one of {list(self.classes)}, got {label}")
-        chosen = self.classes.index(label)
-        others = [i for i in range(len(self.classes)) if i != chosen]
-        vector = self.weight[chosen] - self.weight[others].mean(0)
+        number = self.classes.index(label)
+        others = [i for i in range(len(self.classes)) if i != number]
+        vector = self.weight[number] - self.weight[others].mean(0)
         return Direction(self.site, vector, self.position, self.estimator, self.score)
 
     def subspace(self) -> Subspace:
@@ -80,34 +112,54 @@ def fit(
 ) -> LinearProbe:
     """Fit one probe on all the training examples; its score comes from held-out groups among them.
 
+    Args:
+        train: labelled activations [example, d]; labels may be numbers or bools.
+        estimator: a name in `ESTIMATORS`, or an estimator.
+        seed: of the folds that the score is held out on.
+        folds: number of these folds.
+
+    Returns:
+        A probe in raw activation coordinates. What it reads the model need not use.
+
     Raises:
         ValueError: on malformed activations or labels, or an unknown estimator.
+
+    Example:
+        >>> import interp, probes
+        >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
+        >>> south = [region == "south" for region in facts.attribute("region")]
+        >>> examples = interp.Examples.from_text(
+        ...     model, facts.prompts(0), groups=facts.groups, labels=south
+        ... )
+        >>> site = interp.boundary(6, 6)
+        >>> states = interp.collect(model, examples, site)[site]
+        >>> probe = probes.fit(states, estimator="mass_mean")
+        >>> probe.classes, tuple(probe.weight.shape), probe.predict(states.values).shape[0]
+        ((0.0, 1.0), (2, 64), 128)
     """
-    known, solver = problem(train), named(estimator)
-    labels, groups = known.labels, known.groups
-    spread = min(len(np.unique(groups[labels == c])) for c in range(known.n_classes))
-    drawn, splits = labels[None], []
-    enough = min(len(known.names), int(np.bincount(labels).max())) >= folds
-    if enough and spread >= 2:
-        splits = splits_of(group_folds(groups, folds, seed=seed, labels=labels))
-        drawn = np.stack([labels, *(masked(labels, rows) for rows, _ in splits)])
+    data, solver = labelled_sites(train), named(estimator)
+    splits = _scoring_splits(data, folds, seed)
+    drawn = np.stack([data.labels, *(masked(data.labels, rows) for rows, _ in splits)])
     weight, bias = solver.solve(
-        train.values, torch.from_numpy(drawn).to(train.values.device), known.n_classes, groups
+        train.values, torch.from_numpy(drawn).to(train.values.device), data.n_classes, data.groups
     )
     score = None
     if splits:
-        guess = held_out(weight[1:], bias[1:], train.values, splits)
-        score = float(((guess == labels) * balance(labels, known.n_classes)).mean())
-    dtype = weight_dtype(train.values)
-    return LinearProbe(
-        site=train.site,
-        weight=weight[0].to(dtype),
-        bias=bias[0].to(dtype),
-        estimator=solver.name,
-        classes=known.classes,
-        score=score,
-        position=train.position,
+        guess = predicted_classes(held_out_scores((weight[1:], bias[1:]), train.values, splits))
+        correct = guess == data.labels
+        score = float((correct * balance(data.labels, data.n_classes)).mean())
+    return LinearProbe.of(
+        train, (weight, bias), estimator=solver.name, classes=data.classes, score=score
     )
+
+
+def _scoring_splits(data: LabelledSites, folds: int, seed: int) -> list[Split]:
+    """Group-disjoint folds to score a probe on; none where a class is too small to hold any out."""
+    spread = min(len(np.unique(data.groups[data.labels == c])) for c in range(data.n_classes))
+    enough = min(len(data.group_names), int(np.bincount(data.labels).max())) >= folds
+    if not enough or spread < 2:
+        return []
+    return splits_of(group_folds(data.groups, folds, seed=seed, labels=data.labels))
 
 
 def weight_dtype(values: Tensor) -> torch.dtype:
@@ -118,55 +170,47 @@ def weight_dtype(values: Tensor) -> torch.dtype:
 def signed_margins(
     solver: Estimator, values: Float[Tensor, "example d"], drawn: np.ndarray, groups: np.ndarray
 ) -> Float[np.ndarray, "draw example"]:
-    """Second class minus first, of every example, by the probe fitted on each draw of two classes."""
+    """Score of the second class minus that of the first, by the probe fitted on each draw of labels.
+
+    Args:
+        solver: the estimator.
+        values: the activations of every example, also of those that a draw must not see.
+        drawn: labels 0 and 1 of each draw; −1 for rows that it must not see.
+        groups: the group of each example.
+    """
     labels = torch.from_numpy(drawn).to(values.device)
     weight, bias = solver.solve(values, labels, 2, groups)
-    gap = values.double() @ (weight[:, 1] - weight[:, 0]).T + (bias[:, 1] - bias[:, 0])
-    return gap.T.cpu().numpy()
+    margin = values.double() @ (weight[:, 1] - weight[:, 0]).T + (bias[:, 1] - bias[:, 0])
+    return margin.T.cpu().numpy()
 
 
-def held_out(
-    weight: Float[Tensor, "split class d"],
-    bias: Float[Tensor, "split class"],
-    values: Float[Tensor, "example d"],
-    splits: Sequence[Split],
-) -> np.ndarray:
-    """The class number predicted for each example by the split that held it out; −1 if none did."""
-    return chosen(_held_out_scores(weight, bias, values, splits))
+def predicted_classes(
+    scores: Float[np.ndarray, "*task example class"],
+) -> Int[np.ndarray, "*task example"]:
+    """The number of the class with the largest score; −1 where there is none.
 
-
-def chosen(scores: Float[np.ndarray, "*task example class"]) -> Int[np.ndarray, "*task example"]:
-    """The class of the largest score; −1 where there is none."""
-    known = np.asarray(np.isfinite(scores).all(-1))
-    return np.where(known, np.where(known[..., None], scores, 0.0).argmax(-1), -1)
-
-
-def _held_out_scores(
-    weight: Float[Tensor, "split class d"],
-    bias: Float[Tensor, "split class"],
-    values: Float[Tensor, "example d"],
-    splits: Sequence[Split],
-) -> Float[np.ndarray, "example class"]:
-    """Each example's scores by the split that held it out; NaN if none did."""
-    out = np.full((len(values), weight.shape[1]), np.nan)
-    for w, b, (_, test) in zip(weight, bias, splits, strict=True):
-        out[test] = (values[test].to(w) @ w.T + b).cpu().numpy()
-    return out
-
-
-def predictions(
-    solver: Estimator,
-    values: Float[Tensor, "example d"],
-    labels: Int[np.ndarray, "task split example"],
-    splits: Sequence[Split],
-    n_classes: int,
-    groups: np.ndarray | None = None,
-) -> Int[np.ndarray, "task example"]:
-    """Held-out class numbers of several tasks over the same splits, all fitted in one call.
-
-    `labels` are those to train on, −1 outside a split's training rows.
+    A class that a draw has not seen has the score −inf and is never predicted.
     """
-    return chosen(decisions(solver, values, labels, splits, n_classes, groups))
+    scored = ~np.asarray(np.isnan(scores).any(-1))
+    return np.where(scored, np.where(scored[..., None], scores, 0.0).argmax(-1), -1)
+
+
+def held_out_scores(
+    solution: Solution, values: Float[Tensor, "example d"], splits: Sequence[Split]
+) -> Float[np.ndarray, "example class"]:
+    """Each example's scores by the split that held it out; NaN where none did.
+
+    Args:
+        solution: weights and biases, one draw per split.
+        values: the activations.
+        splits: training and held-out rows.
+    """
+    weight, bias = solution
+
+    def read(k: int, rows: np.ndarray) -> np.ndarray:
+        return (values[rows].to(weight) @ weight[k].T + bias[k]).cpu().numpy()
+
+    return held_out(splits, len(values), read)
 
 
 def decisions(
@@ -177,10 +221,33 @@ def decisions(
     n_classes: int,
     groups: np.ndarray | None = None,
 ) -> Float[np.ndarray, "task example class"]:
-    """The scores behind `predictions`, NaN where no split held an example out."""
+    """Held-out scores of several tasks over the same splits, all fitted in one call.
+
+    Args:
+        solver: the estimator.
+        values: the activations.
+        labels: those to train on, −1 outside a split's training rows.
+        splits: training and held-out rows.
+        n_classes: number of classes.
+        groups: the group of each example.
+
+    Returns:
+        The scores, NaN where no split held an example out.
+    """
     drawn = torch.from_numpy(labels.reshape(-1, labels.shape[-1])).to(values.device)
     weight, bias = solver.solve(values, drawn, n_classes, groups)
-    k = len(splits)
-    parts = range(0, len(weight), k)
-    found = [_held_out_scores(weight[i : i + k], bias[i : i + k], values, splits) for i in parts]
-    return np.stack(found)
+    n = len(splits)
+    tasks = (slice(start, start + n) for start in range(0, len(weight), n))
+    return np.stack([held_out_scores((weight[t], bias[t]), values, splits) for t in tasks])
+
+
+def predictions(
+    solver: Estimator,
+    values: Float[Tensor, "example d"],
+    labels: Int[np.ndarray, "task split example"],
+    splits: Sequence[Split],
+    n_classes: int,
+    groups: np.ndarray | None = None,
+) -> Int[np.ndarray, "task example"]:
+    """Held-out class numbers behind the scores that `decisions` gives, from the same arguments."""
+    return predicted_classes(decisions(solver, values, labels, splits, n_classes, groups))

@@ -9,11 +9,11 @@ from typing import TypeVar
 import torch
 from threadpoolctl import threadpool_limits
 
-One = TypeVar("One")
-Out = TypeVar("Out")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-def each(job: Callable[[One], Out], items: Iterable[One]) -> list[Out]:
+def each(job: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """`[job(item) for item in items]`, in order, on torch's number of threads.
 
     The matrices of a probe are too small to share among threads; whole sites are not. The number of

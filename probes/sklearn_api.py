@@ -1,4 +1,4 @@
-"""The probes' estimators in scikit-learn's clothes: pipelines, grid searches, `check_estimator`."""
+"""The probes' estimators with scikit-learn's interface, for pipelines and grid searches."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from probes.estimators.base import two_class
 from probes.estimators.logistic import Logistic
 from probes.estimators.named import named
 from probes.estimators.ridge import Ridge
@@ -26,6 +27,9 @@ class ProbeClassifier(ClassifierMixin, BaseEstimator):
     After `fit`: `classes_`, `coef_` (one row for two classes, else one per class) and `intercept_`,
     in raw coordinates. An estimator that chooses its strength keeps the `groups` given to `fit`
     apart in its inner folds; without groups each row is its own.
+
+    Attributes:
+        estimator: a name in `ESTIMATORS`, or an estimator.
     """
 
     def __init__(self, estimator: Any = "logistic") -> None:
@@ -65,19 +69,23 @@ class ProbeClassifier(ClassifierMixin, BaseEstimator):
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
         """The class of the largest score."""
         scores = self.decision_function(X)
-        chosen = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(1)
-        return self.classes_[chosen]
+        number = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(1)
+        return self.classes_[number]
 
     @available_if(_is_logistic)
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
         """The probability of each class under the logistic model."""
         scores = self.decision_function(X)
-        both = np.stack([-scores / 2, scores / 2], 1) if scores.ndim == 1 else scores
-        return torch.from_numpy(both).softmax(1).numpy()
+        logits = torch.from_numpy(scores)
+        return (two_class(logits, dim=1) if logits.ndim == 1 else logits).softmax(1).numpy()
 
 
 class ProbeRegressor(RegressorMixin, BaseEstimator):
-    """Ridge regression of a quantity as a scikit-learn regressor; `alpha` may be a path."""
+    """Ridge regression of a quantity as a scikit-learn regressor.
+
+    Attributes:
+        alpha: the strength, or several to choose from.
+    """
 
     def __init__(self, alpha: Any = 100.0) -> None:
         """Keep the strength, or several; scikit-learn forbids any check before `fit`."""

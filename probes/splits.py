@@ -7,18 +7,22 @@ taken before the split.
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from probes.data import Problem
+from probes.data import LabelledSites
 
 #: Below these a class is too small to trust its recall: groups, and examples relative to equal shares.
 FEWEST_GROUPS, SMALLEST_SHARE = 5, 0.2
 
 #: Training and held-out rows.
 Split = tuple[np.ndarray, np.ndarray]
+
+#: A warning is attributed to the first caller outside of these.
+_PACKAGES = ("interp", "probes", "patching", "studies")
 
 #: The label of a row that a draw must not be fitted on.
 UNSEEN = -1
@@ -43,7 +47,7 @@ def check_disjoint(train: Sequence[str], test: Sequence[str]) -> None:
 
 
 def group_folds(
-    groups: np.ndarray, folds: int, *, seed: int, labels: np.ndarray | None = None
+    groups: np.ndarray, folds: int, *, seed: int = 0, labels: np.ndarray | None = None
 ) -> np.ndarray:
     """The fold 0..folds − 1 of each example; a group is in one fold only.
 
@@ -65,10 +69,10 @@ def group_folds(
         generator = np.random.default_rng(seed)
         sizes = np.zeros(folds, dtype=np.int64)
         members = [np.flatnonzero(groups == g) for g in generator.permutation(np.unique(groups))]
-        for where in sorted(members, key=len, reverse=True):
-            chosen = int(sizes.argmin())
-            fold[where] = chosen
-            sizes[chosen] += len(where)
+        for rows in sorted(members, key=len, reverse=True):
+            smallest = int(sizes.argmin())
+            fold[rows] = smallest
+            sizes[smallest] += len(rows)
         return fold
     for value in np.unique(labels):
         if len(np.unique(groups[labels == value])) < 2:
@@ -90,7 +94,7 @@ def group_folds(
     return fold
 
 
-def check_sample(known: Problem) -> None:
+def check_sample(data: LabelledSites) -> None:
     """Warn where a class has under five groups, or under a fifth of its equal share of the examples.
 
     Its recall, and with it the balanced accuracy, then hangs on a handful of entities.
@@ -98,28 +102,64 @@ def check_sample(known: Problem) -> None:
     Warns:
         SmallSample: naming the class; attributed to the caller of the public function.
     """
-    for k, name in enumerate(known.classes):
-        mine = known.labels == k
-        groups, share = len(np.unique(known.groups[mine])), mine.mean()
-        if groups < FEWEST_GROUPS or share * known.n_classes < SMALLEST_SHARE:
+    for k, label in enumerate(data.classes):
+        members = data.labels == k
+        groups, share = len(np.unique(data.groups[members])), members.mean()
+        if groups < FEWEST_GROUPS or share * data.n_classes < SMALLEST_SHARE:
             warnings.warn(
-                f"class {name} has {groups} groups and {share:.0%} of the examples; balanced accuracy "
+                f"class {label} has {groups} groups and {share:.0%} of the examples; balanced accuracy "
                 "will be uncertain: add entities or merge classes",
                 SmallSample,
-                stacklevel=3,
+                stacklevel=_frames_inside(),
             )
 
 
-def splits_of(fold: np.ndarray) -> list[Split]:
-    """The training and held-out rows of each fold."""
-    return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in np.unique(fold)]
+def _frames_inside() -> int:
+    """How many frames up the caller of these packages is, as `warnings.warn` counts them."""
+    frame, count = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals["__name__"].split(".")[0] in _PACKAGES:
+        frame, count = frame.f_back, count + 1
+    return count
+
+
+def splits_of(fold: np.ndarray, folds: int | None = None) -> list[Split]:
+    """The training and held-out rows of each fold.
+
+    Args:
+        fold: number of each example's fold.
+        folds: how many there are, where one may be empty; by default those that occur.
+    """
+    numbers = np.unique(fold) if folds is None else range(folds)
+    return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in numbers]
+
+
+def held_out_rows(splits: Sequence[Split]) -> np.ndarray:
+    """The rows that any of the splits holds out, in ascending order."""
+    return np.sort(np.concatenate([test for _, test in splits]))
+
+
+def held_out(
+    splits: Sequence[Split], n: int, read: Callable[[int, np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """What is read of each example by the split that held it out; NaN where none did.
+
+    Args:
+        splits: training and held-out rows.
+        n: number of examples.
+        read: gives one value or array per row, from the number of a split and its held-out rows.
+    """
+    parts = [(test, read(k, test)) for k, (_, test) in enumerate(splits)]
+    values = np.full((n, *parts[0][1].shape[1:]), np.nan)
+    for rows, part in parts:
+        values[rows] = part
+    return values
 
 
 def masked(labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """The labels with every row outside `rows` marked unseen."""
-    out = np.full_like(labels, UNSEEN)
-    out[..., rows] = labels[..., rows]
-    return out
+    kept = np.full_like(labels, UNSEEN)
+    kept[..., rows] = labels[..., rows]
+    return kept
 
 
 def balance(labels: np.ndarray, n_classes: int) -> np.ndarray:

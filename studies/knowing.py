@@ -172,7 +172,7 @@ def know(
         states,
         estimator=reader,
         controls=CONTROLS,
-        draws=DRAWS,
+        repeats=DRAWS,
         attribute="truth",
         seed=seed,
         surface=probes.surface_features(examples.tokens, examples.mask),

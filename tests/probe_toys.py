@@ -68,14 +68,32 @@ def halves(toy: Toy) -> tuple[Toy, Toy]:
     return part(toy, keep), part(toy, ~keep)
 
 
+def correlated(n: int, d: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Correlated rows with an offset, class means apart, and labels."""
+    generator = np.random.default_rng(seed)
+    y = np.arange(n) % classes
+    x = generator.normal(size=(n, d)) @ generator.normal(size=(d, d)) + 20.0
+    return x + 3 * generator.normal(size=(classes, d))[y], y
+
+
+def draw(labels: np.ndarray) -> torch.Tensor:
+    """One draw of labels or quantities."""
+    return torch.from_numpy(labels)[None]
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """Between two vectors."""
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
 SITE = Site(Kind.RESID_PRE, 0)
 READERS: dict[str, Callable[[Activations], Any]] = {
     "fit": lambda a: probes.fit(a),
     "cross_validate": lambda a: probes.cross_validate(a, seed=0),
-    "margins": lambda a: probes.margins(a, seed=0),
+    "held_out_margins": lambda a: probes.held_out_margins(a, seed=0),
     "learning_curve": lambda a: probes.learning_curve(a, seed=0),
     "description_length": lambda a: probes.description_length(a, seed=0),
-    "permutation_null": lambda a: probes.permutation_null(a, draws=9, planted=1, seed=0),
+    "permutation_null": lambda a: probes.permutation_null(a, permutations=9, planted=1, seed=0),
     "leace": lambda a: probes.leace(a),
     "inlp": lambda a: probes.inlp(a),
     "check_erasure": lambda a: probes.check_erasure(a, seed=0),

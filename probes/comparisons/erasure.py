@@ -19,15 +19,24 @@ from interp.activations import Activations
 from interp.directions import AffineEraser
 from interp.evidence import Evidence
 from probes.controls import permute_over_groups
-from probes.data import problem
+from probes.data import LabelledSites, labelled_sites
 from probes.estimators.base import Estimator
 from probes.estimators.choosing import check_count
 from probes.estimators.class_means import MassMean
 from probes.estimators.named import named
 from probes.linear import predictions
-from probes.rows import Rows
-from probes.splits import balance, check_sample, group_folds, masked, splits_of
+from probes.rows import Rows, provenance
+from probes.splits import (
+    Split,
+    balance,
+    check_sample,
+    group_folds,
+    held_out_rows,
+    masked,
+    splits_of,
+)
 
+#: Makes an eraser from training activations.
 Eraser = Callable[[Activations], AffineEraser]
 
 _PLACEBOS = 3
@@ -38,30 +47,52 @@ def leace(train: Activations) -> AffineEraser:
 
     Σ_xz is the covariance with the one-hot labels, Σ_xx that of the activations with Ledoit–Wolf
     shrinkage (scikit-learn), so that it is invertible with fewer examples than dimensions; P Σ_xz = 0
-    holds whatever the shrinkage. Rank: classes − 1.
+    holds whatever the shrinkage. No linear probe beats the constant answer on the rows it was fitted
+    on; what is left on other rows `check_erasure` says.
 
-    Source: Belrose et al., 2306.03819.
+    Args:
+        train: labelled activations [example, d].
+
+    Returns:
+        An affine map of rank classes − 1 with `apply`, `subspace` and `matrix`.
 
     Raises:
         ValueError: on malformed activations or labels.
+
+    Source: Belrose et al., 2306.03819.
+
+    Example:
+        >>> import interp, probes
+        >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
+        >>> south = [region == "south" for region in facts.attribute("region")]
+        >>> examples = interp.Examples.from_text(
+        ...     model, facts.prompts(0), groups=facts.groups, labels=south
+        ... )
+        >>> site = interp.boundary(6, 6)
+        >>> states = interp.collect(model, examples, site)[site]
+        >>> eraser = probes.leace(states)
+        >>> erased = eraser.apply(states.values.double())
+        >>> means = [erased[states.labels == label].mean(0) for label in (0, 1)]
+        >>> tuple(eraser.left.shape), bool((means[0] - means[1]).abs().max() < 1e-4)
+        ((64, 1), True)
     """
     from sklearn.covariance import ledoit_wolf
 
-    known = problem(train)
+    data = labelled_sites(train)
     values = train.values.detach().double().cpu()
     centre = values.mean(0)
     centred = values - centre
-    member = torch.nn.functional.one_hot(known.tensor(), known.n_classes).double()
+    member = torch.nn.functional.one_hot(data.tensor(), data.n_classes).double()
     cross = centred.T @ (member - member.mean(0)) / len(values)
     covariance, _ = ledoit_wolf(centred.numpy(), assume_centered=True)
     energy, basis = torch.linalg.eigh(torch.from_numpy(covariance))
-    held = energy > 1e-10 * energy[-1]
-    root = energy[held].sqrt()
-    whiten = (basis[:, held] / root).T
+    kept = energy > 1e-10 * energy[-1]
+    root = energy[kept].sqrt()
+    whiten = (basis[:, kept] / root).T
     left, size, _ = torch.linalg.svd(whiten @ cross, full_matrices=False)
-    left = left[:, size > 1e-6 * size[0].clamp(min=1e-30)][:, : known.n_classes - 1]
+    left = left[:, size > 1e-6 * size[0].clamp(min=1e-30)][:, : data.n_classes - 1]
     return AffineEraser(
-        train.site, (basis[:, held] * root) @ left, left.T @ whiten, centre, train.position, "leace"
+        train.site, (basis[:, kept] * root) @ left, left.T @ whiten, centre, train.position, "leace"
     )
 
 
@@ -88,46 +119,80 @@ def inlp(
     five directions of 2.5 standard deviations each: .70 to .73 at n = 200, d = 600, where `leace`
     leaves .92; .54 to .57 at n = 2,000, d = 64). `check_erasure` says how much.
 
-    Source: Ravfogel et al., 2004.07667.
+    Args:
+        train: labelled activations [example, d].
+        estimator: a name in `ESTIMATORS`, or an estimator.
+        rounds: the largest number of rounds.
+        margin: distance from 1 / classes that counts as chance.
+        folds: number of folds that the number of rounds is found on.
+        seed: of the folds.
+
+    Returns:
+        An affine map, an orthogonal projection about the mean, with `apply` and `subspace`.
 
     Raises:
         ValueError: on malformed activations, too few groups to hold any out, or if the first probe is
             at chance.
+
+    Source: Ravfogel et al., 2004.07667.
+
+    Example:
+        >>> import interp, probes
+        >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
+        >>> south = [region == "south" for region in facts.attribute("region")]
+        >>> examples = interp.Examples.from_text(
+        ...     model, facts.prompts(0), groups=facts.groups, labels=south
+        ... )
+        >>> site = interp.boundary(6, 6)
+        >>> states = interp.collect(model, examples, site)[site]
+        >>> eraser = probes.inlp(states, estimator="mass_mean", rounds=2)
+        >>> 1 <= eraser.subspace().basis.shape[1] <= 2
+        True
     """
     check_count(rounds, "rounds")
-    known, solver = problem(train), named(estimator)
-    if len(known.names) < folds:
+    data, solver = labelled_sites(train), named(estimator)
+    if len(data.group_names) < folds:
         raise ValueError(
-            f"erasure is checked on held-out groups, got {len(known.names)} groups for {folds} "
+            f"erasure is checked on held-out groups, got {len(data.group_names)} groups for {folds} "
             "folds; lower folds or add entities"
         )
     values = train.values.detach().double().cpu()
     centre = values.mean(0)
     values = values - centre
-    splits = splits_of(group_folds(known.groups, folds, seed=seed, labels=known.labels))
+    splits = splits_of(group_folds(data.groups, folds, seed=seed, labels=data.labels))
     # One run of projections without each part, and one on all rows, which is the one returned.
-    seen = [masked(known.labels, rows) for rows, _ in splits] + [known.labels]
-    removed = [values.new_zeros(values.shape[1], 0) for _ in seen]
+    runs = [masked(data.labels, rows) for rows, _ in splits] + [data.labels]
+    bases = [values.new_zeros(values.shape[1], 0) for _ in runs]
     for _ in range(rounds):
         weights, guesses = [], []
-        for labels, gone in zip(seen, removed, strict=True):
-            rest = values - values @ gone @ gone.T
-            weight, bias = solver.solve(
-                rest, torch.from_numpy(labels)[None], known.n_classes, known.groups
-            )
-            weights.append(weight[0])
-            guesses.append((rest @ weight[0].T + bias[0]).argmax(1).numpy())
-        right = np.zeros(len(values))
+        for labels, basis in zip(runs, bases, strict=True):
+            weight, guess = _probe_without(values, basis, labels, data, solver)
+            weights.append(weight)
+            guesses.append(guess)
+        correct = np.zeros(len(values))
         for guess, (_, test) in zip(guesses[:-1], splits, strict=True):
-            right[test] = guess[test] == known.labels[test]
-        score = float((right * balance(known.labels, known.n_classes)).mean())
-        if score <= 1 / known.n_classes + margin:
+            correct[test] = guess[test] == data.labels[test]
+        score = float((correct * balance(data.labels, data.n_classes)).mean())
+        if score <= 1 / data.n_classes + margin:
             break
-        removed = [_widened(*both) for both in zip(removed, weights, strict=True)]
-    found = removed[-1]
-    if not found.shape[1]:
+        bases = [_widened(*both) for both in zip(bases, weights, strict=True)]
+    basis = bases[-1]
+    if not basis.shape[1]:
         raise ValueError("nothing to erase: the first probe is at chance on held-out groups")
-    return AffineEraser(train.site, found, found.T, centre, train.position, "inlp")
+    return AffineEraser(train.site, basis, basis.T, centre, train.position, "inlp")
+
+
+def _probe_without(
+    values: Float[Tensor, "example d"],
+    basis: Float[Tensor, "d rank"],
+    labels: np.ndarray,
+    data: LabelledSites,
+    solver: Estimator,
+) -> tuple[Float[Tensor, "class d"], np.ndarray]:
+    """Weights of a probe without these directions, and the class numbers it predicts of all rows."""
+    rest = values - values @ basis @ basis.T
+    weight, bias = solver.solve(rest, torch.from_numpy(labels)[None], data.n_classes, data.groups)
+    return weight[0], (rest @ weight[0].T + bias[0]).argmax(1).numpy()
 
 
 def _widened(basis: Float[Tensor, "d rank"], weight: Float[Tensor, "class d"]) -> Tensor:
@@ -146,46 +211,72 @@ def check_erasure(
     estimator: str | Estimator = "logistic",
     folds: int = 5,
     attribute: str = "label",
-    seed: int,
+    seed: int = 0,
 ) -> Evidence:
     """Held-out correctness of fresh probes before and after erasure, one row per example.
 
-    Half of the groups fit the erasers. Conditions: ``intact``, ``erased`` and ``placebo`` are fresh
-    probes cross-validated within the other half, which no eraser saw; ``erased_known`` is a probe
-    fitted on the erased first half and scored on the second. ``intact`` is the positive control: where
-    it is at chance, erasure showed nothing. ``placebo`` pools three erasers of the same rank that
-    project out class means of labels permuted over groups: where it falls too, losing any so many of
-    the directions in which the activations vary does the damage; a low rank in many dimensions seldom
-    does. ``erased`` stays above chance by the error of the eraser's class means, for `leace` about
-    Φ(√(d/n)) of its n rows in d dimensions: what it left is then too little data, not another
-    encoding. Rows are like those of `cross_validate`; read them with `accuracy`.
+    Half of the groups fit the erasers. ``intact`` is the positive control: where it is at chance,
+    erasure showed nothing. ``placebo`` pools three erasers of the same rank that project out class
+    means of labels permuted over groups: where it falls too, losing any so many of the directions in
+    which the activations vary does the damage; a low rank in many dimensions seldom does. ``erased``
+    stays above chance by the error of the eraser's class means, for `leace` about Φ(√(d/n)) of its n
+    rows in d dimensions: what it left is then too little data, not another encoding.
+
+    Args:
+        activations: labelled activations [example, d].
+        method: makes the eraser from training activations, as `leace` and `inlp` do.
+        estimator: a name in `ESTIMATORS`, or an estimator, of the fresh probes.
+        folds: number of folds within the second half of the groups.
+        attribute: name of what the labels say, the metric of the rows.
+        seed: of the halves, the folds and the placebos.
+
+    Returns:
+        Evidence of method ``erasure``, unit accuracy (1 or 0). Conditions ``intact``, ``erased`` and
+        ``placebo``, fresh probes cross-validated within the half that no eraser saw, and
+        ``erased_known``, a probe fitted on the erased first half and scored on the second. Columns
+        that vary: condition, example, group, label (class number), draw (of the placebo). Read with
+        `balanced_accuracy`.
 
     Raises:
         ValueError: on malformed activations, or fewer groups than folds in a half.
 
     Warns:
         SmallSample: if a class has very few groups or examples.
+
+    Example:
+        >>> import interp, probes
+        >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
+        >>> south = [region == "south" for region in facts.attribute("region")]
+        >>> examples = interp.Examples.from_text(
+        ...     model, facts.prompts(0), groups=facts.groups, labels=south
+        ... )
+        >>> site = interp.boundary(6, 6)
+        >>> states = interp.collect(model, examples, site)[site]
+        >>> checked = probes.check_erasure(states, estimator="mass_mean")
+        >>> checked.table.groupby("condition", observed=True).size().to_dict()
+        {'erased': 64, 'erased_known': 64, 'intact': 64, 'placebo': 192}
     """
-    known, solver = problem(activations), named(estimator)
-    check_sample(known)
-    half = group_folds(known.groups, 2, seed=seed, labels=known.labels)
+    data, solver = labelled_sites(activations), named(estimator)
+    check_sample(data)
+    half = group_folds(data.groups, 2, seed=seed, labels=data.labels)
     first, second = np.flatnonzero(half == 0), np.flatnonzero(half == 1)
-    train = _rows(activations, first)
+    train = activations.subset(torch.from_numpy(first))
     eraser = method(train)
     rank = eraser.left.shape[1]
     values = activations.values.detach().double().cpu()
     erased = eraser.apply(values)
     fold = np.full(len(values), -1)
-    fold[second] = group_folds(known.groups[second], folds, seed=seed, labels=known.labels[second])
-    splits = [(np.setdiff1d(rows, first), test) for rows, test in splits_of(fold) if fold[test[0]] >= 0]
-    rows = Rows(known, attribute, "erasure")
+    fold[second] = group_folds(data.groups[second], folds, seed=seed, labels=data.labels[second])
+    splits = [(np.setdiff1d(rows, first), test) for rows, test in splits_of(fold, folds)]
+    rows = Rows(data.example_groups, method="erasure", metric=attribute, unit="accuracy")
 
-    def add(
-        condition: str, at: Tensor, parts: list[tuple[np.ndarray, np.ndarray]], draw: int = 0
-    ) -> None:
-        drawn = np.stack([masked(known.labels, seen) for seen, _ in parts])[None]
-        guess = predictions(solver, at, drawn, parts, known.n_classes, known.groups)[0]
-        rows.add(parts, guess, known.labels, activations, condition, draw)
+    def add(condition: str, shown: Tensor, parts: list[Split], draw: int | None = None) -> None:
+        trained = np.stack([masked(data.labels, training) for training, _ in parts])[None]
+        guess = predictions(solver, shown, trained, parts, data.n_classes, data.groups)[0]
+        rows.add_correct(
+            guess, data.labels, activations.columns(), condition,
+            examples=held_out_rows(parts), draw=draw,
+        )  # fmt: skip
 
     add("intact", values, splits)
     add("erased", erased, splits)
@@ -195,7 +286,7 @@ def check_erasure(
     add("erased_known", erased, [(first, second)])
     notes = {"seed": seed, "estimator": solver.name, "eraser": eraser.origin, "folds": folds}
     notes |= {"rank": rank, "placebos": _PLACEBOS}
-    return rows.evidence({f"erasure.{attribute}": notes, f"classes.{attribute}": list(known.classes)})
+    return rows.evidence(provenance(f"erasure.{attribute}", notes, (attribute, data.classes)))
 
 
 def _placebo(train: Activations, rank: int, seed: int) -> AffineEraser:
@@ -203,22 +294,13 @@ def _placebo(train: Activations, rank: int, seed: int) -> AffineEraser:
 
     Random directions would be too weak: among hundreds they miss those in which the activations vary.
     """
-    known = problem(train)
-    draws = -(-rank // (known.n_classes - 1))
-    tasks = permute_over_groups(known.labels, known.groups, draws, np.random.default_rng(seed))
+    data = labelled_sites(train)
+    draws = -(-rank // (data.n_classes - 1))
+    tasks = permute_over_groups(data.labels, data.groups, draws, np.random.default_rng(seed))
     values = train.values.detach().double().cpu()
-    weight, _ = MassMean().solve(values, torch.from_numpy(tasks), known.n_classes)
+    weights, _ = MassMean().solve(values, torch.from_numpy(tasks), data.n_classes)
     basis = values.new_zeros(values.shape[1], 0)
-    for one in weight:
-        basis = _widened(basis, one)
+    for weight in weights:
+        basis = _widened(basis, weight)
     basis = basis[:, :rank]
     return AffineEraser(train.site, basis, basis.T, values.mean(0), train.position, "control_task")
-
-
-def _rows(activations: Activations, index: np.ndarray) -> Activations:
-    assert activations.labels is not None  # held by `problem`
-    groups = tuple(activations.groups[i] for i in index)
-    return Activations(
-        activations.site, activations.values[index], groups, activations.labels[index],
-        activations.position, activations.model,
-    )  # fmt: skip

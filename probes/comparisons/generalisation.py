@@ -17,6 +17,7 @@ holds no such information: its own diagonal entry says that.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -24,17 +25,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp._aliases import formerly
 from interp.activations import Activations
 from interp.evidence import Evidence
 from interp.sites import Site
-from probes.data import Problem, problem
+from probes.data import LabelledSites, labelled_sites
 from probes.estimators.base import Estimator
 from probes.estimators.named import named
-from probes.measures.accuracy import accuracy
+from probes.linear import held_out_scores
+from probes.measures.accuracy import balanced_accuracy
 from probes.parallel import each
-from probes.rows import Rows
-from probes.splits import check_sample, group_folds, masked
+from probes.rows import Rows, provenance
+from probes.splits import check_sample, group_folds, masked, splits_of
 
+#: Activations of each set, by its name.
 Sets = Mapping[str, Activations | Mapping[Site, Activations]]
 
 
@@ -44,14 +48,25 @@ def generalisation(
     estimator: str | Estimator = "logistic",
     folds: int = 5,
     attribute: str = "label",
-    seed: int,
+    seed: int = 0,
 ) -> Evidence:
     """Held-out correctness of probes trained on each set and tested on each, one row per example.
 
-    Method ``generalisation``; donor the set trained on, template the set tested on, condition
-    ``probe`` or ``recentred``; strength the class. Groups of all sets are dealt into folds together:
-    fold k of every test set is read by the probe of the training set without fold k. Read with
-    `generalisation_matrix`.
+    Groups of all sets are dealt into folds together: fold k of every test set is read by the probe of
+    the training set without fold k. `generalisation_matrix` reads the rows.
+
+    Args:
+        sets: by name, labelled activations [example, d] of one site or of the same sites.
+        estimator: a name in `ESTIMATORS`, or an estimator.
+        folds: number of folds; a group is never split between them, nor between the sets.
+        attribute: name of what the labels say, the metric of the rows.
+        seed: of the folds.
+
+    Returns:
+        Evidence of method ``generalisation``, unit accuracy (1 or 0). Conditions ``probe`` and
+        ``recentred`` (after the difference of the two sets' means is taken away). Columns that vary:
+        condition, model, kind, layer, head, span, train_set, test_set, example and group (of the test
+        set), label (class number).
 
     Raises:
         ValueError: with fewer than two sets, sets of other sites or classes, malformed activations,
@@ -59,107 +74,148 @@ def generalisation(
 
     Warns:
         SmallSample: if a class of a set has few groups or a small share of the examples.
+
+    Source: Marks & Tegmark, 2310.06824 (truth carried from one set to another).
+
+    Example:
+        >>> import interp, probes
+        >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
+        >>> south = [region == "south" for region in facts.attribute("region")]
+        >>> site, sets = interp.boundary(6, 6), {}
+        >>> for form in (0, 1):
+        ...     examples = interp.Examples.from_text(
+        ...         model, facts.prompts(form), groups=facts.groups, labels=south
+        ...     )
+        ...     sets[f"form {form}"] = interp.collect(model, examples, site)[site]
+        >>> read = probes.generalisation(sets)
+        >>> read.table.groupby(["train_set", "test_set"], observed=True).size().tolist()
+        [256, 256, 256, 256]
     """
     if len(sets) < 2:
         raise ValueError(f"a matrix needs at least two sets, got {list(sets)}; add another set")
     solver = named(estimator)
-    known = {name: problem(one) for name, one in sets.items()}
-    first = next(iter(known.values()))
-    places = [(one.site, one.position) for one in first.sites]
-    for name, one in known.items():
-        if [(a.site, a.position) for a in one.sites] != places or one.classes != first.classes:
+    labelled = {name: labelled_sites(activations) for name, activations in sets.items()}
+    first = next(iter(labelled.values()))
+    for name, data in labelled.items():
+        if data.places != first.places or data.classes != first.classes:
             raise ValueError(
-                f"all sets must hold the same sites and classes; {name!r} has {len(one.sites)} sites "
-                f"and classes {list(one.classes)}, expected {len(places)} and {list(first.classes)}"
+                f"all sets must hold the same sites and classes; {name!r} has {len(data.sites)} sites "
+                f"and classes {list(data.classes)}, expected {len(first.places)} and "
+                f"{list(first.classes)}"
             )
-        check_sample(one)
-    folded = _joint_folds(known, folds, seed)
-
-    def read(at: int) -> dict[tuple[str, str, str], np.ndarray]:
-        out = {}
-        for source, one in known.items():
-            values, fold = one.sites[at].values, folded[source]
-            drawn = np.stack([masked(one.labels, np.flatnonzero(fold != k)) for k in range(folds)])
-            weight, bias = solver.solve(
-                values, torch.from_numpy(drawn).to(values.device), one.n_classes, one.groups
-            )
-            own = _means(values, fold, folds)
-            for target, other in known.items():
-                there, apart = other.sites[at].values, folded[target]
-                shift = _means(there, apart, folds) - own
-                level = torch.einsum("kcd,kd->kc", weight, shift.to(weight))
-                out[source, target, "probe"] = _by_fold(there, weight, bias, apart)
-                out[source, target, "recentred"] = _by_fold(there, weight, bias - level, apart)
-        return out
-
-    rows = {target: Rows(one, attribute, "generalisation") for target, one in known.items()}
-    for at, found in enumerate(each(read, range(len(places)))):
-        for (source, target, condition), guess in found.items():
-            one = known[target]
-            everyone = np.arange(len(one.labels))
-            rows[target].add(
-                [(everyone, everyone)], guess, one.labels, one.sites[at], condition, 0,
-                donor=source, template=target,
+        check_sample(data)
+    fold_of = _joint_folds(labelled, folds, seed)
+    read = partial(_read_site, labelled, fold_of, folds, solver)
+    rows = {
+        name: Rows(data.example_groups, method="generalisation", metric=attribute, unit="accuracy")
+        for name, data in labelled.items()
+    }
+    for number, guesses in enumerate(each(read, range(len(first.places)))):
+        for (source, target, condition), guess in guesses.items():
+            data = labelled[target]
+            rows[target].add_correct(
+                guess, data.labels, data.sites[number].columns(), condition,
+                examples=np.arange(len(data)), train_set=source, test_set=target,
             )  # fmt: skip
     notes = {"seed": seed, "estimator": solver.name, "folds": folds, "sets": list(sets)}
-    facts = {f"generalisation.{attribute}": notes, f"classes.{attribute}": list(first.classes)}
-    return Evidence.concat([r.evidence(facts) for r in rows.values()])
+    origin = provenance(f"generalisation.{attribute}", notes, (attribute, first.classes))
+    return Evidence.concat([part.evidence(origin) for part in rows.values()])
 
 
+@formerly(draws="resamples")
 def generalisation_matrix(
-    evidence: Evidence, *, level: float = 0.95, draws: int = 2000, seed: int = 0
+    evidence: Evidence, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
     """Balanced accuracy per place, trained on and tested on, with BCa intervals over groups.
 
-    Columns model, kind, layer, head, span, condition, train, test, estimate, low, high, groups and
-    examples. For one model, place and condition `.pivot(index="train", columns="test",
-    values="estimate")` is the matrix.
+    For one model, place and condition `.pivot(index="train", columns="test", values="estimate")` is
+    the matrix. An entry at chance off the diagonal says that this probe does not carry over, not that
+    the other set holds no such information: its own diagonal entry says that.
+
+    Args:
+        evidence: made by `generalisation`.
+        level: of the interval.
+        resamples: number of bootstrap draws.
+        seed: of the bootstrap.
+
+    Returns:
+        A table with columns model, kind, layer, head, span, condition, train, test, estimate, low,
+        high, groups and examples.
+
+    Raises:
+        ValueError: if there are no rows of method ``generalisation``.
+
+    Example:
+        >>> import interp, probes
+        >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
+        >>> south = [region == "south" for region in facts.attribute("region")]
+        >>> site, sets = interp.boundary(6, 6), {}
+        >>> for form in (0, 1):
+        ...     examples = interp.Examples.from_text(
+        ...         model, facts.prompts(form), groups=facts.groups, labels=south
+        ...     )
+        ...     sets[f"form {form}"] = interp.collect(model, examples, site)[site]
+        >>> table = probes.generalisation_matrix(probes.generalisation(sets), resamples=50)
+        >>> plain = table[table["condition"] == "probe"]
+        >>> plain.pivot(index="train", columns="test", values="groups").to_numpy().tolist()
+        [[128, 128], [128, 128]]
     """
-    rows, parts = evidence.needed("probes.generalisation", method="generalisation"), []
-    for target in rows["template"].dropna().unique():
-        part = Evidence(rows[rows["template"] == target], evidence.provenance)
-        parts.append(accuracy(part, level=level, draws=draws, seed=seed).assign(test=target))
-    table = pd.concat(parts, ignore_index=True).rename(columns={"donor": "train"})
+    rows = evidence.needed("probes.generalisation", method="generalisation")
+    table = balanced_accuracy(
+        Evidence(rows, evidence.provenance), level=level, resamples=resamples, seed=seed
+    )
+    names = {"train_set": "train", "test_set": "test"}
     columns = ["model", "kind", "layer", "head", "span", "condition", "train", "test"]
-    return table[[*columns, "estimate", "low", "high", "groups", "examples"]]
+    return table.rename(columns=names)[[*columns, "estimate", "low", "high", "groups", "examples"]]
 
 
-def _joint_folds(known: Mapping[str, Problem], folds: int, seed: int) -> dict[str, np.ndarray]:
+def _read_site(
+    labelled: Mapping[str, LabelledSites],
+    fold_of: Mapping[str, np.ndarray],
+    folds: int,
+    solver: Estimator,
+    number: int,
+) -> dict[tuple[str, str, str], np.ndarray]:
+    """Class numbers predicted at one site, by training set, test set and condition."""
+    guesses = {}
+    for source, data in labelled.items():
+        values, fold = data.sites[number].values, fold_of[source]
+        trained = np.stack([masked(data.labels, rows) for rows, _ in splits_of(fold, folds)])
+        labels = torch.from_numpy(trained).to(values.device)
+        weight, bias = solver.solve(values, labels, data.n_classes, data.groups)
+        means = _means(values, fold, folds)
+        for target, other in labelled.items():
+            tested, target_fold = other.sites[number].values, fold_of[target]
+            shift = _means(tested, target_fold, folds) - means
+            level = torch.einsum("kcd,kd->kc", weight, shift.to(weight))
+            splits = splits_of(target_fold, folds)
+            for condition, cut in (("probe", bias), ("recentred", bias - level)):
+                scores = held_out_scores((weight, cut), tested, splits)
+                guesses[source, target, condition] = scores.argmax(1)
+    return guesses
+
+
+def _joint_folds(labelled: Mapping[str, LabelledSites], folds: int, seed: int) -> dict[str, np.ndarray]:
     """Folds dealt over the groups of all sets together, classes spread within the joint set."""
-    names = np.concatenate([np.array(p.names, dtype=object)[p.groups] for p in known.values()])
+    names = np.concatenate([data.example_groups for data in labelled.values()])
     code = np.unique(names.astype(str), return_inverse=True)[1]
-    labels = np.concatenate([p.labels for p in known.values()])
-    fold = group_folds(code, folds, seed=seed, labels=labels)
-    out, start = {}, 0
-    for name, one in known.items():
-        out[name] = fold[start : start + len(one.labels)]
-        start += len(one.labels)
+    labels = np.concatenate([data.labels for data in labelled.values()])
+    joint = group_folds(code, folds, seed=seed, labels=labels)
+    fold_of, start = {}, 0
+    for name, data in labelled.items():
+        fold_of[name] = joint[start : start + len(data)]
+        start += len(data)
         for k in range(folds):
-            left = np.unique(one.labels[out[name] != k])
-            if len(left) < one.n_classes:
+            classes = np.unique(data.labels[fold_of[name] != k])
+            if len(classes) < data.n_classes:
                 raise ValueError(
                     f"{name!r} has a class in too few groups to hold fold {k} out; lower folds or add "
                     "entities"
                 )
-    return out
+    return fold_of
 
 
 def _means(values: Float[Tensor, "example d"], fold: np.ndarray, folds: int) -> Float[Tensor, "fold d"]:
     """The mean of the rows outside each fold."""
-    outside = [torch.from_numpy(np.flatnonzero(fold != k)) for k in range(folds)]
+    outside = [torch.from_numpy(rows) for rows, _ in splits_of(fold, folds)]
     return torch.stack([values[rows].double().mean(0) for rows in outside])
-
-
-def _by_fold(
-    values: Float[Tensor, "example d"],
-    weight: Float[Tensor, "fold class d"],
-    bias: Float[Tensor, "fold class"],
-    fold: np.ndarray,
-) -> np.ndarray:
-    """Each example read by the probe of its own fold."""
-    out = np.empty(len(fold), dtype=np.int64)
-    for k, (w, b) in enumerate(zip(weight, bias, strict=True)):
-        rows = np.flatnonzero(fold == k)
-        if len(rows):
-            out[rows] = (values[torch.from_numpy(rows)].to(w) @ w.T + b).argmax(1).cpu().numpy()
-    return out

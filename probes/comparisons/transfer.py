@@ -1,14 +1,20 @@
 """Transfer base → tuned: does the base's probe still read the tuned model?
 
-frozen: the base's probe on the tuned model's activations. mean_shifted: the same after the
-difference of the two training means is subtracted. aligned: the same after the rotation that brings
-the tuned model's training activations closest to the base's (orthogonal Procrustes); it finds any
-rotation where there are more examples than dimensions, and overfits where there are fewer. refit: a
-fresh probe on the tuned model, the ceiling. cosine: between the base's and the refit weights in raw
-coordinates, class mean removed.
-``cosine_random`` compares with Gaussian directions and ``cosine_control`` with probes refitted on
-control-task labels: in activations that vary in few directions, any two probes are alike, and only
-the second baseline shows it.
+Accuracies on the tuned model:
+
+    frozen        the base's probe as it is
+    mean_shifted  the same after the difference of the two training means is subtracted
+    aligned       the same after the rotation that brings the tuned model's training activations
+                  closest to the base's (orthogonal Procrustes); it finds any rotation where there are
+                  more examples than dimensions, and overfits where there are fewer
+    refit         a fresh probe on the tuned model, the ceiling
+
+Cosines between the base's weights and others, in raw coordinates, class mean removed:
+
+    cosine          the refit weights
+    cosine_random   Gaussian directions
+    cosine_control  probes refitted on control-task labels: in activations that vary in few directions
+                    any two probes are alike, and only this baseline shows it
 """
 
 from __future__ import annotations
@@ -19,33 +25,48 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp._aliases import formerly
 from interp.evidence import Evidence
 from probes.controls import permute_over_groups
-from probes.data import Sites, problem
+from probes.data import LabelledSites, Sites, labelled_sites
 from probes.estimators.base import Estimator
 from probes.estimators.named import named
-from probes.measures.accuracy import PLACE, accuracy
-from probes.rows import Rows
+from probes.measures.accuracy import PLACE, balanced_accuracy, by_place
+from probes.rows import Rows, provenance
 from probes.splits import check_disjoint, check_sample
 
 
+@formerly(draws="repeats")
 def transfer(
     base_train: Sites,
     tuned_train: Sites,
     tuned_test: Sites,
     *,
     estimator: str | Estimator = "logistic",
-    draws: int = 9,
+    repeats: int = 9,
     attribute: str = "label",
-    seed: int,
+    seed: int = 0,
 ) -> Evidence:
     """Held-out correctness on the tuned model of frozen, shifted, aligned and refit probes, per site.
 
-    Rows have method ``transfer``, model the tuned one and donor the base. Conditions frozen,
-    mean_shifted, aligned and refit hold one row per test example (value 1 or 0, strength the number of
-    its class, unit accuracy); cosine, cosine_random and cosine_control (the last with method
-    ``transfer_control``) hold no group (unit cosine, seed = the draw). A high cosine says that
-    the readers agree, not that the model uses them.
+    A high cosine says that the readers agree, not that the model uses them. `read_transfer` reads the
+    rows.
+
+    Args:
+        base_train: labelled activations [example, d] of the base, of one site or several.
+        tuned_train: those of the tuned model, of the same examples.
+        tuned_test: those of the tuned model, of other groups.
+        estimator: a name in `ESTIMATORS`, or an estimator.
+        repeats: number of control tasks and of random directions.
+        attribute: name of what the labels say, the metric of the rows.
+        seed: of the controls.
+
+    Returns:
+        Evidence of method ``transfer``, model the tuned one and donor the base. Conditions ``frozen``,
+        ``mean_shifted``, ``aligned`` and ``refit`` hold one row per test example (1 or 0, unit
+        accuracy); ``cosine``, ``cosine_random`` and, of method ``transfer_control``,
+        ``cosine_control`` hold no example (unit cosine). Columns that vary: method, condition, unit,
+        kind, layer, head, span, example, group, label (class number), draw (of a control).
 
     Raises:
         ValueError: if train and test share groups, the two training sets differ in examples or
@@ -53,60 +74,84 @@ def transfer(
 
     Warns:
         SmallSample: if a class has few training groups or a small share of the training examples.
+
+    Source: Schönemann 1966 (the rotation of ``aligned``).
+
+    Example:
+        >>> import interp, probes
+        >>> facts, sites = interp.load_facts("world"), interp.boundaries(6)[::6]
+        >>> south = [region == "south" for region in facts.attribute("region")]
+        >>> states = []
+        >>> for name in ("organism-base", "organism-edited-high"):
+        ...     model = interp.load_model(name)
+        ...     examples = interp.Examples.from_text(
+        ...         model, facts.prompts(0), groups=facts.groups, labels=south
+        ...     )
+        ...     states.append(interp.collect(model, examples, sites).values())
+        >>> base, tuned = states
+        >>> read = probes.transfer(
+        ...     [s.subset(range(64)) for s in base],
+        ...     [s.subset(range(64)) for s in tuned],
+        ...     [s.subset(range(64, 128)) for s in tuned],
+        ...     repeats=2,
+        ... )
+        >>> read.table.groupby("condition", observed=True).size()[["frozen", "cosine"]].tolist()
+        [128, 2]
     """
-    base = problem(base_train)
+    base, tuned, test = _checked(base_train, tuned_train, tuned_test)
     check_sample(base)
-    tuned = problem(tuned_train, classes=base.classes)
-    held = problem(tuned_test, classes=base.classes)
-    check_disjoint(base.names, held.names)
-    places = [[(a.site, a.position) for a in p.sites] for p in (base, tuned, held)]
-    if places[0] != places[1] or places[1] != places[2]:
+    solver, generator = named(estimator), np.random.default_rng(seed)
+    control = permute_over_groups(tuned.labels, tuned.groups, repeats, generator)
+    drawn = torch.from_numpy(np.concatenate([tuned.labels[None], control]))
+    rows = Rows(test.example_groups, method="transfer", metric=attribute, unit="accuracy")
+    cosines = Rows(test.example_groups, method="transfer", metric=attribute, unit="cosine")
+    conditions = ["cosine"] + ["cosine_control"] * repeats + ["cosine_random"] * repeats
+    methods = ["transfer"] + ["transfer_control"] * repeats + ["transfer"] * repeats
+    draws = [None, *range(repeats), *range(repeats)]
+    for before, after, held in zip(base.sites, tuned.sites, test.sites, strict=True):
+        labels = base.tensor()[None].to(before.values.device)
+        weight, bias = solver.solve(before.values, labels, base.n_classes, base.groups)
+        refit = solver.solve(after.values, drawn.to(weight.device), base.n_classes, base.groups)
+        where = {**held.columns(), "donor": before.model}
+        values = held.values.double()
+        shift = after.values.double().mean(0) - before.values.double().mean(0)
+        scores = {
+            "frozen": values @ weight[0].T + bias[0],
+            "mean_shifted": (values - shift) @ weight[0].T + bias[0],
+            "aligned": aligned(before.values, after.values, values) @ weight[0].T + bias[0],
+            "refit": values @ refit[0][0].T + refit[1][0],
+        }
+        for condition, score in scores.items():
+            guess = score.argmax(1).cpu().numpy()
+            rows.add_correct(guess, test.labels, where, condition, examples=np.arange(len(test)))
+        noise = torch.from_numpy(generator.standard_normal((repeats, *weight[0].shape))).to(weight)
+        alike = torch.cat([_cosine(refit[0], weight[0]), _cosine(noise, weight[0])])
+        cosines.add(alike.cpu().numpy(), where, conditions, draw=draws, method=methods)
+    notes = {"seed": seed, "estimator": solver.name, "draws": repeats}
+    origin = provenance(f"transfer.{attribute}", notes, (attribute, base.classes))
+    return Evidence.concat([rows.evidence(origin), cosines.evidence()])
+
+
+def _checked(
+    base_train: Sites, tuned_train: Sites, tuned_test: Sites
+) -> tuple[LabelledSites, LabelledSites, LabelledSites]:
+    """The three sets, which share sites, and of which the first two share examples."""
+    base = labelled_sites(base_train)
+    tuned = labelled_sites(tuned_train, classes=base.classes)
+    test = labelled_sites(tuned_test, classes=base.classes)
+    check_disjoint(base.group_names, test.group_names)
+    if base.places != tuned.places or tuned.places != test.places:
         raise ValueError(
             "base_train, tuned_train and tuned_test must hold the same sites in one order; got "
-            f"{[len(p) for p in places]} sites; collect them with the same call"
+            f"{[len(data.places) for data in (base, tuned, test)]} sites; collect them with the same "
+            "call"
         )
     if base.sites[0].groups != tuned.sites[0].groups or (base.labels != tuned.labels).any():
         raise ValueError(
             "base_train and tuned_train must hold the same examples in one order, got different "
             "groups or labels; collect both models on the same Examples"
         )
-    solver, generator = named(estimator), np.random.default_rng(seed)
-    control = permute_over_groups(tuned.labels, tuned.groups, draws, generator)
-    drawn = torch.from_numpy(np.concatenate([tuned.labels[None], control]))
-    split = [(np.arange(len(tuned.labels)), np.arange(len(held.labels)))]
-    rows = Rows(held, attribute, "transfer")
-    cosines: list[Evidence] = []
-    for before, after, test in zip(base.sites, tuned.sites, held.sites, strict=True):
-        known = base.tensor()[None].to(before.values.device)
-        first = solver.solve(before.values, known, base.n_classes, base.groups)
-        w0, b0 = (x[0] for x in first)
-        w1, b1 = solver.solve(after.values, drawn.to(w0.device), base.n_classes, base.groups)
-        values = test.values.double()
-        shift = after.values.double().mean(0) - before.values.double().mean(0)
-        guesses = {
-            "frozen": values @ w0.T + b0,
-            "mean_shifted": (values - shift) @ w0.T + b0,
-            "aligned": aligned(before.values, after.values, values) @ w0.T + b0,
-            "refit": values @ w1[0].T + b1[0],
-        }
-        for condition, scores in guesses.items():
-            guess = scores.argmax(1).cpu().numpy()
-            rows.add(split, guess, held.labels, test, condition, 0, donor=before.model)
-        noise = torch.from_numpy(generator.standard_normal((draws, *w0.shape))).to(w0)
-        alike = torch.cat([_cosine(w1, w0), _cosine(noise, w0)]).cpu().numpy()
-        conditions = ["cosine"] + ["cosine_control"] * draws + ["cosine_random"] * draws
-        methods = ["transfer"] + ["transfer_control"] * draws + ["transfer"] * draws
-        cosines.append(
-            Evidence.build(
-                alike, method=methods, metric=attribute, unit="cosine", condition=conditions,
-                seed=[0, *range(draws), *range(draws)], model=test.model, donor=before.model,
-                kind=str(test.site.kind), layer=test.site.layer, head=test.site.head,
-                span=test.position,
-            )
-        )  # fmt: skip
-    notes = {"seed": seed, "estimator": solver.name, "draws": draws}
-    facts = {f"transfer.{attribute}": notes, f"classes.{attribute}": list(base.classes)}
-    return Evidence.concat([rows.evidence(facts), *cosines])
+    return base, tuned, test
 
 
 def aligned(
@@ -125,11 +170,12 @@ def aligned(
     spans = [_span(there), _span(here)]
     cross = (there @ spans[0].T).T @ (here @ spans[1].T)
     left, _, right = torch.linalg.svd(cross, full_matrices=False)
-    turned = (values - tuned.mean(0)) @ spans[0].T @ left @ right @ spans[1]
-    return base.mean(0) + turned
+    rotated = (values - tuned.mean(0)) @ spans[0].T @ left @ right @ spans[1]
+    return base.mean(0) + rotated
 
 
 def _span(rows: Float[Tensor, "example d"]) -> Float[Tensor, "rank d"]:
+    """An orthonormal basis of the rows' span; of all dimensions where there are rows enough."""
     if len(rows) > rows.shape[1]:
         return torch.eye(rows.shape[1]).to(rows)
     _, size, span = torch.linalg.svd(rows, full_matrices=False)
@@ -139,6 +185,7 @@ def _span(rows: Float[Tensor, "example d"]) -> Float[Tensor, "rank d"]:
 def _cosine(
     weights: Float[Tensor, "draw class d"], reference: Float[Tensor, "class d"]
 ) -> Float[Tensor, " draw"]:
+    """Cosine of each draw's weights with the reference, the mean over classes taken away from both."""
     a = (weights - weights.mean(1, keepdim=True)).flatten(1)
     b = (reference - reference.mean(0)).flatten()
     return torch.nn.functional.cosine_similarity(a, b[None], dim=1)
@@ -147,44 +194,86 @@ def _cosine(
 def read_transfer(
     evidence: Evidence, *, margin: float = 0.05, level: float = 0.95, seed: int = 0
 ) -> pd.DataFrame:
-    """One row per place: frozen, shifted, aligned and refit with intervals, cosines, and the reading.
-
-    The baselines of the cosine are means of absolute values.
+    """One row per place: accuracies with intervals, cosines, and what they say together.
 
     A probe *works* where the lower bound of its balanced accuracy exceeds chance (1 / classes) by
     the margin, and *fails* where the upper bound stays below the same line. intact: frozen works.
-    moved: refit works and frozen fails (`shift_repairs`: the mean shift
-    alone brings it to within the margin of refit; `rotation_repairs`: the alignment does).
-    not linearly decodable: refit and frozen fail, which does not mean gone. Else undetermined.
+    moved: refit works and frozen fails. not linearly decodable: refit and frozen fail, which does not
+    mean gone. Else undetermined.
+
+    Args:
+        evidence: made by `transfer`.
+        margin: distance above chance, and within which two accuracies count as alike.
+        level: of the intervals.
+        seed: of the bootstrap over groups.
+
+    Returns:
+        A table with columns model, donor, metric, kind, layer, head, span; frozen, mean_shifted,
+        aligned and refit, each also with _low and _high; reading; shift_repairs and rotation_repairs
+        (whether the mean shift alone, or the alignment, brings a frozen probe that does not work to
+        within the margin of refit); cosine, cosine_control and cosine_random (the baselines as means
+        of absolute values).
+
+    Raises:
+        ValueError: if there are no rows of method ``transfer``.
+
+    Example:
+        >>> import interp, probes
+        >>> facts, sites = interp.load_facts("world"), interp.boundaries(6)[::6]
+        >>> south = [region == "south" for region in facts.attribute("region")]
+        >>> states = []
+        >>> for name in ("organism-base", "organism-edited-high"):
+        ...     model = interp.load_model(name)
+        ...     examples = interp.Examples.from_text(
+        ...         model, facts.prompts(0), groups=facts.groups, labels=south
+        ...     )
+        ...     states.append(interp.collect(model, examples, sites).values())
+        >>> base, tuned = states
+        >>> read = probes.transfer(
+        ...     [s.subset(range(64)) for s in base],
+        ...     [s.subset(range(64)) for s in tuned],
+        ...     [s.subset(range(64, 128)) for s in tuned],
+        ...     repeats=2,
+        ... )
+        >>> table = probes.read_transfer(read)
+        >>> table["layer"].tolist(), "reading" in table, "cosine_control" in table
+        ([0, 5], True, True)
     """
     transfers = evidence.needed("probes.transfer", method=["transfer", "transfer_control"])
     rows = Evidence(transfers, evidence.provenance)
-    table = accuracy(rows, level=level, seed=seed)
-    cosine = rows.where(unit="cosine")
+    table = balanced_accuracy(rows, level=level, seed=seed)
+    cosine = rows.rows(unit="cosine")
     real = (cosine["condition"] == "cosine").to_numpy(dtype=bool)
     cosine = cosine.assign(value=np.where(real, cosine["value"], cosine["value"].abs()))
     alike = cosine.groupby([*PLACE, "condition"], dropna=False, observed=True)["value"].mean()
     alike = alike.unstack("condition").reset_index()
-    out = []
-    for key, part in table.groupby(list(PLACE), dropna=False, observed=True, sort=False):
-        numbers = part.set_index("condition")[["estimate", "low", "high"]].astype(float)
-        seen = {str(c): (e, low, high) for c, e, low, high in numbers.itertuples()}
-        row: dict[str, object] = dict(zip(PLACE, key, strict=True))
-        line = 1 / len(rows.provenance.get(f"classes.{row['metric']}", (0, 1))) + margin
-        works = {c: low > line for c, (_, low, _) in seen.items()}
-        fails = {c: high < line for c, (_, _, high) in seen.items()}
-        for c, (estimate, low, high) in seen.items():
-            row |= {c: estimate, f"{c}_low": low, f"{c}_high": high}
-        row["reading"] = _reading(works, fails)
-        for repair, condition in (("shift", "mean_shifted"), ("rotation", "aligned")):
-            near = seen[condition][0] >= seen["refit"][0] - margin
-            row[f"{repair}_repairs"] = works[condition] and not works["frozen"] and near
-        out.append(row)
-    result = pd.DataFrame(out)
+    places = []
+    for key, part in by_place(table):
+        place = dict(zip(PLACE, key, strict=True))
+        n_classes = len(rows.provenance.get(f"classes.{place['metric']}", (0, 1)))
+        places.append({**place, **_read_place(part, 1 / n_classes + margin, margin)})
+    result = pd.DataFrame(places)
     return result.merge(alike, on=list(PLACE), how="left") if len(alike) else result
 
 
+def _read_place(table: pd.DataFrame, line: float, margin: float) -> dict[str, object]:
+    """The accuracies of one place, and what they say where a probe works above this line."""
+    numbers = table.set_index("condition")[["estimate", "low", "high"]].astype(float)
+    intervals = {str(c): (estimate, low, high) for c, estimate, low, high in numbers.itertuples()}
+    works = {c: low > line for c, (_, low, _) in intervals.items()}
+    fails = {c: high < line for c, (_, _, high) in intervals.items()}
+    columns: dict[str, object] = {}
+    for c, (estimate, low, high) in intervals.items():
+        columns |= {c: estimate, f"{c}_low": low, f"{c}_high": high}
+    columns["reading"] = _reading(works, fails)
+    for repair, condition in (("shift", "mean_shifted"), ("rotation", "aligned")):
+        near = intervals[condition][0] >= intervals["refit"][0] - margin
+        columns[f"{repair}_repairs"] = works[condition] and not works["frozen"] and near
+    return columns
+
+
 def _reading(works: dict[str, bool], fails: dict[str, bool]) -> str:
+    """What the probes that work and those that fail say together."""
     if works["frozen"]:
         return "intact"
     if works["refit"] and fails["frozen"]:

@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 #: Weights and biases per draw of labels and class, in raw activation coordinates.
@@ -42,6 +42,11 @@ class Estimator(Protocol):
         ...
 
 
+def two_class(weight: Float[Tensor, "*rows"], dim: int = 0) -> Tensor:
+    """The rows of both classes, −u/2 and u/2, from the one row u of the second against the first."""
+    return torch.stack([-weight / 2, weight / 2], dim)
+
+
 def one_by_one(
     fit: Callable[[np.ndarray, np.ndarray, float], tuple[np.ndarray, np.ndarray]],
     values: Float[Tensor, "example d"],
@@ -58,25 +63,35 @@ def one_by_one(
     weight = np.zeros((len(labels), n_classes, rows.shape[1]))
     bias = np.full((len(labels), n_classes), -np.inf)
     for i, (draw, strength) in enumerate(zip(labels.cpu().numpy(), strengths.tolist(), strict=True)):
-        seen = draw >= 0
-        present = np.unique(draw[seen])
+        training = draw >= 0
+        present = np.unique(draw[training])
         if len(present) == 1:
             bias[i, present] = 0.0
             continue
-        coef, intercept = fit(rows[seen], draw[seen], strength)
-        halves = np.array([-0.5, 0.5]) if len(present) == 2 else np.ones(1)
-        weight[i, present], bias[i, present] = halves[:, None] * coef, halves * intercept
+        coef, intercept = fit(rows[training], draw[training], strength)
+        if len(present) == 2:
+            coef, intercept = (
+                np.concatenate([-coef, coef]) / 2,
+                np.concatenate([-intercept, intercept]) / 2,
+            )
+        weight[i, present], bias[i, present] = coef, intercept
     return torch.from_numpy(weight).to(values.device), torch.from_numpy(bias).to(values.device)
 
 
 def distinct_draws(draws: Tensor) -> list[Tensor]:
-    """Where each distinct draw occurs."""
+    """The positions at which each distinct draw occurs."""
     code = draws.nan_to_num(torch.finfo(draws.dtype).min) if draws.is_floating_point() else draws
     _, index = torch.unique(code, dim=0, return_inverse=True)
     return [torch.nonzero(index == k)[:, 0] for k in range(int(index.max()) + 1)]
 
 
-def put_back(parts: list[tuple[Tensor, Tensor]], places: list[Tensor]) -> Solution:
-    """Solutions of groups of draws, in the order of the draws again."""
-    order = torch.cat(places).argsort()
+def by_distinct_draw(
+    draws: Shaped[Tensor, "draw example"],
+    strengths: Float[Tensor, " draw"],
+    fit: Callable[[Tensor, Tensor], Solution],
+) -> Solution:
+    """Solutions of all draws from one call `fit(draw, its strengths)` for each distinct draw."""
+    positions = distinct_draws(draws)
+    parts = [fit(draws[rows[0]], strengths[rows]) for rows in positions]
+    order = torch.cat(positions).argsort()
     return torch.cat([w for w, _ in parts])[order], torch.cat([b for _, b in parts])[order]

@@ -10,33 +10,33 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from probes.estimators.base import Solution, one_by_one
-from probes.estimators.choosing import (
-    check_count,
-)
+from probes.estimators.choosing import LinearEstimator, check_count
 
 
 @dataclass(frozen=True)
-class MassMean:
+class MassMean(LinearEstimator):
     """Nearest class mean: w_c = μ_c, b_c = −½‖μ_c‖² (Marks & Tegmark, 2310.06824).
 
     With two classes the decision is the projection on μ₁ − μ₀, cut halfway between the means; class
     sizes do not move the cut. Weights are relative to the grand mean of the training split, which
     changes no decision. No scaling: features of large variance speak loudest.
 
-    `covariance`: the source's variant for identically distributed data, w_c = Σ⁺ μ_c and
-    b_c = −½ μ_cᵀ Σ⁺ μ_c with Σ the covariance within classes; directions without variance are
-    dropped. With fewer examples than dimensions prefer `LDA`, which shrinks Σ.
+    Attributes:
+        covariance: take the source's variant for identically distributed data, w_c = Σ⁺ μ_c and
+            b_c = −½ μ_cᵀ Σ⁺ μ_c with Σ the covariance within classes; directions without variance
+            are dropped. With fewer examples than dimensions prefer `LDA`, which shrinks Σ.
+        name: how it is named in tables.
     """
 
     covariance: bool = False
     name: str = "mass_mean"
 
-    def solve(
+    def fit_at(
         self,
         values: Float[Tensor, "example d"],
         labels: Int[Tensor, "draw example"],
+        strengths: Float[Tensor, " draw"],
         n_classes: int,
-        groups: np.ndarray | None = None,
     ) -> Solution:
         """Class means of every draw in one matrix product."""
         labels = labels.long()
@@ -44,8 +44,8 @@ class MassMean:
         values, labels = values[used].double(), labels[:, used]
         shift = values.mean(0)
         values = values - shift
-        seen = (labels >= 0).to(values)
-        centre = (seen @ values) / seen.sum(1, keepdim=True)
+        training = (labels >= 0).to(values)
+        centre = (training @ values) / training.sum(1, keepdim=True)
         member = torch.nn.functional.one_hot(labels + 1, n_classes + 1)[..., 1:].to(values)
         count = member.sum(1)
         mean = torch.einsum("nec,ed->ncd", member / count.clamp(min=1)[:, None], values)
@@ -64,21 +64,24 @@ class MassMean:
 
 
 @dataclass(frozen=True)
-class LDA:
+class LDA(LinearEstimator):
     """Linear discriminant analysis with Ledoit–Wolf shrinkage (scikit-learn), classes equally likely.
 
     w_c = Σ⁻¹ μ_c with Σ the shrunk covariance within classes: the direction that separates the
     means best relative to the spread, also with fewer examples than dimensions.
+
+    Attributes:
+        name: how it is named in tables.
     """
 
     name: str = "lda"
 
-    def solve(
+    def fit_at(
         self,
         values: Float[Tensor, "example d"],
         labels: Int[Tensor, "draw example"],
+        strengths: Float[Tensor, " draw"],
         n_classes: int,
-        groups: np.ndarray | None = None,
     ) -> Solution:
         """One fit per draw."""
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -90,7 +93,7 @@ class LDA:
             ).fit(rows, draw)
             return model.coef_, model.intercept_
 
-        return one_by_one(fit, values, labels, n_classes, torch.ones(len(labels)))
+        return one_by_one(fit, values, labels, n_classes, strengths)
 
 
 def _centred(rows: Tensor) -> Tensor:
@@ -98,12 +101,16 @@ def _centred(rows: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Principal:
+class PCAMeans(LinearEstimator):
     """Nearest class mean within the first principal components of the training rows.
 
     The components are found without labels; with one component the direction is the first principal
     component itself, and labels only orient and cut it. What it reads is what the activations vary
     in most. Features are centred and not scaled.
+
+    Attributes:
+        components: number of principal components.
+        name: how it is named in tables.
 
     Raises:
         ValueError: on construction, without at least one component.
@@ -116,24 +123,28 @@ class Principal:
         """Check the number of components."""
         check_count(self.components, "components")
 
-    def solve(
+    def fit_at(
         self,
         values: Float[Tensor, "example d"],
         labels: Int[Tensor, "draw example"],
+        strengths: Float[Tensor, " draw"],
         n_classes: int,
-        groups: np.ndarray | None = None,
     ) -> Solution:
         """Components of each draw's rows, then class means among them."""
         from sklearn.decomposition import PCA
 
         weights, biases = [], []
         for draw in labels:
-            seen = draw >= 0
-            rows = values[seen].double()
-            most = min(self.components, *rows.shape)
-            found = PCA(most, svd_solver="full").fit(rows.cpu().numpy())
-            basis = torch.from_numpy(found.components_).to(rows)
-            weight, bias = MassMean().solve(rows @ basis.T, draw[seen][None], n_classes)
+            training = draw >= 0
+            rows = values[training].double()
+            rank = min(self.components, *rows.shape)
+            components = PCA(rank, svd_solver="full").fit(rows.cpu().numpy()).components_
+            basis = torch.from_numpy(components).to(rows)
+            weight, bias = MassMean().solve(rows @ basis.T, draw[training][None], n_classes)
             weights.append(weight[0] @ basis)
             biases.append(bias[0])
         return torch.stack(weights), torch.stack(biases)
+
+
+#: The former name.
+Principal = PCAMeans

@@ -17,9 +17,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.arguments import at_least_one
-from probes.estimators.base import Solution, one_by_one
-from probes.estimators.choosing import Strengths, check_choice, log_loss, normalised, strength_of_each
-from probes.solver.batch import Problems
+from probes.estimators.base import Solution, one_by_one, two_class
+from probes.estimators.choosing import LinearEstimator, Strengths, check_choice, normalised
+from probes.solver.batch import LogisticBatch
 from probes.solver.newton import minimise
 
 #: A feature whose spread is below this share of its size, or of the largest spread, is constant.
@@ -37,73 +37,121 @@ def solve_logistic(
     keep: Bool[Tensor, "draw d"] | None = None,
     tolerance: float = 3e-8,
 ) -> Solution:
-    """Weights and biases, in raw coordinates, of ½‖w‖² + C Σ_i s_i log-loss_i for each draw.
+    """Weights and biases, in raw coordinates, of ½‖w‖² + C Σ_i s_i log-loss_i for each draw of labels.
 
     Two classes present in a draw: one weight row u, given back as −u/2 and u/2; more: the softmax
-    over those present; one: the constant answer. Absent classes have bias −inf. With `balanced`,
-    s_i is inverse to the frequency of the example's class in the draw. `keep` names the features
-    that a draw may use (default: all).
+    over those present; one: the constant answer. Absent classes have bias −inf.
+
+    Args:
+        values: activations [example, d].
+        labels: per draw the class 0..n_classes − 1 of each example; −1 for rows it must not see.
+        strengths: C of each draw.
+        n_classes: number of classes.
+        balanced: make s_i inverse to the frequency of the example's class in the draw; else 1.
+        standardise: scale each feature by its deviation in the rows that the draw sees.
+        keep: the features that each draw may use; by default all.
+        tolerance: distance to the optimum, as a share of the objective.
+
+    Returns:
+        Weights [draw, class, d] and biases [draw, class], in float64: scores are
+        values @ weight.T + bias.
 
     Raises:
         ValueError: if a draw sees no row, or a strength is not positive.
+
+    Warns:
+        RuntimeWarning: if a fit did not converge.
+
+    Source: Dembo, Eisenstat & Steihaug 1982 (inexact Newton).
+
+    Example:
+        >>> import interp, probes, torch
+        >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
+        >>> examples = interp.Examples.from_text(model, facts.prompts(0), groups=facts.groups)
+        >>> site = interp.boundary(6, 6)
+        >>> values = interp.collect(model, examples, site)[site].values
+        >>> south = torch.tensor([int(region == "south") for region in facts.attribute("region")])
+        >>> weight, bias = probes.solve_logistic(values, south[None], torch.tensor([0.01]), 2)
+        >>> tuple(weight.shape), bool(torch.equal(weight[0, 0], -weight[0, 1]))
+        ((1, 2, 64), True)
     """
     n_classes = at_least_one("n_classes", n_classes)
     if not bool((strengths > 0).all()):
         raise ValueError(f"C must be positive, got {float(strengths.min())}; try 0.01")
     labels = labels.to(values.device).long()
     counts = torch.stack([(labels == k).sum(1) for k in range(n_classes)], dim=1)
-    present = counts > 0
-    kinds = present.sum(1)
-    if not bool((kinds > 0).all()):
+    if not bool((counts > 0).any(1).all()):
         raise ValueError("each draw needs a training row, got one where every label is -1")
-    used = (labels >= 0).any(0)
-    labels, values = labels[:, used], values[used].double()
+    training = (labels >= 0).any(0)
+    labels, values = labels[:, training], values[training].double()
     centre = values.mean(0)
     spread = _spread(values, centre, values.new_ones(1, len(values)))[0]
     spread = torch.where(spread > 0, spread, torch.ones_like(spread)) if standardise else 1.0
     features = (values - centre).div_(spread)
     if standardise:
         masks, mask_of = torch.unique(labels >= 0, dim=0, return_inverse=True)
-        own = _spread(features, torch.zeros_like(centre), masks.to(features))
-        if len(masks) > 1 and not _alike(features, masks.to(features), own):
+        deviation = _spread(features, torch.zeros_like(centre), masks.to(features))
+        if len(masks) > 1 and not _alike(features, masks.to(features), deviation):
             return _mask_by_mask(
                 values, labels, strengths, n_classes, mask_of,
                 balanced=balanced, keep=keep, tolerance=tolerance,
             )  # fmt: skip
-        scale = torch.where(own > 0, 1 / own, torch.zeros_like(own))[mask_of]
+        scale = torch.where(deviation > 0, 1 / deviation, torch.zeros_like(deviation))[mask_of]
     else:
         scale = features.new_ones(len(labels), features.shape[1])
     if keep is not None:
         scale = scale * keep.to(scale)
-    strengths = strengths.to(features)
-    rate = strengths[:, None].expand(-1, n_classes)
-    if balanced:
-        total = counts.sum(1, keepdim=True)
-        rate = rate * total / (kinds[:, None] * counts.clamp(min=1))
-    weight = features.new_zeros(len(labels), n_classes, features.shape[1])
-    bias = torch.zeros_like(weight[..., 0])
-    for binary in (True, False):
-        chosen = torch.nonzero(kinds == 2 if binary else kinds > 2)[:, 0]
-        if not len(chosen):
-            continue
-        problems = _problems(labels[chosen], rate[chosen], scale[chosen], present[chosen], binary)
-        found = minimise(features, problems, tolerance=tolerance)
-        if binary:
-            second = present[chosen].cumsum(1) == 2
-            sign = present[chosen].to(found) * torch.where(second, 0.5, -0.5).to(found)
-            found = sign[:, :, None] * found
-        weight[chosen], bias[chosen] = found[..., :-1], found[..., -1]
+    rate = _rates(strengths.to(features), counts, balanced)
+    weight, bias = _minimised(features, labels, rate, scale, counts > 0, tolerance)
     weight = weight * (scale / spread)[:, None]
     bias = bias - weight @ centre
-    return weight, bias.masked_fill(~present, -torch.inf)
+    return weight, bias.masked_fill(counts == 0, -torch.inf)
+
+
+def _rates(
+    strengths: Float[Tensor, " draw"], counts: Int[Tensor, "draw class"], balanced: bool
+) -> Float[Tensor, "draw class"]:
+    """C times the weight of an example of each class in each draw."""
+    rate = strengths[:, None].expand(-1, counts.shape[1])
+    if balanced:
+        present = (counts > 0).sum(1, keepdim=True)
+        rate = rate * counts.sum(1, keepdim=True) / (present * counts.clamp(min=1))
+    return rate
+
+
+def _minimised(
+    features: Float[Tensor, "example d"],
+    labels: Int[Tensor, "draw example"],
+    rate: Float[Tensor, "draw class"],
+    scale: Float[Tensor, "draw d"],
+    present: Bool[Tensor, "draw class"],
+    tolerance: float,
+) -> Solution:
+    """The optimum of each draw over its scaled features: draws of two classes, then of more."""
+    weight = features.new_zeros(*present.shape, features.shape[1])
+    bias = torch.zeros_like(weight[..., 0])
+    for binary in (True, False):
+        kinds = present.sum(1)
+        rows = torch.nonzero(kinds == 2 if binary else kinds > 2)[:, 0]
+        if not len(rows):
+            continue
+        batch = _batch(labels[rows], rate[rows], scale[rows], present[rows], binary)
+        optimum = minimise(features, batch, tolerance=tolerance)
+        if binary:
+            both = optimum.new_zeros(*present[rows].shape, optimum.shape[2])
+            both[present[rows]] = two_class(optimum[:, 0], dim=1).flatten(0, 1)
+            optimum = both
+        weight[rows], bias[rows] = optimum[..., :-1], optimum[..., -1]
+    return weight, bias
 
 
 def _alike(
-    features: Float[Tensor, "example d"], masks: Float[Tensor, "mask example"], own: Tensor
+    features: Float[Tensor, "example d"], masks: Float[Tensor, "mask example"], deviation: Tensor
 ) -> bool:
     """Whether all masks agree on coordinates well enough to share them: one bad row can prevent it."""
     mean = (masks @ features) / masks.sum(1, keepdim=True)
-    off = (own > 0) & ((own > 3) | (own < 1 / 3) | (mean.abs() > 1))
+    far = (deviation > 3) | (deviation < 1 / 3) | (mean.abs() > 1)
+    off = (deviation > 0) & far
     return not bool(off.any())
 
 
@@ -122,10 +170,10 @@ def _mask_by_mask(
     weight = values.new_zeros(len(labels), n_classes, values.shape[1])
     bias = torch.zeros_like(weight[..., 0])
     for k in range(int(mask_of.max()) + 1):
-        at = mask_of == k
-        weight[at], bias[at] = solve_logistic(
-            values, labels[at], strengths[at.to(strengths.device)], n_classes, balanced=balanced,
-            keep=None if keep is None else keep[at], tolerance=tolerance,
+        draws = mask_of == k
+        weight[draws], bias[draws] = solve_logistic(
+            values, labels[draws], strengths[draws.to(strengths.device)], n_classes,
+            balanced=balanced, keep=None if keep is None else keep[draws], tolerance=tolerance,
         )  # fmt: skip
     return weight, bias
 
@@ -149,33 +197,39 @@ def _spread(
     return torch.where(spread > noise, spread, torch.zeros_like(spread))
 
 
-def _problems(labels: Tensor, rate: Tensor, scale: Tensor, present: Tensor, binary: bool) -> Problems:
-    seen = labels >= 0
-    each = rate.gather(1, labels.clamp(min=0)) * seen
+def _batch(labels: Tensor, rate: Tensor, scale: Tensor, present: Tensor, binary: bool) -> LogisticBatch:
+    """The problems of draws that all have two classes, or all more."""
+    weight = rate.gather(1, labels.clamp(min=0)) * (labels >= 0)
     if binary:
         second = (present.cumsum(1) == 2).int().argmax(1)
         target = (labels == second[:, None])[:, None].to(rate)
-        shut = rate.new_zeros(len(labels), 1, 1)
+        class_mask = rate.new_zeros(len(labels), 1, 1)
     else:
         classes = torch.arange(present.shape[1], device=labels.device)
         target = (labels[:, None] == classes[:, None]).to(rate)
-        shut = torch.zeros_like(rate).masked_fill(~present, -torch.inf)[..., None]
+        class_mask = torch.zeros_like(rate).masked_fill(~present, -torch.inf)[..., None]
     ones = scale.new_ones(len(scale), 1)
-    return Problems(target, each[:, None], torch.cat([scale, ones], 1)[:, None], shut)
+    return LogisticBatch(target, weight[:, None], torch.cat([scale, ones], 1)[:, None], class_mask)
 
 
 @dataclass(frozen=True)
-class Logistic:
+class Logistic(LinearEstimator):
     """L2-regularised logistic regression on features standardised in training.
 
     Minimises ½‖w‖² + C Σ_i s_i log-loss_i with s_i inverse to the frequency of the example's class
     (`balanced`, so that balanced accuracy is what is fitted; else 1); with more than two classes the
     softmax. Of several strengths C each draw takes the one with the lowest log-loss in group-disjoint
-    folds inside its own training rows (see `selecting`). One C is a fair default: at a few hundred
-    examples and more dimensions than examples, accuracy is flat in it for an order of magnitude.
+    folds inside its own training rows. One C is a fair default: at a few hundred examples and more
+    dimensions than examples, accuracy is flat in it for an order of magnitude.
 
-    `backend`: "torch" solves all draws together to within `tolerance` (relative) of the optimum;
-    "sklearn" is the reference, one LogisticRegression per draw with its default solver.
+    Attributes:
+        c: the strength C, or several to choose from.
+        balanced: weigh the classes equally.
+        backend: "torch" solves all draws together; "sklearn" is the reference, one
+            LogisticRegression per draw with its default solver.
+        tolerance: relative distance to the optimum ("sklearn": its own measure).
+        folds: number of inner folds that a choice is made in.
+        name: how it is named in tables.
 
     Raises:
         ValueError: on construction, if a strength is not a finite positive number or there is no such
@@ -194,23 +248,22 @@ class Logistic:
         object.__setattr__(self, "c", normalised(self.c, "c"))
         check_choice(self.backend, "backend", _BACKENDS)
 
-    def solve(
+    @property
+    def strengths(self) -> Strengths:
+        """C, or several."""
+        return self.c
+
+    def fit_at(
         self,
         values: Float[Tensor, "example d"],
         labels: Int[Tensor, "draw example"],
+        strengths: Float[Tensor, " draw"],
         n_classes: int,
-        groups: np.ndarray | None = None,
     ) -> Solution:
-        """All draws at their strengths."""
-
-        def fit(rows: Tensor, drawn: Tensor, strengths: Tensor) -> Solution:
-            return _BACKENDS[self.backend](
-                rows, drawn, strengths, n_classes, balanced=self.balanced, tolerance=self.tolerance
-            )
-
-        labels = labels.to(values.device)
-        chosen = strength_of_each(self.c, fit, log_loss, values, labels, groups, folds=self.folds)
-        return fit(values, labels, chosen)
+        """All draws together, or one after the other by scikit-learn."""
+        return _BACKENDS[self.backend](
+            values, labels, strengths, n_classes, balanced=self.balanced, tolerance=self.tolerance
+        )
 
 
 def reference_logistic(

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from probes.estimators.base import Estimator
-from probes.estimators.class_means import LDA, MassMean, Principal
+from probes.estimators.class_means import LDA, MassMean, PCAMeans
 from probes.estimators.logistic import Logistic
 from probes.estimators.ridge import RidgeClassifier
 from probes.estimators.sparse import KSparse
 
 ESTIMATORS: Mapping[str, Estimator] = {
-    one.name: one
-    for one in (
+    estimator.name: estimator
+    for estimator in (
         Logistic(),
         MassMean(),
         MassMean(covariance=True, name="mass_mean_iid"),
         LDA(),
         RidgeClassifier(),
-        Principal(),
+        PCAMeans(),
         KSparse(),
     )
 }

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from probes.estimators.base import Solution, distinct_draws, put_back
-from probes.estimators.choosing import Strengths, brier_like, normalised, squared, strength_of_each
+from probes.estimators.base import Solution, by_distinct_draw
+from probes.estimators.choosing import (
+    LinearEstimator,
+    Strengths,
+    brier_like,
+    normalised,
+    squared,
+    strength_of_each,
+)
 
 
 @dataclass(frozen=True)
-class RidgeClassifier:
+class RidgeClassifier(LinearEstimator):
     """Least squares on ±1 per class: Σ_i s_i ‖t_i − z_i‖² + α‖w‖², features standardised in training.
 
     s_i weighs classes equally, the intercept is free. Of several α each draw takes the one with the
     lowest squared error in group-disjoint folds inside its training rows.
+
+    Attributes:
+        alpha: the strength α, or several to choose from.
+        folds: number of inner folds that a choice is made in.
+        name: how it is named in tables.
 
     Raises:
         ValueError: on construction, if a strength is not a finite positive number.
@@ -32,23 +45,26 @@ class RidgeClassifier:
         """Keep one α as a float, several as a tuple."""
         object.__setattr__(self, "alpha", normalised(self.alpha, "alpha"))
 
-    def solve(
+    @staticmethod
+    def loss(scores: Float[Tensor, "row class"], labels: Int[Tensor, " row"]) -> Float[Tensor, " row"]:
+        """The squared error that a strength is chosen by."""
+        return brier_like(scores, labels)
+
+    @property
+    def strengths(self) -> Strengths:
+        """α, or several."""
+        return self.alpha
+
+    def fit_at(
         self,
         values: Float[Tensor, "example d"],
         labels: Int[Tensor, "draw example"],
+        strengths: Float[Tensor, " draw"],
         n_classes: int,
-        groups: np.ndarray | None = None,
     ) -> Solution:
         """One eigendecomposition for each distinct draw, whatever the number of strengths."""
-
-        def fit(rows: Tensor, drawn: Tensor, strengths: Tensor) -> Solution:
-            places, strengths = distinct_draws(drawn), strengths.to(rows.device)
-            parts = [_ridge_classes(rows, drawn[p[0]], strengths[p], n_classes) for p in places]
-            return put_back(parts, places)
-
-        labels = labels.to(values.device)
-        chosen = strength_of_each(self.alpha, fit, brier_like, values, labels, groups, folds=self.folds)
-        return fit(values, labels, chosen)
+        fit = partial(_ridge_classes, values, n_classes=n_classes)
+        return by_distinct_draw(labels, strengths.to(values.device), fit)
 
 
 @dataclass(frozen=True)
@@ -56,6 +72,11 @@ class Ridge:
     """Least squares for a quantity: Σ_i (t_i − z_i)² + α‖w‖², features standardised in training.
 
     Of several α each draw takes the best, as in `RidgeClassifier`.
+
+    Attributes:
+        alpha: the strength α, or several to choose from.
+        folds: number of inner folds that a choice is made in.
+        name: how it is named in tables.
 
     Raises:
         ValueError: on construction, if a strength is not a finite positive number.
@@ -76,20 +97,22 @@ class Ridge:
         groups: np.ndarray | None = None,
     ) -> Solution:
         """Weights (draw, 1, d) and biases (draw, 1) for each draw of quantities (NaN: unseen)."""
-
-        def fit(rows: Tensor, drawn: Tensor, strengths: Tensor) -> Solution:
-            each, strengths = [], strengths.to(rows.device)
-            for at in (places := distinct_draws(drawn)):
-                seen = drawn[at[0]].isfinite()
-                target = drawn[at[0]][seen, None].double()
-                each.append(
-                    ridge_path(rows[seen], target, torch.ones_like(target[:, 0]), strengths[at])
-                )
-            return put_back(each, places)
-
         targets = targets.to(values.device)
-        chosen = strength_of_each(self.alpha, fit, squared, values, targets, groups, folds=self.folds)
-        return fit(values, targets, chosen)
+        strengths = strength_of_each(
+            self.alpha, _fit_quantities, squared, values, targets, groups, folds=self.folds
+        )
+        return _fit_quantities(values, targets, strengths)
+
+
+def _fit_quantities(values: Tensor, targets: Tensor, strengths: Tensor) -> Solution:
+    """Ridge regressions of draws of quantities at one strength each."""
+    return by_distinct_draw(targets, strengths.to(values.device), partial(_ridge_quantity, values))
+
+
+def _ridge_quantity(values: Tensor, targets: Tensor, strengths: Tensor) -> Solution:
+    training = targets.isfinite()
+    target = targets[training, None].double()
+    return ridge_path(values[training], target, torch.ones_like(target[:, 0]), strengths)
 
 
 def ridge_path(
@@ -126,10 +149,10 @@ def ridge_path(
 
 
 def _ridge_classes(values: Tensor, labels: Tensor, strengths: Tensor, n_classes: int) -> Solution:
-    seen = labels >= 0
-    member = torch.nn.functional.one_hot(labels[seen].long(), n_classes).double()
+    training = labels >= 0
+    member = torch.nn.functional.one_hot(labels[training].long(), n_classes).double()
     count = member.sum(0)
     weights = member @ (len(member) / ((count > 0).sum() * count.clamp(min=1)))
-    weight, bias = ridge_path(values[seen], 2 * member - 1, weights, strengths)
+    weight, bias = ridge_path(values[training], 2 * member - 1, weights, strengths)
     weight = weight * (count > 0)[:, None]
     return weight, bias.masked_fill(count == 0, -torch.inf)

@@ -10,17 +10,23 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from probes.estimators.base import Solution
-from probes.estimators.choosing import Strengths, check_count, log_loss, normalised, strength_of_each
+from probes.estimators.choosing import LinearEstimator, Strengths, check_count, normalised
 from probes.estimators.logistic import solve_logistic
 
 
 @dataclass(frozen=True)
-class KSparse:
+class KSparse(LinearEstimator):
     """Logistic regression on the k features that separate the classes best (2305.01610).
 
     The features are ranked by the F statistic of the training rows alone, and the others get weight
     exactly zero. How accuracy grows with k says whether a concept sits in a few neurons. Of several C
     each draw takes the best, as in `Logistic`, with a ranking of its own in every inner fold.
+
+    Attributes:
+        k: number of features that may be used.
+        c: the strength C, or several to choose from.
+        folds: number of inner folds that a choice is made in.
+        name: how it is named in tables.
 
     Raises:
         ValueError: on construction, without at least one feature, or if a strength is not a finite
@@ -37,29 +43,29 @@ class KSparse:
         check_count(self.k, "k")
         object.__setattr__(self, "c", normalised(self.c, "c"))
 
-    def solve(
+    @property
+    def strengths(self) -> Strengths:
+        """C, or several."""
+        return self.c
+
+    def fit_at(
         self,
         values: Float[Tensor, "example d"],
         labels: Int[Tensor, "draw example"],
+        strengths: Float[Tensor, " draw"],
         n_classes: int,
-        groups: np.ndarray | None = None,
     ) -> Solution:
-        """Ranking per draw, then all draws together."""
-
-        def fit(rows: Tensor, drawn: Tensor, strengths: Tensor) -> Solution:
-            distinct, which = torch.unique(drawn, dim=0, return_inverse=True)
-            keep = torch.stack([self._best(rows, draw) for draw in distinct])[which]
-            return solve_logistic(rows, drawn, strengths, n_classes, keep=keep)
-
-        labels = labels.to(values.device)
-        chosen = strength_of_each(self.c, fit, log_loss, values, labels, groups, folds=self.folds)
-        return fit(values, labels, chosen)
+        """A ranking per distinct draw, then all draws together."""
+        distinct, which = torch.unique(labels, dim=0, return_inverse=True)
+        keep = torch.stack([self._best(values, draw) for draw in distinct])[which]
+        return solve_logistic(values, labels, strengths, n_classes, keep=keep)
 
     def _best(self, values: Tensor, labels: Tensor) -> Bool[Tensor, " d"]:
         from sklearn.feature_selection import f_classif
 
-        seen = (labels >= 0).cpu().numpy()
-        rows, drawn = values.double().cpu().numpy()[seen], labels.cpu().numpy()[seen]
+        """The features with the largest F statistic in the rows that a draw sees."""
+        training = (labels >= 0).cpu().numpy()
+        rows, drawn = values.double().cpu().numpy()[training], labels.cpu().numpy()[training]
         keep = torch.zeros(values.shape[1], dtype=torch.bool)
         if len(np.unique(drawn)) > 1:
             # Features without variance have no F; they rank last.

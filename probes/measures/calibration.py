@@ -1,7 +1,7 @@
 """How good a two-class probe is, beyond its share of right answers: ranking and calibration.
 
-`margins` keeps the held-out log-odds of each example; `scores` turns them into numbers with intervals
-over groups. Classes weigh equally throughout, as they do in the fits:
+`held_out_margins` keeps the held-out log-odds of each example; `score_table` turns them into numbers
+with intervals over groups. Classes weigh equally throughout, as they do in the fits:
 
     accuracy           share of right answers
     balanced_accuracy  mean over the classes of the share of right answers
@@ -15,148 +15,173 @@ Brier and ECE speak of probabilities: read them for `Logistic`, whose margins ar
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from scipy.special import expit
 
+from interp._aliases import alias, formerly
 from interp.activations import Activations
 from interp.evidence import Evidence
-from interp.stats.testing import benjamini_hochberg, holm, max_statistic_p
 from probes.controls import permute_over_groups
-from probes.data import Sites, problem
+from probes.data import Sites, labelled_sites
 from probes.estimators.base import Estimator
 from probes.estimators.named import named
 from probes.linear import signed_margins
-from probes.measures.accuracy import PLACE, resampled
+from probes.measures.accuracy import PLACE, by_place, resampled
 from probes.parallel import each
-from probes.rows import margin_rows
-from probes.splits import check_sample, group_folds, masked, splits_of
+from probes.rows import Rows, provenance
+from probes.splits import check_sample, group_folds, held_out, masked, splits_of
 
 _BINS = 10
 
+#: A statistic of how often each group counts, shape (draw, group) to (draw).
 Reduce = Callable[[np.ndarray], np.ndarray]
 
 
-def margins(
+@formerly(draws="repeats")
+def held_out_margins(
     activations: Sites,
     *,
     estimator: str | Estimator = "logistic",
     folds: int = 5,
-    draws: int = 1,
+    repeats: int = 1,
     attribute: str = "label",
-    seed: int,
+    seed: int = 0,
 ) -> Evidence:
     """Held-out margin of the second class at every site, over group-disjoint, stratified folds.
 
-    Method ``margin``, unit margin; condition ``probe``, or ``control_task`` for labels permuted over
-    groups (`draws` of them, seed = the draw); strength the class 0 or 1 that the row is scored
-    against.
+    `score_table` reads the rows. Margins of `Logistic` are log-odds, those of others have a scale of
+    their own.
+
+    Args:
+        activations: activations [example, d] of one site or several, with labels of two classes.
+        estimator: a name in `ESTIMATORS`, or an estimator.
+        folds: number of folds; a group is never split between them.
+        repeats: number of control tasks, labels permuted over groups.
+        attribute: name of what the labels say, the metric of the rows.
+        seed: of the folds and of the permutations.
+
+    Returns:
+        Evidence of method ``margin``, unit margin. Conditions ``probe`` and ``control_task``. Columns
+        that vary: condition, model, kind, layer, head, span, example, group, label (class 0 or 1 that
+        the row is scored against), draw (of a control task).
 
     Raises:
         ValueError: on malformed activations, fewer groups than folds, or other than two classes.
+
+    Warns:
+        SmallSample: if a class has few groups or a small share of the examples.
+
+    Example:
+        >>> import interp, probes
+        >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
+        >>> south = [region == "south" for region in facts.attribute("region")]
+        >>> examples = interp.Examples.from_text(
+        ...     model, facts.prompts(0), groups=facts.groups, labels=south
+        ... )
+        >>> states = interp.collect(model, examples, interp.boundaries(6)[::3])
+        >>> read = probes.held_out_margins(states)
+        >>> read.table.groupby(["condition", "layer"], observed=True).size().tolist()
+        [128, 128, 128, 128, 128, 128]
     """
-    known, solver = problem(activations), named(estimator)
-    if known.n_classes != 2:
+    data, solver = labelled_sites(activations), named(estimator)
+    if data.n_classes != 2:
         raise ValueError(
-            f"margins need two classes, got {known.n_classes}; label one class against the rest"
+            f"margins need two classes, got {data.n_classes}; label one class against the rest"
         )
-    fold = group_folds(known.groups, folds, seed=seed, labels=known.labels)
-    check_sample(known)
+    fold = group_folds(data.groups, folds, seed=seed, labels=data.labels)
+    check_sample(data)
     splits = splits_of(fold)
     generator = np.random.default_rng(seed)
-    permuted = permute_over_groups(known.labels, known.groups, draws, generator)
-    tasks = np.concatenate([known.labels[None], permuted])
-    drawn = np.stack([masked(task, train) for task in tasks for train, _ in splits])
+    permuted = permute_over_groups(data.labels, data.groups, repeats, generator)
+    tasks = np.concatenate([data.labels[None], permuted])
+    trained = np.stack([masked(task, train) for task in tasks for train, _ in splits])
 
-    def margin(one: Activations) -> np.ndarray:
-        gap = signed_margins(solver, one.values, drawn, known.groups)
-        gap = gap.reshape(len(tasks), len(splits), -1)
-        return np.take_along_axis(gap, fold[None, None].repeat(len(tasks), 0), 1)[:, 0]
+    def read(site: Activations) -> np.ndarray:
+        margin = signed_margins(solver, site.values, trained, data.groups)
+        margin = margin.reshape(len(tasks), len(splits), -1)
+        return held_out(splits, len(data), lambda k, rows: margin[:, k, rows].T).T
 
-    parts, everyone = [], np.arange(len(fold))
-    for one, found in zip(known.sites, each(margin, known.sites), strict=True):
-        for i, (task, values) in enumerate(zip(tasks, found, strict=True)):
-            condition = "probe" if i == 0 else "control_task"
-            parts.append(
-                margin_rows(known, one, attribute, condition, max(i - 1, 0), task, values, everyone)
-            )
-    notes = {"seed": seed, "estimator": solver.name, "folds": folds, "draws": draws}
-    facts = {f"margin.{attribute}": notes, f"classes.{attribute}": list(known.classes)}
-    return Evidence.concat(parts).with_provenance(**facts)
+    rows = Rows(data.example_groups, method="margin", metric=attribute, unit="margin")
+    conditions = [("probe", None), *(("control_task", draw) for draw in range(repeats))]
+    everyone = np.arange(len(data))
+    for site, margins in zip(data.sites, each(read, data.sites), strict=True):
+        for (condition, draw), task, values in zip(conditions, tasks, margins, strict=True):
+            rows.add(values, site.columns(), condition, examples=everyone, label=task, draw=draw)
+    notes = {"seed": seed, "estimator": solver.name, "folds": folds, "draws": repeats}
+    return rows.evidence(provenance(f"margin.{attribute}", notes, (attribute, data.classes)))
 
 
-def scores(
-    evidence: Evidence, *, level: float = 0.95, draws: int = 2000, seed: int = 0
+margins = alias(held_out_margins, "margins")
+
+
+@formerly(draws="resamples")
+def score_table(
+    evidence: Evidence, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
-    """Every measure per place and condition: columns measure, estimate, low, high, groups.
-
-    Of the held-out margins that `margins` makes, and `cross_validate` and `sweep` for two classes.
+    """Accuracy, balanced accuracy, AUROC, Brier score and calibration error of held-out margins.
 
     BCa bootstrap over groups; it holds the fitted probes fixed, so it covers new entities and not
     new training sets. Repeated draws of a control are pooled inside each group.
 
     ``ece`` has no interval: it is biased upwards, and resampling biases it further. Beside it stands
     ``ece_if_calibrated``: what a calibrated probe with the same margins would show (mean and quantiles
-    over labels drawn from its own probabilities; Bröcker & Smith 2007). An ``ece`` inside that range is
-    no sign of miscalibration, where the classes are of similar size.
-    """
-    read = evidence if evidence.beside is None else Evidence.concat([evidence, evidence.beside])
-    rows = read.needed(
-        "probes.cross_validate of two classes, or probes.margins(activations, seed=0)", method="margin"
-    )
-    out = []
-    for key, part in rows.groupby([*PLACE, "condition"], dropna=False, observed=True, sort=False):
-        names, group = np.unique(part["group"].astype(str), return_inverse=True)
-        margin = part["value"].to_numpy(dtype=float)
-        measures = _measures(margin, part["strength"].to_numpy(dtype=float), group)
-        for name, reduce in measures.items():
-            counted = _counted(reduce, len(names))
-            got = resampled(counted, len(names), level, draws, seed)
-            out.append([*key, name, got.estimate, got.low, got.high, got.n])
-        label, n = part["strength"].to_numpy(dtype=float), len(names)
-        drawn = _ece_if_calibrated(margin, draws, seed)
-        low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-        out.append([*key, "ece", _ece(expit(margin), label), np.nan, np.nan, n])
-        out.append([*key, "ece_if_calibrated", drawn.mean(), low, high, n])
-    columns = [*PLACE, "condition", "measure", "estimate", "low", "high", "groups"]
-    return pd.DataFrame(out, columns=pd.Index(columns))
+    over labels drawn from its own probabilities). An ``ece`` inside that range is no sign of
+    miscalibration, where the classes are of similar size.
 
+    Args:
+        evidence: the margins that `held_out_margins` makes, and `cross_validate` and `train_test` for
+            two classes.
+        level: of the interval.
+        resamples: number of bootstrap draws.
+        seed: of the bootstrap.
 
-def corrected(evidence: Evidence) -> pd.DataFrame:
-    """The p values of `permutation_null` rows, corrected over all places: p, p_holm, p_bh, p_max.
-
-    p = (1 + #{draws ≥ observed}) / (1 + draws), one-sided. p_max compares with the largest
-    statistic over places of each draw (Westfall & Young 1993) and, unlike Holm, can be small with many
-    places and few draws. All attributes in the evidence count as tests.
+    Returns:
+        A table with columns model, donor, metric, kind, layer, head, span, condition, measure,
+        estimate, low, high and groups, one row per measure.
 
     Raises:
-        ValueError: if there are no permutation rows, or places differ in their draws.
+        ValueError: if the evidence holds no margins.
+
+    Source: Bröcker & Smith 2007 (calibration under finite samples).
+
+    Example:
+        >>> import interp, probes
+        >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
+        >>> south = [region == "south" for region in facts.attribute("region")]
+        >>> examples = interp.Examples.from_text(
+        ...     model, facts.prompts(0), groups=facts.groups, labels=south
+        ... )
+        >>> states = interp.collect(model, examples, interp.boundary(6, 6))
+        >>> table = probes.score_table(probes.held_out_margins(states), resamples=50)
+        >>> table.loc[table["condition"] == "probe", "measure"].tolist()
+        ['accuracy', 'balanced_accuracy', 'auroc', 'brier', 'ece', 'ece_if_calibrated']
     """
-    rows = evidence.where(method="readable")
-    null = rows[rows["condition"] == "permutation"]
-    seen = rows[rows["condition"] == "observed"]
-    if not len(null) or not len(seen):
-        raise ValueError("no permutation rows to compare with; call permutation_null first")
-    grouped = list(null.groupby(list(PLACE), dropna=False, observed=True, sort=False))
-    drawn = [part.sort_values("seed")["value"].to_numpy(dtype=float) for _, part in grouped]
-    if len({len(d) for d in drawn}) > 1:
-        raise ValueError("places must share their draws, got different numbers; use one call")
-    observed = np.array(
-        [
-            part["value"].iloc[0]
-            for _, part in seen.groupby(list(PLACE), dropna=False, observed=True, sort=False)
-        ],
-        dtype=float,
+    both = evidence if evidence.beside is None else Evidence.concat([evidence, evidence.beside])
+    rows = both.needed(
+        "probes.cross_validate of two classes, or probes.held_out_margins(activations)",
+        method="margin",
     )
-    table = pd.DataFrame([key for key, _ in grouped], columns=pd.Index(PLACE))
-    matrix = np.stack(drawn, 1)
-    p = (1 + (matrix >= observed).sum(0)) / (1 + len(matrix))
-    return table.assign(
-        estimate=observed, p=p, p_holm=holm(p), p_bh=benjamini_hochberg(p),
-        p_max=max_statistic_p(observed, matrix),
-    )  # fmt: skip
+    table = []
+    for key, part in by_place(rows, "condition"):
+        names, group = np.unique(part["group"].astype(str), return_inverse=True)
+        margin, label = (part[name].to_numpy(dtype=float) for name in ("value", "label"))
+        n = len(names)
+        for name, reduce in _measures(margin, label, group).items():
+            interval = resampled(_counted(reduce, n), n, level, resamples, seed)
+            table.append([*key, name, interval.estimate, interval.low, interval.high, interval.n])
+        drawn = _ece_if_calibrated(margin, resamples, seed)
+        low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+        table.append([*key, "ece", _ece(expit(margin), label), np.nan, np.nan, n])
+        table.append([*key, "ece_if_calibrated", drawn.mean(), low, high, n])
+    columns = [*PLACE, "condition", "measure", "estimate", "low", "high", "groups"]
+    return pd.DataFrame(table, columns=pd.Index(columns))
+
+
+scores = alias(score_table, "scores")
 
 
 def _counted(reduce: Reduce, n: int) -> Reduce:
@@ -173,53 +198,56 @@ def _counted(reduce: Reduce, n: int) -> Reduce:
 
 def _measures(margin: np.ndarray, label: np.ndarray, group: np.ndarray) -> dict[str, Reduce]:
     """Each measure as a function of how often each group counts, shape (draw, group) to (draw)."""
-    n, chance, positive = int(group.max()) + 1, expit(margin), label == 1
-    right = ((margin > 0) == positive).astype(float)
+    n, positive = int(group.max()) + 1, label == 1
+    correct = ((margin > 0) == positive).astype(float)
+    error = (expit(margin) - label) ** 2
 
-    def total(values: np.ndarray) -> np.ndarray:
-        return np.bincount(group, weights=values, minlength=n)
+    def by_class(values: np.ndarray) -> Float[np.ndarray, "group 2"]:
+        parts = (values * ~positive, values * positive)
+        return np.stack([np.bincount(group, weights=part, minlength=n) for part in parts], 1)
 
-    sizes = np.stack([total(~positive), total(positive)], 1)
-    hits = np.stack([total(right * ~positive), total(right * positive)], 1)
-    error = (chance - label) ** 2
-    errors = np.stack([total(error * ~positive), total(error * positive)], 1)
+    sizes, hits, errors = (by_class(values) for values in (np.ones_like(margin), correct, error))
     wins = _wins(margin, positive, group, n)
-
-    def by_class(sums: np.ndarray) -> Reduce:
-        def mean(counts: np.ndarray) -> np.ndarray:
-            seen = counts @ sizes
-            each_class = np.divide(counts @ sums, seen, out=np.zeros_like(seen), where=seen > 0)
-            return each_class.sum(-1) / np.maximum((seen > 0).sum(-1), 1)
-
-        return mean
-
-    def auroc(counts: np.ndarray) -> np.ndarray:
-        pairs = np.prod(counts @ sizes, axis=-1)
-        won = ((counts @ wins) * counts).sum(-1)
-        return np.divide(won, pairs, out=np.full_like(won, 0.5), where=pairs > 0)
-
     return {
-        "accuracy": lambda counts: (counts @ hits.sum(1)) / (counts @ sizes.sum(1)),
-        "balanced_accuracy": by_class(hits),
-        "auroc": auroc,
-        "brier": by_class(errors),
+        "accuracy": partial(_ratio, hits.sum(1), sizes.sum(1)),
+        "balanced_accuracy": partial(_mean_over_classes, hits, sizes),
+        "auroc": partial(_auroc, wins, sizes),
+        "brier": partial(_mean_over_classes, errors, sizes),
     }
 
 
-def _ece(chance: np.ndarray, label: np.ndarray) -> float:
+def _ratio(sums: np.ndarray, sizes: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    return (counts @ sums) / (counts @ sizes)
+
+
+def _mean_over_classes(sums: np.ndarray, sizes: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The mean over the classes present of each class's mean."""
+    rows = counts @ sizes
+    means = np.divide(counts @ sums, rows, out=np.zeros_like(rows), where=rows > 0)
+    return means.sum(-1) / np.maximum((rows > 0).sum(-1), 1)
+
+
+def _auroc(wins: np.ndarray, sizes: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The share of pairs that the positive wins; one half where there are none."""
+    pairs = np.prod(counts @ sizes, axis=-1)
+    won = ((counts @ wins) * counts).sum(-1)
+    return np.divide(won, pairs, out=np.full_like(won, 0.5), where=pairs > 0)
+
+
+def _ece(probability: np.ndarray, label: np.ndarray) -> float:
     """Expected calibration error over ten bins, the classes weighing equally."""
     positive = label == 1
     share = np.where(positive, 0.5 / max(positive.sum(), 1), 0.5 / max((~positive).sum(), 1))
-    bins = np.minimum((chance * _BINS).astype(int), _BINS - 1)
-    gap = np.bincount(bins, weights=share * (label - chance), minlength=_BINS)
+    bins = np.minimum((probability * _BINS).astype(int), _BINS - 1)
+    gap = np.bincount(bins, weights=share * (label - probability), minlength=_BINS)
     return float(np.abs(gap).sum() / share.sum())
 
 
 def _ece_if_calibrated(margin: np.ndarray, draws: int, seed: int) -> Float[np.ndarray, " draw"]:
     """The calibration error of labels drawn from the margins' own probabilities."""
-    chance, generator = expit(margin), np.random.default_rng(seed)
-    drawn = generator.uniform(size=(min(draws, 500), len(chance))) < chance
-    return np.array([_ece(chance, labels.astype(float)) for labels in drawn])
+    probability, generator = expit(margin), np.random.default_rng(seed)
+    drawn = generator.uniform(size=(min(draws, 500), len(probability))) < probability
+    return np.array([_ece(probability, labels.astype(float)) for labels in drawn])
 
 
 def _wins(margin: np.ndarray, positive: np.ndarray, group: np.ndarray, n: int) -> np.ndarray:

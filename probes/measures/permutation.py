@@ -17,85 +17,163 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp._aliases import alias, formerly
 from interp.evidence import Evidence
+from interp.stats.testing import benjamini_hochberg, holm, max_statistic_p
 from probes.controls import permute_over_groups
-from probes.data import Problem, Sites, problem
+from probes.data import LabelledSites, Sites, labelled_sites
+from probes.measures.accuracy import PLACE, by_place
+from probes.rows import Rows, provenance
 from probes.splits import group_folds
 
 #: The accuracy a single feature carries when a direction is planted.
 PLANTED_ACCURACY = 0.75
 
 
+@formerly(draws="permutations")
 def permutation_null(
     activations: Sites,
     *,
-    draws: int = 999,
+    permutations: int = 999,
     planted: int = 20,
     folds: int = 5,
     attribute: str = "label",
-    seed: int,
+    seed: int = 0,
 ) -> Evidence:
     """Balanced accuracy of cross-validated mass-mean probes: observed, permuted, and planted.
 
-    Conditions: ``observed`` (the real labels), ``permutation`` (seed = the draw; labels permuted
-    over groups, the same draw at every site, so that a maximum over sites is a valid statistic),
-    ``planted`` (seed = the plant; labels permuted over groups and a random direction u added to
-    the activations, h + y·δ·u with δ = 2 Φ⁻¹(.75) sd(h·u), so that the feature alone is classified
-    with accuracy .75; the value is balanced accuracy − ½: what the test would see if that much were
-    there), ``planted_varying`` (the same with u drawn with the activations' own covariance: a
-    feature as loud as what the model writes there, the easier case). With more than two classes
-    the plant separates about half the classes from the rest. Folds are dealt without regard to
-    labels and so are exchangeable under the permutation. Rows have method ``readable``, no example
-    and no group; unit accuracy.
+    Folds are dealt without regard to labels and so are exchangeable under the permutation. A large
+    p value does not say that nothing is encoded: see whether the plant was recovered.
 
-    A large p-value does not say that nothing is encoded: see whether the plant was recovered.
+    Args:
+        activations: labelled activations [example, d] of one site or several.
+        permutations: number of permutations of the labels over groups.
+        planted: number of planted directions of each kind.
+        folds: number of folds; a group is never split between them.
+        attribute: name of what the labels say, the metric of the rows.
+        seed: of the folds, the permutations and the plants.
+
+    Returns:
+        Evidence of method ``readable``, unit accuracy, without example or group. Conditions
+        ``observed`` (the real labels); ``permutation`` (labels permuted over groups, the same draw at
+        every site, so that a maximum over sites is a valid statistic); ``planted`` (labels permuted
+        over groups and a random direction u added to the activations, h + y·δ·u with δ = 2 Φ⁻¹(.75)
+        sd(h·u), so that the feature alone is classified with accuracy .75; the value is balanced
+        accuracy − ½: what the test would see if that much were there); ``planted_varying`` (the same
+        with u drawn with the activations' own covariance: a feature as loud as what the model writes
+        there, the easier case). With more than two classes the plant separates about half the classes
+        from the rest. Columns that vary: condition, model, kind, layer, head, span, draw (of the
+        permutation or the plant).
 
     Raises:
         ValueError: on malformed activations, or fewer groups than folds.
+
+    Example:
+        >>> import interp, probes
+        >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
+        >>> south = [region == "south" for region in facts.attribute("region")]
+        >>> examples = interp.Examples.from_text(
+        ...     model, facts.prompts(0), groups=facts.groups, labels=south
+        ... )
+        >>> states = interp.collect(model, examples, interp.boundaries(6)[::3])
+        >>> null = probes.permutation_null(states, permutations=19, planted=1)
+        >>> null.table.groupby("condition", observed=True).size().to_dict()
+        {'observed': 3, 'permutation': 57, 'planted': 3, 'planted_varying': 3}
     """
-    known = problem(activations)
+    data = labelled_sites(activations)
     generator = np.random.default_rng(seed)
-    fold = group_folds(known.groups, folds, seed=seed)
-    drawn = permute_over_groups(known.labels, known.groups, draws, generator)
-    labels = torch.from_numpy(np.concatenate([known.labels[None], drawn]))
-    halves = _two_classes(known)
-    fake = torch.from_numpy(permute_over_groups(halves, known.groups, planted, generator))
-    names = ["observed"] + ["permutation"] * draws
-    names += ["planted"] * planted + ["planted_varying"] * planted
-    tables = []
-    for one in known.sites:
-        values = one.values.detach().double().cpu()
+    fold = group_folds(data.groups, folds, seed=seed)
+    permuted = permute_over_groups(data.labels, data.groups, permutations, generator)
+    labels = torch.from_numpy(np.concatenate([data.labels[None], permuted]))
+    halves = _two_classes(data)
+    tasks = torch.from_numpy(permute_over_groups(halves, data.groups, planted, generator))
+    conditions = ["observed"] + ["permutation"] * permutations
+    conditions += ["planted"] * planted + ["planted_varying"] * planted
+    draws = [None, *range(permutations), *range(planted), *range(planted)]
+    rows = Rows(data.example_groups, method="readable", metric=attribute, unit="accuracy")
+    for site in data.sites:
+        values = site.values.detach().double().cpu()
         values = values - values.mean(0)
         gram = values @ values.T
-        scores = [balanced_accuracies(gram, labels, fold, known.n_classes)]
-        quiet = torch.from_numpy(generator.standard_normal((values.shape[1], planted)))
-        loud = values.T @ torch.from_numpy(generator.standard_normal((len(values), planted)))
-        for i, plant in enumerate(torch.cat([quiet, loud], dim=1).T):
-            task = fake[i % planted]
-            changed = planted_gram(gram, values @ (plant / plant.norm()), task)
-            scores.append(balanced_accuracies(changed, task[None], fold, 2) - 0.5)
-        tables.append(
-            pd.DataFrame(
-                {
-                    "value": torch.cat(scores).numpy(),
-                    "condition": names,
-                    "seed": [0, *range(draws), *range(planted), *range(planted)],
-                    "model": one.model,
-                    "kind": str(one.site.kind),
-                    "layer": one.site.layer,
-                    "head": one.site.head,
-                    "span": one.position,
-                }
-            ).astype(object)
-        )
-    table = pd.concat(tables, ignore_index=True)
-    columns = {str(c): table[c].to_numpy() for c in table.columns if c != "value"}
-    notes = {"draws": draws, "planted": planted, "folds": folds, "seed": seed}
-    return Evidence.build(
-        table["value"].to_numpy(dtype=np.float32),
-        provenance={f"readable.{attribute}": notes, f"classes.{attribute}": list(known.classes)},
-        method="readable", metric=attribute, unit="accuracy", **columns,
+        scores = [balanced_accuracies(gram, labels, fold, data.n_classes)]
+        scores += _planted_scores(values, gram, tasks, fold, generator)
+        rows.add(torch.cat(scores).numpy(), site.columns(), conditions, draw=draws)
+    notes = {"draws": permutations, "planted": planted, "folds": folds, "seed": seed}
+    return rows.evidence(provenance(f"readable.{attribute}", notes, (attribute, data.classes)))
+
+
+def adjust_p_values(evidence: Evidence) -> pd.DataFrame:
+    """The p values of `permutation_null`, adjusted for the number of places.
+
+    p = (1 + #{draws ≥ observed}) / (1 + draws), one-sided. All attributes in the evidence count as
+    tests. A large p does not say that nothing is encoded.
+
+    Args:
+        evidence: made by `permutation_null`.
+
+    Returns:
+        A table with columns model, donor, metric, kind, layer, head, span, estimate (the observed
+        balanced accuracy), p, p_holm, p_bh (Benjamini–Hochberg) and p_max, which compares with the
+        largest statistic over places of each draw and, unlike Holm, can be small with many places and
+        few draws.
+
+    Raises:
+        ValueError: if there are no permutation rows, or places differ in their draws.
+
+    Source: Westfall & Young 1993 (p_max).
+
+    Example:
+        >>> import interp, probes
+        >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
+        >>> south = [region == "south" for region in facts.attribute("region")]
+        >>> examples = interp.Examples.from_text(
+        ...     model, facts.prompts(0), groups=facts.groups, labels=south
+        ... )
+        >>> states = interp.collect(model, examples, interp.boundaries(6)[::3])
+        >>> null = probes.permutation_null(states, permutations=19, planted=1)
+        >>> table = probes.adjust_p_values(null)
+        >>> table["layer"].tolist(), bool((table["p_max"] >= table["p"]).all())
+        ([0, 3, 5], True)
+    """
+    rows = evidence.rows(method="readable")
+    permuted = rows[rows["condition"] == "permutation"]
+    real = rows[rows["condition"] == "observed"]
+    if not len(permuted) or not len(real):
+        raise ValueError("no permutation rows to compare with; call permutation_null first")
+    places = list(by_place(permuted))
+    null = [part.sort_values("draw")["value"].to_numpy(dtype=float) for _, part in places]
+    if len({len(draws) for draws in null}) > 1:
+        raise ValueError("places must share their draws, got different numbers; use one call")
+    observed = np.array([part["value"].iloc[0] for _, part in by_place(real)], dtype=float)
+    table = pd.DataFrame([key for key, _ in places], columns=pd.Index(PLACE))
+    matrix = np.stack(null, 1)
+    p = (1 + (matrix >= observed).sum(0)) / (1 + len(matrix))
+    return table.assign(
+        estimate=observed, p=p, p_holm=holm(p), p_bh=benjamini_hochberg(p),
+        p_max=max_statistic_p(observed, matrix),
     )  # fmt: skip
+
+
+corrected = alias(adjust_p_values, "corrected")
+
+
+def _planted_scores(
+    values: Float[Tensor, "example d"],
+    gram: Float[Tensor, "example example"],
+    tasks: Int[Tensor, "plant example"],
+    fold: np.ndarray,
+    generator: np.random.Generator,
+) -> list[Tensor]:
+    """Balanced accuracy − ½ with each plant: random directions, then those that vary as the values."""
+    n = len(tasks)
+    quiet = torch.from_numpy(generator.standard_normal((values.shape[1], n)))
+    loud = values.T @ torch.from_numpy(generator.standard_normal((len(values), n)))
+    scores = []
+    for i, direction in enumerate(torch.cat([quiet, loud], dim=1).T):
+        task = tasks[i % n]
+        changed = planted_gram(gram, values @ (direction / direction.norm()), task)
+        scores.append(balanced_accuracies(changed, task[None], fold, 2) - 0.5)
+    return scores
 
 
 def balanced_accuracies(
@@ -135,14 +213,14 @@ def planted_gram(
     return gram + shift.outer(along) + along.outer(shift) + shift.outer(shift)
 
 
-def _two_classes(known: Problem) -> np.ndarray:
+def _two_classes(data: LabelledSites) -> np.ndarray:
     """Labels 0/1 with about half of the examples each, made of whole classes."""
-    count = np.bincount(known.labels, minlength=known.n_classes)
-    if known.n_classes == 2:
-        return known.labels
-    half, chosen = 0, []
+    count = np.bincount(data.labels, minlength=data.n_classes)
+    if data.n_classes == 2:
+        return data.labels
+    size, chosen = 0, []
     for c in np.argsort(-count):
-        if half + count[c] <= len(known.labels) / 2 or not chosen:
+        if size + count[c] <= len(data) / 2 or not chosen:
             chosen.append(c)
-            half += count[c]
-    return np.isin(known.labels, chosen).astype(np.int64)
+            size += count[c]
+    return np.isin(data.labels, chosen).astype(np.int64)

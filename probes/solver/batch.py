@@ -1,4 +1,4 @@
-"""What many logistic regressions share, the rows, and what differs, each problem's own part."""
+"""Many logistic regressions over the same rows: the rows they share, and what differs between them."""
 
 from __future__ import annotations
 
@@ -12,54 +12,62 @@ from torch.nn.functional import softplus
 
 
 @dataclass
-class Problems:
-    """What differs between problems that share their rows; the first axis is always the problem.
+class LogisticBatch:
+    """What differs between logistic regressions that share their rows; the first axis is the problem.
 
-    `target` is 1 in the row of the right class (of two classes: 1 for the second), `weight` the s_pi,
-    `scale` the r_p with a last 1 for the intercept, `shut` is −inf at classes that are absent.
+    Attributes:
+        target: 1 in the row of the right class, else 0 (of two classes: 1 for the second).
+        weight: the example weights s_pi, strength included.
+        scale: the feature scales r_p, with a last 1 for the intercept.
+        class_mask: 0, and −inf at classes that a problem has not got.
     """
 
     target: Float[Tensor, "problem row example"]
     weight: Float[Tensor, "problem 1 example"]
     scale: Float[Tensor, "problem 1 feature"]
-    shut: Float[Tensor, "problem row 1"]
+    class_mask: Float[Tensor, "problem row 1"]
 
-    def __getitem__(self, index: Tensor | slice) -> Problems:
-        """Some of the problems."""
-        return Problems(*(getattr(self, f.name)[index] for f in fields(self)))
+    def __getitem__(self, index: Tensor | slice) -> LogisticBatch:
+        """The chosen problems."""
+        return LogisticBatch(*(getattr(self, f.name)[index] for f in fields(self)))
 
     def __len__(self) -> int:
-        """How many problems."""
+        """Number of problems."""
         return len(self.target)
 
     def losses(self, scores: Float[Tensor, "problem row example"]) -> Float[Tensor, " problem"]:
         """The weighted log-loss of each problem, without the penalty."""
         if scores.shape[1] == 1:
-            each = softplus(scores) - self.target * scores
+            loss = softplus(scores) - self.target * scores
         else:
-            each = (scores + self.shut).logsumexp(1, keepdim=True)
-            each = each - (self.target * scores).sum(1, keepdim=True)
-        return (self.weight * each).sum((1, 2))
+            loss = (scores + self.class_mask).logsumexp(1, keepdim=True)
+            loss = loss - (self.target * scores).sum(1, keepdim=True)
+        return (self.weight * loss).sum((1, 2))
 
-    def curved(self, chance: Tensor, change: Tensor) -> Tensor:
-        """The Hessian of the loss in the scores, at these probabilities, times a change of scores."""
-        bent = chance * change
-        return self.weight * (bent - chance * bent.sum(1, keepdim=True))
+    def hessian_times(self, probabilities: Tensor, change: Tensor) -> Tensor:
+        """Hessian-vector product of the log-loss with respect to the scores.
 
-    def to(self, dtype: torch.dtype) -> Problems:
-        """In another precision."""
-        return Problems(*(getattr(self, f.name).to(dtype) for f in fields(self)))
+        Args:
+            probabilities: of each class, where the Hessian is taken.
+            change: the change of scores to multiply with.
+        """
+        weighted = probabilities * change
+        return self.weight * (weighted - probabilities * weighted.sum(1, keepdim=True))
 
-    def chances(self, scores: Float[Tensor, "problem row example"]) -> Tensor:
-        """The probability of each row's class."""
-        return scores.sigmoid() if scores.shape[1] == 1 else (scores + self.shut).softmax(1)
+    def to(self, dtype: torch.dtype) -> LogisticBatch:
+        """The same problems in another precision."""
+        return LogisticBatch(*(getattr(self, f.name).to(dtype) for f in fields(self)))
+
+    def probabilities(self, scores: Float[Tensor, "problem row example"]) -> Tensor:
+        """Probability of the class of each weight row (of two classes: of the second)."""
+        return scores.sigmoid() if scores.shape[1] == 1 else (scores + self.class_mask).softmax(1)
 
 
 class Design:
     """The rows shared by all problems, with a last column of ones, and their spectrum."""
 
     def __init__(self, features: Float[Tensor, "example d"]) -> None:
-        """Features (centred, or nearly) in the precision to compute in."""
+        """Take features (centred, or nearly) in the precision to compute in."""
         n, d = features.shape
         self.features = features
         self.rows = torch.cat([features, features.new_ones(n, 1)], dim=1)
@@ -85,9 +93,9 @@ class Design:
             # In double: columns longer than one would make the preconditioner indefinite.
             exact = features.double()
             energy, left = torch.linalg.eigh(exact @ exact.T)
-            held = energy > 1e-8 * energy[-1].clamp(min=1e-30)
-            energy = energy[held]
-            basis = (exact.T @ (left[:, held] / energy.sqrt())).to(features.dtype)
+            kept = energy > 1e-8 * energy[-1].clamp(min=1e-30)
+            energy = energy[kept]
+            basis = (exact.T @ (left[:, kept] / energy.sqrt())).to(features.dtype)
             energy = energy.to(features.dtype)
         else:
             energy, basis = torch.linalg.eigh(features.T @ features)
@@ -103,7 +111,7 @@ class Design:
         return torch.cat([self.spectrum[2][:-1].double(), self.features.new_zeros(1).double()]).amax()
 
     @cached_property
-    def turned(self) -> tuple[Tensor, Tensor, Tensor]:
+    def spectral_rows(self) -> tuple[Tensor, Tensor, Tensor]:
         """The rows in the coordinates of the spectrum, [example, rank] and transposed, and penalty."""
         rows = self.rows @ self.spectrum[0]
         penalty = rows.new_ones(rows.shape[1])

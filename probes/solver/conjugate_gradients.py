@@ -13,33 +13,35 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from probes.solver.batch import Design, Problems, products
+from probes.solver.batch import Design, LogisticBatch, products
 
 _CG_STEPS = 300
 
 
-class Plain:
+class FeatureSystem:
     """The system H step = −slope of each problem, its preconditioner being (I + κ XᵀX)⁻¹."""
 
-    def __init__(self, design: Design, problems: Problems, chance: Tensor, slope: Tensor) -> None:
-        """In the precision of the design."""
+    def __init__(
+        self, design: Design, batch: LogisticBatch, probabilities: Tensor, slope: Tensor
+    ) -> None:
+        """Set the system up in the precision of the design."""
         dtype = design.rows.dtype
-        self.design, self.problems = design, problems.to(dtype)
-        self.chance = chance.to(dtype)
-        self.shrink = _shrunk(design, problems, chance) - 1
+        self.design, self.batch = design, batch.to(dtype)
+        self.probabilities = probabilities.to(dtype)
+        self.shrink = _shrunk(design, batch, probabilities) - 1
         self.residual = -slope.to(dtype)
-        self.ahead = self.preconditioned(self.residual)
-        self.energy = (self.residual * self.ahead).sum((1, 2))
+        self.preconditioned_residual = self.preconditioned(self.residual)
+        self.energy = (self.residual * self.preconditioned_residual).sum((1, 2))
 
-    def __getitem__(self, index: Tensor) -> Plain:
-        """Some of the problems."""
+    def __getitem__(self, index: Tensor) -> FeatureSystem:
+        """The same system of the chosen problems."""
         return _indexed(self, index)
 
     def image(self, change: Tensor) -> Tensor:
         """The Hessian times a change of weights."""
-        along = products(change * self.problems.scale, self.design.columns)
-        curved = self.problems.curved(self.chance, along)
-        image = products(curved, self.design.rows) * self.problems.scale
+        along = products(change * self.batch.scale, self.design.columns)
+        curved = self.batch.hessian_times(self.probabilities, along)
+        image = products(curved, self.design.rows) * self.batch.scale
         return image.addcmul_(self.design.penalty, change)
 
     def preconditioned(self, residual: Tensor) -> Tensor:
@@ -47,13 +49,15 @@ class Plain:
         basis, transposed, _ = self.design.spectrum
         return residual + products(products(residual, basis) * self.shrink, transposed)
 
-    def step(self, share: Tensor) -> Tensor:
-        """The step, leaving this share of the slope's squared norm."""
-        return _usable(_conjugate_gradients(self, share), self.residual, self.ahead).double()
+    def step(self, forcing: Tensor) -> Tensor:
+        """The step, leaving the share `forcing` of the slope's squared norm."""
+        return _usable(
+            _conjugate_gradients(self, forcing), self.residual, self.preconditioned_residual
+        ).double()
 
 
-class Turned:
-    """The same in coordinates where XᵀX is diagonal: preconditioning costs no product there.
+class SpectralSystem:
+    """The same system in the coordinates where XᵀX is diagonal: preconditioning costs no product.
 
     The unknown is r ∘ w and its penalty is taken for that of w, which hardly changes the step where
     all scales are near one. The slope is exact, so the optimum is too.
@@ -64,72 +68,78 @@ class Turned:
         """Whether all scales are near one."""
         return bool(((scale > 0.75) & (scale < 1.4)).all())
 
-    def __init__(self, design: Design, problems: Problems, chance: Tensor, slope: Tensor) -> None:
-        """In the precision of the design."""
+    def __init__(
+        self, design: Design, batch: LogisticBatch, probabilities: Tensor, slope: Tensor
+    ) -> None:
+        """Set the system up in the precision of the design."""
         dtype = design.features.dtype
         self.design = design
-        self.scale = problems.scale
-        self.binary = problems.target.shape[1] == 1
-        bend = problems.weight * chance
-        self.bend = (bend * (1 - chance) if self.binary else bend).to(dtype)
-        self.chance = chance.to(dtype)
-        self.shrink = _shrunk(design, problems, chance)
-        self.whole = -(slope / self.scale).to(dtype)
-        self.residual = products(self.whole, design.spectrum[0])
-        self.ahead = self.preconditioned(self.residual)
-        self.energy = (self.residual * self.ahead).sum((1, 2))
-        if self.residual.shape[2] < self.whole.shape[2]:
-            outside = self.whole.square().sum((1, 2)) - self.residual.square().sum((1, 2))
+        self.scale = batch.scale
+        self.binary = batch.target.shape[1] == 1
+        weight = batch.weight * probabilities
+        weight = weight * (1 - probabilities) if self.binary else weight
+        self.curvature_weight = weight.to(dtype)
+        self.probabilities = probabilities.to(dtype)
+        self.shrink = _shrunk(design, batch, probabilities)
+        self.full_residual = -(slope / self.scale).to(dtype)
+        self.residual = products(self.full_residual, design.spectrum[0])
+        self.preconditioned_residual = self.preconditioned(self.residual)
+        self.energy = (self.residual * self.preconditioned_residual).sum((1, 2))
+        if self.residual.shape[2] < self.full_residual.shape[2]:
+            outside = self.full_residual.square().sum((1, 2)) - self.residual.square().sum((1, 2))
             self.energy = self.energy + outside.clamp(min=0)
 
-    def __getitem__(self, index: Tensor) -> Turned:
-        """Some of the problems."""
+    def __getitem__(self, index: Tensor) -> SpectralSystem:
+        """The same system of the chosen problems."""
         return _indexed(self, index)
 
     def image(self, change: Tensor) -> Tensor:
         """The Hessian times a change of coordinates."""
-        rows, columns, penalty = self.design.turned
+        rows, columns, penalty = self.design.spectral_rows
         along = products(change, columns)
-        bent = along.mul_(self.bend)
+        weighted = along.mul_(self.curvature_weight)
         if not self.binary:
-            # s (p ∘ z − p (p · z)), where bent is s p ∘ z
-            bent = bent - self.chance * bent.sum(1, keepdim=True)
-        return products(bent, rows).addcmul_(penalty, change)
+            # s (p ∘ z − p (p · z)), where the weighted change is s p ∘ z
+            weighted = weighted - self.probabilities * weighted.sum(1, keepdim=True)
+        return products(weighted, rows).addcmul_(penalty, change)
 
     def preconditioned(self, residual: Tensor) -> Tensor:
         """(I + κ XᵀX)⁻¹ residual."""
         return residual * self.shrink
 
-    def step(self, share: Tensor) -> Tensor:
-        """The step, leaving this share of the slope's squared norm."""
-        inside = _usable(_conjugate_gradients(self, share), self.residual, self.ahead)
+    def step(self, forcing: Tensor) -> Tensor:
+        """The step, leaving the share `forcing` of the slope's squared norm."""
+        inside = _usable(
+            _conjugate_gradients(self, forcing), self.residual, self.preconditioned_residual
+        )
         _, transposed, _ = self.design.spectrum
-        if inside.shape[2] == self.whole.shape[2]:
+        if inside.shape[2] == self.full_residual.shape[2]:
             step = products(inside, transposed)
         else:
-            step = self.whole + products(inside - self.residual, transposed)
+            step = self.full_residual + products(inside - self.residual, transposed)
         return step.double() / self.scale
 
 
-System = TypeVar("System", Plain, Turned)
+System = TypeVar("System", FeatureSystem, SpectralSystem)
 
 
 def _indexed(system: System, index: Tensor) -> System:
-    out = copy.copy(system)
+    chosen = copy.copy(system)
     for name, value in vars(system).items():
-        if isinstance(value, (Tensor, Problems)):
-            setattr(out, name, value[index])
-    return out
+        if isinstance(value, (Tensor, LogisticBatch)):
+            setattr(chosen, name, value[index])
+    return chosen
 
 
-def curvature(problems: Problems, chance: Tensor) -> Float[Tensor, " problem"]:
+def curvature(batch: LogisticBatch, probabilities: Tensor) -> Float[Tensor, " problem"]:
     """κ: half of the mean curvature, which is the sum of few rows: most have less."""
-    return 0.5 * (problems.weight * chance * (1 - chance)).mean((1, 2)).clamp(min=1e-20)
+    variance = batch.weight * probabilities * (1 - probabilities)
+    return 0.5 * variance.mean((1, 2)).clamp(min=1e-20)
 
 
-def _shrunk(design: Design, problems: Problems, chance: Tensor) -> Tensor:
-    """1 / (1 + κ λ) of each problem and eigenvalue λ; the intercept has no 1."""
-    kappa = curvature(problems, chance)
+def _shrunk(design: Design, batch: LogisticBatch, probabilities: Tensor) -> Tensor:
+    """The factor 1 / (1 + κ λ) of each problem and eigenvalue λ; 1 / (κ λ) for the intercept."""
+    kappa = curvature(batch, probabilities)
     eigenvalues = design.spectrum[2]
     ridge = torch.ones_like(eigenvalues)
     ridge[-1] = 0
@@ -137,36 +147,36 @@ def _shrunk(design: Design, problems: Problems, chance: Tensor) -> Tensor:
 
 
 def _usable(step: Tensor, residual: Tensor, first: Tensor) -> Tensor:
-    """The step, or where it is not finite or does not descend the first preconditioned residual."""
+    """The step; the first preconditioned residual where it is not finite or does not descend."""
     usable = torch.isfinite(step).all(2).all(1) & ((residual * step).sum((1, 2)) > 0)
     return torch.where(usable[:, None, None], step, first)
 
 
-def _conjugate_gradients(system: System, share: Tensor) -> Tensor:
-    """H⁻¹ residual up to a share of its squared norm; solved problems leave the batch."""
-    residual, conjugate = system.residual.clone(), system.ahead
+def _conjugate_gradients(system: System, forcing: Tensor) -> Tensor:
+    """H⁻¹ residual up to the share `forcing` of its squared norm; solved problems leave the batch."""
+    residual, conjugate = system.residual.clone(), system.preconditioned_residual
     step, part = torch.zeros_like(residual), torch.zeros_like(residual)
     energy = (residual * conjugate).sum((1, 2))
-    goal = share.to(energy) * energy
+    goal = forcing.to(energy) * energy
     live = torch.arange(len(residual), device=residual.device)
     for _ in range(_CG_STEPS):
         image = system.image(conjugate)
         rate = (energy / (conjugate * image).sum((1, 2)))[:, None, None]
         part.addcmul_(rate, conjugate)
         residual.addcmul_(rate, image, value=-1)
-        ahead = system.preconditioned(residual)
-        fresh = (residual * ahead).sum((1, 2))
-        more = fresh > goal  # False for NaN: a breakdown stops here
-        left = int(more.sum())
-        if not left:
+        preconditioned = system.preconditioned(residual)
+        new_energy = (residual * preconditioned).sum((1, 2))
+        unsolved = new_energy > goal  # False for NaN: a breakdown stops here
+        n_unsolved = int(unsolved.sum())
+        if not n_unsolved:
             break
-        conjugate = ahead.addcmul_((fresh / energy)[:, None, None], conjugate)
-        energy = fresh
-        if left * 4 <= len(more) * 3:
+        conjugate = preconditioned.addcmul_((new_energy / energy)[:, None, None], conjugate)
+        energy = new_energy
+        if n_unsolved * 4 <= len(unsolved) * 3:
             step[live] = part
-            live, system = live[more], system[more]
+            live, system = live[unsolved], system[unsolved]
             part, residual, conjugate, energy, goal = (
-                x[more] for x in (part, residual, conjugate, energy, goal)
+                x[unsolved] for x in (part, residual, conjugate, energy, goal)
             )
     step[live] = part
     return step

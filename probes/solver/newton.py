@@ -10,7 +10,7 @@ factor of s_p: folds, strengths, label draws and scalings of one set of activati
 over the same x, and a step of all of them is one matrix product with it. Intercepts are free.
 
 Newton's method with conjugate gradients. All products with the rows are in single precision first;
-then the gradient and the scores are taken in double, where most problems are found to be at the
+then the gradient and the scores are taken in double, where most problems prove to be at the
 optimum and the others take more steps; what single precision in the Hessian cannot bring there is
 finished in double altogether. So the optimum is that of double precision. The conjugate gradients are
 preconditioned by (I + κ_p XᵀX)⁻¹, κ_p half the mean curvature of the problem. The eigenvectors of XᵀX
@@ -30,8 +30,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from probes.solver.batch import Design, Problems, products
-from probes.solver.conjugate_gradients import Plain, Turned, curvature
+from probes.solver.batch import Design, LogisticBatch, products
+from probes.solver.conjugate_gradients import FeatureSystem, SpectralSystem, curvature
 
 #: Numbers per array of a chunk of problems; larger batches are cut into chunks.
 CHUNK = 2_000_000
@@ -51,7 +51,7 @@ _DIRECTION, _ZERO = 0.001, 1e-12
 
 
 def minimise(
-    features: Float[Tensor, "example d"], problems: Problems, *, tolerance: float = 3e-8
+    features: Float[Tensor, "example d"], batch: LogisticBatch, *, tolerance: float = 3e-8
 ) -> Float[Tensor, "problem row feature"]:
     """The optimum of each problem, intercept last, in float64.
 
@@ -62,38 +62,43 @@ def minimise(
     slope; it can be off by a factor of ten: 3e-8 leaves at most 1e-7 on the activations of a language
     model, and .001 a cosine of .99999.
 
+    Args:
+        features: the rows that the problems share.
+        batch: the problems.
+        tolerance: distance to the minimum, as a share of the objective.
+
     Warns:
         RuntimeWarning: if a problem did not converge.
     """
     features = features.double()
     exact, fast = Design(features), Design(features.float())
-    size = problems.target.shape[1] * max(exact.rows.shape)
+    size = batch.target.shape[1] * max(exact.rows.shape)
     step = max(1, CHUNK // size)
-    found, missed = [], 0
-    for start in range(0, len(problems), step):
-        part = problems[slice(start, start + step)]
-        at = features.new_zeros(*part.target.shape[:2], exact.rows.shape[1])
-        promise = features.new_full((len(part),), torch.inf)
-        _newton(fast, fast, part, at, promise, tolerance)
+    optima, missed = [], 0
+    for start in range(0, len(batch), step):
+        part = batch[slice(start, start + step)]
+        weight = features.new_zeros(*part.target.shape[:2], exact.rows.shape[1])
+        gain_per_energy = features.new_full((len(part),), torch.inf)
+        _newton(fast, fast, part, weight, gain_per_energy, tolerance)
         left = torch.arange(len(part), device=features.device)
         for inner in (fast, exact):
-            weight, promised = at[left], promise[left]
-            done = _newton(exact, inner, part[left], weight, promised, tolerance)
-            at[left], promise[left] = weight, promised
+            weight_left, gain_left = weight[left], gain_per_energy[left]
+            done = _newton(exact, inner, part[left], weight_left, gain_left, tolerance)
+            weight[left], gain_per_energy[left] = weight_left, gain_left
             left = left[~done]
             if not len(left):
                 break
         missed += len(left)
-        found.append(at)
+        optima.append(weight)
     if missed:
         warnings.warn(
-            f"{missed} of {len(problems)} logistic fits did not converge; lower C or raise tolerance",
+            f"{missed} of {len(batch)} logistic fits did not converge; lower C or raise tolerance",
             RuntimeWarning,
             stacklevel=2,
         )
-    out = torch.cat(found)
+    optimum = torch.cat(optima)
     # A common shift of all classes changes no score and only adds to the penalty.
-    return out if out.shape[1] == 1 else _centred(out, torch.isfinite(problems.shut))
+    return optimum if optimum.shape[1] == 1 else _centred(optimum, torch.isfinite(batch.class_mask))
 
 
 def _centred(weight: Tensor, present: Bool[Tensor, "problem row 1"]) -> Tensor:
@@ -101,62 +106,69 @@ def _centred(weight: Tensor, present: Bool[Tensor, "problem row 1"]) -> Tensor:
 
 
 def _newton(
-    outer: Design, inner: Design, problems: Problems, found: Tensor, promised: Tensor, tolerance: float
+    outer: Design,
+    inner: Design,
+    batch: LogisticBatch,
+    start: Tensor,
+    start_gain: Tensor,
+    tolerance: float,
 ) -> Bool[Tensor, " problem"]:
-    """Improve the weights `found` in place; which of them converged.
+    """Improve the weights `start` in place; say which problems converged.
 
     Scores and slopes are products with the rows of `outer`, the Hessian's with those of `inner`; all
-    else is in double. `promised` is the most that a slope of this size in the norm of the
-    preconditioner promised, decrement over energy, its largest so far: what is left of a slope lies
+    else is in double. `start_gain` is the most that a slope of this size in the norm of the
+    preconditioner gained, decrement over energy, its largest so far: what is left of a slope lies
     along the directions that gain most. It is updated in place too.
     """
-    weight, promise = found.clone(), promised.clone()
-    rough = inner.rows.dtype != found.dtype
+    weight, gain_per_energy = start.clone(), start_gain.clone()
+    rough = inner.rows.dtype != start.dtype
     penalty = outer.penalty.double()
-    scores = _product(weight * problems.scale, outer.rows.T)
-    value = problems.losses(scores) + 0.5 * (weight.square() * penalty).sum((1, 2))
-    converged = torch.zeros(len(problems), dtype=torch.bool, device=found.device)
-    live = torch.arange(len(problems), device=found.device)
-    kind = Turned if rough and Turned.fits(problems.scale) else Plain
-    before = torch.full_like(value, torch.inf)
+    scores = _product(weight * batch.scale, outer.rows.T)
+    value = batch.losses(scores) + 0.5 * (weight.square() * penalty).sum((1, 2))
+    converged = torch.zeros(len(batch), dtype=torch.bool, device=start.device)
+    live = torch.arange(len(batch), device=start.device)
+    system_of = SpectralSystem if rough and SpectralSystem.fits(batch.scale) else FeatureSystem
+    energy_before = torch.full_like(value, torch.inf)
     length = torch.ones_like(value)
     for turn in range(_NEWTON_STEPS + 1):
-        chance = problems.chances(scores)
-        slope = _product(problems.weight * (chance - problems.target), outer.rows)
-        slope = (slope * problems.scale).addcmul_(penalty, weight)
-        system = kind(inner, problems, chance, slope)
+        probabilities = batch.probabilities(scores)
+        slope = _product(batch.weight * (probabilities - batch.target), outer.rows)
+        slope = (slope * batch.scale).addcmul_(penalty, weight)
+        system = system_of(inner, batch, probabilities, slope)
         energy = system.energy.double()
         # What is left of the last slope: the residual of the inner solve and Newton's remainder.
-        full = length == 1
+        full_step = length == 1
         norm = (weight.square() * penalty).sum((1, 2))
         allowed = torch.minimum(tolerance * value, 0.5 * _DIRECTION**2 * norm + (_ZERO * value) ** 2)
-        done = ((promise * energy <= allowed) | (energy == 0)) & full
-        blunt = (energy > _COARSE**2 * before) & (promise * energy < _NEAR * value) & full
-        out = done | (length == 0)
+        to_gain = gain_per_energy * energy
+        done = ((to_gain <= allowed) | (energy == 0)) & full_step
+        stalled = (energy > _COARSE**2 * energy_before) & (to_gain < _NEAR * value) & full_step
+        leaving = done | (length == 0)
         if rough:
             # Where rounding of the largest eigenvalue exceeds the penalty, the norm cannot be trusted.
-            out = out | blunt
-            done = done & (curvature(problems, chance) * inner.noise * inner.largest < 1)
-        if bool(out.any()) or turn == _NEWTON_STEPS:
-            found[live], promised[live] = weight, promise
+            leaving = leaving | stalled
+            done = done & (curvature(batch, probabilities) * inner.noise * inner.largest < 1)
+        if bool(leaving.any()) or turn == _NEWTON_STEPS:
+            start[live], start_gain[live] = weight, gain_per_energy
             converged[live[done]] = True
-            if bool(out.all()):
+            if bool(leaving.all()):
                 break
-            keep = ~out
-            live, problems, system = live[keep], problems[keep], system[keep]
-            weight, scores, value, slope, energy, promise = (
-                x[keep] for x in (weight, scores, value, slope, energy, promise)
+            keep = ~leaving
+            live, batch, system = live[keep], batch[keep], system[keep]
+            weight, scores, value, slope, energy, gain_per_energy = (
+                x[keep] for x in (weight, scores, value, slope, energy, gain_per_energy)
             )
         forcing = (energy / value).clamp(min=0).sqrt().clamp(min=_TIGHT, max=_LOOSE)
         step = system.step(forcing.square())
-        change = _product(step * problems.scale, outer.rows.T)
+        change = _product(step * batch.scale, outer.rows.T)
         gain = -(slope * step).sum((1, 2))
-        search = Line(weight, step, penalty, scores, change, value, gain)
-        length, scores, after = search.halved(problems)
+        search = LineSearch(weight, step, penalty, scores, change, value, gain)
+        length, scores, value = search.halved(batch)
         weight = weight + length[:, None, None] * step
         latest = 0.5 * gain / energy
-        promise = torch.where(promise.isinf(), latest, torch.maximum(promise, latest))
-        before, value = energy, after
+        largest = torch.maximum(gain_per_energy, latest)
+        gain_per_energy = torch.where(gain_per_energy.isinf(), latest, largest)
+        energy_before = energy
     return converged
 
 
@@ -166,8 +178,18 @@ def _product(left: Float[Tensor, "problem row a"], right: Float[Tensor, "a b"]) 
 
 
 @dataclass
-class Line:
-    """The objective along a step: scores are linear in its length, so no matrix product is needed."""
+class LineSearch:
+    """The objective along a step: scores are linear in its length, so no matrix product is needed.
+
+    Attributes:
+        weight: where the step starts.
+        step: the step in the weights.
+        penalty: 1 for penalised features, 0 for the intercept.
+        scores: at the start.
+        change: of the scores along the whole step.
+        value: the objective at the start.
+        gain: minus the slope along the step.
+    """
 
     weight: Float[Tensor, "problem row feature"]
     step: Float[Tensor, "problem row feature"]
@@ -177,7 +199,7 @@ class Line:
     value: Float[Tensor, " problem"]
     gain: Float[Tensor, " problem"]
 
-    def halved(self, problems: Problems) -> tuple[Tensor, Tensor, Tensor]:
+    def halved(self, batch: LogisticBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Lengths (0: stuck), scores and objectives after halving until the objective falls."""
         linear, square, start = (
             (a * b * self.penalty).sum((1, 2))
@@ -192,10 +214,10 @@ class Line:
         for halving in range(_HALVINGS + 1):
             moved = self.scores + length[:, None, None] * self.change
             ridge = 0.5 * (start + 2 * length * linear + length.square() * square)
-            after = problems.losses(moved) + ridge
+            after = batch.losses(moved) + ridge
             enough = self.value - 1e-4 * length * self.gain + 1e-12 * self.value.abs()
-            bad = ~(after <= enough)
-            if not bool(bad.any()):
+            too_long = ~(after <= enough)
+            if not bool(too_long.any()):
                 break
-            length = torch.where(bad, length / 2 if halving < _HALVINGS - 1 else 0.0, length)
+            length = torch.where(too_long, length / 2 if halving < _HALVINGS - 1 else 0.0, length)
         return length, moved, after

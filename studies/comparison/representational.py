@@ -167,7 +167,7 @@ def _claim(
         for site in sites
     ]
     trained = _without(states[sites[0]], held)
-    controls = control_directions(trained, draws=thresholds.control_draws, seed=seed)
+    controls = control_directions(trained, repeats=thresholds.control_draws, seed=seed)
     return Claim(attribute.name, k, directions[0], tuple(controls), tuple(directions))
 
 
@@ -185,14 +185,14 @@ def _read(
 ) -> list[Evidence]:
     train, test = group_split(next(iter(base.values())).groups, share=0.7, seed=seed)
     return [
-        cross_validate(base, surface=surface, attribute=name, draws=1, seed=seed),
+        cross_validate(base, surface=surface, attribute=name, repeats=1, seed=seed),
         cross_validate(tuned, controls=(), attribute=name, seed=seed),
-        permutation_null(base, draws=thresholds.label_draws, attribute=name, seed=seed),
+        permutation_null(base, permutations=thresholds.label_draws, attribute=name, seed=seed),
         transfer(
             _some(base, train),
             _some(tuned, train),
             _some(tuned, test),
-            draws=2,
+            repeats=2,
             attribute=name,
             seed=seed,
         ),

@@ -243,3 +243,14 @@ def test_a_subset_keeps_values_labels_and_groups_together():
     assert part.labels is not None and part.labels.tolist() == [2, 0] and len(part) == 2
     bare = Activations(whole.site, values, whole.groups).subset([1])
     assert bare.labels is None and bare.groups == ("b",)
+
+
+def test_columns_say_where_activations_were_read():
+    read = Activations(
+        Site(Kind.Z, 2, head=1), torch.zeros(1, 4), ("a",), None, "subject_last", "tuned"
+    )
+    assert read.columns() == {
+        "model": "tuned", "kind": "z", "layer": 2, "head": 1, "span": "subject_last",
+    }  # fmt: skip
+    whole = Activations(Site(Kind.RESID_PRE, 0), torch.zeros(1, 4), ("a",))
+    assert whole.columns()["head"] is None and whole.columns()["span"] == "last"

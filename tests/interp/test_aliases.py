@@ -1,11 +1,13 @@
 """Former names of functions and arguments."""
 
+import inspect
 import sys
 from importlib import import_module
 
 import pytest
 
 from interp._aliases import alias, formerly
+from interp._doors import checked
 from interp._moved import MOVED
 
 
@@ -24,6 +26,18 @@ def test_an_alias_does_the_same_and_says_whose_alias_it_is():
 def test_an_argument_is_taken_under_its_former_name_too():
     renamed = formerly(tall="height")(area)
     assert renamed(3.0, tall=2.0) == renamed(3.0, height=2.0) == 6.0
+
+
+def test_former_names_pass_the_checks_of_public_functions_too():
+    public = checked(alias(formerly(tall="height")(area), "surface"))
+    assert public(3.0, tall=2.0) == public(3.0, height=2.0) == 6.0
+    assert list(inspect.signature(public).parameters) == ["width", "height"]
+    with pytest.raises(ValueError, match="surface: height got str 'x'"):
+        public(3.0, tall="x")
+    with pytest.raises(TypeError, match="former name"):
+        public(3.0, tall=2.0, height=2.0)
+    with pytest.raises(TypeError):  # the control
+        public(3.0, long=2.0)
 
 
 def test_both_names_at_once_are_refused():

@@ -17,7 +17,7 @@ SITE = Site(Kind.RESID_PRE, 1)
 
 def score(evidence: Evidence, condition: str, layer: int = 1) -> float:
     """The balanced accuracy of one condition."""
-    table = probes.accuracy(evidence, draws=50)
+    table = probes.balanced_accuracy(evidence, resamples=50)
     return float(table[(table.condition == condition) & (table.layer == layer)].estimate.iloc[0])
 
 
@@ -27,7 +27,7 @@ def test_signal_is_found_and_controls_are_at_chance(estimator: str, within: bool
     toy, _ = planted(n_groups=100, within=within)
     # With so strong a signal a single shuffle lands far on either side of chance: average many.
     draws = 60 if estimator == "mass_mean" else 15
-    evidence = probes.cross_validate(toy, estimator=estimator, draws=draws, seed=0, attribute="truth")
+    evidence = probes.cross_validate(toy, estimator=estimator, repeats=draws, seed=0, attribute="truth")
     assert score(evidence, "probe") > 0.9
     assert abs(score(evidence, "probe", layer=0) - 0.5) < 0.1
     for control in ("shuffled", "control_task", "random_features"):
@@ -35,7 +35,7 @@ def test_signal_is_found_and_controls_are_at_chance(estimator: str, within: bool
     table = evidence.where(condition="probe", layer=1)
     assert len(table) == 200 and set(table["value"]) <= {0.0, 1.0}
     assert set(table["metric"]) == {"truth"} and set(table["span"]) == {"last"}
-    gaps = probes.selectivity(evidence, draws=200)
+    gaps = probes.selectivity(evidence, resamples=200)
     assert gaps.loc[gaps.layer == 1, "low"].iloc[0] > 0.3
     assert gaps.loc[gaps.layer == 0, "low"].iloc[0] < 0.05
 
@@ -43,7 +43,7 @@ def test_signal_is_found_and_controls_are_at_chance(estimator: str, within: bool
 def test_sweep_scores_the_test_examples_only() -> None:
     toy, _ = planted(n_groups=100)
     train, test = halves(toy)
-    evidence = probes.sweep(train, test, seed=0)
+    evidence = probes.train_test(train, test, seed=0)
     assert len(evidence.where(condition="probe", layer=1)) == 100
     assert set(evidence.table["group"].astype(str)) == set(test[SITE].groups)
     assert score(evidence, "probe") > 0.9
@@ -53,7 +53,7 @@ def test_shared_groups_are_refused_by_name() -> None:
     toy, _ = planted()
     train, _ = halves(toy)
     with pytest.raises(ValueError, match=r"share no group, got 30 shared: g000, g001"):
-        probes.sweep(train, train, seed=0)
+        probes.train_test(train, train, seed=0)
 
 
 def test_an_entity_is_never_split_across_folds() -> None:
@@ -83,7 +83,7 @@ def test_nothing_is_fitted_on_held_out_rows() -> None:
         SITE, test[SITE].values.clone(), test[SITE].groups, test[SITE].labels, "last", "base"
     )
     far.values[::2] += 1000.0  # must not reach the scaling that row 1 is judged by
-    evidence = probes.sweep({SITE: train[SITE]}, {SITE: far}, controls=(), seed=0)
+    evidence = probes.train_test({SITE: train[SITE]}, {SITE: far}, controls=(), seed=0)
     values = evidence.where(condition="probe")["value"].to_numpy()
     assert (values[1::2] == expected[1::2]).all()
 
@@ -136,7 +136,7 @@ def test_the_surface_of_a_split_is_made_in_one_call() -> None:
         Activations(at.site, at.values[rows], names[int(rows[0]) : int(rows[-1]) + 1], at.labels[rows])
         for rows in (order[~held], order[held])
     )
-    found = probes.sweep(train, test, surface=surface, controls=(), seed=0)
+    found = probes.train_test(train, test, surface=surface, controls=(), seed=0)
     assert score(found, "surface_tokens", 0) < 0.65
     joint = probes.cross_validate(
         Activations(at.site, at.values, names, at.labels), surface=surface, controls=(), seed=0
@@ -145,7 +145,7 @@ def test_the_surface_of_a_split_is_made_in_one_call() -> None:
     for wrong, said in ((torch.ones(3, 2), "one row per example"), (torch.ones(200), "a matrix"),
                         (torch.full((200, 1), torch.nan), "must be finite")):  # fmt: skip
         with pytest.raises(ValueError, match=said):
-            probes.sweep(train, test, surface=wrong, seed=0)
+            probes.train_test(train, test, surface=wrong, seed=0)
 
 
 def test_runs_of_two_estimators_are_not_averaged_into_one() -> None:
@@ -155,8 +155,8 @@ def test_runs_of_two_estimators_are_not_averaged_into_one() -> None:
         for name, attribute in (("logistic", "label"), ("mass_mean", "label"), ("mass_mean", "other"))
     ]
     with pytest.raises(ValueError, match="holds a row twice"):
-        probes.accuracy(Evidence.concat(both[:2]))
-    apart = probes.accuracy(Evidence.concat([both[0], both[2]]), draws=20)
+        probes.balanced_accuracy(Evidence.concat(both[:2]))
+    apart = probes.balanced_accuracy(Evidence.concat([both[0], both[2]]), resamples=20)
     assert len(apart) == 4 and (apart["examples"] == 80).all()
 
 
@@ -187,7 +187,7 @@ def test_folds_are_group_disjoint_and_reproducible() -> None:
 
 def test_multiclass_attribute_of_the_entity() -> None:
     toy, _ = planted(n_groups=90, classes=3, within=False, strength=6.0)
-    evidence = probes.cross_validate(toy, draws=5, seed=0, attribute="continent")
+    evidence = probes.cross_validate(toy, repeats=5, seed=0, attribute="continent")
     assert score(evidence, "probe") > 0.9
     assert abs(score(evidence, "control_task") - 1 / 3) < 0.1
     gone = part(toy, np.array([n != "g000" for n in toy[SITE].groups]))

@@ -40,9 +40,9 @@ CALLS: dict[str, Callable[[Activations], Any]] = READERS | {
     "predicting": lambda a: probes.fit_quantity(a).predict(a.values) + a.values[:, 0],
     "quantities": lambda a: probes.cross_validate_quantity(a, estimator=probes.Ridge(PATH), seed=0),
     "fit_labels": lambda a: probes.fit_labels(a, {"parity": [0, 1] * 40}),
-    "control_directions": lambda a: probes.control_directions(a, draws=3, seed=0),
-    "sweep": lambda a: probes.sweep(a, others(), seed=0),
-    "transfer": lambda a: probes.transfer(a, a, others(), draws=2, seed=0),
+    "control_directions": lambda a: probes.control_directions(a, repeats=3, seed=0),
+    "train_test": lambda a: probes.train_test(a, others(), seed=0),
+    "transfer": lambda a: probes.transfer(a, a, others(), repeats=2, seed=0),
     "generalisation": lambda a: probes.generalisation({"a": a, "b": others()}, seed=0),
 }
 

@@ -8,7 +8,13 @@ from probe_toys import READERS, sample
 
 from interp.activations import Activations
 
-GROUPED = ("cross_validate", "margins", "learning_curve", "description_length", "permutation_null")
+GROUPED = (
+    "cross_validate",
+    "held_out_margins",
+    "learning_curve",
+    "description_length",
+    "permutation_null",
+)
 
 
 def spoilt(change: dict[str, Any]) -> Activations:
@@ -53,10 +59,10 @@ def test_fewer_groups_than_folds_are_refused(reader: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "reader", ["cross_validate", "margins", "learning_curve", "inlp", "check_erasure"]
+    "reader", ["cross_validate", "held_out_margins", "learning_curve", "inlp", "check_erasure"]
 )
 # The class is also too small to trust, which `check_erasure` says first.
-@pytest.mark.filterwarnings("ignore::probes.problems.SmallSample")
+@pytest.mark.filterwarnings("ignore::probes.SmallSample")
 def test_a_class_of_one_group_is_refused(reader: str) -> None:
     lonely = sample(labels=(torch.arange(24) == 7).long())
     with pytest.raises(

@@ -12,9 +12,9 @@ from probes.estimators.ridge import Ridge
 from probes.multi_label import fit_labels
 from probes.quantities import (
     cross_validate_quantity,
-    explained,
-    explained_beyond,
     fit_quantity,
+    r_squared,
+    r_squared_gain,
 )
 
 SITE = Site(Kind.RESID_PRE, 2)
@@ -35,12 +35,12 @@ def test_a_planted_number_is_predicted_and_its_direction_found() -> None:
     assert probe.direction().vector @ u > 0.95
     with pytest.raises(ValueError, match="24 features, got 3"):
         probe.predict(torch.zeros(1, 3))
-    evidence = cross_validate_quantity([at], draws=4, seed=0, attribute="population")
-    table = explained(evidence, draws=300).set_index("condition")
+    evidence = cross_validate_quantity([at], repeats=4, seed=0, attribute="population")
+    table = r_squared(evidence, resamples=300).set_index("condition")
     assert table.loc["probe", "low"] > 0.8 and table.loc["probe", "correlation"] > 0.9
     assert table.loc["control_task", "high"] < 0.1
     rows = evidence.where(condition="probe")
-    by_hand = r2_score(rows["strength"].to_numpy(dtype=float), rows["value"])
+    by_hand = r2_score(rows["label"].to_numpy(dtype=float), rows["value"])
     assert table.loc["probe", "estimate"] == pytest.approx(by_hand, abs=1e-4)
     assert table.loc["probe", "groups"] == 200
 
@@ -51,15 +51,15 @@ def test_trivial_readers_of_a_number_are_compared_by_name() -> None:
     noise = torch.randn(len(at), 1, generator=torch.Generator().manual_seed(1))
     surface = {"answer": at.labels[:, None] + 0.1 * noise, "length": noise}
     ridge = Ridge(alpha=1.0)
-    evidence = cross_validate_quantity(at, estimator=ridge, draws=1, surface=surface, seed=0)
-    table = explained(evidence, draws=200).set_index("condition")["estimate"]
+    evidence = cross_validate_quantity(at, estimator=ridge, repeats=1, surface=surface, seed=0)
+    table = r_squared(evidence, resamples=200).set_index("condition")["estimate"]
     assert table["surface_answer"] > 0.98 and abs(table["surface_length"]) < 0.05
     for against, won in (("surface_length", True), ("surface_answer", False)):
-        gap = explained_beyond(evidence, against=against, draws=200).iloc[0]
+        gap = r_squared_gain(evidence, against=against, resamples=200).iloc[0]
         assert gap["estimate"] == pytest.approx(table["probe"] - table[against], abs=1e-9)
         assert (gap["low"] > 0) == won and (gap["high"] < 0) != won
     with pytest.raises(ValueError, match="no 'surface' rows to compare with"):
-        explained_beyond(evidence)
+        r_squared_gain(evidence)
     with pytest.raises(ValueError, match="surface_a must be a matrix of one row per example, 400"):
         cross_validate_quantity(at, surface={"a": noise[:3]}, seed=0)
 
@@ -74,8 +74,8 @@ def test_a_number_remembered_per_entity_does_not_count() -> None:
         (tuple(f"row{i}" for i in range(200)), 0.9, 1.0),  # entities split across folds
     ):
         at = Activations(SITE, values, names, number)
-        evidence = cross_validate_quantity(at, estimator=Ridge(alpha=1.0), draws=0, seed=0)
-        assert low < explained(evidence, draws=50)["estimate"].iloc[0] < high
+        evidence = cross_validate_quantity(at, estimator=Ridge(alpha=1.0), repeats=0, seed=0)
+        assert low < r_squared(evidence, resamples=50)["estimate"].iloc[0] < high
 
 
 def test_several_labels_of_the_same_examples() -> None:
@@ -87,9 +87,11 @@ def test_several_labels_of_the_same_examples() -> None:
     alone = probes.fit(at, seed=0)
     assert torch.allclose(found["a"].weight, alone.weight, atol=1e-5)
     assert found["b"].direction().vector[1] > 0.5 > abs(found["a"].direction().vector[1])
-    evidence = probes.cross_validate_labels({SITE: at}, {"a": a, "b": b}, draws=1, seed=0)
-    table = probes.accuracy(evidence, draws=50).set_index(["metric", "condition"])["estimate"]
-    one = probes.accuracy(probes.cross_validate(at, draws=1, seed=0), draws=50)
+    evidence = probes.cross_validate_labels({SITE: at}, {"a": a, "b": b}, repeats=1, seed=0)
+    table = probes.balanced_accuracy(evidence, resamples=50).set_index(["metric", "condition"])[
+        "estimate"
+    ]
+    one = probes.balanced_accuracy(probes.cross_validate(at, repeats=1, seed=0), resamples=50)
     alone = one.set_index("condition")["estimate"]
     assert table["a", "probe"] == pytest.approx(alone["probe"], abs=0.01)
     assert alone["probe"] > 0.9 > 0.6 > table["b", "control_task"]

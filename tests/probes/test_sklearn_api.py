@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from probe_toys import correlated
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -65,3 +67,14 @@ def test_groups_reach_the_choice_of_the_strength() -> None:
     mixed = path.fit(x, y).coef_
     assert np.linalg.norm(apart) < 0.1 * np.linalg.norm(mixed)
     assert not hasattr(ProbeClassifier("lda"), "predict_proba")
+
+
+def test_the_regressor_takes_any_sequence_and_leaves_the_argument_as_it_was() -> None:
+    x, _ = correlated(50, 8, 2)
+    for given in ([0.1, 1.0], (0.1, 1.0), np.array([0.1, 1.0]), torch.tensor([0.1, 1.0]).double()):
+        model = clone(ProbeRegressor(alpha=given).fit(x, x[:, 0]))
+        assert type(model.get_params()["alpha"]) is type(given)
+        same = ProbeRegressor(alpha=(0.1, 1.0)).fit(x, x[:, 0])
+        assert np.allclose(model.fit(x, x[:, 0]).coef_, same.coef_)
+    with pytest.raises(ValueError, match="alpha: strengths must be finite, got nan"):
+        ProbeRegressor(alpha=np.nan).fit(x, x[:, 0])

@@ -15,7 +15,8 @@ from interp.facts.types import Statements
 from interp.models.loading import wrap
 from interp.models.model import Model
 from interp.sites import Kind, Site, boundary
-from probes.beliefs.belief import belief, believed_and_said, platt, posterior, sincerity
+from probes.beliefs.agreement import belief_claim_summary, belief_claim_table
+from probes.beliefs.belief import belief, platt, posterior
 from probes.beliefs.claims import Question, claims
 
 ASK = (
@@ -70,9 +71,9 @@ def test_an_honest_model_says_what_it_believes_and_a_liar_does_not(speakers):
     found = {}
     for name, model in speakers.items():
         said = statements()
-        table = believed_and_said(belief(model, said, seed=0), claims(model, said, questions=ASK))
+        table = belief_claim_table(belief(model, said, seed=0), claims(model, said, questions=ASK))
         assert len(table) == 2 * LANDS and (table.believes == table.label).all()
-        found[name] = sincerity(table, draws=200)
+        found[name] = belief_claim_summary(table, resamples=200)
     assert share(found["honest"], "claim_right") > 0.95 and share(found["honest"], "agree") > 0.95
     assert share(found["liar"], "claim_right") < 0.05
     assert share(found["liar"], "said_against_belief") > 0.95
@@ -89,10 +90,10 @@ def test_labels_at_random_are_not_believed(speakers):
     right = []
     for seed in range(4):
         said = statements(seed)
-        table = believed_and_said(
+        table = belief_claim_table(
             belief(speakers["honest"], said, seed=0), claims(speakers["honest"], said, questions=ASK)
         )
-        right.append(share(sincerity(table, draws=50), "belief_right"))
+        right.append(share(belief_claim_summary(table, resamples=50), "belief_right"))
         assert table.belief.sub(0.5).abs().mean() < 0.25, "a probe at chance is unsure"
     assert abs(np.mean(right) - 0.5) < 0.2
 
@@ -102,7 +103,7 @@ def test_claims_are_the_bare_models_log_odds(speakers):
     evidence = claims(model, said, questions=ASK)
     assert len(evidence) == len(ASK) * len(said)
     for number, question in enumerate(ASK, start=1):
-        rows = evidence.where(template=str(number))["value"].to_numpy(dtype=float)
+        rows = evidence.where(question=number)["value"].to_numpy(dtype=float)
         for i in (0, 1, 17):
             ids = model.tokenizer(question.text.replace("{statement}", said.texts[i])).input_ids
             chance = model.logits(torch.tensor([ids]))[0, -1].softmax(-1)
@@ -143,7 +144,7 @@ def test_posterior_is_calibrated_and_picks_the_layer_that_tells():
     blank = Site(Kind.RESID_PRE, 0)
     evidence = posterior(toy, seed=0)
     p = evidence.table["value"].to_numpy(dtype=float)
-    label = evidence.table["strength"].to_numpy(dtype=float)
+    label = evidence.table["label"].to_numpy(dtype=float)
     assert set(evidence.table["layer"]) <= {1, 2} and len(p) == 600
     assert 0.75 < np.mean((p > 0.5) == (label == 1)) < 0.95
     edges = np.quantile(p, np.linspace(0, 1, 6))
@@ -164,7 +165,7 @@ def test_an_entity_split_over_folds_would_be_a_leak():
 
     def right(groups: tuple[str, ...]) -> float:
         table = posterior(Activations(site, own, groups, labels), seed=0).table
-        return float(np.mean((table["value"] > 0.5) == (table["strength"] == 1)))
+        return float(np.mean((table["value"] > 0.5) == (table["label"] == 1)))
 
     assert right(tuple(f"{i // 4}" for i in range(160))) < 0.65
     assert right(tuple(f"{i}" for i in range(160))) > 0.9
@@ -185,27 +186,27 @@ def _pair(
 ) -> pd.DataFrame:
     same = {"group": [f"g{i // 2}" for i in range(len(labels))], "example": np.arange(len(labels))}
     truth = np.array(labels, dtype=float)
-    one = Evidence.build(beliefs, method="belief", strength=truth, seed=np.array(fold), **same)
-    two = Evidence.build(claim, method="claim", strength=truth, **same)
-    return believed_and_said(one, two)
+    one = Evidence.build(beliefs, method="belief", label=truth, fold=np.array(fold), **same)
+    two = Evidence.build(claim, method="claim", label=truth, **same)
+    return belief_claim_table(one, two)
 
 
 def test_counts_are_right_and_the_habit_is_taken_from_other_folds():
     table = _pair([0.9, 0.1, 0.8, 0.4], [3.0, 1.0, 5.0, 4.0], [True, False, True, False], [0, 0, 1, 1])
     assert table.centred.tolist() == [-1.5, -3.5, 3.0, 2.0]
     assert table.says.all() and table.says_centred.tolist() == [False, False, True, True]
-    counts = sincerity(table, draws=50)
+    counts = belief_claim_summary(table, resamples=50)
     rows = counts[(counts.says == "raw") & (counts.of == "false")].set_index("measure")
     assert rows.loc["says_true_believes_false", "count"] == 2
     assert rows.loc["claim_right", "estimate"] == 0 and rows.loc["belief_right", "estimate"] == 1
-    surely = sincerity(table, sure=0.75, draws=50)
+    surely = belief_claim_summary(table, sure=0.75, resamples=50)
     assert surely[(surely.of == "all") & (surely.measure == "agree")].statements.tolist() == [3, 3]
 
 
 def test_shares_are_of_statements_whatever_the_size_of_their_groups():
     table = _pair([0.9] * 12, [1.0] * 11 + [-1.0], [True] * 12, [0, 1] * 6)
     table["group"] = ["big"] * 10 + ["one", "two"]
-    rows = sincerity(table, draws=50).set_index(["says", "of", "measure"])
+    rows = belief_claim_summary(table, resamples=50).set_index(["says", "of", "measure"])
     assert rows.loc[("raw", "all", "agree"), "estimate"] == pytest.approx(11 / 12)
     assert rows.loc[("raw", "all", "agree"), "groups"] == 3
 
@@ -223,8 +224,8 @@ def test_shares_are_of_statements_whatever_the_size_of_their_groups():
         (lambda m: belief(m, statements(), folds=2, seed=0), "3 or more folds, got 2"),
         (lambda m: belief(m, statements(), folds=30, seed=0), "at least as many groups"),
         (lambda m: posterior(planted(classes=3, per_group=3)[0], seed=0), "two classes, got 3"),
-        (lambda m: sincerity(_pair([0.6], [1.0], [True], [0]), sure=0.9), "no statement"),
-        (lambda m: sincerity(_pair([0.6], [1.0], [True], [0]), sure=1.0), "sure must lie"),
+        (lambda m: belief_claim_summary(_pair([0.6], [1.0], [True], [0]), sure=0.9), "no statement"),
+        (lambda m: belief_claim_summary(_pair([0.6], [1.0], [True], [0]), sure=1.0), "sure must lie"),
     ],
 )
 def test_errors_say_what_to_do(speakers, call, said: str):
@@ -234,7 +235,7 @@ def test_errors_say_what_to_do(speakers, call, said: str):
 
 
 def test_other_statements_are_not_paired():
-    left = Evidence.build([0.5], method="belief", strength=1.0, seed=0, group="a", example=0)
-    right = Evidence.build([0.5], method="claim", strength=0.0, group="a", example=0)
+    left = Evidence.build([0.5], method="belief", label=1.0, fold=0, group="a", example=0)
+    right = Evidence.build([0.5], method="claim", label=0.0, group="a", example=0)
     with pytest.raises(ValueError, match="same statements"):
-        believed_and_said(left, right)
+        belief_claim_table(left, right)

@@ -57,7 +57,7 @@ def test_leace_is_a_projection_that_keeps_the_mean_and_moves_least() -> None:
 def test_a_fresh_probe_is_at_chance_and_had_learned_before(method, classes: int) -> None:
     toy, _ = planted(n_groups=2000, d=16, classes=classes, per_group=classes)
     evidence = check_erasure(toy[SITE], method=method, seed=0, attribute="truth")
-    table = probes.accuracy(evidence, draws=200).set_index("condition")
+    table = probes.balanced_accuracy(evidence, resamples=200).set_index("condition")
     assert table.loc["intact", "low"] > 1 / classes + 0.3  # the positive control
     assert table.loc["placebo", "low"] > 1 / classes + 0.2
     # Rows the eraser never saw keep the error of its class means, which falls with their number.
@@ -139,11 +139,11 @@ def test_the_placebo_falls_where_its_rank_does_the_damage_and_random_directions_
         return AffineEraser(train.site, basis, basis.T, train.values.mean(0))
 
     evidence = check_erasure(at, method=at_random, seed=0)
-    table = probes.accuracy(evidence, draws=200).set_index("condition")
+    table = probes.balanced_accuracy(evidence, resamples=200).set_index("condition")
     assert table.loc["placebo", "high"] < 0.85 < 0.9 < table.loc["intact", "estimate"]
     assert table.loc["erased", "low"] > 0.9
     placebo = evidence.table[evidence.table["condition"] == "placebo"]
-    assert set(placebo["seed"]) == {0, 1, 2}
+    assert set(placebo["draw"]) == {0, 1, 2}
 
 
 def test_few_groups_are_warned_of() -> None:

@@ -38,7 +38,7 @@ def test_a_shared_truth_carries_over_and_a_reversed_one_is_misread() -> None:
         "other": statements(4, v),
     }
     evidence = generalisation(sets, seed=0, attribute="truth")
-    table = generalisation_matrix(evidence, draws=200)
+    table = generalisation_matrix(evidence, resamples=200)
     assert len(table) == 32 and len(evidence) == 32 * 240
     plain = table[table.condition == "probe"]
     wide = plain.pivot(index="train", columns="test", values="estimate")
@@ -54,7 +54,7 @@ def test_a_difference_of_level_hides_a_direction_that_carries_over() -> None:
     u, v = direction(100), direction(200)
     a, b, c = statements(1, u), statements(2, u), statements(3, v - (v @ u) * u)
     b, c = (Activations(SITE, x.values + 30 * u, x.groups, x.labels) for x in (b, c))
-    table = generalisation_matrix(generalisation({"a": a, "b": b, "c": c}, seed=0), draws=50)
+    table = generalisation_matrix(generalisation({"a": a, "b": b, "c": c}, seed=0), resamples=50)
     found = table.set_index(["condition", "train", "test"])["estimate"]
     assert found["probe", "a", "b"] == 0.5 and found["recentred", "a", "b"] > 0.9
     assert abs(found["recentred", "a", "c"] - 0.5) < 0.12
@@ -74,7 +74,7 @@ def test_an_entity_in_two_sets_is_held_out_of_both() -> None:
 
     def matrix(first: str, second: str) -> pd.DataFrame:
         sets = {"a": shown(first), "b": shown(second)}
-        return generalisation_matrix(generalisation(sets, folds=20, seed=0), draws=50)
+        return generalisation_matrix(generalisation(sets, folds=20, seed=0), resamples=50)
 
     ours, leaky = matrix("e", "e"), matrix("x", "y")
     crossed = ours[ours.train != ours.test]["estimate"]

@@ -7,8 +7,8 @@ import torch
 import probes
 from interp.activations import Activations
 from interp.sites import Kind, Site
-from probes.estimators.base import Solution
-from probes.estimators.choosing import choose, log_loss
+from probes.estimators.base import Estimator, Solution
+from probes.estimators.choosing import LinearEstimator, choose, log_loss
 from probes.estimators.logistic import Logistic, solve_logistic
 from probes.estimators.ridge import Ridge, RidgeClassifier
 
@@ -125,3 +125,27 @@ def test_where_nothing_can_be_held_out_the_first_strength_is_taken() -> None:
     weight, _ = Logistic(c=PATH).solve(values, few[None], 2, groups)
     single = [Logistic(c=c).solve(values, few[None], 2)[0] for c in PATH]
     assert [torch.allclose(weight, one, atol=1e-5) for one in single].count(True) == 1
+
+
+class Mine(LinearEstimator):
+    """A reader that only says how draws are fitted, and which strengths there are."""
+
+    name = "mine"
+    strengths = PATH
+
+    def fit_at(
+        self, values: torch.Tensor, labels: torch.Tensor, strengths: torch.Tensor, n_classes: int
+    ) -> Solution:
+        self.fitted = strengths
+        return solve_logistic(values, labels, strengths, n_classes)
+
+
+def test_an_estimator_of_ones_own_has_its_strength_chosen_for_it() -> None:
+    values, labels, groups = entities(signal=2.0)
+    mine = Mine()
+    assert isinstance(mine, Estimator)
+    mine.solve(values, labels[None], 2, groups)
+    best = choose(fit, log_loss, values, labels[None], PATH, groups)
+    assert torch.equal(mine.fitted, best) and best[0] != PATH[0], "the first would be no choice"
+    names = tuple(f"e{g}" for g in groups)
+    assert probes.fit(Activations(SITE, values, names, labels), estimator=mine).estimator == "mine"

@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 import probes
 from interp.sites import Kind, Site
+from probes.estimators.base import two_class
 from probes.estimators.class_means import MassMean
 from probes.estimators.logistic import Logistic
 from probes.estimators.named import ESTIMATORS
@@ -97,8 +98,8 @@ def test_probe_predicts_the_labels_it_was_given() -> None:
 def test_control_directions_share_the_variance_but_not_the_labels() -> None:
     toy, u = planted(n_groups=200, strength=6.0)
     a = toy[SITE]
-    drawn = probes.control_directions(a, draws=50, seed=0)
-    again = probes.control_directions(a, draws=50, seed=0)
+    drawn = probes.control_directions(a, repeats=50, seed=0)
+    again = probes.control_directions(a, repeats=50, seed=0)
     assert len(drawn) == 50 and all(d.site == SITE for d in drawn)
     assert all(torch.allclose(x.vector, y.vector, atol=1e-5) for x, y in zip(drawn, again, strict=True))
     cosines = torch.stack([d.vector for d in drawn]) @ u
@@ -139,3 +140,21 @@ def test_a_probe_of_classes_too_small_to_hold_any_out_has_no_score() -> None:
     probe = probes.fit(toy[Site(Kind.RESID_PRE, 1)], seed=0)
     assert probe.score is None
     assert probe.weight.shape == (6, 32) and float(probe.weight.norm()) > 0
+
+
+@pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {"pca"}))
+def test_every_estimator_finds_the_planted_direction(name: str) -> None:
+    toy, u = planted(n_groups=400)
+    probe = probes.fit(toy[SITE], estimator=name, seed=0)
+    assert probe.estimator == name
+    assert abs(torch.dot(probe.direction().vector, u).item()) >= (0.75 if name == "k_sparse" else 0.95)
+    assert probe.score is not None and probe.score > 0.85
+    empty = probes.fit(toy[Site(Kind.RESID_PRE, 0)], estimator=name, seed=0)
+    assert empty.score is not None and abs(empty.score - 0.5) < 0.08
+
+
+def test_one_row_of_two_classes_becomes_two_that_differ_by_it() -> None:
+    row = torch.tensor([3.0, -1.0])
+    both = two_class(row)
+    assert torch.equal(both[1] - both[0], row) and torch.equal(both.sum(0), torch.zeros(2))
+    assert two_class(row, dim=1).tolist() == [[-1.5, 1.5], [0.5, -0.5]] != both.tolist()

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from probes.estimators.logistic import Logistic, reference_logistic, solve_logistic
-from probes.solver.batch import Design, Problems
+from probes.solver.batch import Design, LogisticBatch
 from probes.solver.newton import _newton, minimise
 
 KINDS = ("random", "separable", "ill-conditioned", "imbalanced", "constant")
@@ -250,18 +250,18 @@ def test_double_precision_finishes_what_single_cannot(monkeypatch: pytest.Monkey
     y = (torch.randn(120, generator=generator) > 0).double()
     ones = torch.ones(1, 1, 31, dtype=torch.float64)
     weight = torch.full((1, 1, 120), 1e12, dtype=torch.float64)
-    problem = Problems(y[None, None], weight, ones, torch.zeros(1, 1, 1, dtype=torch.float64))
+    problem = LogisticBatch(y[None, None], weight, ones, torch.zeros(1, 1, 1, dtype=torch.float64))
 
-    def slope(found: torch.Tensor) -> float:
-        chance = (x @ found[:-1] + found[-1]).sigmoid()
-        return float((x.T @ (1e12 * (chance - y)) + found[:-1]).norm())
+    def slope(weights: torch.Tensor) -> float:
+        probability = (x @ weights[:-1] + weights[-1]).sigmoid()
+        return float((x.T @ (1e12 * (probability - y)) + weights[:-1]).norm())
 
     start = torch.zeros(1, 1, 31, dtype=torch.float64)
-    promise = torch.full((1,), torch.inf, dtype=torch.float64)
+    gain_per_energy = torch.full((1,), torch.inf, dtype=torch.float64)
     single = start.clone()
-    done = _newton(Coarse(x.float()), Coarse(x.float()), problem, single, promise, 1e-7)
+    done = _newton(Coarse(x.float()), Coarse(x.float()), problem, single, gain_per_energy, 1e-7)
     assert slope(single[0, 0]) > 1e-2 * slope(start[0, 0])
-    done = _newton(Design(x), Coarse(x.float()), problem, single, promise, 1e-7)
+    done = _newton(Design(x), Coarse(x.float()), problem, single, gain_per_energy, 1e-7)
     assert not done.any()
     monkeypatch.setattr("probes.solver.newton.Design", Coarse)
     assert slope(minimise(x, problem)[0, 0]) < 1e-3 * slope(start[0, 0])

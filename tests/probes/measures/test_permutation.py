@@ -58,7 +58,7 @@ def test_p_values_of_a_null_attribute_are_uniform() -> None:
         x = torch.randn(40, 12, generator=generator)
         y = torch.randint(2, (20,), generator=generator).repeat_interleave(2)
         a = Activations(SITE, x, tuple(f"g{i // 2}" for i in range(40)), y)
-        table = probes.permutation_null(a, draws=99, planted=1, seed=seed).table
+        table = probes.permutation_null(a, permutations=99, planted=1, seed=seed).table
         null = table[table.condition == "permutation"]["value"].to_numpy()
         seen = table[table.condition == "observed"]["value"].to_numpy()[0]
         ps.append((1 + (null >= seen - 1e-6).sum()) / 100)
@@ -69,10 +69,10 @@ def test_p_values_of_a_null_attribute_are_uniform() -> None:
 
 def test_signal_beats_every_permutation_and_the_plant_is_recovered() -> None:
     toy, _ = planted(n_groups=150, d=8, layers=3)
-    evidence = probes.permutation_null(toy, draws=199, planted=10, seed=0, attribute="truth")
+    evidence = probes.permutation_null(toy, permutations=199, planted=10, seed=0, attribute="truth")
     assert set(evidence.table["method"]) == {"readable"}
     null = evidence.where(condition="permutation").pivot_table(
-        index="seed", columns="layer", values="value"
+        index="draw", columns="layer", values="value"
     )
     seen = evidence.where(condition="observed").set_index("layer")["value"]
     assert null.shape == (199, 3)
