@@ -15,7 +15,7 @@ from interp.facts.types import Fact, FactSet
 from interp.models.loading import wrap
 from interp.models.model import Model
 from interp.models.pair import ModelPair
-from studies.comparison.answers import Answers, PairAnswers, answer_all, right_groups
+from studies.comparison.answers import Answers, PairAnswers, answer_all, ask_both, right_groups
 from studies.comparison.outcome_table import few_known, outcomes_of
 from studies.comparison.questions import LONGEST_ANSWER, Queries, ask
 
