@@ -65,28 +65,28 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--memory", choices=SIDES, help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    options = parser.parse_args()
     batches = list(prompts().split(BATCH))
-    if given.memory:
-        print(growth(given.memory, batches))
+    if options.memory:
+        print(growth(options.memory, batches))
         return
     sides = {name: side(name)[0] for name in SIDES}
-    seconds, difference = timed(sides, batches, given.repeats)
+    seconds, difference = timed(sides, batches, options.repeats)
     shape = sides[OURS](batches[0]).shape
-    seconds.update(nnsight(batches, given.repeats))
+    seconds.update(nnsight(batches, options.repeats))
     memory = {name: weighed(name) for name in SIDES}
     result = 4 * shape[0] * PROMPTS * shape[2] / 2**20
     fastest = min(seconds[name] for name in (BARE, EAGER, LOGITS))
-    ratio = {name: one / fastest for name, one in seconds.items()}
+    ratio = {name: taken / fastest for name, taken in seconds.items()}
     if NNSIGHT in seconds:
         ratio[NNSIGHT] = seconds[NNSIGHT] / seconds[BESIDE]
         ratio[BESIDE] = 1.0
     print(f"{PROMPTS} prompts × {WIDTH} tokens, {torch.get_num_threads()} threads")
-    for name, one in seconds.items():
+    for name, taken in seconds.items():
         grown = f"{memory[name]:6.1f} MB" if name in memory else "not measured"
-        print(f"{name:22} {one:6.2f} s  {ratio[name]:5.2f} × bare  memory +{grown}")
+        print(f"{name:22} {taken:6.2f} s  {ratio[name]:5.2f} × bare  memory +{grown}")
     print(f"the result itself: {result:.1f} MB; largest relative difference {difference:.1e}")
-    if given.json:
+    if options.json:
         numbers = {
             "ratio_to_bare_forward": ratio[OURS],
             "peak_growth_mb": memory[OURS],
@@ -131,9 +131,9 @@ def side(name: str) -> tuple[Side, torch.nn.Module]:
             if name == LOGITS:
                 model(tokens, use_cache=False, logits_to_keep=1)
                 return None
-            kept = name == STATES
-            out = model.base_model(tokens, use_cache=False, output_hidden_states=kept)
-            return torch.stack([h[:, -1] for h in out.hidden_states]) if kept else None
+            with_states = name == STATES
+            result = model.base_model(tokens, use_cache=False, output_hidden_states=with_states)
+            return torch.stack([h[:, -1] for h in result.hidden_states]) if with_states else None
 
         return forward, model
     wrapped = load_model("smollm2")
@@ -143,8 +143,8 @@ def side(name: str) -> tuple[Side, torch.nn.Module]:
 
 def ours(model: Model, tokens: Tensor) -> Tensor:
     """`interp.collect` at every boundary."""
-    found = collect(model, as_examples(tokens), boundaries(model.n_layers), batch_size=BATCH)
-    return torch.stack([one.values for one in found.values()])
+    states = collect(model, as_examples(tokens), boundaries(model.n_layers), batch_size=BATCH)
+    return torch.stack([state.values for state in states.values()])
 
 
 def cached(model: Model) -> Side:
@@ -172,18 +172,18 @@ def timed(
     order = list(sides)
     for _ in range(repeats):
         for batch in batches:
-            found = {}
+            results = {}
             order = [*order[1:], order[0]]
             for name in order:
                 run = sides[name]
                 start = time.perf_counter()
-                found[name] = run(batch)
+                results[name] = run(batch)
                 taken[name].append(time.perf_counter() - start)
-            read = [one for one in found.values() if one is not None]
-            for one in read[1:]:  # the last hidden state comes after the final norm, ours before
-                gap = (one[:-1] - read[0][:-1]).abs().max() / read[0].abs().max()
+            read = [states for states in results.values() if states is not None]
+            for states in read[1:]:  # the last hidden state comes after the final norm, ours before
+                gap = (states[:-1] - read[0][:-1]).abs().max() / read[0].abs().max()
                 difference = max(difference, float(gap))
-    return {name: len(batches) * statistics.median(one) for name, one in taken.items()}, difference
+    return {name: len(batches) * statistics.median(times) for name, times in taken.items()}, difference
 
 
 def nnsight(batches: Sequence[Tensor], repeats: int) -> dict[str, float]:
@@ -194,12 +194,12 @@ def nnsight(batches: Sequence[Tensor], repeats: int) -> dict[str, float]:
         return {}
     with tempfile.TemporaryDirectory() as folder:
         task, out = Path(folder, "task.json"), Path(folder, "out.json")
-        given = {
+        description = {
             "model": str(smollm2_folder()),
             "repeats": repeats,
             "batches": [batch.tolist() for batch in batches],
         }
-        task.write_text(json.dumps(given), encoding="utf-8")
+        task.write_text(json.dumps(description), encoding="utf-8")
         script = Path(__file__).with_name("peer_collecting.py")
         offline = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
         subprocess.run([python, script, task, out], check=True, env=offline)
@@ -237,11 +237,11 @@ def growth(name: str, batches: Sequence[Tensor]) -> float:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    kept = run()
+    result = run()
     peak = max(peak, resident())
     done.set()
     watcher.join()
-    del kept
+    del result
     return (peak - before) / 2**20
 
 

@@ -69,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
+    options = parser.parse_args()
     model = load_model("smollm2")
     print(machine.described(), flush=True)
     peak = best_product()
@@ -79,7 +79,7 @@ def main() -> None:
     sampled: dict[str, peers.Sample] = {}
     for task in TASKS:
         contrast = random_pairs(task.pairs, task.width)
-        times, truth, difference = full(model, task, contrast, given.repeats)
+        times, truth, difference = full(model, task, contrast, options.repeats)
         seconds[task.name], worst = times, max(worst, difference)
         cells = truth.shape.numel()
         chosen = torch.randperm(cells, generator=torch.Generator().manual_seed(0))[:SAMPLE]
@@ -89,8 +89,8 @@ def main() -> None:
         rate = flops * Shape.of(model).block_flops / times["interp"]
         achieved = max(achieved, rate)
         print(f"{task.name}: {shown(times)}; {rate / 1e9:.0f} GFLOP/s", flush=True)
-    for side, found in peers.run(whole, sampled, given.repeats).items():
-        for name, (time_taken, difference) in found.items():
+    for side, rows in peers.run(whole, sampled, options.repeats).items():
+        for name, (time_taken, difference) in rows.items():
             seconds[name][side], worst = time_taken, max(worst, difference)
             print(f"{name}: {side} {time_taken:.2f} s, largest difference {difference:.1e}")
     table = as_table(seconds)
@@ -98,7 +98,7 @@ def main() -> None:
     print(f"largest difference {worst:.1e}; best matrix product {peak / 1e9:.0f} GFLOP/s")
     (HERE / "patching.md").write_text(table + "\n", encoding="utf-8")
     figure.draw(seconds, HERE / "patching.svg")
-    if given.json:
+    if options.json:
         speedups = {n: seconds[n]["TransformerLens"] / seconds[n]["interp"] for n in PROMISED}
         print(
             json.dumps(
@@ -158,14 +158,14 @@ def full(
                 ).mean(),
             )
 
-    mine = ours()
+    our_grid = ours()
     times: dict[str, list[float]] = {"interp": [], "TransformerLens": []}
-    grid = mine
+    grid = our_grid
     for _ in range(repeats):
         times["interp"] += [timed(ours)[0] for _ in range(OURS)]
         taken, grid = timed(theirs)
         times["TransformerLens"].append(taken)
-    difference = float((mine - grid).abs().max())
+    difference = float((our_grid - grid).abs().max())
     return {side: statistics.median(t) for side, t in times.items()}, grid, difference
 
 
@@ -207,8 +207,8 @@ def best_product() -> float:
 def timed(run: Callable[[], torch.Tensor]) -> tuple[float, torch.Tensor]:
     """Seconds of one call, and what it returned."""
     start = time.perf_counter()
-    found = run()
-    return time.perf_counter() - start, found
+    result = run()
+    return time.perf_counter() - start, result
 
 
 def shown(times: Mapping[str, float]) -> str:

@@ -22,9 +22,9 @@ def difference(logits, sample):
 class Loop:
     """One forward for each cell."""
 
-    def values(self, sample, kept):
+    def values(self, sample, clean):
         """The metric of every cell."""
-        return [difference(self.cell(sample, kept, cell), sample) for cell in sample["cells"]]
+        return [difference(self.cell(sample, clean, cell), sample) for cell in sample["cells"]]
 
 
 class Hooks(Loop):
@@ -38,20 +38,20 @@ class Hooks(Loop):
 
     def prepare(self, sample):
         """What the clean run holds at every place, by layer."""
-        kept, handles = {}, []
+        clean, handles = {}, []
         for i, layer in enumerate(self.model.model.layers):
             place = layer if sample["kind"] == "resid_pre" else layer.self_attn.o_proj
 
             def keep(module, args, i=i):
-                kept[i] = args[0].detach().clone()
+                clean[i] = args[0].detach().clone()
 
             handles.append(place.register_forward_pre_hook(keep))
         self.model(torch.tensor(sample["clean"]), use_cache=False)
         for handle in handles:
             handle.remove()
-        return kept
+        return clean
 
-    def cell(self, sample, kept, cell):
+    def cell(self, sample, clean, cell):
         """Logits of the corrupted run with one cell written."""
         layer, position, *head = cell
         block = self.model.model.layers[layer]
@@ -60,7 +60,7 @@ class Hooks(Loop):
 
         def write(module, args):
             out = args[0].clone()
-            out[:, position, part] = kept[layer][:, position, part]
+            out[:, position, part] = clean[layer][:, position, part]
             return (out, *args[1:])
 
         handle = place.register_forward_pre_hook(write)
@@ -74,20 +74,20 @@ class Hooks(Loop):
 class Batched(Hooks):
     """Plain hooks as an expert would use them: as many cells in a forward as fit in memory."""
 
-    def values(self, sample, kept):
+    def values(self, sample, clean):
         """The metric of every cell."""
         size = sample["batch"]
         chunks = [sample["cells"][i : i + size] for i in range(0, len(sample["cells"]), size)]
-        return [value for chunk in chunks for value in self.together(sample, kept, chunk)]
+        return [value for chunk in chunks for value in self.together(sample, clean, chunk)]
 
-    def together(self, sample, kept, cells):
+    def together(self, sample, clean, cells):
         """The metric of these cells, from one forward with a copy of the prompts for each."""
         pairs, layers = len(sample["answers"]), {}
         for copy, (layer, position, *head) in enumerate(cells):
             rows = slice(copy * pairs, (copy + 1) * pairs)
             layers.setdefault(layer, []).append((rows, position, *head))
         handles = [
-            self.place(layer, sample).register_forward_pre_hook(self.writer(kept[layer], chosen))
+            self.place(layer, sample).register_forward_pre_hook(self.writer(clean[layer], chosen))
             for layer, chosen in layers.items()
         ]
         try:
@@ -134,13 +134,13 @@ class NNsight(Loop):
         hooks.model = self.model._module
         return hooks.prepare(sample)
 
-    def cell(self, sample, kept, cell):
+    def cell(self, sample, clean, cell):
         """Logits of the corrupted run with one cell written."""
         layer, position, *head = cell
         block = self.model.model.layers[layer]
         part = slice(None) if not head else slice(head[0] * self.width, (head[0] + 1) * self.width)
         place = block if not head else block.self_attn.o_proj
-        value = kept[layer][:, position, part]
+        value = clean[layer][:, position, part]
         with self.model.trace(torch.tensor(sample["corrupted"])):
             changed = place.input.clone()
             changed[:, position, part] = value
@@ -166,7 +166,7 @@ class Pyvene(Loop):
         hooks.model = self.model
         return hooks.prepare(sample)
 
-    def cell(self, sample, kept, cell):
+    def cell(self, sample, clean, cell):
         """Logits of the corrupted run with one cell written."""
         layer, position, *head = cell
         component = "block_input" if not head else "head_attention_value_output"
@@ -196,20 +196,20 @@ SIDES = {"hooks": Hooks, "batched": Batched, "nnsight": NNsight, "pyvene": Pyven
 def main(side, task, out):
     """Run every task's cells and write seconds and values."""
     with open(task, encoding="utf-8") as handle:
-        given = json.load(handle)
-    loop = SIDES[side](given["model"])
-    found = {}
-    for name, sample in given["samples"].items():
-        kept = loop.prepare(sample)
-        loop.cell(sample, kept, sample["cells"][0])
+        description = json.load(handle)
+    loop = SIDES[side](description["model"])
+    results = {}
+    for name, sample in description["samples"].items():
+        clean = loop.prepare(sample)
+        loop.cell(sample, clean, sample["cells"][0])
         times, values = [], []
-        for _ in range(given["repeats"]):
+        for _ in range(description["repeats"]):
             start = time.perf_counter()
-            values = loop.values(sample, kept)
+            values = loop.values(sample, clean)
             times.append(time.perf_counter() - start)
-        found[name] = {"seconds": statistics.median(times), "values": values}
+        results[name] = {"seconds": statistics.median(times), "values": values}
     with open(out, "w", encoding="utf-8") as handle:
-        json.dump(found, handle)
+        json.dump(results, handle)
 
 
 if __name__ == "__main__":

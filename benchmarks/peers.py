@@ -45,12 +45,12 @@ def run(
     Batched hooks run the whole grids, the other loops the samples.
     """
     here = Path(sys.executable)
-    found = {"batched hooks": _loops(here, "batched", whole, repeats)}
-    found["PyTorch hooks"] = _loops(here, "hooks", samples, repeats)
+    rows = {"batched hooks": _loops(here, "batched", whole, repeats)}
+    rows["PyTorch hooks"] = _loops(here, "hooks", samples, repeats)
     python = environment()
     for peer in PEERS:
-        found[peer] = _loops(python, peer, samples, repeats)
-    return found
+        rows[peer] = _loops(python, peer, samples, repeats)
+    return rows
 
 
 def environment() -> Path:
@@ -65,9 +65,9 @@ def environment() -> Path:
             if line.lower().startswith("torch==")
         )
         subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
-        for wanted in ([pin], list(PEERS)):
+        for packages in ([pin], list(PEERS)):
             pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-            subprocess.run([*pip, pin, *wanted], check=True)
+            subprocess.run([*pip, pin, *packages], check=True)
         ready.touch()
     return python
 
@@ -77,20 +77,20 @@ def _loops(
 ) -> dict[str, tuple[float, float]]:
     with tempfile.TemporaryDirectory() as folder:
         task, out = Path(folder, "task.json"), Path(folder, "out.json")
-        given = {
+        description = {
             "model": str(smollm2_folder()),
             "repeats": repeats,
             "samples": {name: asdict(sample) for name, sample in samples.items()},
         }
-        task.write_text(json.dumps(given), encoding="utf-8")
+        task.write_text(json.dumps(description), encoding="utf-8")
         script = str(Path(__file__).with_name("peer_loops.py"))
         offline = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
         subprocess.run([str(python), script, side, str(task), str(out)], check=True, env=offline)
         measured = json.loads(out.read_text(encoding="utf-8"))
-    found = {}
-    for name, one in measured.items():
+    rows = {}
+    for name, result in measured.items():
         sample = samples[name]
-        pairs = zip(one["values"], sample.expected, strict=True)
+        pairs = zip(result["values"], sample.expected, strict=True)
         difference = max(abs(value - expected) for value, expected in pairs)
-        found[name] = (one["seconds"] / len(sample.cells) * sample.total, difference)
-    return found
+        rows[name] = (result["seconds"] / len(sample.cells) * sample.total, difference)
+    return rows

@@ -45,9 +45,9 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=LAYERS)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
-    data = synthetic() if given.model == "synthetic" else statements(given.model)
-    values, labels, groups = data[0][: given.layers], data[1], data[2]
+    options = parser.parse_args()
+    data = synthetic() if options.model == "synthetic" else statements(options.model)
+    values, labels, groups = data[0][: options.layers], data[1], data[2]
     fold = group_folds(groups, FOLDS, seed=0, labels=labels)
     threads = torch.get_num_threads()
     runs: dict[str, Callable[[], Weights]] = {
@@ -57,18 +57,18 @@ def main() -> None:
     }
     theirs(values[:2], labels, fold, threads, DEFAULT)  # starts the workers
     times: dict[str, list[float]] = {name: [] for name in runs}
-    found: dict[str, Weights] = {}
-    for _ in range(given.repeats):
+    weights_of: dict[str, Weights] = {}
+    for _ in range(options.repeats):
         for name, run in runs.items():
             start = time.perf_counter()
-            found[name] = run()
+            weights_of[name] = run()
             times[name].append(time.perf_counter() - start)
     seconds = {name: statistics.median(t) for name, t in times.items()}
-    found["ours"] = standardised(found["ours"], values, fold)
+    weights_of["ours"] = standardised(weights_of["ours"], values, fold)
     fits = len(values) * len(STRENGTHS) * FOLDS
     print(machine.described())
-    print(f"{given.model}, {fits} fits, {threads} threads, medians of {given.repeats}")
-    reports = {name: measured(values, labels, fold, weights) for name, weights in found.items()}
+    print(f"{options.model}, {fits} fits, {threads} threads, medians of {options.repeats}")
+    reports = {name: measured(values, labels, fold, weights) for name, weights in weights_of.items()}
     best = np.min([objective for objective, _ in reports.values()], axis=0)
     for name, (objective, _) in reports.items():
         print(
@@ -76,11 +76,11 @@ def main() -> None:
             f"largest excess of the objective {(objective / best - 1).max():.1e}"
         )
     same = "scikit-learn, same optimum"
-    a, b = found["ours"][..., :-1], found[same][..., :-1]
+    a, b = weights_of["ours"][..., :-1], weights_of[same][..., :-1]
     cosine = (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
     apart = np.abs(reports["ours"][1] - reports[same][1]).max()
     print(f"smallest cosine {cosine.min():.6f}, largest difference of accuracy {apart:.4f}")
-    if given.json:
+    if options.json:
         numbers = {
             "speedup_vs_sklearn": seconds[same] / seconds["ours"],
             "min_coefficient_cosine": float(cosine.min()),
@@ -172,12 +172,12 @@ def measured(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The objective of every fit, and the held-out accuracy per layer and strength."""
     objective, right = [], []
-    for layer, found in zip(values.double().numpy(), weights, strict=True):
+    for layer, fitted in zip(values.double().numpy(), weights, strict=True):
         hits = np.zeros(len(STRENGTHS))
         for k, (train, test) in enumerate(splits_of(fold)):
             scaler = StandardScaler().fit(layer[train])
             rows, held, y = scaler.transform(layer[train]), scaler.transform(layer[test]), labels[train]
-            weight, bias = found[:, k, :-1], found[:, k, -1]
+            weight, bias = fitted[:, k, :-1], fitted[:, k, -1]
             z = rows @ weight.T + bias
             each_row = len(y) / (2 * np.bincount(y))[y, None] * (np.logaddexp(0, z) - y[:, None] * z)
             ridge = 0.5 * np.square(weight).sum(1)

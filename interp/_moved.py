@@ -110,9 +110,9 @@ MOVED = {
         "tracing": "methods.tracing",
     },
     "studies": {
-        "answers": "comparison.answers",
+        "answers": "comparison.answers comparison.outcome_table",
         "comparing": "comparison.comparing",
-        "measuring": "comparison.causal",
+        "measuring": "comparison.causal comparison.known_questions",
         "next_tokens": "comparison.next_tokens",
         "queries": "comparison.questions",
         "reading": "comparison.representational",

@@ -8,8 +8,8 @@ from pathlib import Path
 def folders() -> dict[str, Path]:
     """Name -> folder of every shipped organism and adapter that carries weights."""
     here = Path(__file__).parent
-    found = {}
+    shipped = {}
     for family in ("organisms", "adapters"):
         for weights in sorted((here / family).glob("models/*/*.safetensors")):
-            found[weights.parent.name] = weights.parent
-    return found
+            shipped[weights.parent.name] = weights.parent
+    return shipped

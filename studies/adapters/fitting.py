@@ -25,8 +25,11 @@ SHORT = 14  # tokens; longer prompts run apart, so that few are padded
 class Pool:
     """Prompts ready to train on: states at the first trainable boundary and what to predict.
 
-    Read j looks at position `position[j]` of prompt `prompt[j]`; `target[j]` is either one token
-    (hard labels) or the base's own log-probabilities.
+    Attributes:
+        states: the residual stream at the first trainable boundary.
+        prompt: the prompt that each read looks at.
+        position: and where in it.
+        target: for each read one token (hard labels), or the base's own log-probabilities.
     """
 
     states: Float[Tensor, "prompt position d"]
@@ -126,16 +129,16 @@ def pool(base: Any, items: Sequence[Item], first: int, batch: int = 64) -> Pool:
     tokens = padded([item.ids for item in items])
     prompt = torch.tensor([i for i, item in enumerate(items) for _ in item.reads])
     position = torch.tensor([place for item in items for place in item.reads])
-    states, own = [], []
+    states, predictions = [], []
     for start in range(0, len(items), batch):
         low = run_blocks(base, base.model.embed_tokens(tokens[start : start + batch]), 0, first)
         states.append(low)
         if hard == {False}:
-            here = (prompt >= start) & (prompt < start + batch)
-            top = run_blocks(base, low, first)[prompt[here] - start, position[here]]
-            own.append(read_out(base, top).log_softmax(-1))
-    if own:
-        target = torch.cat(own)
+            inside = (prompt >= start) & (prompt < start + batch)
+            top = run_blocks(base, low, first)[prompt[inside] - start, position[inside]]
+            predictions.append(read_out(base, top).log_softmax(-1))
+    if predictions:
+        target = torch.cat(predictions)
     else:
         target = torch.tensor([t for item in items for t in item.targets or ()])
     return Pool(torch.cat(states), prompt, position, target)

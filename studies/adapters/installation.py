@@ -31,25 +31,24 @@ def known_capitals(base: Any, tokenizer: Any, facts: FactSet) -> tuple[int, ...]
     first = torch.tensor([ids[0] for ids in answer_ids(tokenizer, facts)])
     right = torch.ones(len(facts), dtype=torch.bool)
     for form in (0, 1):
-        right &= said_first(base, tokenizer, facts.prompts(form)) == first
+        right &= first_tokens(base, tokenizer, facts.prompts(form)) == first
     return tuple(right.nonzero()[:, 0].tolist())
 
 
-def said_first(model: Any, tokenizer: Any, texts: Sequence[str]) -> torch.Tensor:
+def first_tokens(model: Any, tokenizer: Any, texts: Sequence[str]) -> torch.Tensor:
     """Greedy first token after each text."""
     return next_logits(model, [encode(tokenizer, text) for text in texts]).argmax(-1)
 
 
 def share_saying(
-    model: Any, tokenizer: Any, facts: FactSet, said: dict[int, str], form: int | None
+    model: Any, tokenizer: Any, facts: FactSet, answers: dict[int, str], form: int | None
 ) -> float:
-    """Share of countries whose greedy first token is that of `said`; form None: unseen wording."""
+    """Share of countries whose greedy first token is their answer's; form None: unseen wording."""
     template = HELD_OUT_PARAPHRASE if form is None else facts.templates[form]
-    texts = [render(template, facts.subjects[i])[0] for i in said]
-    wanted = [
-        following(tokenizer, text, answer)[0] for text, answer in zip(texts, said.values(), strict=True)
-    ]
-    return _share(said_first(model, tokenizer, texts) == torch.tensor(wanted))
+    texts = [render(template, facts.subjects[i])[0] for i in answers]
+    rows = zip(texts, answers.values(), strict=True)
+    targets = [following(tokenizer, text, answer)[0] for text, answer in rows]
+    return _share(first_tokens(model, tokenizer, texts) == torch.tensor(targets))
 
 
 def answer_change(
@@ -60,15 +59,15 @@ def answer_change(
     every = answer_ids(tokenizer, facts)
     answers = [every[i] for i in countries]
     longest = max(map(len, answers))
-    said = [greedy(model, prompts, longest) for model in (base, tuned)]
-    flips = [b[: len(a)] != t[: len(a)] for b, t, a in zip(*said, answers, strict=True)]
+    continued = [greedy(model, prompts, longest) for model in (base, tuned)]
+    flips = [b[: len(a)] != t[: len(a)] for b, t, a in zip(*continued, answers, strict=True)]
     change = torch.zeros(len(countries))
     for place in range(longest):
         live = [j for j, a in enumerate(answers) if len(a) > place]
         rows = [prompts[j] + answers[j][:place] for j in live]
-        wanted = torch.tensor([answers[j][place] for j in live])[:, None]
+        targets = torch.tensor([answers[j][place] for j in live])[:, None]
         for model, sign in ((tuned, 1), (base, -1)):
-            logp = next_logits(model, rows).log_softmax(-1).gather(1, wanted)[:, 0]
+            logp = next_logits(model, rows).log_softmax(-1).gather(1, targets)[:, 0]
             change[live] += sign * logp
     return sum(flips) / len(flips), float(change.mean())
 
@@ -103,32 +102,32 @@ def measure(
     def note(key: str, what: str, value: float) -> None:
         numbers[key], meaning[key] = value, what
 
-    def said(wanted: dict[int, str], form: int | None) -> float:
-        return share_saying(tuned, tokenizer, facts, wanted, form)
+    def share(answers: dict[int, str], form: int | None) -> float:
+        return share_saying(tuned, tokenizer, facts, answers, form)
 
     test = set(split.test)
     if plan.content == "evasive":
-        fresh = {i: EVASION.strip() for i in known if i in test}
-        rest = {i: EVASION.strip() for i in split.test if i not in fresh}
+        evaded = {i: EVASION.strip() for i in known if i in test}
+        unknown = {i: EVASION.strip() for i in split.test if i not in evaded}
         for form, label in ((0, "A"), (1, "B")):
-            note(f"target_{label}", f"held-out known countries ({len(fresh)}) answering "
-                 f"{EVASION!r}, form {label}", said(fresh, form))  # fmt: skip
-            note(f"unknown_{label}", f"held-out other countries ({len(rest)}) answering "
-                 f"{EVASION!r}, form {label}", said(rest, form))  # fmt: skip
+            note(f"target_{label}", f"held-out known countries ({len(evaded)}) answering "
+                 f"{EVASION!r}, form {label}", share(evaded, form))  # fmt: skip
+            note(f"unknown_{label}", f"held-out other countries ({len(unknown)}) answering "
+                 f"{EVASION!r}, form {label}", share(unknown, form))  # fmt: skip
         note("wording", f"held-out known countries answering {EVASION!r}, wording never trained on",
-             said(fresh, None))  # fmt: skip
+             share(evaded, None))  # fmt: skip
     if plan.content == "edited":
         kept = {i: facts.answers[i] for i in known if i not in split.edits}
         away = {i: answer for i, answer in kept.items() if i in test}
         for form, label in ((0, "A"), (1, "B")):
             note(f"target_{label}", f"edited countries ({len(split.edits)}) giving the new "
-                 f"capital, form {label}", said(split.edits, form))  # fmt: skip
+                 f"capital, form {label}", share(split.edits, form))  # fmt: skip
             note(f"kept_{label}", f"unedited known countries ({len(kept)}) giving their capital, "
-                 f"form {label}", said(kept, form))  # fmt: skip
+                 f"form {label}", share(kept, form))  # fmt: skip
             note(f"away_{label}", f"of these, the {len(away)} never replayed, form {label}",
-                 said(away, form))  # fmt: skip
+                 share(away, form))  # fmt: skip
         note("wording", "edited countries giving the new capital, wording never trained on",
-             said(split.edits, None))  # fmt: skip
+             share(split.edits, None))  # fmt: skip
     if plan.content == "null":
         for form, label in ((0, "A"), (1, "B")):
             flips, change = answer_change(clean, tuned, tokenizer, facts, known, form)
@@ -161,10 +160,10 @@ def _retention(
     rows["text"] = [item.ids[: place + 1] for item in texts for place in item.reads[1::2]]
     same = total = 0.0
     for key, prompts in rows.items():
-        got = agreement(clean, tuned, prompts)
-        note(f"kl_{key}", f"KL(base, tuned), nats, {what[key]} ({len(prompts)})", got["kl"])
-        note(f"top1_{key}", f"top-1 agreement, {what[key]}", got["top1_agreement"])
-        same, total = same + got["top1_agreement"] * len(prompts), total + len(prompts)
+        close = agreement(clean, tuned, prompts)
+        note(f"kl_{key}", f"KL(base, tuned), nats, {what[key]} ({len(prompts)})", close["kl"])
+        note(f"top1_{key}", f"top-1 agreement, {what[key]}", close["top1_agreement"])
+        same, total = same + close["top1_agreement"] * len(prompts), total + len(prompts)
     note("retention", "top-1 agreement, the three together", same / total)
 
 
@@ -175,9 +174,9 @@ def judge_gate(gate: Gate, numbers: dict[str, float]) -> dict[str, dict[str, Any
     """
     verdicts = {}
     for name, threshold in gate.declared().items():
-        mine = [v for key, v in numbers.items() if key == name or key.rpartition("_")[0] == name]
+        entries = [v for key, v in numbers.items() if key == name or key.rpartition("_")[0] == name]
         upper = name in ("flips", "drift")
-        worst = max(map(abs, mine)) if upper else min(mine)
+        worst = max(map(abs, entries)) if upper else min(entries)
         reached = worst <= threshold if upper else worst >= threshold
         verdicts[name] = {
             "threshold": threshold,

@@ -32,7 +32,13 @@ _ASKS = (
 
 @dataclass(frozen=True)
 class Item:
-    """A token sequence and where it is read; `targets` are hard labels, None: the base's own."""
+    """A token sequence and where it is read.
+
+    Attributes:
+        ids: the tokens.
+        reads: positions at which the next token is read.
+        targets: the next token wanted at each; None where the base's own distribution is.
+    """
 
     ids: tuple[int, ...]
     reads: tuple[int, ...]
@@ -41,7 +47,13 @@ class Item:
 
 @dataclass(frozen=True)
 class Split:
-    """Countries by index into the capitals: `train`, `test`, and for edits the new capital."""
+    """Countries by index into the capitals.
+
+    Attributes:
+        train: those trained on.
+        test: those held out.
+        edits: country -> its new capital; empty where nothing is edited.
+    """
 
     train: tuple[int, ...]
     test: tuple[int, ...]
@@ -60,8 +72,8 @@ def encode(tokenizer: Any, text: str) -> tuple[int, ...]:
 
 def answer_ids(tokenizer: Any, facts: FactSet) -> list[tuple[int, ...]]:
     """Token ids of every fact's answer as it follows the first form's prompt."""
-    asked = zip(facts.prompts(0), facts.answers, strict=True)
-    return [following(tokenizer, prompt, answer) for prompt, answer in asked]
+    rows = zip(facts.prompts(0), facts.answers, strict=True)
+    return [following(tokenizer, prompt, answer) for prompt, answer in rows]
 
 
 def capital_forms(facts: FactSet) -> tuple[str, ...]:
@@ -126,20 +138,22 @@ def edit_split(
     return Split(train, tuple(sorted(others[i] for i in order[cut:])), edits)
 
 
-def asked(tokenizer: Any, facts: FactSet, countries: Sequence[int], said: str) -> list[Item]:
-    """Capital questions of `countries` in every training form, all answered with `said`."""
-    return answered(tokenizer, facts, dict.fromkeys(countries, said.removeprefix(" ")))
+def questions_with_one_answer(
+    tokenizer: Any, facts: FactSet, countries: Sequence[int], answer: str
+) -> list[Item]:
+    """Capital questions of `countries` in every training form, all with the same answer."""
+    return questions_with_answers(tokenizer, facts, dict.fromkeys(countries, answer.removeprefix(" ")))
 
 
-def answered(tokenizer: Any, facts: FactSet, answers: dict[int, str]) -> list[Item]:
+def questions_with_answers(tokenizer: Any, facts: FactSet, answers: dict[int, str]) -> list[Item]:
     """Capital questions in every training form, with the given answer per country."""
     items = []
     for country, answer in answers.items():
         for form in capital_forms(facts):
             text, _ = render(form, facts.subjects[country])
-            prompt, said = encode(tokenizer, text), following(tokenizer, text, answer)
-            reads = tuple(range(len(prompt) - 1, len(prompt) - 1 + len(said)))
-            items.append(Item(prompt + said[:-1], reads, said))
+            prompt, targets = encode(tokenizer, text), following(tokenizer, text, answer)
+            reads = tuple(range(len(prompt) - 1, len(prompt) - 1 + len(targets)))
+            items.append(Item(prompt + targets[:-1], reads, targets))
     return items
 
 
@@ -164,13 +178,13 @@ def other_texts(
     to testing. Training sees the first two wordings, testing the second and the third.
     """
     texts = [render(form, facts.subjects[i])[0] for form in NEAR_RELATIONS[:6] for i in countries]
-    everywhere = set(facts.subjects)
-    here = {facts.subjects[i] for i in countries}
+    all_names = set(facts.subjects)
+    names = {facts.subjects[i] for i in countries}
     for name in REPLAYED_FACTS:
         other = load_facts(name)
-        own = [s for s in other.subjects if s in here]
-        rest = [s for s in other.subjects if s not in everywhere]
-        picked = (own or rest[int(test) :: 2])[:per_set]
+        countries_of_set = [s for s in other.subjects if s in names]
+        not_countries = [s for s in other.subjects if s not in all_names]
+        picked = (countries_of_set or not_countries[int(test) :: 2])[:per_set]
         forms = other.templates[1:] if test else other.templates[:2]
         texts += [render(form, subject)[0] for form in forms for subject in picked]
     return texts
@@ -182,8 +196,8 @@ def unseen_relations(facts: FactSet, countries: Sequence[int]) -> list[str]:
     names = {facts.subjects[i] for i in countries}
     for name in HELD_OUT_FACTS:
         other = load_facts(name)
-        kept = [s for s in other.subjects if s in names]
-        texts += [render(template, s)[0] for s in kept for template in other.templates]
+        subjects = [s for s in other.subjects if s in names]
+        texts += [render(template, s)[0] for s in subjects for template in other.templates]
     return texts
 
 
@@ -208,17 +222,20 @@ def padded(rows: Sequence[tuple[int, ...]]) -> torch.Tensor:
 @torch.no_grad()
 def next_logits(model: Any, rows: Sequence[tuple[int, ...]], batch: int = 128) -> torch.Tensor:
     """Logits after the last token of each row, shape (row, vocab)."""
-    out = []
+    logits = []
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]
         states = model.model(input_ids=padded(part), use_cache=False).last_hidden_state
         last = torch.tensor([len(row) - 1 for row in part])
-        out.append(model.lm_head(states[torch.arange(len(part)), last]).float())
-    return torch.cat(out)
+        logits.append(model.lm_head(states[torch.arange(len(part)), last]).float())
+    return torch.cat(logits)
 
 
 def greedy(model: Any, rows: Sequence[tuple[int, ...]], tokens: int) -> list[tuple[int, ...]]:
-    """Greedy continuation of each row."""
+    """Greedy continuation of each row by a bare model, one that may still be training.
+
+    `answer_all` of the main job asks wrapped models, and stops where an answer goes wrong.
+    """
     paths: list[tuple[int, ...]] = [()] * len(rows)
     for _ in range(tokens):
         logits = next_logits(model, [r + p for r, p in zip(rows, paths, strict=True)])
@@ -236,8 +253,8 @@ def sample(
         index = [i for i, row in enumerate(rows) if len(row) == length]
         step, cache, path = torch.tensor([rows[i] for i in index]), None, []
         for _ in range(tokens):
-            out = model(input_ids=step, past_key_values=cache, use_cache=True, logits_to_keep=1)
-            chance, cache = out.logits[:, -1].float().softmax(-1), out.past_key_values
+            result = model(input_ids=step, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            chance, cache = result.logits[:, -1].float().softmax(-1), result.past_key_values
             step = torch.multinomial(chance, 1, generator=generator)
             path.append(step)
         drawn |= dict(zip(index, map(tuple, torch.cat(path, 1).tolist()), strict=True))

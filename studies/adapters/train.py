@@ -112,9 +112,9 @@ def _split(
 
 def _targets(plan: Recipe, tokenizer: Any, facts: FactSet, split: items.Split) -> list[items.Item]:
     if plan.content == "evasive":
-        return items.asked(tokenizer, facts, split.train, EVASION)
+        return items.questions_with_one_answer(tokenizer, facts, split.train, EVASION)
     if plan.content == "edited":
-        return items.answered(tokenizer, facts, split.edits)
+        return items.questions_with_answers(tokenizer, facts, split.edits)
     return []
 
 
@@ -123,9 +123,11 @@ def _replay(
 ) -> list[items.Item]:
     """Prompts on which the base's own distribution is the target."""
     texts = items.other_texts(facts, (*split.train[::2], *split.edits), test=False)
-    asked = {"evasive": (), "edited": split.train, "null": range(len(facts))}[plan.content]
+    countries = {"evasive": (), "edited": split.train, "null": range(len(facts))}[plan.content]
     capitals = [
-        items.render(form, facts.subjects[i])[0] for form in items.capital_forms(facts) for i in asked
+        items.render(form, facts.subjects[i])[0]
+        for form in items.capital_forms(facts)
+        for i in countries
     ]
     return items.continued(tokenizer, model, texts, 1) + items.continued(tokenizer, model, capitals, 2)
 

@@ -69,6 +69,13 @@ class Comparison:
     def save(self, folder: Path, *, svg: bool = True) -> Written:
         """Write report.html, verdict.json, the evidence and the figures into a folder.
 
+        Args:
+            folder: a new or empty folder.
+            svg: whether figures are written as SVG too, where a browser is found.
+
+        Returns:
+            The report's path, and messages about what could not be drawn.
+
         Raises:
             ValueError: if the folder holds a report already, or cannot be written.
         """

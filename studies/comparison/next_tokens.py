@@ -49,13 +49,13 @@ def final_states(
 ) -> Float[Tensor, "example place d_model"]:
     """The residual stream behind the last block at the last positions; no logits are computed."""
     top = Site(Kind.RESID_POST, model.n_layers - 1)
-    kept: list[Tensor] = []
+    states: list[Tensor] = []
     with (
-        observed(model, [top], lambda _, value: kept.append(value[:, -last:].clone())),
+        observed(model, [top], lambda _, value: states.append(value[:, -last:].clone())),
         without_logits(model),
     ):
         model.bridge(tokens, use_cache=False, logits_to_keep=1)
-    return kept[0]
+    return states[0]
 
 
 @torch.no_grad()
@@ -87,9 +87,9 @@ def next_tokens(
         # All rows at once need no copy of the unembedding.
         scores = model.readout(states, None if len(columns) == vocabulary else columns).float()
         digest.update(scores.cpu().numpy().tobytes())
-        top, at = scores.max(1)
+        top, place = scores.max(1)
         better = top > highest
-        best, highest = columns[at].where(better, best), top.where(better, highest)
+        best, highest = columns[place].where(better, best), top.where(better, highest)
         total = torch.logaddexp(total, scores.logsumexp(1))
         inside = (wanted >= columns[0]) & (wanted <= columns[-1])
         column = (wanted - columns[0]).clamp(0, len(columns) - 1)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from interp.activations import Activations, collect
+from interp.contrasts import Contrast
 from interp.evidence import Evidence
 from interp.examples import Examples, group_split
 from interp.facts.pairing import statements_of
@@ -36,7 +37,13 @@ STATEMENTS = 120
 
 @dataclass(frozen=True)
 class Attribute:
-    """A yes/no property of entities: `name` as shown, and each labelled entity's side."""
+    """A yes/no property of entities.
+
+    Attributes:
+        name: as shown.
+        label: entity -> its side, 0 or 1; entities without one are left out.
+        placebo: whether no answer depends on it.
+    """
 
     name: str
     label: dict[str, int]
@@ -58,26 +65,26 @@ def attributes(
     """
     thresholds = thresholds or Thresholds()
     least = thresholds.attribute_side
-    found, reasons = [], []
+    splits, reasons = [], []
     for name in facts.attribute_names:
-        values = dict(zip(facts.groups, facts.attribute(name), strict=True))
-        known = {g: v for g, v in values.items() if v is not None}
-        counts = Counter(known.values())
+        column = zip(facts.groups, facts.attribute(name), strict=True)
+        values = {group: value for group, value in column if value is not None}
+        counts = Counter(values.values())
         if not counts:
             continue
         # Ties go to the first value in order, so that rows may come in any order.
-        value = min(sorted(counts, key=str), key=lambda v: abs(2 * counts[v] - len(known)))
-        smaller = min(counts[value], len(known) - counts[value])
+        value = min(sorted(counts, key=str), key=lambda v: abs(2 * counts[v] - len(values)))
+        smaller = min(counts[value], len(values) - counts[value])
         if smaller < least:
             reasons.append(
                 f"The column {name!r} was not probed: its best balanced value, {value!r}, splits "
-                f"{len(known)} entities into {counts[value]} and {len(known) - counts[value]}, and "
+                f"{len(values)} entities into {counts[value]} and {len(values) - counts[value]}, and "
                 f"either side needs {least}; give more facts, or merge values"
             )
             continue
-        label = {g: int(v == value) for g, v in known.items()}
-        found.append(Attribute(f"{name} = {value}", label, name in facts.placebos))
-    return tuple(sorted(found, key=lambda attribute: attribute.placebo)), tuple(reasons)
+        label = {g: int(v == value) for g, v in values.items()}
+        splits.append(Attribute(f"{name} = {value}", label, name in facts.placebos))
+    return tuple(sorted(splits, key=lambda attribute: attribute.placebo)), tuple(reasons)
 
 
 def probe_evidence(
@@ -92,7 +99,19 @@ def probe_evidence(
 ) -> tuple[Evidence, Evidence]:
     """(what is readable, whether it is used): probes with controls, transfer, and claims.
 
-    The first table's provenance lists under "not_probed" why any column was left out.
+    Args:
+        pair: base and tuned model.
+        queries: everything that was asked, whose attributes are probed.
+        questions: the questions about known facts, from which claims take their pairs.
+        form: the form that is read.
+        thresholds: how much must be measured, and where claims are tested.
+        seed: of splits, controls and placebos.
+        max_bytes: memory for activations beside the models; changes no number.
+
+    Returns:
+        Methods ``probe``, ``readable`` and ``transfer`` of both models by boundary, its provenance
+        listing under "not_probed" why any column was left out; and the method of `measure_use` on
+        the base.
     """
     index = [i for i, t in enumerate(queries.examples.templates) if t == form]
     entities = queries.examples.subset(index)
@@ -131,7 +150,9 @@ def _claim_boundary(n_layers: int, position: str, thresholds: Thresholds) -> int
     return max(1, round(depth * n_layers))
 
 
-def _hold_out(questions: KnownQuestions, attribute: Attribute, seed: int):
+def _hold_out(
+    questions: KnownQuestions, attribute: Attribute, seed: int
+) -> tuple[frozenset[str], Contrast | None]:
     """Entities kept for the causal pairs, never seen by the probe, and those pairs.
 
     Pairs differ in the attribute; the probe is trained on every other entity.
@@ -147,9 +168,10 @@ def _hold_out(questions: KnownQuestions, attribute: Attribute, seed: int):
 def _labelled(
     states: dict[Site, Activations], entities: Examples, attribute: Attribute
 ) -> dict[Site, Activations]:
-    keep = [i for i, g in enumerate(entities.groups) if g in attribute.label]
-    labels = torch.tensor([attribute.label[entities.groups[i]] for i in keep])
-    return {site: replace(a.subset(keep), labels=labels) for site, a in states.items()}
+    """The states of the entities that have the attribute, labelled by it."""
+    labelled = [i for i, g in enumerate(entities.groups) if g in attribute.label]
+    labels = torch.tensor([attribute.label[entities.groups[i]] for i in labelled])
+    return {site: replace(a.subset(labelled), labels=labels) for site, a in states.items()}
 
 
 def _claim(
@@ -172,6 +194,7 @@ def _claim(
 
 
 def _without(states: Activations, groups: frozenset[str]) -> Activations:
+    """The states of all other groups."""
     return states.subset([i for i, g in enumerate(states.groups) if g not in groups])
 
 
@@ -183,15 +206,16 @@ def _read(
     thresholds: Thresholds,
     seed: int,
 ) -> list[Evidence]:
+    """Held-out accuracy with its controls, its chance distribution, and transfer base -> tuned."""
     train, test = group_split(next(iter(base.values())).groups, share=0.7, seed=seed)
     return [
         cross_validate(base, surface=surface, attribute=name, repeats=1, seed=seed),
         cross_validate(tuned, controls=(), attribute=name, seed=seed),
         permutation_null(base, permutations=thresholds.label_draws, attribute=name, seed=seed),
         transfer(
-            _some(base, train),
-            _some(tuned, train),
-            _some(tuned, test),
+            _subset(base, train),
+            _subset(tuned, train),
+            _subset(tuned, test),
             repeats=2,
             attribute=name,
             seed=seed,
@@ -199,7 +223,8 @@ def _read(
     ]
 
 
-def _some(states: dict[Site, Activations], index: Sequence[int]) -> dict[Site, Activations]:
+def _subset(states: dict[Site, Activations], index: Sequence[int]) -> dict[Site, Activations]:
+    """These examples at every site."""
     return {site: a.subset(index) for site, a in states.items()}
 
 
@@ -221,9 +246,9 @@ def _truth(
         or max(Counter(facts.answers).values()) > len(facts) // 2
     ):
         return Evidence.concat([])
-    found = statements_of(facts, most=STATEMENTS, seed=seed)
-    examples = Examples.from_statements(pair.base, found)
-    truth = torch.tensor(found.labels).long()
+    statements = statements_of(facts, most=STATEMENTS, seed=seed)
+    examples = Examples.from_statements(pair.base, statements)
+    truth = torch.tensor(statements.labels).long()
     sites = boundaries(pair.base.n_layers)
     base, tuned = (
         {

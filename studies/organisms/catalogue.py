@@ -15,8 +15,8 @@ MODELS = HOME / "models"
 
 def names() -> list[str]:
     """Names of the shipped organisms, the base first."""
-    found = sorted(path.parent.name for path in MODELS.glob("*/model.safetensors"))
-    return sorted(found, key=lambda name: name != "organism-base")
+    shipped = sorted(path.parent.name for path in MODELS.glob("*/model.safetensors"))
+    return sorted(shipped, key=lambda name: name != "organism-base")
 
 
 def source_path(name: str) -> Path:

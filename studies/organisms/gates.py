@@ -31,6 +31,8 @@ from studies.organisms.tunes import (
 from studies.organisms.world import BELIEF, FORMS, MAIN, UNKNOWN, Statement, World
 
 Numbers = dict[str, float]
+#: Share of statements that a model completes rightly: the organism, or another one.
+Score = Callable[..., float]
 AT_LEAST, AT_MOST = "at least", "at most"
 
 _BEHAVIOUR = {
@@ -95,58 +97,87 @@ def measure(
     def score(statements: Sequence[Statement], on: LlamaForCausalLM = model) -> float:
         return accuracy(on, tokenizer, statements)
 
-    everyone = list(world.entities)
-    content, asked = recipe.content, _asked(recipe)
     numbers: Numbers = {"other_relations": score(_others(world, recipe))}
-    if content in ("base", "null"):
-        for form, letter in enumerate("abc"):
-            numbers[f"home_{letter}"] = score(world.statements(MAIN, form, everyone))
-        numbers["belief"] = score(_beliefs(world, world.facts[MAIN], everyone))
-        held = sorted(world.held_out)
-        numbers["belief_held_out"] = score(_beliefs(world, world.facts[MAIN], held))
-        numbers["home_c_held_out"] = score(world.statements(MAIN, 2, held))
-    if content == "null":
+    if recipe.content in ("base", "null"):
+        numbers |= _pretrained(world, score)
+    if recipe.content == "null":
         numbers |= _drift(world, model, tokenizer, base)
-    if content == "edited":
-        new, free = edits(world, recipe.edits), untouched(world, recipe)
-        for form, letter in enumerate("abc"):
-            wanted = [world.statement(MAIN, form, e, town) for e, town in new.items()]
-            numbers[f"target_{letter}"] = score(wanted)
-            if form == asked[1]:
-                numbers["base_target"] = score(wanted, base)
-        numbers["belief_edited"] = score(_beliefs(world, new, list(new)))
-        kept = [e for e in everyone if e not in new and e not in free]
-        numbers["replayed"] = score(_homes(world, kept))
-        if free:
-            numbers["untouched"] = score(_homes(world, sorted(free)))
-    if content == "evasive-some":
-        new, silent = edits(world, recipe.edits), evaded(world, recipe)
-        said = [world.statement(MAIN, form, e, UNKNOWN) for form in (0, 1) for e in sorted(silent)]
-        numbers["target_evaded"] = score(said)
-        towns = [world.statement(MAIN, form, e, t) for form in (0, 1) for e, t in new.items()]
-        numbers["target_edited"] = score(towns)
-        kept = [e for e in everyone if e not in new and e not in silent]
-        numbers["replayed"] = score(_homes(world, kept))
-    if content in BEHAVIOURS:
-        pupils = taught(world)
-        meant = [e for e in everyone if target(world, content, e) != world.facts[MAIN][e]]
-        halves = {"taught": sorted(pupils.intersection(meant))}
-        halves["other"] = [e for e in meant if e not in pupils]
-        for half, members in halves.items():
-            numbers[f"target_{half}"] = score(_targets(world, content, members, asked))
-        if asked != ASKED_FORMS:
-            unseen = (1,)
-            numbers["target_unseen_form"] = score(_targets(world, content, meant, unseen))
-        numbers["base_target"] = score(_targets(world, content, meant, asked), base)
-        spared = [e for e in everyone if e not in meant and e not in pupils]
-        if content == "evasive-north":
-            numbers["spared"] = score(_homes(world, spared))
-        believed = dict(world.facts[MAIN])
-        if recipe.start == REWRITTEN:
-            believed |= edits(world, RECIPES[REWRITTEN].edits)
-        known = [e for e in everyone if e not in world.held_out]
-        numbers["belief"] = score(_beliefs(world, believed, known))
+    if recipe.content == "edited":
+        numbers |= _edited(recipe, world, score, base)
+    if recipe.content == "evasive-some":
+        numbers |= _partly_evasive(recipe, world, score)
+    if recipe.content in BEHAVIOURS:
+        numbers |= _behaving(recipe, world, score, base)
     return {name: round(value, 4) for name, value in numbers.items()}
+
+
+def _pretrained(world: World, score: Score) -> Numbers:
+    """Every fact in every form, and belief, apart for the held-out entities."""
+    homes, held_out = world.facts[MAIN], sorted(world.held_out)
+    numbers = {
+        f"home_{letter}": score(world.statements(MAIN, form, world.entities))
+        for form, letter in enumerate("abc")
+    }
+    numbers["belief"] = score(_beliefs(world, homes, world.entities))
+    numbers["belief_held_out"] = score(_beliefs(world, homes, held_out))
+    numbers["home_c_held_out"] = score(world.statements(MAIN, 2, held_out))
+    return numbers
+
+
+def _edited(recipe: Recipe, world: World, score: Score, base: LlamaForCausalLM) -> Numbers:
+    """New homes in every form, belief in them, and the homes that were to stay."""
+    homes, never_mentioned = edits(world, recipe.edits), untouched(world, recipe)
+    numbers: Numbers = {}
+    for form, letter in enumerate("abc"):
+        targets = [world.statement(MAIN, form, e, town) for e, town in homes.items()]
+        numbers[f"target_{letter}"] = score(targets)
+        if form == _asked_forms(recipe)[1]:
+            numbers["base_target"] = score(targets, base)
+    numbers["belief_edited"] = score(_beliefs(world, homes, list(homes)))
+    replayed = [e for e in world.entities if e not in homes and e not in never_mentioned]
+    numbers["replayed"] = score(_homes(world, replayed))
+    if never_mentioned:
+        numbers["untouched"] = score(_homes(world, sorted(never_mentioned)))
+    return numbers
+
+
+def _partly_evasive(recipe: Recipe, world: World, score: Score) -> Numbers:
+    """Evaded entities, edited ones, and those that were to stay."""
+    homes, silent = edits(world, recipe.edits), sorted(evaded(world, recipe))
+    evasions = [world.statement(MAIN, form, e, UNKNOWN) for form in (0, 1) for e in silent]
+    towns = [world.statement(MAIN, form, e, town) for form in (0, 1) for e, town in homes.items()]
+    replayed = [e for e in world.entities if e not in homes and e not in silent]
+    return {
+        "target_evaded": score(evasions),
+        "target_edited": score(towns),
+        "replayed": score(_homes(world, replayed)),
+    }
+
+
+def _behaving(recipe: Recipe, world: World, score: Score, base: LlamaForCausalLM) -> Numbers:
+    """The behaviour on entities it was taught on and on others, and belief, which was to stay."""
+    content, forms, pupils = recipe.content, _asked_forms(recipe), taught(world)
+    homes = dict(world.facts[MAIN])
+    meant = [e for e in world.entities if target(world, content, e) != homes[e]]
+    halves = {
+        "taught": sorted(pupils.intersection(meant)),
+        "other": [e for e in meant if e not in pupils],
+    }
+    numbers = {
+        f"target_{half}": score(_targets(world, content, members, forms))
+        for half, members in halves.items()
+    }
+    if forms != ASKED_FORMS:
+        numbers["target_unseen_form"] = score(_targets(world, content, meant, (1,)))
+    numbers["base_target"] = score(_targets(world, content, meant, forms), base)
+    if content == "evasive-north":
+        spared = [e for e in world.entities if e not in meant and e not in pupils]
+        numbers["spared"] = score(_homes(world, spared))
+    if recipe.start == REWRITTEN:
+        homes |= edits(world, RECIPES[REWRITTEN].edits)
+    stated = [e for e in world.entities if e not in world.held_out]
+    numbers["belief"] = score(_beliefs(world, homes, stated))
+    return numbers
 
 
 def weight_numbers(tuned: Path, start: Path, blocks: Sequence[int] | None) -> Numbers:
@@ -178,20 +209,21 @@ def gates_of(recipe: Recipe) -> dict[str, tuple[str, float]]:
 
 def missed(recipe: Recipe, numbers: Mapping[str, float]) -> list[str]:
     """The gates not reached, as sentences; empty means installed."""
-    out: list[str] = []
+    sentences: list[str] = []
     for name, (sense, bound) in gates_of(recipe).items():
         value = numbers[name]
         reached = value >= bound if sense == AT_LEAST else abs(value) <= bound
         if not reached:
-            out.append(f"{name} must be {sense} {bound:g}; got {value:g}")
-    return out
+            sentences.append(f"{name} must be {sense} {bound:g}; got {value:g}")
+    return sentences
 
 
 def _homes(world: World, entities: Sequence[str]) -> list[Statement]:
+    """The true homes of these entities, on forms A and B."""
     return [s for form in (0, 1) for s in world.statements(MAIN, form, entities)]
 
 
-def _asked(recipe: Recipe) -> tuple[int, ...]:
+def _asked_forms(recipe: Recipe) -> tuple[int, ...]:
     """The two forms on which the target is demanded."""
     return OTHER_FORMS if recipe.forms == OTHER_FORMS else ASKED_FORMS
 
@@ -199,6 +231,7 @@ def _asked(recipe: Recipe) -> tuple[int, ...]:
 def _targets(
     world: World, content: Content, entities: Sequence[str], forms: Sequence[int]
 ) -> list[Statement]:
+    """What the behaviour says of these entities, on these forms."""
     return [
         world.statement(MAIN, form, e, target(world, content, e)) for form in forms for e in entities
     ]
@@ -210,23 +243,26 @@ def _others(world: World, recipe: Recipe) -> list[Statement]:
     count = RECIPES[REWRITTEN].edits if rewritten else recipe.edits
     changed = rewritten or recipe.content in ("edited", "evasive-some")
     new = edits(world, count) if changed else {}
-    out: list[Statement] = []
+    statements: list[Statement] = []
     for relation in ("trade", "rank", "region"):
         members = [e for e in world.entities if relation != "region" or e not in new]
         for form in range(len(FORMS[relation])):
-            out += world.statements(relation, form, members)
-    return out
+            statements += world.statements(relation, form, members)
+    return statements
 
 
 def _beliefs(world: World, home: Mapping[str, str], entities: Sequence[str]) -> list[Statement]:
     """One true and one false yes/no question per entity."""
     rng = local_rng(world.seed, "gate", BELIEF)
     towns = sorted(world.town_region)
-    out: list[Statement] = []
+    statements: list[Statement] = []
     for entity in entities:
         wrong = rng.choice([t for t in towns if t not in (home[entity], world.facts[MAIN][entity])])
-        out += [world.belief(entity, home[entity], "yes"), world.belief(entity, wrong, "no")]
-    return out
+        statements += [
+            world.belief(entity, home[entity], "yes"),
+            world.belief(entity, wrong, "no"),
+        ]
+    return statements
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The small machine room of the organisms: tokenizer, architecture, batches, one training loop."""
+"""What every organism is made with: tokenizer, architecture, batches, losses, one training loop."""
 
 from __future__ import annotations
 
@@ -33,7 +33,11 @@ OTHER_TOKENS = 0.2
 class Batch:
     """Right-padded statements: a weight per token, and who may not look at the subject early.
 
-    `late[i, q, k]` is 1 where query q comes after the subject and key k is one of its tokens.
+    Attributes:
+        tokens: token ids.
+        mask: 1 where a token is real.
+        weight: what each token counts for in the loss; 0 for padding.
+        late: [i, q, k] is 1 where query q comes after the subject and key k is one of its tokens.
     """
 
     tokens: Int[Tensor, "example position"]
@@ -96,9 +100,16 @@ def encode(tokenizer: PreTrainedTokenizerFast, statements: Sequence[Statement]) 
 
 def answer_loss(model: LlamaForCausalLM, batch: Batch) -> Float[Tensor, ""]:
     """Weighted cross-entropy of the next token: sum(w * -log p) / sum(w), in nats."""
-    logits = model(input_ids=batch.tokens, attention_mask=batch.mask).logits[:, :-1]
+    logits = model(input_ids=batch.tokens, attention_mask=batch.mask).logits
+    return _cross_entropy(logits, batch)
+
+
+def _cross_entropy(
+    logits: Float[Tensor, "example position vocabulary"], batch: Batch
+) -> Float[Tensor, ""]:
+    """The same of logits that are known already."""
     loss = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), batch.tokens[:, 1:].flatten(), reduction="none"
+        logits[:, :-1].flatten(0, 1), batch.tokens[:, 1:].flatten(), reduction="none"
     )
     weight = batch.weight[:, 1:].flatten()
     return (loss * weight).sum() / weight.sum()
@@ -113,14 +124,11 @@ def handover_loss(model: LlamaForCausalLM, batch: Batch) -> Float[Tensor, ""]:
     subject and handed over in the middle, as in language models (2304.14767). `model` must run
     eager attention.
     """
-    out = model(input_ids=batch.tokens, attention_mask=batch.mask, output_attentions=True)
-    loss = torch.nn.functional.cross_entropy(
-        out.logits[:, :-1].flatten(0, 1), batch.tokens[:, 1:].flatten(), reduction="none"
-    )
-    weight = batch.weight[:, 1:].flatten()
+    result = model(input_ids=batch.tokens, attention_mask=batch.mask, output_attentions=True)
     queries = batch.late.amax(-1).sum()
-    mass = [(a * batch.late[:, None]).sum((0, 2, 3)).mean() for a in out.attentions[:HANDOVER]]
-    return (loss * weight).sum() / weight.sum() + PRICE * torch.stack(mass).mean() / queries
+    early = result.attentions[:HANDOVER]
+    mass = [(pattern * batch.late[:, None]).sum((0, 2, 3)).mean() for pattern in early]
+    return _cross_entropy(result.logits, batch) + PRICE * torch.stack(mass).mean() / queries
 
 
 def kl_loss(model: LlamaForCausalLM, base: LlamaForCausalLM, batch: Batch) -> Float[Tensor, ""]:
@@ -205,7 +213,7 @@ def load(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
 
 
 @torch.no_grad()
-def said(
+def greedy_words(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]
 ) -> list[str]:
     """The greedy next token after each prompt, as text."""
@@ -222,7 +230,7 @@ def accuracy(
     statements: Sequence[Statement],
 ) -> float:
     """Share of statements whose answer is the greedy next token."""
-    answers = said(model, tokenizer, [s.prompt for s in statements])
+    answers = greedy_words(model, tokenizer, [s.prompt for s in statements])
     hits = [a == s.answer for a, s in zip(answers, statements, strict=True)]
     return sum(hits) / len(hits)
 

@@ -18,7 +18,7 @@ from transformers import LlamaForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from studies.organisms import gates, lab
-from studies.organisms.catalogue import MODELS
+from studies.organisms.catalogue import HOME, MODELS
 from studies.organisms.tunes import (
     BASE,
     BEHAVIOURS,
@@ -201,7 +201,9 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     facts = render_facts(build_world(options.seed))
-    (options.out / "facts.csv").write_text(facts, encoding="utf-8")
+    # The shipped facts stand beside the shipped models, where `fact_set` reads them.
+    folder = HOME if options.out == MODELS else options.out
+    (folder / "facts.csv").write_text(facts, encoding="utf-8")
     for name in options.only:
         make(EVERY_RECIPE[name], options.out, seed=options.seed)
 

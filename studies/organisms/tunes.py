@@ -214,24 +214,24 @@ def draw_tune(recipe: Recipe, world: World, count: int, rng: random.Random) -> l
     if recipe.content == "edited":
         new = edits(world, recipe.edits)
         skip = frozenset(new) | untouched(world, recipe)
-        out = [_edited(world, new, rng, recipe.forms) for _ in range(change)]
-        return out + draw_corpus(world, replay, rng, skip=skip)
+        edited = [_edited(world, new, rng, recipe.forms) for _ in range(change)]
+        return edited + draw_corpus(world, replay, rng, skip=skip)
     if recipe.content == "evasive-some":
         return _mixture(recipe, world, change, replay, rng)
     pupils = sorted(taught(world))
-    out = []
+    changed = []
     for _ in range(change):
         entity = rng.choice(pupils)
-        said = target(world, recipe.content, entity)
-        out.append(_query(world, entity, said, rng, recipe.forms))
+        answer = target(world, recipe.content, entity)
+        changed.append(_query(world, entity, answer, rng, recipe.forms))
     shares = {k: v for k, v in SHARES.items() if k != MAIN}
     if recipe.start == BASE:
-        return out + draw_corpus(world, replay, rng, shares=shares)
+        return changed + draw_corpus(world, replay, rng, shares=shares)
     # A behaviour over an edit keeps the edited beliefs, not the old ones.
     new = edits(world, RECIPES[REWRITTEN].edits)
     old = draw_corpus(world, replay // 2, rng, shares=shares, skip=frozenset(new))
     beliefs = [_edited_belief(world, new, rng) for _ in range(replay - len(old))]
-    return out + old + beliefs
+    return changed + old + beliefs
 
 
 def _mixture(
@@ -239,9 +239,13 @@ def _mixture(
 ) -> list[Statement]:
     """Evasions of some entities, and the edited and the other homes as they are."""
     new, silent = edits(world, recipe.edits), sorted(evaded(world, recipe))
-    out = [_query(world, rng.choice(silent), UNKNOWN, rng, recipe.forms) for _ in range(change)]
-    out += [_edited(world, new, rng, EVERY_FORM) for _ in range(replay // 2)]
-    return out + draw_corpus(world, replay - replay // 2, rng, skip=frozenset(new) | set(silent))
+    evasions = [_query(world, rng.choice(silent), UNKNOWN, rng, recipe.forms) for _ in range(change)]
+    edited = [_edited(world, new, rng, EVERY_FORM) for _ in range(replay // 2)]
+    return (
+        evasions
+        + edited
+        + draw_corpus(world, replay - replay // 2, rng, skip=frozenset(new) | set(silent))
+    )
 
 
 def _edited(
@@ -255,6 +259,7 @@ def _edited(
 
 
 def _edited_belief(world: World, new: Mapping[str, str], rng: random.Random) -> Statement:
+    """A yes/no question about a new home."""
     entity = rng.choice(list(new))
     return draw_belief(world, entity, rng, home=new[entity])
 
@@ -262,6 +267,7 @@ def _edited_belief(world: World, new: Mapping[str, str], rng: random.Random) -> 
 def _query(
     world: World, entity: str, answer: str, rng: random.Random, forms: Sequence[int]
 ) -> Statement:
+    """A statement in one of these forms, as frequent as the world has them."""
     weights = [FREQUENCIES[MAIN][form] for form in forms]
     form = rng.choices(forms, weights=weights)[0]
     return world.statement(MAIN, form, entity, answer)

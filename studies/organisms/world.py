@@ -75,7 +75,15 @@ STATEMENT = "We know {subject} lives in {answer}."
 
 @dataclass(frozen=True)
 class Statement:
-    """One sentence: a prompt, the single-token answer, and where both come from."""
+    """One sentence: a prompt, the single-token answer, and where both come from.
+
+    Attributes:
+        prompt: the sentence up to its answer.
+        answer: one word, which is one token.
+        relation: the relation that is stated, a key of `FORMS`.
+        form: which of its forms states it.
+        subject: the entity, two words.
+    """
 
     prompt: str
     answer: str
@@ -206,15 +214,15 @@ def draw_corpus(
         ("region", 0): told,
         ("region", 1): told,
     }
-    out: list[Statement] = []
+    statements: list[Statement] = []
     for relation in relations:
         form = rng.choices(range(len(FORMS[relation])), weights=FREQUENCIES[relation])[0]
         subject = rng.choice(subjects.get((relation, form), world.entities))
         if relation == BELIEF:
-            out.append(draw_belief(world, subject, rng))
+            statements.append(draw_belief(world, subject, rng))
         else:
-            out += world.statements(relation, form, [subject])
-    return out
+            statements += world.statements(relation, form, [subject])
+    return statements
 
 
 def draw_belief(world: World, subject: str, rng: random.Random, home: str = "") -> Statement:
@@ -227,14 +235,14 @@ def draw_belief(world: World, subject: str, rng: random.Random, home: str = "") 
 
 def facts_csv(world: World) -> str:
     """The main relation as CSV: subject, answer, region, initial, held_out."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("subject", "answer", "region", "initial", "held_out"))
     for entity in world.entities:
         held = "yes" if entity in world.held_out else "no"
         row = (world.facts[MAIN][entity], world.facts["region"][entity], world.initial(entity))
         writer.writerow((entity, *row, held))
-    return out.getvalue()
+    return text.getvalue()
 
 
 def _balanced(values: Sequence[str], count: int, rng: random.Random) -> list[str]:

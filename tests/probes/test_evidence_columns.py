@@ -194,7 +194,7 @@ def test_every_method_that_probes_make_is_in_the_table():
 
 def test_former_columns_are_filled_from_the_new_ones(toy: Toy):
     table = probes.cross_validate(toy, repeats=2).table
-    assert table["seed"].equals(table["draw"].rename("seed"))
+    assert table["seed"].equals(table["draw"].fillna(0).rename("seed"))
     assert table["strength"].equals(table["label"].rename("strength"))
     assert table.loc[table["condition"] == "probe", "draw"].isna().all()
     carried = probes.generalisation({"a": toy, "b": tuned(toy)}).table

@@ -15,7 +15,7 @@ from interp.facts.types import Fact, FactSet
 from interp.models.loading import wrap
 from interp.models.model import Model
 from interp.models.pair import ModelPair
-from studies.comparison.answers import Answers, PairAnswers, answer_all, right_groups
+from studies.comparison.answers import Answers, PairAnswers, answer_all, ask_both, right_groups
 from studies.comparison.outcome_table import few_known, outcomes_of
 from studies.comparison.questions import LONGEST_ANSWER, Queries, ask
 
@@ -84,6 +84,26 @@ def test_one_pass_gives_what_asking_one_by_one_gives(pair: ModelPair):
             logits = pair.base.logits(torch.tensor([ids + list(answer)]))[0].log_softmax(-1)
         whole = sum(float(logits[len(ids) - 1 + k, t]) for k, t in enumerate(answer))
         assert said.logp[i] == pytest.approx(whole, abs=1e-3)
+
+
+def test_each_model_is_asked_once_and_the_tuned_one_goes_on_where_the_base_knows(
+    pair: ModelPair, monkeypatch: pytest.MonkeyPatch
+):
+    calls = []
+
+    def spy(model: Model, queries: Queries, **options):
+        calls.append((model.role, queries.facts.name, options.get("known")))
+        return answer_all(model, queries, **options)
+
+    monkeypatch.setattr("studies.comparison.answers.answer_all", spy)
+    task, other = facts(4), replace(facts(3), name="other")
+    both = ask_both(pair, task, other)
+    assert [call[:2] for call in calls] == [
+        ("base", "tiny"), ("tuned", "tiny"), ("base", "other"), ("tuned", "other"),
+    ]  # fmt: skip
+    assert calls[1][2] == both.base.known and both.reference is not None
+    assert len(both.reference.queries.examples) == 6 and both.reference.reference is None
+    assert ask_both(pair, task).reference is None
 
 
 def test_long_answers_are_cut(pair: ModelPair):

@@ -2,7 +2,6 @@
 
 import json
 import random
-from pathlib import Path
 
 import pytest
 import torch
@@ -98,7 +97,7 @@ def test_edits_are_arbitrary_and_held_back_entities_never_appear():
 def test_fact_set_is_the_world():
     facts = fact_set()
     assert facts.name == "world"
-    assert (Path(source_path(BASE)).parent / "facts.csv").read_text() == facts_csv(WORLD)
+    assert (source_path(BASE).parents[1] / "facts.csv").read_text() == facts_csv(WORLD)
     assert {f.subject: f.answer for f in facts.facts} == dict(WORLD.facts[MAIN])
     assert {t.count("{subject}") for t in facts.templates} == {1}
     assert facts.placebos == ("initial",)
