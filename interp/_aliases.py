@@ -38,8 +38,7 @@ def formerly(**names: str) -> Callable[[_Function], _Function]:
     """
 
     def decorate(function: _Function) -> _Function:
-        @wraps(function)
-        def call(*args: Any, **kwargs: Any) -> Any:
+        def renamed(kwargs: dict[str, Any]) -> dict[str, Any]:
             for former, name in names.items():
                 if former in kwargs:
                     if name in kwargs:
@@ -48,10 +47,14 @@ def formerly(**names: str) -> Callable[[_Function], _Function]:
                             "them"
                         )
                     kwargs[name] = kwargs.pop(former)
-            return function(*args, **kwargs)
+            return kwargs
 
-        # Read where arguments are checked (`interp._doors`), which sees today's names only.
-        call.__dict__["former_names"] = {**getattr(function, "former_names", {}), **names}
+        @wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **renamed(kwargs))
+
+        # For what binds arguments to the signature before it calls (`interp._doors`).
+        call.__dict__["renamed_arguments"] = renamed
         return call  # pyright: ignore[reportReturnType]
 
     return decorate

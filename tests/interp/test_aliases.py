@@ -6,7 +6,7 @@ from importlib import import_module
 import pytest
 
 from interp._aliases import alias, formerly
-from interp._moved import MOVED
+from interp._doors import checked
 
 
 def area(width: float, *, height: float = 1.0) -> float:
@@ -31,23 +31,10 @@ def test_both_names_at_once_are_refused():
         formerly(tall="height")(area)(3.0, tall=2.0, height=2.0)
 
 
-@pytest.mark.parametrize("package", MOVED)
-def test_every_former_module_is_found_where_its_successors_are(package: str):
-    for name, homes in MOVED[package].items():
-        with pytest.warns(DeprecationWarning, match=f"{package}.{name} has moved to"):
-            sys.modules.pop(f"{package}.{name}", None)
-            former = import_module(f"{package}.{name}")
-        for home in homes.split():
-            module = import_module(f"{package}.{home}")
-            public = [
-                n for n, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__
-            ]
-            assert all(getattr(former, n) is not None for n in public)
-
-
-def test_a_module_that_never_was_is_not_found():
-    with pytest.raises(ModuleNotFoundError):
-        import_module("interp.no_such_module")
-    with pytest.raises(AttributeError, match="no_such_name"), pytest.warns(DeprecationWarning):
-        sys.modules.pop("interp.tasks", None)
-        _ = import_module("interp.tasks").no_such_name
+def test_a_former_argument_passes_the_doors_of_a_package():
+    renamed = checked(formerly(tall="height")(area))
+    assert renamed(3.0, tall=2.0) == renamed(3.0, height=2.0) == 6.0
+    with pytest.raises(TypeError, match="unexpected keyword argument 'long'"):
+        renamed(3.0, long=2.0)
+    with pytest.raises(ValueError, match="height got str 'two'"):
+        renamed(3.0, tall="two")

@@ -15,7 +15,7 @@ from interp.models.loading import load_model, wrap
 from interp.sites import Kind, Site
 from patching.context import intervened
 from patching.engine import schedule
-from patching.engine.schedule import MAX_BYTES, Shape
+from patching.engine.schedule import MAX_BYTES, BlockCost
 from patching.engine.sweeping import sweep
 from patching.engine.unedited import Baseline
 from patching.interventions.cells import Cell, Edit
@@ -27,7 +27,7 @@ RESIDUAL = (Kind.RESID_PRE, Kind.ATTN_OUT, Kind.MLP_OUT, Kind.RESID_POST)
 
 def tight(model, examples):
     """The least a sweep may be given: one prompt and one edited copy at a time."""
-    shape, width = Shape.of(model), int(examples.lengths.max())
+    shape, width = BlockCost.of(model), int(examples.lengths.max())
     return 2 * shape.row_bytes(width, 0) + width * shape.kept_bytes
 
 
@@ -84,7 +84,7 @@ def layout(request, monkeypatch):
     monkeypatch.setattr(schedule, "PACKED_PRICE", -1e-9 if request.param == "packed" else 1e9)
 
 
-def test_every_family_can_climb_over_a_prefix(family_model):
+def test_every_family_can_run_above_a_kept_prefix(family_model):
     run = Baseline.of(family_model, tiny.contrast(5, 5).clean, torch.arange(2))
     assert sorted(run.past) == list(range(family_model.n_layers))
     assert run.packable
