@@ -38,7 +38,8 @@ def formerly(**names: str) -> Callable[[_Function], _Function]:
     """
 
     def decorate(function: _Function) -> _Function:
-        def renamed(kwargs: dict[str, Any]) -> dict[str, Any]:
+        @wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
             for former, name in names.items():
                 if former in kwargs:
                     if name in kwargs:
@@ -47,14 +48,10 @@ def formerly(**names: str) -> Callable[[_Function], _Function]:
                             "them"
                         )
                     kwargs[name] = kwargs.pop(former)
-            return kwargs
+            return function(*args, **kwargs)
 
-        @wraps(function)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            return function(*args, **renamed(kwargs))
-
-        # For what binds arguments to the signature before it calls (`interp._doors`).
-        call.__dict__["renamed_arguments"] = renamed
+        # Read where arguments are checked (`interp._doors`), which sees today's names only.
+        call.__dict__["former_names"] = {**getattr(function, "former_names", {}), **names}
         return call  # pyright: ignore[reportReturnType]
 
     return decorate

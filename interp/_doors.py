@@ -36,11 +36,14 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     former_names: Mapping[str, str] = getattr(function, "former_names", {})
     hints: dict[str, Any] = {}
     called = function.__qualname__.removesuffix(".__init__").rsplit(".", 1)[-1]
-    renamed = getattr(function, "renamed_arguments", dict)
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        kwargs = renamed(kwargs)
+        for former, name in former_names.items():
+            if former in kwargs and name not in kwargs:
+                kwargs[name] = kwargs.pop(former)
+        if any(former in kwargs for former in former_names):
+            return function(*args, **kwargs)  # which refuses two names of one argument
         bound = signature.bind(*args, **kwargs)
         for name, value in bound.arguments.items():
             parameter = signature.parameters[name]

@@ -137,3 +137,9 @@ class Sides:
         if direction == "noise":
             return cls(contrast.clean, contrast.corrupted, "clean", "corrupted")
         return cls(contrast.corrupted, contrast.clean, "corrupted", "clean")
+
+
+def pair_names(contrast: Contrast) -> list[str]:
+    """The name of each pair in the column group, "clean -> corrupted"."""
+    sides = zip(contrast.clean.groups, contrast.corrupted.groups, strict=True)
+    return [f"{clean} -> {corrupted}" for clean, corrupted in sides]

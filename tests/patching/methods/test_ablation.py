@@ -13,8 +13,9 @@ from interp.metrics import logit_difference
 from interp.sites import Kind, Site
 from patching.context import intervened
 from patching.interventions.cells import Edit
+from patching.interventions.subspaces import ProjectOut
 from patching.interventions.values import Mean, Replace, Zero
-from patching.methods.ablation import _placebos, ablate
+from patching.methods.ablation import Removal, ablate
 from patching.methods.steering import steer
 
 TOP = Site(Kind.RESID_POST, 2)
@@ -77,7 +78,7 @@ def test_placebos_remove_as_much_along_other_directions(rank):
     centred = torch.randn(4, 5, 16, generator=generator)
     subspace = Subspace(TOP, torch.randn(16, rank, generator=generator))
     removed = -subspace.project(centred)
-    draws = _placebos(removed, centred, TOP, rank, 6, generator)
+    draws = Removal(ProjectOut(subspace), removed, centred, TOP, rank).placebos(6, generator)
     for fake in draws:
         assert torch.allclose(fake.norm(dim=-1), removed.norm(dim=-1), rtol=1e-4)
         # Another direction: little of it lies in the subspace that is tested.
