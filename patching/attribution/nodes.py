@@ -99,7 +99,12 @@ def attribute(
         scores, ends = attributions(
             model, contrast, sites, chosen, method=method, steps=steps, batch_size=batch_size
         )
-        same = {"metric": name, "unit": chosen.unit, "model": model.role, "method": "attribute"}
+        same: dict[str, Any] = {
+            "metric": name,
+            "unit": chosen.unit,
+            "model": model.role,
+            "method": "attribute",
+        }
         for site, value in scores.items():
             if site.kind is Kind.MLP_POST:
                 columns, value = _largest_neurons(value, neurons)
