@@ -24,7 +24,7 @@ from patching.engine.schedule import MAX_BYTES
 from patching.engine.sweeping import sweep
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.values import Add
-from patching.places import places_of, positions_of, sites_in
+from patching.places import named, places_of, positions_of, sites_in
 
 
 @formerly(span="positions", placebos="repeats")
@@ -97,7 +97,7 @@ def steer(
         vectors.append(({"condition": "placebo", "draw": draw}, placebo.vector))
     pushes = [
         (
-            {**about, "strength": strength, "kind": site.kind, "layer": site.layer},
+            {**about, "strength": strength, **named((site,))},
             Add(vector.to(model.device), strength * unit),
         )
         for strength in strengths
