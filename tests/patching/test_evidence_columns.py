@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,11 @@ def filled(evidence: Evidence) -> set[str]:
     table = evidence.table.astype(object)
     for former, sources in FORMER.items():
         for source in sources:
-            table[former] = table[former].mask(table[former].astype(str) == table[source].astype(str))
+            both = table[former].notna() & table[source].notna()
+            copied = [
+                bool(k and a == b) for k, a, b in zip(both, table[former], table[source], strict=True)
+            ]
+            table[former] = table[former].mask(copied)
     return {name for name in COLUMNS if table[name].notna().any()} - EVERY_ROW
 
 
@@ -55,7 +60,7 @@ def contrasts(model, pairs, metric) -> dict[str, list[Evidence]]:
     """What is measured of pairs, by one model."""
     residual, line = SITES[0], direction(SITES[0])
     claim = patching.ClaimToTest("size", 1, line, controls=[line], later=[line])
-    tuned, prompts = wrap(tiny.hf_model("gpt2", 1), model.tokenizer, role="tuned"), pairs.clean
+    tuned, prompts = replace(wrap(tiny.hf_model("gpt2", 1), model.tokenizer), role="tuned"), pairs.clean
     head = Direction(Site(Kind.Z, 1, 2), torch.ones(8))
     heads, neurons = interp.every_head(Kind.Z, 3, 4), Site(Kind.MLP_POST, 1)
     last = Site(Kind.RESID_POST, 2)

@@ -63,7 +63,7 @@ def test_each_claim_has_its_rows(used):
         assert found == {**expected, **extra}
         assert rows["layer"].nunique() == 1 and rows["span"].nunique() == 1
     assert set(used.table["group"]) == {f"e{i} -> e{i}" for i in range(3)}
-    assert set(used.where(condition="swap_random")["seed"]) == {0, 1, 2}
+    assert set(used.where(condition="swap_random")["draw"]) == {0, 1, 2}
     assert used.table["donor"].isna().all()
 
 
