@@ -82,8 +82,8 @@ def attribute_edges(
         ...     model, "The home of Farid Jansen is", "The home of Pavel Grimm is", "Norvik", "Quarno"
         ... )
         >>> edges = patching.attribute_edges(model, pairs, interp.logit_difference(pairs), top=10)
-        >>> len(edges), edges.table["sender"].notna().all()
-        (10, True)
+        >>> len(edges), int(edges.table["sender"].isna().sum())
+        (10, 0)
     """
     top = at_least_one("top", top)
     return Evidence.concat(

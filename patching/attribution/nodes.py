@@ -87,11 +87,11 @@ def attribute(
         >>> pairs = interp.Contrast.from_text(
         ...     model, "The home of Farid Jansen is", "The home of Pavel Grimm is", "Norvik", "Quarno"
         ... )
-        >>> neurons, metric = interp.Site("mlp_post", 3), interp.logit_difference(pairs)
+        >>> neurons, metric = interp.Site(interp.Kind.MLP_POST, 3), interp.logit_difference(pairs)
         >>> estimate = patching.attribute(model, pairs, neurons, metric, neurons=5, positions="last")
         >>> rows = estimate.where(condition="attribution")
-        >>> len(rows), rows["neuron"].nunique(), rows["head"].isna().all()
-        (5, 5, True)
+        >>> len(rows), rows["neuron"].nunique()
+        (5, 5)
     """
     sites = sites_of(sites)
     parts = []

@@ -55,7 +55,7 @@ def screen_then_verify(
     Args:
         model: the model that runs.
         contrast: aligned pairs.
-        sites: for instance `interp.every_head("z", L, H)`.
+        sites: for instance `interp.every_head(Kind.Z, L, H)`.
         metric: with a gradient, for instance `interp.logit_difference(contrast)`.
         k: how many are wanted.
         positions: "each" for every position alone, or names of spans and positions such as "all".
@@ -95,7 +95,7 @@ def screen_then_verify(
         >>> pairs = interp.Contrast.from_text(
         ...     model, "The home of Farid Jansen is", "The home of Pavel Grimm is", "Norvik", "Quarno"
         ... )
-        >>> heads, metric = interp.every_head("z", 6, 4), interp.logit_difference(pairs)
+        >>> heads, metric = interp.every_head(interp.Kind.Z, 6, 4), interp.logit_difference(pairs)
         >>> best = patching.screen_then_verify(model, pairs, heads, metric, k=3, candidates=6)
         >>> len(best.provenance["top"]), best.provenance["grid"], best.provenance["verified"]
         (3, 24, 6)

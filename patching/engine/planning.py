@@ -88,7 +88,8 @@ def plan(
         >>> import interp, patching
         >>> model = interp.load_model("organism-base")
         >>> prompts = interp.Examples.from_text(model, "The home of Farid Jansen is")
-        >>> cost = patching.plan(model, prompts, interp.every_layer("resid_pre", model.n_layers))
+        >>> sites = interp.every_layer(interp.Kind.RESID_PRE, model.n_layers)
+        >>> cost = patching.plan(model, prompts, sites)
         >>> cost.cells, cost.forwards, cost.layer_tokens < cost.loop_layer_tokens
         (36, 36, True)
     """
@@ -122,8 +123,8 @@ def plan_sweep(
         >>> import interp, patching
         >>> model = interp.load_model("organism-base")
         >>> prompts = interp.Examples.from_text(model, "The home of Farid Jansen is")
-        >>> silent = patching.Edit(interp.Site("mlp_out", 0), prompts.mask, patching.Zero())
-        >>> patching.plan_sweep(model, prompts, [patching.Cell(silent)]).passes
+        >>> silent = patching.Edit(interp.Site(interp.Kind.MLP_OUT, 0), prompts.mask, patching.Zero())
+        >>> patching.plan_sweep(model, prompts, [patching.Cell((silent,))]).passes
         1
     """
     cost = BlockCost.of(model)

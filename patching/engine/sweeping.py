@@ -96,8 +96,8 @@ def sweep(
         >>> model = interp.load_model("organism-base")
         >>> prompts = interp.Examples.from_text(model, "The home of Farid Jansen is")
         >>> everywhere = prompts.span_mask("all")
-        >>> sites = interp.every_layer("mlp_out", model.n_layers)
-        >>> cells = [patching.Cell(patching.Edit(s, everywhere, patching.Zero())) for s in sites]
+        >>> sites = interp.every_layer(interp.Kind.MLP_OUT, model.n_layers)
+        >>> cells = [patching.Cell((patching.Edit(s, everywhere, patching.Zero()),)) for s in sites]
         >>> swept = patching.sweep(model, prompts, cells, {"top": lambda logits: logits.max()})
         >>> tuple(swept.values["top"].shape), tuple(swept.baseline["top"].shape)
         ((6, 1), (1,))
@@ -157,9 +157,9 @@ def record(
         >>> import interp, patching
         >>> model = interp.load_model("organism-base")
         >>> prompts = interp.Examples.from_text(model, "The home of Farid Jansen is")
-        >>> silent = patching.Edit(interp.Site("mlp_out", 0), prompts.mask, patching.Zero())
-        >>> residual = interp.Site("resid_post", 3)
-        >>> activations = patching.record(model, prompts, [patching.Cell(silent)], [residual])
+        >>> silent = patching.Edit(interp.Site(interp.Kind.MLP_OUT, 0), prompts.mask, patching.Zero())
+        >>> residual = interp.Site(interp.Kind.RESID_POST, 3)
+        >>> activations = patching.record(model, prompts, [patching.Cell((silent,))], [residual])
         >>> tuple(activations[residual].shape)
         (1, 1, 6, 64)
     """

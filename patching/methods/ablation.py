@@ -91,10 +91,10 @@ def ablate(
         >>> model = interp.load_model("organism-base")
         >>> prompts = interp.Examples.from_text(model, "The home of Farid Jansen is")
         >>> metric = interp.token_contrast(prompts, prompts.tokens[:, 0], prompts.tokens[:, 1])
-        >>> sites = interp.every_layer("mlp_out", model.n_layers)
+        >>> sites = interp.every_layer(interp.Kind.MLP_OUT, model.n_layers)
         >>> ablated = patching.ablate(model, prompts, sites, metric, how="zero", positions="last")
-        >>> ablated.table.groupby("condition", observed=True).size().to_dict()
-        {'ablated': 6, 'baseline': 1}
+        >>> sorted(ablated.table["condition"].value_counts().items())
+        [('ablated', 6), ('baseline', 1)]
     """
     if isinstance(how, str) and how not in WAYS:
         raise ValueError(

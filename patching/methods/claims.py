@@ -98,7 +98,8 @@ def swap_and_remove(
         >>> pairs = interp.Contrast.from_text(
         ...     model, "The home of Farid Jansen is", "The home of Pavel Grimm is", "Norvik", "Quarno"
         ... )
-        >>> direction = interp.Direction(interp.Site("resid_pre", 3), torch.ones(model.d_model))
+        >>> site = interp.Site(interp.Kind.RESID_PRE, 3)
+        >>> direction = interp.Direction(site, torch.ones(model.d_model))
         >>> claim = patching.ClaimToTest("home", 3, direction)
         >>> used = patching.swap_and_remove(
         ...     model, pairs, [claim], interp.logit_difference(pairs), repeats=2

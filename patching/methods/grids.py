@@ -101,10 +101,10 @@ def patch_sites(
         >>> pairs = interp.Contrast.from_text(
         ...     model, "The home of Farid Jansen is", "The home of Pavel Grimm is", "Norvik", "Quarno"
         ... )
-        >>> sites = interp.every_layer("resid_pre", model.n_layers)
+        >>> sites = interp.every_layer(interp.Kind.RESID_PRE, model.n_layers)
         >>> grid = patching.patch_sites(model, pairs, sites, interp.logit_difference(pairs))
-        >>> grid.table.groupby("condition", observed=True).size().to_dict()
-        {'clean': 1, 'corrupted': 1, 'patched': 36}
+        >>> sorted(grid.table["condition"].value_counts().items())
+        [('clean', 1), ('corrupted', 1), ('patched', 36)]
         >>> grid.provenance["grid_tokens"]["0"]["differs"]
         ['Farid Jansen', 'Pavel Grimm']
     """
@@ -241,7 +241,7 @@ def handover(
         ...     clean_subjects=["Farid Jansen"], corrupted_subjects=["Pavel Grimm"],
         ... )
         >>> moved = patching.handover(model, pairs, interp.logit_difference(pairs))
-        >>> sorted(moved.where(condition="patched", span="last")["layer"])
+        >>> moved.where(condition="patched", span="last")["layer"].tolist()
         [0, 1, 2, 3, 4, 5, 6]
     """
     sites = boundaries(model.n_layers)

@@ -88,7 +88,7 @@ def path_patch(
         >>> pairs = interp.Contrast.from_text(
         ...     model, "The home of Farid Jansen is", "The home of Pavel Grimm is", "Norvik", "Quarno"
         ... )
-        >>> heads, last = interp.every_head("z", 2, 4), interp.Site("resid_post", 5)
+        >>> heads, last = interp.every_head(interp.Kind.Z, 2, 4), interp.Site(interp.Kind.RESID_POST, 5)
         >>> direct = patching.path_patch(model, pairs, heads, last, interp.logit_difference(pairs))
         >>> rows = direct.where(condition="patched")
         >>> len(rows), set(rows["receivers"])

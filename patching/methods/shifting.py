@@ -108,7 +108,7 @@ def shared_shift(
         >>> shifts = patching.shared_shift(
         ...     pair, prompts, changed, said, answers, installed={4: everyone}, thresholds=few
         ... )
-        >>> sorted(shifts.where(condition="sufficiency")["layer"].unique())
+        >>> sorted(shifts.where(condition="sufficiency")["layer"].unique().tolist())
         [0, 1, 2, 3, 4, 5, 6]
         >>> len(shifts.where(condition="placebo"))
         12

@@ -77,11 +77,11 @@ def steer(
         >>> import interp, patching, torch
         >>> model = interp.load_model("organism-base")
         >>> prompts = interp.Examples.from_text(model, "The home of Farid Jansen is")
-        >>> push = interp.Direction(interp.Site("resid_post", 3), torch.ones(model.d_model))
+        >>> push = interp.Direction(interp.Site(interp.Kind.RESID_POST, 3), torch.ones(model.d_model))
         >>> metric = interp.token_contrast(prompts, prompts.tokens[:, 0], prompts.tokens[:, 1])
-        >>> steered = patching.steer(model, prompts, push, metric, strengths=(-1, 1), repeats=3)
-        >>> steered.table.groupby("condition", observed=True).size().to_dict()
-        {'baseline': 1, 'placebo': 6, 'steered': 2}
+        >>> steered = patching.steer(model, prompts, push, metric, strengths=(-1.0, 1.0), repeats=3)
+        >>> sorted(steered.table["condition"].value_counts().items())
+        [('baseline', 1), ('placebo', 6), ('steered', 2)]
     """
     generator = torch.Generator().manual_seed(seed)
     places = positions_of(examples, positions)
@@ -132,7 +132,7 @@ def steering_unit(model: Model, examples: Examples, site: Site) -> float:
         >>> import interp, patching
         >>> model = interp.load_model("organism-base")
         >>> prompts = interp.Examples.from_text(model, "The home of Farid Jansen is")
-        >>> patching.steering_unit(model, prompts, interp.Site("resid_post", 3)) > 0
+        >>> patching.steering_unit(model, prompts, interp.Site(interp.Kind.RESID_POST, 3)) > 0
         True
     """
     (site,) = sites_in(places_of(site))
@@ -168,7 +168,7 @@ def generations(
         >>> import interp, patching
         >>> model = interp.load_model("organism-base")
         >>> prompts = interp.Examples.from_text(model, "The home of Farid Jansen is")
-        >>> silent = patching.Edit(interp.Site("mlp_out", 3), prompts.mask, patching.Zero())
+        >>> silent = patching.Edit(interp.Site(interp.Kind.MLP_OUT, 3), prompts.mask, patching.Zero())
         >>> patching.generations(model, prompts, silent, tokens=2).columns.tolist()
         ['prompt', 'before', 'after']
     """
