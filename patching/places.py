@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from interp.activations import columns_of
 from interp.arguments import sites_of
 from interp.contrasts import Contrast
 from interp.examples import Examples
@@ -79,7 +78,7 @@ def positions_named(examples: Examples, name: str | int) -> Bool[Tensor, "exampl
     if isinstance(name, str) and name in examples.spans:
         return examples.span_mask(name)
     try:
-        column = columns_of(examples, name)
+        column = examples.columns_at(name)
     except ValueError as error:
         raise ValueError(f"{error}, 'each', or a span of {sorted(examples.spans)}") from error
     return torch.arange(examples.tokens.shape[1], device=column.device) == column[:, None]

@@ -30,7 +30,7 @@ def corrected_effects(
         for site in chosen:
             pattern = Site(Kind.PATTERN, site.layer)
             before, slope = corrupted.values[pattern], corrupted.gradients[pattern]
-            wide = torch.float64 if before.dtype == torch.float64 else torch.float32
+            wide = model.metric_dtype
             before, slope = before.to(wide), slope.to(wide)
             scores, new = (part[site.layer].to(wide) for part in (before_patch, patched))
             change = _query_change if kind is Kind.Q else _key_change

@@ -141,7 +141,7 @@ def attributions(
     _check(model, sites, method, steps)
     whole = list(dict.fromkeys(Site(site.kind, site.layer) for site in sites))
     scores: dict[Site, Tensor] = {}
-    dtype = torch.float64 if model.dtype == torch.float64 else torch.float32
+    dtype = model.metric_dtype
     empty = torch.full((len(contrast),), float("nan"), dtype=dtype, device=model.device)
     ends = {"clean": empty, "corrupted": empty.clone()}
     width = contrast.corrupted.tokens.shape[1]

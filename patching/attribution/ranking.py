@@ -121,7 +121,7 @@ def first_order_effects(
     width, n = contrast.corrupted.tokens.shape[1], len(contrast)
     effects: dict[Site, Tensor] = {}
     sources: dict[Site, Tensor] = {}
-    dtype = torch.float64 if model.dtype == torch.float64 else torch.float32
+    dtype = model.metric_dtype
     clean_metric = torch.full((n,), float("nan"), dtype=dtype, device=model.device)
     for batch in batches(contrast, batch_size, "screening"):
         where = (batch.rows, batch.columns)

@@ -277,7 +277,7 @@ def _measure(
 ) -> dict[str, Float[Tensor, "copy row"]]:
     """Read the metrics at their positions, the baseline first; logits of these rows only."""
     n, copies = len(done.rows), done.final.count
-    dtype = torch.float64 if model.dtype == torch.float64 else torch.float32
+    dtype = model.metric_dtype
     example = done.rows.repeat(copies)
     measured = {}
     for positions, names in _by_position(metrics):
@@ -292,7 +292,7 @@ def _measure(
             elif tokens is None:
                 wanted = logits
             else:
-                wanted = columns_of(logits, tokens.expand(len(logits), -1))
+                wanted = logits_of(logits, tokens.expand(len(logits), -1))
             values = metrics[name](wanted, example).to(dtype).reshape(copies, n)
             measured[name] = torch.where(done.final.changed[:copies], values, values[:1])
     return measured

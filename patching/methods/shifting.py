@@ -16,7 +16,7 @@ shared between entities, or predictable from the base's state; knowledge changes
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -329,4 +329,4 @@ def _of_members(metric: Metric, examples: Examples, members: Int[Tensor, " chose
     def read(logits: Tensor, example: Tensor) -> Tensor:
         return metric.read(logits, members[example])
 
-    return Metric(read, metric.unit, examples.position("last"), metric.tokens)
+    return replace(metric, read=read, positions=examples.position("last"))
