@@ -27,8 +27,11 @@ Place = Site | tuple[Site, ...]
 DIRECTIONS = ("denoise", "noise")
 
 
-def places_of(sites: Place | Sequence[Place]) -> list[tuple[Site, ...]]:
+def places_of(sites: Place | str | Sequence[Place | str]) -> list[tuple[Site, ...]]:
     """The places that sites name, each as the tuple of sites that are written together.
+
+    Args:
+        sites: one place or several, or names of TransformerLens hooks.
 
     Raises:
         ValueError: for anything but sites.

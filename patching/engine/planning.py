@@ -64,7 +64,7 @@ class Plan:
 def plan(
     model: Model,
     examples: Examples,
-    sites: Place | Sequence[Place],
+    sites: Place | str | Sequence[Place | str],
     *,
     positions: str | int | Sequence[str | int] = "each",
     max_bytes: int = MAX_BYTES,

@@ -38,7 +38,7 @@ How = str | Direction | Subspace | AffineEraser
 def ablate(
     model: Model,
     examples: Examples,
-    sites: Place | Sequence[Place],
+    sites: Place | str | Sequence[Place | str],
     metric: Metric | Callable[..., Any] | Mapping[str, Any] | Sequence[Any],
     *,
     how: How,

@@ -44,7 +44,7 @@ from patching.places import (
 def patch_sites(
     model: Model,
     contrast: Contrast,
-    sites: Place | Sequence[Place],
+    sites: Place | str | Sequence[Place | str],
     metric: Metric | Callable[..., Any] | Mapping[str, Any] | Sequence[Any],
     *,
     positions: str | int | Sequence[str | int] = "each",
@@ -263,7 +263,7 @@ def cross_patch(
     examples: Examples,
     metric: Metric | Callable[..., Any] | Mapping[str, Any] | Sequence[Any],
     *,
-    sites: Place | Sequence[Place] | None = None,
+    sites: Place | str | Sequence[Place | str] | None = None,
     positions: str | int | Sequence[str | int] = ("subject", "last", "all"),
     subspace: Subspace | None = None,
     repeats: int = 9,

@@ -12,7 +12,6 @@ from interp.directions import Subspace
 from interp.metrics import logit_difference
 from interp.models.loading import wrap
 from interp.sites import Kind, Site, every_head, every_layer
-from patching.engine import schedule
 from patching.engine.sweeping import record, sweep
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.values import Add, Features, Knockout, Replace, Scale, Zero
@@ -20,13 +19,6 @@ from patching.methods.grids import cross_patch, patch_sites
 
 CLOSE = 1e-4
 GROUPED = ("llama", "gemma3")
-
-
-@pytest.fixture(params=["whole prompts", "a pass for each first position", "packed"])
-def layout(request, monkeypatch):
-    """Prices under which the schedule always chooses one layout."""
-    monkeypatch.setattr(schedule, "CALL_FLOPS", 1e18 if request.param == "whole prompts" else 0.0)
-    monkeypatch.setattr(schedule, "PACKED_PRICE", -1e-9 if request.param == "packed" else 1e9)
 
 
 @pytest.fixture(params=["gpt2", "neox", "llama", "gemma3"])
