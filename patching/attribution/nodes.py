@@ -262,6 +262,11 @@ def _of_pairs(contrast: Contrast, index: Tensor) -> dict[str, Any]:
 
 
 def _check(model: Model, sites: Sequence[Site], method: str, steps: int) -> None:
+    """Refuse what has no attribution.
+
+    Raises:
+        ValueError: naming what was got and what is offered.
+    """
     check_sites(model, sites)
     methods = ("gradient", "integrated", "qk_corrected")
     if method not in methods:
