@@ -30,7 +30,7 @@ from interp.models.loading import load_model
 from interp.models.model import Model
 from interp.sites import Kind, every_head, every_layer
 from patching.engine.planning import plan
-from patching.engine.schedule import MAX_BYTES, Shape
+from patching.engine.schedule import MAX_BYTES, BlockCost
 from patching.methods.grids import patch_sites
 
 HERE = Path(__file__).parent
@@ -86,7 +86,7 @@ def main() -> None:
         whole[task.name] = sample_of(model, task, contrast, truth, torch.arange(cells))
         sampled[task.name] = sample_of(model, task, contrast, truth, chosen)
         flops = plan(model, contrast.corrupted, sites_of(model, task)).layer_tokens
-        rate = flops * Shape.of(model).block_flops / times["interp"]
+        rate = flops * BlockCost.of(model).block_flops / times["interp"]
         achieved = max(achieved, rate)
         print(f"{task.name}: {shown(times)}; {rate / 1e9:.0f} GFLOP/s", flush=True)
     for side, rows in peers.run(whole, sampled, options.repeats).items():
@@ -123,7 +123,7 @@ def sample_of(
         foils=contrast.foils.tolist(),
         cells=[list(map(int, torch.unravel_index(i, truth.shape))) for i in chosen],
         total=truth.shape.numel(),
-        batch=max(1, MAX_BYTES // (Shape.of(model).row_bytes(task.width, 0) * task.pairs)),
+        batch=max(1, MAX_BYTES // (BlockCost.of(model).row_bytes(task.width, 0) * task.pairs)),
         expected=truth.flatten()[chosen].tolist(),
     )
 

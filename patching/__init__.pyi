@@ -44,7 +44,9 @@ from .methods.ablation import (
 )
 from .methods.claims import (
     Claim as Claim,
+    ClaimToTest as ClaimToTest,
     measure_use as measure_use,
+    swap_and_remove as swap_and_remove,
 )
 from .methods.grids import (
     cross_patch as cross_patch,
@@ -69,6 +71,7 @@ from .methods.stitching import (
     stitch as stitch,
 )
 from .methods.tracing import (
+    causal_trace as causal_trace,
     embedding_noise as embedding_noise,
     trace as trace,
 )

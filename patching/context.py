@@ -22,11 +22,35 @@ def intervened(model: Model, edits: Edit | Sequence[Edit]) -> Iterator[Model]:
     Rows of a forward are examples 0, 1, … of the edits. On leaving, however it is left, every hook
     is gone and the model is as it was.
 
+    Args:
+        model: the model that runs.
+        edits: one or several, each with a mask [example, position] of the forward's shape; edits at
+            one site act in the order given.
+
+    Yields:
+        The model itself, with the edits attached.
+
     Raises:
         ValueError: for a site the model lacks, or a forward whose shape is not the edits'.
+
+    Note:
+        For many edits of the same prompts `patching.sweep` is exact too, and much faster.
+
+    Example:
+        >>> import interp, patching
+        >>> model = interp.load_model("organism-base")
+        >>> prompts = interp.Examples.from_text(model, "The home of Farid Jansen is")
+        >>> silent = patching.Edit(interp.Site(interp.Kind.MLP_OUT, 3), prompts.mask, patching.Zero())
+        >>> before = model.logits(prompts.tokens)
+        >>> with patching.intervened(model, silent) as edited:
+        ...     during = edited.logits(prompts.tokens)
+        >>> bool((during - before).abs().max() > 1e-3)
+        True
+        >>> bool((model.logits(prompts.tokens) - before).abs().max() < 1e-3)
+        True
     """
-    given = [edits] if isinstance(edits, Edit) else list(edits)
-    check_sites(model, [edit.site for edit in given])
+    edits = [edits] if isinstance(edits, Edit) else list(edits)
+    check_sites(model, [edit.site for edit in edits])
 
     def change(edit: Edit, act: Tensor) -> Tensor:
         if act.shape[:2] != edit.where.shape:
@@ -37,5 +61,5 @@ def intervened(model: Model, edits: Edit | Sequence[Edit]) -> Iterator[Model]:
             )
         return edit.apply(act, torch.arange(act.shape[0], device=act.device))
 
-    with rewritten(model, [(edit.site, partial(change, edit)) for edit in given]):
+    with rewritten(model, [(edit.site, partial(change, edit)) for edit in edits]):
         yield model

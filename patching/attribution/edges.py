@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,11 @@ from torch import Tensor, nn
 from interp.arguments import at_least_one
 from interp.contrasts import Contrast
 from interp.evidence import Evidence
-from interp.metrics import Metric, as_metric
+from interp.metrics import Metric, named_metrics
 from interp.models.loading import PARITY
 from interp.models.model import Model
 from interp.sites import Kind, Site
-from patching.attribution.gradients import INPUT, Batch, along_path, batches, run
+from patching.attribution.gradients import INPUT, Batch, along_path, batches, run_with_gradients
 from patching.attribution.nodes import BATCH
 
 
@@ -39,7 +40,7 @@ class Edge:
 def attribute_edges(
     model: Model,
     contrast: Contrast,
-    metric: Metric | Callable[..., Any],
+    metric: Metric | Callable[..., Any] | Mapping[str, Any] | Sequence[Any],
     *,
     steps: int = 1,
     top: int = 1000,
@@ -50,27 +51,64 @@ def attribute_edges(
     Summed over positions, for every pair. With one step the gradient is the corrupted run's (edge
     attribution patching, 2310.10348); with more it is averaged over that many inputs between the
     corrupted and the clean embedding (EAP-IG, 2403.17806). A head's input through Q, K or V is the
-    residual stream before the norm; the norm's derivative is included.
+    residual stream before the norm; the norm's derivative is included. The edges of one sender add
+    up to its node's attribution.
 
-    Rows: condition "edge", the sender's text in `donor`, the receiver in `kind` ("q", "k", "v",
-    "mlp_out", "resid_post"), `layer` and `head`; the `top` edges by mean |value| over pairs are
-    kept, the value is an estimated change of the metric in its unit. The edges of one sender add up
-    to its node's attribution.
+    Args:
+        model: the model that runs.
+        contrast: aligned pairs.
+        metric: one or several, each with a gradient.
+        steps: inputs that the gradient is averaged over.
+        top: edges that are kept of each metric, by mean |value| over pairs.
+        batch_size: rows differentiated together; changes memory, never numbers.
+
+    Returns:
+        Evidence of method "attribute_edges": condition "edge", an estimated change of the metric in
+        its unit. Columns that vary: sender (`resid_pre.0`, `z.l.hN` or `mlp_out.l`), and of the
+        receiver kind ("q", "k", "v", "mlp_out", "resid_post"), layer and head; example.
 
     Raises:
         ValueError: for a model whose residual stream is not the plain sum of what its heads and MLPs
             write (a norm after attention, a scaled residual), fewer than one step, or a metric
             without a gradient.
+
+    Note:
+        A linear estimate of a single edge; verify what matters with `path_patch`.
+
+    Example:
+        >>> import interp, patching
+        >>> model = interp.load_model("organism-base")
+        >>> pairs = interp.Contrast.from_text(
+        ...     model, "The home of Farid Jansen is", "The home of Pavel Grimm is", "Norvik", "Quarno"
+        ... )
+        >>> edges = patching.attribute_edges(model, pairs, interp.logit_difference(pairs), top=10)
+        >>> len(edges), int(edges.table["sender"].isna().sum())
+        (10, 0)
     """
-    metric = as_metric(metric, contrast.clean)
+    top = at_least_one("top", top)
+    return Evidence.concat(
+        _top_edges(model, contrast, name, chosen, steps, top, batch_size)
+        for name, chosen in named_metrics(metric, contrast.clean).items()
+    )
+
+
+def _top_edges(
+    model: Model,
+    contrast: Contrast,
+    name: str,
+    metric: Metric,
+    steps: int,
+    top: int,
+    batch_size: int,
+) -> Evidence:
+    """The edges with the largest mean |value| under one metric."""
     edges, values = edge_attributions(model, contrast, metric, steps=steps, batch_size=batch_size)
-    kept = min(at_least_one("top", top), len(edges))
-    best = values.abs().mean(1).topk(kept).indices.tolist()
+    best = values.abs().mean(1).topk(min(top, len(edges))).indices.tolist()
     n = len(contrast)
     receivers = [edges[i].receiver for i in best]
     return Evidence.build(
         values[best].double().cpu().numpy().reshape(-1),
-        donor=np.repeat(np.array([str(edges[i].sender) for i in best], dtype=object), n),
+        sender=np.repeat(np.array([str(edges[i].sender) for i in best], dtype=object), n),
         kind=np.repeat(np.array([str(r.kind) for r in receivers], dtype=object), n),
         layer=np.repeat([r.layer for r in receivers], n),
         head=np.repeat(np.array([r.head for r in receivers], dtype=object), n),
@@ -78,7 +116,7 @@ def attribute_edges(
         group=np.tile(np.array(contrast.corrupted.groups, dtype=object), len(best)),
         template=np.tile(np.array(contrast.corrupted.templates, dtype=object), len(best)),
         condition="edge",
-        metric="pair",
+        metric=name,
         unit=metric.unit,
         model=model.role,
         method="attribute_edges",
@@ -96,14 +134,14 @@ def edge_attributions(
     values: Tensor | None = None
     for batch in batches(contrast, max(1, batch_size // steps), "edges"):
         senders = _senders(model, batch, metric)
-        found: list[Tensor] = []
+        effects: list[Tensor] = []
         edges = []
         for receiver, slope, earlier in _receivers(model, batch, metric, steps):
             names = [site for site in senders if earlier(site)]
             stacked = torch.stack([senders[site] for site in names])
-            found.append(torch.einsum("erpd,rpd->er", stacked, slope.to(stacked)))
+            effects.append(torch.einsum("erpd,rpd->er", stacked, slope.to(stacked)))
             edges += [Edge(site, receiver) for site in names]
-        scores = torch.cat(found)
+        scores = torch.cat(effects)
         if values is None:
             values = scores.new_empty(len(edges), len(contrast))
         values[:, batch.rows] = scores
@@ -120,28 +158,28 @@ def _senders(model: Model, batch: Batch, metric: Metric) -> dict[Site, Float[Ten
     layers, last = range(model.n_layers), Site(Kind.RESID_POST, model.n_layers - 1)
     sites = [INPUT, *(Site(kind, layer) for layer in layers for kind in (Kind.Z, Kind.MLP_OUT)), last]
     clean, corrupted = (
-        run(model, ids, sites, metric, batch.rows, batch.columns, gradients=False).values
+        run_with_gradients(model, ids, sites, metric, batch.rows, batch.columns, gradients=False).values
         for ids in (batch.clean, batch.corrupted)
     )
     wide = model.metric_dtype
     change = {site: clean[site].to(wide) - corrupted[site].to(wide) for site in sites}
     expected = change.pop(last)
-    found: dict[Site, Tensor] = {}
+    senders: dict[Site, Tensor] = {}
     for site, value in change.items():
         if site.kind is not Kind.Z:
-            found[site] = value
+            senders[site] = value
             continue
         rows = _by_head(model.bridge.blocks[site.layer].attn.o, value.shape[2], reads=True)
         for head, weight in enumerate(rows.to(wide)):
-            found[Site(Kind.Z, site.layer, head)] = value[:, :, head] @ weight
-    gap = float((torch.stack(list(found.values())).sum(0) - expected).abs().max())
-    scale = max(float(part.abs().max()) for part in [*found.values(), expected])
+            senders[Site(Kind.Z, site.layer, head)] = value[:, :, head] @ weight
+    gap = float((torch.stack(list(senders.values())).sum(0) - expected).abs().max())
+    scale = max(float(part.abs().max()) for part in [*senders.values(), expected])
     if gap > PARITY.get(model.dtype, 0.05) * max(1.0, scale):
         raise ValueError(
             f"the heads and MLPs of {model.name} do not add up to its residual stream (off by "
             f"{gap:.2g}, as with a norm after attention); edges need a plain sum; attribute nodes"
         )
-    return found
+    return senders
 
 
 def _receivers(
@@ -154,37 +192,42 @@ def _receivers(
     # Under the MLP's own name: what enters it, after its norm.
     entries = {Site(Kind.MLP_OUT, layer): model.bridge.blocks[layer].mlp for layer in layers}
     if steps == 1:
-        at = (batch.rows, batch.columns)
-        ran = run(model, batch.corrupted, sites, metric, *at, modules=entries)
+        where = (batch.rows, batch.columns)
+        done = run_with_gradients(model, batch.corrupted, sites, metric, *where, modules=entries)
     else:
-        ran = along_path(model, batch, sites, metric, steps, modules=entries)
+        done = along_path(model, batch, sites, metric, steps, modules=entries)
     parallel = bool(getattr(model.bridge.cfg, "parallel_attn_mlp", False))
 
     def mean(slope: Tensor) -> Tensor:
         return slope.unflatten(-3, (-1, steps)).mean(-3)
 
     for layer, block in enumerate(model.bridge.blocks):
-        before = ran.values[Site(Kind.RESID_PRE, layer)]
+        before = done.values[Site(Kind.RESID_PRE, layer)]
         for kind in (Kind.Q, Kind.K, Kind.V):
-            slope = ran.gradients[Site(kind, layer)]
+            slope = done.gradients[Site(kind, layer)]
             rows = _by_head(getattr(block.attn, str(kind)), slope.shape[2], reads=False)
             inner = torch.einsum("rphw,hwd->hrpd", slope, rows.to(slope))
             outer = mean(_through(block.ln1, before, inner))
             for head, part in enumerate(outer):
-                yield Site(kind, layer, head), part, lambda s, k=layer: s == INPUT or s.layer < k
+                yield Site(kind, layer, head), part, partial(_before, layer, set())
         entry = Site(Kind.MLP_OUT, layer)
-        if entry not in ran.gradients:
+        if entry not in done.gradients:
             raise ValueError(
                 f"the MLP of {model.name} is not one module, so nothing enters it as such; "
                 "edges need one; attribute nodes"
             )
-        reads = before if parallel else before + ran.values[Site(Kind.ATTN_OUT, layer)]
+        reads = before if parallel else before + done.values[Site(Kind.ATTN_OUT, layer)]
         norm = block.ln2 if hasattr(block, "ln2") else block.ln1
-        slope = mean(_through(norm, reads, ran.gradients[entry][None])[0])
-        own = {Site(Kind.Z, layer, head) for head in range(model.bridge.cfg.n_heads)}
-        own = set() if parallel else own
-        yield entry, slope, lambda s, k=layer, o=own: s == INPUT or s.layer < k or s in o
-    yield last, mean(ran.gradients[last]), lambda s: True
+        slope = mean(_through(norm, reads, done.gradients[entry][None])[0])
+        heads = () if parallel else range(model.bridge.cfg.n_heads)
+        beside = {Site(Kind.Z, layer, head) for head in heads}
+        yield entry, slope, partial(_before, layer, beside)
+    yield last, mean(done.gradients[last]), lambda s: True
+
+
+def _before(layer: int, beside: set[Site], sender: Site) -> bool:
+    """Whether a sender comes before a receiver of this layer; `beside` are its own block's."""
+    return sender == INPUT or sender.layer < layer or sender in beside
 
 
 def _through(
@@ -193,8 +236,8 @@ def _through(
     """Pull gradients at a norm's output back to its input, each path on its own."""
     with torch.enable_grad():
         wide = value.expand_as(slope).detach().clone().requires_grad_()
-        out = norm.original_component(wide)
-    return torch.autograd.grad(out, wide, slope.to(out))[0]
+        output = norm.original_component(wide)
+    return torch.autograd.grad(output, wide, slope.to(output))[0]
 
 
 def _by_head(linear: Any, heads: int, *, reads: bool) -> Float[Tensor, "head width d"]:

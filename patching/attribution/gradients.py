@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,14 @@ INPUT = Site(Kind.RESID_PRE, 0)
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Pairs of one length: which, their real columns, and both prompts' ids without padding."""
+    """Pairs of one length, without padding.
+
+    Attributes:
+        rows: which pairs.
+        columns: their real columns in the examples.
+        clean: ids of the clean prompts.
+        corrupted: ids of the corrupted prompts.
+    """
 
     rows: Int[Tensor, " row"]
     columns: Int[Tensor, "row position"]
@@ -44,15 +51,21 @@ def batches(contrast: Contrast, batch_size: int, what: str) -> Iterator[Batch]:
 
 
 @dataclass(frozen=True, eq=False)
-class Ran:
-    """One run's activations and ∂m/∂activation per site, and the metric of each row."""
+class GradientRun:
+    """One run's activations and ∂m/∂activation per site, and the metric of each row.
+
+    Attributes:
+        values: activations by site, [row, position, *d].
+        gradients: of the metric by site, in the shape of the activations; empty where none were asked.
+        metric: of each row.
+    """
 
     values: dict[Site, Tensor]
     gradients: dict[Site, Tensor]
     metric: Float[Tensor, " row"]
 
 
-def run(
+def run_with_gradients(
     model: Model,
     tokens: Int[Tensor, "row position"],
     sites: Sequence[Site],
@@ -63,7 +76,7 @@ def run(
     modules: Mapping[Site, nn.Module] | None = None,
     inputs: Float[Tensor, "row position d"] | None = None,
     gradients: bool = True,
-) -> Ran:
+) -> GradientRun:
     """Run prompts and differentiate each row's metric with respect to whole sites (no head).
 
     A zero that requires a gradient is added at each site, so the derivative is that of an edit made
@@ -83,62 +96,84 @@ def run(
     Raises:
         ValueError: for a metric without a gradient.
     """
-    values: dict[Site, Tensor] = {}
-    leaves: dict[Site, Tensor] = {}
-    final: list[Tensor] = []
-
-    def mark(site: Site, value: Tensor) -> Tensor:
-        values[site] = value.detach().clone()
-        if not gradients:
-            return value
-        leaves[site] = torch.zeros_like(value).requires_grad_()
-        return value + leaves[site]
-
-    def at(site: Site):
-        return lambda value, hook: mark(site, value)
-
-    def entering(site: Site):
-        def before(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-            # Blocks pass the hidden state first or by name.
-            if args:
-                return (mark(site, args[0]), *args[1:]), kwargs
-            return args, {**kwargs, "hidden_states": mark(site, kwargs["hidden_states"])}
-
-        return before
-
-    def keep(value: Tensor, hook: object) -> None:
-        final.append(value)
-
-    def start(value: Tensor, hook: object) -> Tensor:
-        return value if inputs is None else inputs.to(value)
-
-    hooks: list[tuple[str, Any]] = [(INPUT.hook_name, start)] if inputs is not None else []
-    hooks += [(site.hook_name, at(site)) for site in dict.fromkeys(sites)]
-    hooks.append((Site(Kind.RESID_POST, model.n_layers - 1).hook_name, keep))
+    recorder = _Recorder(gradients, inputs)
+    hooks: list[tuple[str, Any]] = [(INPUT.hook_name, recorder.start)] if inputs is not None else []
+    hooks += [(site.hook_name, recorder.at(site)) for site in dict.fromkeys(sites)]
+    hooks.append((Site(Kind.RESID_POST, model.n_layers - 1).hook_name, recorder.finish))
     handles = [
-        module.register_forward_pre_hook(entering(site), with_kwargs=True)
+        module.register_forward_pre_hook(recorder.entering(site), with_kwargs=True)
         for site, module in (modules or {}).items()
     ]
     try:
         with torch.set_grad_enabled(gradients), model.bridge.hooks(fwd_hooks=hooks):
             model.bridge(tokens, use_cache=False, logits_to_keep=1)
             read = metric.positions[rows] - columns[:, 0]
-            states = final[0][torch.arange(len(rows), device=read.device), read]
+            states = recorder.final[torch.arange(len(rows), device=read.device), read]
             measured = metric(model.readout(states, metric.tokens), rows)
     finally:
         for handle in handles:
             handle.remove()
-    found: dict[Site, Tensor] = {}
-    if gradients:
+    slopes = recorder.differentiate(measured, metric.unit) if gradients else {}
+    return GradientRun(recorder.values, slopes, measured.detach())
+
+
+class _Recorder:
+    """Hooks that note activations, and add a zero to each that a gradient can be taken at."""
+
+    def __init__(self, gradients: bool, inputs: Tensor | None) -> None:
+        self.gradients, self.inputs = gradients, inputs
+        self.values: dict[Site, Tensor] = {}
+        self.zeros: dict[Site, Tensor] = {}
+        self.final = torch.empty(0)
+
+    def mark(self, site: Site, value: Tensor) -> Tensor:
+        """Note a value; the same value, with the zero added where gradients are wanted."""
+        self.values[site] = value.detach().clone()
+        if not self.gradients:
+            return value
+        self.zeros[site] = torch.zeros_like(value).requires_grad_()
+        return value + self.zeros[site]
+
+    def at(self, site: Site) -> Callable[[Tensor, object], Tensor]:
+        """A hook for a site."""
+        return lambda value, hook: self.mark(site, value)
+
+    def entering(self, site: Site) -> Callable[[nn.Module, tuple, dict], tuple[tuple, dict]]:
+        """A hook for what enters a module, under the name of a site."""
+
+        def before(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+            # Blocks pass the hidden state first or by name.
+            if args:
+                return (self.mark(site, args[0]), *args[1:]), kwargs
+            return args, {**kwargs, "hidden_states": self.mark(site, kwargs["hidden_states"])}
+
+        return before
+
+    def start(self, value: Tensor, hook: object) -> Tensor:
+        """A hook that writes the given inputs before block 0."""
+        return value if self.inputs is None else self.inputs.to(value)
+
+    def finish(self, value: Tensor, hook: object) -> None:
+        """A hook that notes the residual after the last block, still in the graph."""
+        self.final = value
+
+    def differentiate(self, measured: Float[Tensor, " row"], unit: str) -> dict[Site, Tensor]:
+        """The gradient of each row's metric at every marked place.
+
+        Raises:
+            ValueError: for a metric without a gradient.
+        """
         if not measured.requires_grad:
             raise ValueError(
-                f"attribution needs a metric with a gradient; got one in {metric.unit} that has none; "
+                f"attribution needs a metric with a gradient; got one in {unit} that has none; "
                 "use a difference of logits or log-probabilities"
             )
-        parts = torch.autograd.grad(measured.sum(), list(leaves.values()), allow_unused=True)
-        for (site, leaf), part in zip(leaves.items(), parts, strict=True):
-            found[site] = torch.zeros_like(leaf) if part is None else part
-    return Ran(values, found, measured.detach())
+        zeros = list(self.zeros.values())
+        slopes = torch.autograd.grad(measured.sum(), zeros, allow_unused=True)
+        return {
+            site: torch.zeros_like(zero) if slope is None else slope
+            for (site, zero), slope in zip(self.zeros.items(), slopes, strict=True)
+        }
 
 
 def along_path(
@@ -149,20 +184,22 @@ def along_path(
     steps: int,
     *,
     modules: Mapping[Site, nn.Module] | None = None,
-) -> Ran:
+) -> GradientRun:
     """Runs of `steps` inputs between the corrupted and the clean embedding, a pair's in a row.
 
     Inputs are x + α (x' - x) before block 0 at the midpoints α = (i + ½) / steps, in one batch; the
     midpoint rule's error falls with steps⁻² where the end-point rule's falls with steps⁻¹.
     """
-    ends = [
-        run(model, ids, [INPUT], metric, batch.rows, batch.columns, gradients=False).values[INPUT]
+    where = (batch.rows, batch.columns)
+    start, stop = (
+        run_with_gradients(model, ids, [INPUT], metric, *where, gradients=False)
+        .values[INPUT]
+        .repeat_interleave(steps, 0)
         for ids in (batch.corrupted, batch.clean)
-    ]
-    alpha = (torch.arange(steps, device=ends[0].device, dtype=ends[0].dtype) + 0.5) / steps
-    start, stop = (end.repeat_interleave(steps, 0) for end in ends)
+    )
+    alpha = (torch.arange(steps, device=start.device, dtype=start.dtype) + 0.5) / steps
     weight = alpha.repeat(len(batch.rows))[:, None, None]
-    return run(
+    return run_with_gradients(
         model,
         batch.corrupted.repeat_interleave(steps, 0),
         sites,
@@ -175,6 +212,7 @@ def along_path(
 
 
 def _columns(examples: Examples, rows: Int[Tensor, " row"]) -> Int[Tensor, "row position"]:
+    """The columns of the rows' real tokens."""
     start = examples.mask[rows].int().argmax(1)
     width = int(examples.lengths[rows[0]])
     return start[:, None] + torch.arange(width, device=start.device)

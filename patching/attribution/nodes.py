@@ -6,22 +6,24 @@ Estimates are cheap and can be wrong where the model is far from linear between 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.activations import check_sites
 from interp.arguments import sites_of
 from interp.contrasts import Contrast
 from interp.evidence import Evidence
-from interp.metrics import Metric, as_metric
+from interp.metrics import Metric, named_metrics
 from interp.models.model import Model
 from interp.sites import Kind, Site
-from patching.attribution.gradients import Batch, Ran, along_path, batches, run
+from patching.attribution.attention import corrected_effects
+from patching.attribution.gradients import Batch, GradientRun, along_path, batches, run_with_gradients
+from patching.places import positions_named
 
 Method = Literal["gradient", "integrated", "qk_corrected"]
 
@@ -33,14 +35,15 @@ def attribute(
     model: Model,
     contrast: Contrast,
     sites: Site | Sequence[Site],
-    metric: Metric | Callable[..., Any],
+    metric: Metric | Callable[..., Any] | Mapping[str, Any] | Sequence[Any],
     *,
+    positions: str | int | Sequence[str | int] = "each",
     method: Method = "gradient",
     steps: int = 8,
     neurons: int = 32,
     batch_size: int = BATCH,
 ) -> Evidence:
-    """Estimated effect of writing each clean activation into the corrupted run, per position.
+    """Estimated effect of writing each clean activation into the corrupted run.
 
     - "gradient" (attribution patching, 2310.10348): (a_clean - a_corrupted) · ∂m/∂a on the corrupted
       run; two forwards and one backward per batch.
@@ -51,20 +54,24 @@ def attribute(
       patched query or key of one position and only what follows the pattern is linear; other sites
       as "gradient". Up to three more forwards per batch.
 
-    Rows: site × unit × position × pair with condition "attribution" and the estimated *change* of
-    the metric in its unit, beside "clean" and "corrupted" (raw metric). A head or, for `mlp_post`,
-    a neuron stands in `head`; of each layer the `neurons` with the largest mean |value| are kept.
-
     Args:
         model: the model that runs.
         contrast: aligned pairs.
         sites: residual, attention-output, MLP-output, head or neuron sites; a head site without a
             head stands for all its heads. Q, K, V of grouped queries count their own heads.
-        metric: for instance `interp.logit_difference(contrast)`; it must have a gradient.
+        metric: one or several, for instance `interp.logit_difference(contrast)`; each must have a
+            gradient.
+        positions: "each" for every position alone, or names of spans and positions, or numbers, whose
+            positions' estimates are added; a list makes a row of each.
         method: see above.
         steps: of "integrated".
-        neurons: kept per `mlp_post` site.
+        neurons: kept per `mlp_post` site, those with the largest mean |value|.
         batch_size: rows differentiated together; changes memory, never numbers.
+
+    Returns:
+        Evidence of method "attribute": condition "attribution", an estimated *change* of the metric
+        in its unit, and "clean" and "corrupted", the raw metric. Columns that vary: kind, layer,
+        head, neuron (of `mlp_post`), position or span, example.
 
     Raises:
         ValueError: for sites that do not exist or have no vector per position, fewer than one step,
@@ -73,26 +80,47 @@ def attribute(
     Note:
         A linear estimate of a single patch: it misses saturation, and effects that several sites
         have only together. It shows what suffices here, not what is normally used.
+
+    Example:
+        >>> import interp, patching
+        >>> model = interp.load_model("organism-base")
+        >>> pairs = interp.Contrast.from_text(
+        ...     model, "The home of Farid Jansen is", "The home of Pavel Grimm is", "Norvik", "Quarno"
+        ... )
+        >>> neurons, metric = interp.Site(interp.Kind.MLP_POST, 3), interp.logit_difference(pairs)
+        >>> estimate = patching.attribute(model, pairs, neurons, metric, neurons=5, positions="last")
+        >>> rows = estimate.where(condition="attribution")
+        >>> len(rows), rows["neuron"].nunique()
+        (5, 5)
     """
-    sites, metric = sites_of(sites), as_metric(metric, contrast.clean)
-    scores, ends = attributions(
-        model, contrast, sites, metric, method=method, steps=steps, batch_size=batch_size
-    )
-    parts = [
-        _rows(site, value, contrast, metric, neurons, model.role) for site, value in scores.items()
-    ]
-    for name in ("clean", "corrupted"):
-        parts.append(
-            Evidence.build(
-                ends[name].double().cpu().numpy(),
-                **_of_pairs(contrast, torch.arange(len(contrast))),
-                condition=name,
-                metric="pair",
-                unit=metric.unit,
-                model=model.role,
-                method="attribute",
-            )
+    sites = sites_of(sites)
+    parts = []
+    for name, chosen in named_metrics(metric, contrast.clean).items():
+        scores, ends = attributions(
+            model, contrast, sites, chosen, method=method, steps=steps, batch_size=batch_size
         )
+        same: dict[str, Any] = {
+            "metric": name,
+            "unit": chosen.unit,
+            "model": model.role,
+            "method": "attribute",
+        }
+        for site, value in scores.items():
+            if site.kind is Kind.MLP_POST:
+                columns, value = _largest_neurons(value, neurons)
+            else:
+                columns = None
+            for about, placed in _placed(contrast, value, positions):
+                parts.append(_rows(site, placed, columns, contrast, **about, **same))
+        for condition, value in ends.items():
+            parts.append(
+                Evidence.build(
+                    value.double().cpu().numpy(),
+                    **_of_pairs(contrast, torch.arange(len(contrast))),
+                    condition=condition,
+                    **same,
+                )
+            )
     return Evidence.concat(parts).with_provenance(attribution=method, steps=steps)
 
 
@@ -112,40 +140,50 @@ def attributions(
     """
     _check(model, sites, method, steps)
     whole = list(dict.fromkeys(Site(site.kind, site.layer) for site in sites))
-    found: dict[Site, Tensor] = {}
-    wide = model.metric_dtype
-    empty = torch.full((len(contrast),), float("nan"), dtype=wide, device=model.device)
+    scores: dict[Site, Tensor] = {}
+    dtype = model.metric_dtype
+    empty = torch.full((len(contrast),), float("nan"), dtype=dtype, device=model.device)
     ends = {"clean": empty, "corrupted": empty.clone()}
     width = contrast.corrupted.tokens.shape[1]
     size = max(1, batch_size // steps) if method == "integrated" else batch_size
     for batch in batches(contrast, size, "attribution"):
-        at = (batch.rows, batch.columns)
-        clean = run(model, batch.clean, whole, metric, *at, gradients=False)
-        corrected = [s for s in whole if s.kind in (Kind.Q, Kind.K) and method == "qk_corrected"]
-        patterns = list({Site(Kind.PATTERN, s.layer): None for s in corrected})
-        slopes = method != "integrated"
-        corrupted = run(model, batch.corrupted, whole + patterns, metric, *at, gradients=slopes)
-        ends["clean"][batch.rows] = clean.metric.to(wide)
-        ends["corrupted"][batch.rows] = corrupted.metric.to(wide)
-        gradients = corrupted.gradients
-        if method == "integrated":
-            path = along_path(model, batch, whole, metric, steps).gradients
-            gradients = {s: part.unflatten(0, (-1, steps)).mean(1) for s, part in path.items()}
-        scores = {
-            site: first_order(clean.values[site], corrupted.values[site], gradients[site], site)
-            for site in whole
-        }
-        if corrected:
-            with torch.no_grad():
-                scores |= _corrected(model, batch, corrected, clean.values, corrupted)
-        for site, score in scores.items():
-            if site not in found:
-                found[site] = score.new_full((len(contrast), width, *score.shape[2:]), float("nan"))
-            found[site][batch.rows[:, None], batch.columns] = score
-    return {
-        s: found[Site(s.kind, s.layer)] if s.head is None else found[Site(s.kind, s.layer)][..., s.head]
-        for s in sites
-    }, ends
+        estimates, clean, corrupted = _estimates(model, batch, whole, metric, method, steps)
+        ends["clean"][batch.rows] = clean.metric.to(dtype)
+        ends["corrupted"][batch.rows] = corrupted.metric.to(dtype)
+        for site, score in estimates.items():
+            if site not in scores:
+                scores[site] = score.new_full((len(contrast), width, *score.shape[2:]), float("nan"))
+            scores[site][batch.rows[:, None], batch.columns] = score
+    by_site = {}
+    for site in sites:
+        score = scores[Site(site.kind, site.layer)]
+        by_site[site] = score if site.head is None else score[..., site.head]
+    return by_site, ends
+
+
+def _estimates(
+    model: Model, batch: Batch, sites: list[Site], metric: Metric, method: Method, steps: int
+) -> tuple[dict[Site, Tensor], GradientRun, GradientRun]:
+    """One batch's estimates at whole sites, and its clean and corrupted runs."""
+    where = (batch.rows, batch.columns)
+    clean = run_with_gradients(model, batch.clean, sites, metric, *where, gradients=False)
+    corrected = [s for s in sites if s.kind in (Kind.Q, Kind.K) and method == "qk_corrected"]
+    patterns = list({Site(Kind.PATTERN, s.layer): None for s in corrected})
+    corrupted = run_with_gradients(
+        model, batch.corrupted, sites + patterns, metric, *where, gradients=method != "integrated"
+    )
+    gradients = corrupted.gradients
+    if method == "integrated":
+        path = along_path(model, batch, sites, metric, steps).gradients
+        gradients = {s: part.unflatten(0, (-1, steps)).mean(1) for s, part in path.items()}
+    estimates = {
+        site: first_order(clean.values[site], corrupted.values[site], gradients[site], site)
+        for site in sites
+    }
+    if corrected:
+        with torch.no_grad():
+            estimates |= corrected_effects(model, batch, corrected, clean.values, corrupted)
+    return estimates, clean, corrupted
 
 
 def first_order(
@@ -160,138 +198,75 @@ def first_order(
     return value if site.kind is Kind.MLP_POST else value.sum(-1)
 
 
-def _corrected(
-    model: Model, batch: Batch, sites: list[Site], clean: dict[Site, Tensor], corrupted: Ran
-) -> dict[Site, Tensor]:
-    """Q and K effects with the softmax computed anew, [row, position, head].
-
-    One corrupted run carries the clean queries (another the clean keys) of every layer at once:
-    scores are recorded and the pattern is put back to the corrupted one, so each layer still reads
-    corrupted inputs. A query's patch changes its own row of scores. A key's changes one column j of
-    them: with Z = 1 - p_j + p_j exp(change), p_j becomes p_j exp(change) / Z and the others p / Z.
-    """
-    own = _scores(model, batch, sites, corrupted.values, {})
-    found = {}
-    for kind in dict.fromkeys(site.kind for site in sites):
-        chosen = [site for site in sites if site.kind is kind]
-        new = _scores(model, batch, chosen, corrupted.values, clean)
-        for site in chosen:
-            pattern = Site(Kind.PATTERN, site.layer)
-            before, slope = corrupted.values[pattern], corrupted.gradients[pattern]
-            wide = torch.float64 if before.dtype == torch.float64 else torch.float32
-            before, slope = before.to(wide), slope.to(wide)
-            change = _query_change if kind is Kind.Q else _key_change
-            effect = change(before, slope, own[site.layer].to(wide), new[site.layer].to(wide))
-            heads = clean[site].shape[2]
-            found[site] = effect.transpose(1, 2).unflatten(2, (heads, -1)).sum(-1)
-    return found
+def _largest_neurons(
+    value: Float[Tensor, "example position neuron"], count: int
+) -> tuple[Int[Tensor, " kept"], Float[Tensor, "example position kept"]]:
+    """The neurons with the largest mean |value|, and their values."""
+    size = value.abs().nan_to_num(0.0).sum((0, 1))
+    kept = size.topk(min(count, len(size))).indices.sort().values
+    return kept, value[:, :, kept]
 
 
-def _normaliser(before: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-    """Log Z of each row of scores, and the part of it that attention sinks take (or -inf)."""
-    kept = before.sum(-1, keepdim=True).clamp(max=1.0)
-    scores = own.logsumexp(-1, keepdim=True)
-    # Rounding leaves sums a little below one; only real sinks take more.
-    taken = torch.where(kept < 0.999, torch.log((1 - kept) / kept), -torch.inf)
-    return torch.logaddexp(scores, scores + taken), scores + taken
-
-
-def _query_change(before: Tensor, slope: Tensor, own: Tensor, new: Tensor) -> Tensor:
-    """Σ_j (p'_ij - p_ij) ∂m/∂p_ij with the scores of row i replaced: [row, head, query]."""
-    _, sink = _normaliser(before, own)
-    after = torch.exp(new - torch.logaddexp(new.logsumexp(-1, keepdim=True), sink))
-    return ((after - before) * slope).sum(-1)
-
-
-def _key_change(before: Tensor, slope: Tensor, own: Tensor, new: Tensor) -> Tensor:
-    """Σ_i,l (p'_il - p_il) ∂m/∂p_il with the scores of column j replaced: [row, head, key]."""
-    total, _ = _normaliser(before, own)
-    raised = torch.exp(new - total)
-    ratio = (raised - torch.expm1(own - total)).clamp(min=torch.finfo(before.dtype).tiny)
-    weighted = slope * before
-    others = (weighted.sum(-1, keepdim=True) - weighted) * (1 / ratio - 1)
-    return (slope * (raised / ratio - before) + others).sum(-2)
-
-
-def _scores(
-    model: Model,
-    batch: Batch,
-    sites: list[Site],
-    corrupted: dict[Site, Tensor],
-    source: dict[Site, Tensor],
-) -> dict[int, Tensor]:
-    """Attention scores by layer of the corrupted run, with clean values at the sites given."""
-    seen: dict[int, Tensor] = {}
-    handles, hooks = [], []
-
-    def write(site: Site, values: dict[Site, Tensor]):
-        return site.hook_name, lambda value, hook: values[site].to(value)
-
-    def record(layer: int):
-        def hook(module: object, args: object, out: Tensor) -> None:
-            seen[layer] = out.detach().clone()
-
-        return hook
-
-    for site in sites:
-        point = model.bridge.blocks[site.layer].attn.hook_attn_scores
-        handles.append(point.register_forward_hook(record(site.layer)))
-        if site in source:
-            hooks.append(write(site, source))
-            hooks.append(write(Site(Kind.PATTERN, site.layer), corrupted))
-    try:
-        with model.bridge.hooks(fwd_hooks=hooks):
-            model.bridge(batch.corrupted, use_cache=False, logits_to_keep=1)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return seen
+def _placed(
+    contrast: Contrast,
+    value: Float[Tensor, "example position *unit"],
+    positions: str | int | Sequence[str | int],
+) -> Iterator[tuple[dict[str, str], Tensor]]:
+    """The estimates of every position alone, or added over each named place, with their column."""
+    names = [positions] if isinstance(positions, str | int) else positions
+    for name in names:
+        if name == "each":
+            yield {}, value
+            continue
+        where = positions_named(contrast.corrupted, name)
+        where = where.reshape(*where.shape, *[1] * (value.ndim - 2))
+        yield {"span": str(name)}, value.where(where, 0.0).sum(1, keepdim=True)
 
 
 def _rows(
     site: Site,
     value: Float[Tensor, "example position *unit"],
+    neurons: Int[Tensor, " kept"] | None,
     contrast: Contrast,
-    metric: Metric,
-    neurons: int,
-    role: str,
+    **columns: Any,
 ) -> Evidence:
-    """Rows of one site: position × pair, and units where the site has several."""
-    units: Tensor | None = None
-    if value.ndim == 3:
-        units = torch.arange(value.shape[2], device=value.device)
-        if site.kind is Kind.MLP_POST:
-            size = value.abs().nan_to_num(0.0).sum((0, 1))
-            units = size.topk(min(neurons, len(units))).indices.sort().values
-            value = value[:, :, units]
-    at = torch.nonzero(~value.isnan())
-    head = site.head if units is None else units[at[:, 2]].cpu().numpy()
+    """Rows of one site: position × pair, and heads or neurons where the site has several."""
+    index = torch.nonzero(~value.isnan())
+    unit = index[:, 2] if value.ndim == 3 else None
+    if unit is None:
+        columns["head"] = site.head
+    elif neurons is None:
+        columns["head"] = unit.cpu().numpy()
+    else:
+        columns["neuron"] = neurons[unit].cpu().numpy()
+    if "span" not in columns:
+        columns["position"] = index[:, 1].cpu().numpy()
     return Evidence.build(
-        value[tuple(at.T)].double().cpu().numpy(),
-        **_of_pairs(contrast, at[:, 0]),
-        position=at[:, 1].cpu().numpy(),
-        head=head,
+        value[tuple(index.T)].double().cpu().numpy(),
+        **_of_pairs(contrast, index[:, 0]),
         kind=str(site.kind),
         layer=site.layer,
         condition="attribution",
-        metric="pair",
-        unit=metric.unit,
-        model=role,
-        method="attribute",
+        **columns,
     )
 
 
 def _of_pairs(contrast: Contrast, index: Tensor) -> dict[str, Any]:
     """The columns that name a pair."""
-    at = index.cpu().numpy()
+    pair = index.cpu().numpy()
     return {
-        "example": at,
-        "group": np.array(contrast.corrupted.groups, dtype=object)[at],
-        "template": np.array(contrast.corrupted.templates, dtype=object)[at],
+        "example": pair,
+        "group": np.array(contrast.corrupted.groups, dtype=object)[pair],
+        "template": np.array(contrast.corrupted.templates, dtype=object)[pair],
     }
 
 
 def _check(model: Model, sites: Sequence[Site], method: str, steps: int) -> None:
+    """Refuse what has no attribution.
+
+    Raises:
+        ValueError: naming what was got and what is offered.
+    """
     check_sites(model, sites)
     methods = ("gradient", "integrated", "qk_corrected")
     if method not in methods:

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from scipy import stats
 from torch import Tensor
 
-from interp.activations import check_sites
 from interp.arguments import sites_of
 from interp.contrasts import Contrast
 from interp.evidence import Evidence
-from interp.examples import Examples
 from interp.metrics import Metric, as_metric
 from interp.models.model import Model
 from interp.sites import Site
-from patching.attribution.gradients import batches, run
-from patching.attribution.nodes import BATCH, first_order
+from patching.attribution.nodes import BATCH
+from patching.attribution.ranking import Grid, Ranking, rank
 from patching.engine import rows as tables
 from patching.engine.schedule import MAX_BYTES
 from patching.engine.sweeping import Swept, sweep
-from patching.interventions.cells import Cell, Edit
-from patching.interventions.values import Replace, Zero
-from patching.places import positions_of
 
 #: At least this many times k cells are verified, whatever the budget.
 FLOOR = 1.25
@@ -56,33 +52,35 @@ def screen_then_verify(
     the exact engine, and so is a random sample of the others. Integrated gradients and the gradients
     of both runs ranked SmolLM2's heads no better and cost more.
 
-    Rows: condition "attribution" for every cell (estimated change), "verified" and
-    "sampled" (raw metric of the patched run), "clean" and "corrupted"; all per pair, in the metric's
-    unit. Provenance holds
-
-    - `top`: the k best verified cells, (kind, layer, head, place, mean |effect|), best first;
-    - `threshold`: mean |effect| of the k-th; `sampled_max`: the largest in the sample;
-    - `recall`: 1 - M / k, a lower estimate of the share of the true top k among them, with M the
-      estimated number of unverified cells above the threshold: the sample is drawn half from the k
-      cells ranked next, half from all the rest, and each stratum's share is scaled to its size
-      (None where a stratum has no sample);
-    - `recall_low`: the same with each share at its one-sided 95% bound (Clopper-Pearson);
-    - `verified`, `sampled`, `grid`: numbers of cells; `work`: layer-tokens spent on exact cells as a
-      share of the whole grid's.
-
     Args:
         model: the model that runs.
         contrast: aligned pairs.
-        sites: for instance `interp.sites.every_head(Kind.Z, L, H)`.
+        sites: for instance `interp.every_head(Kind.Z, L, H)`.
         metric: with a gradient, for instance `interp.logit_difference(contrast)`.
         k: how many are wanted.
-        positions: "each" for every position alone, or span names such as "all".
+        positions: "each" for every position alone, or names of spans and positions such as "all".
         budget: share of the whole grid's layer-tokens to spend on verification and the sample.
         candidates: how many to verify; by default what the budget holds, and 1.25 k at least.
         sample: unverified cells to evaluate exactly.
         seed: of the sample.
         batch_size: rows differentiated together.
-        max_bytes: memory for the sweep's activations; changes no number.
+        max_bytes: memory in bytes for the sweep's activations; changes no number.
+
+    Returns:
+        Evidence of method "screen": conditions "attribution" for every cell (an estimated change),
+        "verified" and "sampled" (the raw metric of the patched run), "clean" and "corrupted"; in the
+        metric's unit. Columns that vary: kind, layer, head, span or position, example. Provenance
+        holds
+
+        - `top`: the k best verified cells, (kind, layer, head, place, mean |effect|), best first;
+        - `threshold`: mean |effect| of the k-th; `sampled_max`: the largest in the sample;
+        - `recall`: 1 - M / k, a lower estimate of the share of the true top k among them, with M the
+          estimated number of unverified cells above the threshold: the sample is drawn half from the
+          k cells ranked next, half from all the rest, and each stratum's share is scaled to its size
+          (None where a stratum has no sample);
+        - `recall_low`: the same with each share at its one-sided 95% bound (Clopper-Pearson);
+        - `verified`, `sampled`, `grid`: numbers of cells; `work`: layer-tokens spent on exact cells
+          as a share of the whole grid's.
 
     Raises:
         ValueError: for k or candidates below 1, or what `attribute` refuses.
@@ -90,134 +88,149 @@ def screen_then_verify(
     Note:
         A cell whose effect is far from linear can be ranked low and missed; `recall` estimates how
         many are, and a small sample bounds it loosely (`recall_low`).
+
+    Example:
+        >>> import interp, patching
+        >>> model = interp.load_model("organism-base")
+        >>> pairs = interp.Contrast.from_text(
+        ...     model, "The home of Farid Jansen is", "The home of Pavel Grimm is", "Norvik", "Quarno"
+        ... )
+        >>> heads, metric = interp.every_head(interp.Kind.Z, 6, 4), interp.logit_difference(pairs)
+        >>> best = patching.screen_then_verify(model, pairs, heads, metric, k=3, candidates=6)
+        >>> len(best.provenance["top"]), best.provenance["grid"], best.provenance["verified"]
+        (3, 24, 6)
     """
     if k < 1 or (candidates is not None and candidates < k) or sample < 0:
         raise ValueError(
             f"k must be at least 1, candidates at least k and sample at least 0; got k={k}, "
             f"candidates={candidates}, sample={sample}; candidates=2*k is usual"
         )
-    metric, sites = as_metric(metric, contrast.clean), sites_of(sites)
-    places = positions_of(contrast.corrupted, positions)
-    cells = [(site, place) for site in sites for place in range(len(places))]
-    slopes, sources, ended = _screen(model, contrast, sites, metric, batch_size)
-    screened = torch.stack(
-        [_score(slopes[Site(s.kind, s.layer)], s.head, places[place][1]) for s, place in cells]
+    metric = as_metric(metric, contrast.clean)
+    grid = Grid.of(model, contrast, sites_of(sites), positions)
+    ranking = rank(model, contrast, grid, metric, batch_size)
+    room = budget * sum(grid.cost) - sample * sum(grid.cost) / len(grid.cost)
+    first = ranking.order[: _count(candidates, k, ranking.order, grid.cost, room)]
+    near, far, drawn = _draw(ranking.order[len(first) :], k, sample, seed)
+    cells = [grid.exact(i, ranking.sources) for i in (*first, *drawn)]
+    swept = sweep(
+        model,
+        contrast.corrupted,
+        cells,
+        {"metric": metric},
+        max_bytes=max_bytes,
+        progress="verifying",
     )
-    size = screened.square().mean(1)
-    ranked = size.argsort(descending=True, stable=True).tolist()
-    shown = [_shown(contrast, where) for _, where in places]
-    cost = [_cost(model, contrast.corrupted, site, shown[place]) for site, place in cells]
-    room = budget * sum(cost) - sample * sum(cost) / len(cost)
-    chosen = ranked[: _count(candidates, k, ranked, cost, room)]
-    near, far, drawn = _draw(ranked[len(chosen) :], k, sample, seed)
+    effect = (swept.values["metric"] - swept.baseline["metric"]).abs().mean(1)
+    screened = Screened.of(grid, first, drawn, (near, far), effect, k)
+    measured = _evidence(model, contrast, grid, ranking, swept, first, drawn, metric)
+    return measured.with_provenance(**screened.provenance())
 
-    tested = chosen + drawn
-    exact = []
-    for i in tested:
-        site, place = cells[i]
-        source = sources[Site(site.kind, site.layer)]
-        source = source if site.head is None else source[:, :, site.head]
-        exact.append(Cell((Edit(site, shown[place], Replace(source)),)))
-    named = {"pair": metric}
-    swept = sweep(model, contrast.corrupted, exact, named, max_bytes=max_bytes, progress="verifying")
-    effect = (swept.values["pair"] - swept.baseline["pair"]).abs().mean(1)
-    found, seen = effect[: len(chosen)], effect[len(chosen) :]
-    order = found.argsort(descending=True, stable=True)[:k]
-    threshold = float(found[order[-1]])
-    above = dict(zip(drawn, (seen > threshold).tolist(), strict=True))
-    missed, most = _missed(near, above), _missed(near, above, bound=True)
-    missed, most = missed + _missed(far, above), most + _missed(far, above, bound=True)
-    told = all(not part or set(part) & set(drawn) for part in (near, far))
-    columns = [_columns(site, places[place][0]) for site, place in cells]
-    top = [(*columns[chosen[i]].values(), float(found[i])) for i in order.tolist()]
-    writes = [Cell((Edit(site, places[place][1], Zero()),)) for site, place in cells]
-    screened = tables.present(screened, writes, contrast.corrupted)
-    read = tables.present(swept.values["pair"], [writes[i] for i in tested], contrast.corrupted)
+
+@dataclass(frozen=True, eq=False)
+class Screened:
+    """What was found among the verified cells, and how much may have been missed.
+
+    Attributes:
+        k: how many cells were wanted.
+        top: the k best verified cells, (kind, layer, head, place, mean |effect|), best first.
+        threshold: mean |effect| of the k-th.
+        sampled_max: the largest mean |effect| in the sample; None without one.
+        recall: lower estimate of the share of the true top k among them; None where a stratum has
+            no sample.
+        recall_low: the same with each stratum's share at its one-sided 95% bound.
+        verified: number of cells verified.
+        sampled: number of cells sampled.
+        grid: number of cells in all.
+        work: layer-tokens spent on exact cells, as a share of the whole grid's.
+    """
+
+    k: int
+    top: list[tuple[Any, ...]]
+    threshold: float
+    sampled_max: float | None
+    recall: float | None
+    recall_low: float
+    verified: int
+    sampled: int
+    grid: int
+    work: float
+
+    @classmethod
+    def of(
+        cls,
+        grid: Grid,
+        first: Sequence[int],
+        drawn: Sequence[int],
+        strata: tuple[Sequence[int], Sequence[int]],
+        effect: Float[Tensor, " tested"],
+        k: int,
+    ) -> Screened:
+        """Read the verified and the sampled cells' effects, given in this order."""
+        verified, sampled = effect[: len(first)], effect[len(first) :]
+        best = verified.argsort(descending=True, stable=True)[:k]
+        threshold = float(verified[best[-1]])
+        above = dict(zip(drawn, (sampled > threshold).tolist(), strict=True))
+        missed = sum(missed_cells(stratum, above) for stratum in strata)
+        most = sum(missed_cells(stratum, above, bound=True) for stratum in strata)
+        sampled_all = all(not stratum or set(stratum) & set(drawn) for stratum in strata)
+        wanted = min(k, len(first))
+        return cls(
+            k=k,
+            top=[(*grid.columns[first[i]].values(), float(verified[i])) for i in best.tolist()],
+            threshold=threshold,
+            sampled_max=float(sampled.max()) if len(sampled) else None,
+            recall=max(0.0, 1 - missed / wanted) if sampled_all else None,
+            recall_low=max(0.0, 1 - most / wanted),
+            verified=len(first),
+            sampled=len(drawn),
+            grid=len(grid.cells),
+            work=sum(grid.cost[i] for i in (*first, *drawn)) / sum(grid.cost),
+        )
+
+    def provenance(self) -> dict[str, Any]:
+        """Every field by its name."""
+        return dict(vars(self))
+
+
+def _evidence(
+    model: Model,
+    contrast: Contrast,
+    grid: Grid,
+    ranking: Ranking,
+    swept: Swept,
+    first: Sequence[int],
+    drawn: Sequence[int],
+    metric: Metric,
+) -> Evidence:
+    """Rows of the estimates of all cells, of the exact runs, and of both unedited runs."""
+    every = range(len(grid.cells))
+    exact = grid.present(swept.values["metric"], (*first, *drawn))
     parts = [
-        (screened, columns, "attribution"),
-        (read[: len(chosen)], [columns[i] for i in chosen], "verified"),
-        (read[len(chosen) :], [columns[i] for i in drawn], "sampled"),
+        (grid.present(ranking.attribution, every), every, "attribution"),
+        (exact[: len(first)], first, "verified"),
+        (exact[len(first) :], drawn, "sampled"),
     ]
+    same: dict[str, Any] = {"model": model.role, "method": "screen"}
+    metrics = {"metric": metric}
     rows = [
         tables.evidence(
-            Swept({"pair": values}, {}),
+            Swept({"metric": values}, {}),
             contrast.corrupted,
-            named,
-            [{**column, "condition": condition} for column in about],
-            model=model.role,
-            method="screen",
+            metrics,
+            [{**grid.columns[i], "condition": condition} for i in cells],
+            **same,
         )
-        for values, about, condition in parts
-        if about
+        for values, cells, condition in parts
+        if len(cells)
     ]
-    for name, value in (("clean", ended), ("corrupted", swept.baseline["pair"])):
+    for name, value in (("clean", ranking.clean), ("corrupted", swept.baseline["metric"])):
+        unedited = Swept({}, {"metric": value})
         rows.append(
             tables.evidence(
-                Swept({}, {"pair": value}),
-                contrast.corrupted,
-                named,
-                [],
-                baseline={"condition": name},
-                model=model.role,
-                method="screen",
+                unedited, contrast.corrupted, metrics, [], baseline={"condition": name}, **same
             )
         )
-    return Evidence.concat(rows).with_provenance(
-        k=k,
-        top=top,
-        threshold=threshold,
-        sampled_max=float(seen.max()) if len(seen) else None,
-        recall=max(0.0, 1 - missed / min(k, len(chosen))) if told else None,
-        recall_low=max(0.0, 1 - most / min(k, len(chosen))),
-        verified=len(chosen),
-        sampled=len(drawn),
-        grid=len(cells),
-        work=sum(cost[i] for i in tested) / sum(cost),
-    )
-
-
-def _screen(
-    model: Model, contrast: Contrast, sites: Sequence[Site], metric: Metric, batch_size: int
-) -> tuple[dict[Site, Tensor], dict[Site, Tensor], Tensor]:
-    """First-order effects, the clean activations and the clean metric of every pair.
-
-    Effects are [example, position(, unit)] with 0 at padding; activations are as `collect` gives.
-    """
-    check_sites(model, sites)
-    whole = list(dict.fromkeys(Site(site.kind, site.layer) for site in sites))
-    width, n = contrast.corrupted.tokens.shape[1], len(contrast)
-    slopes: dict[Site, Tensor] = {}
-    sources: dict[Site, Tensor] = {}
-    wide = model.metric_dtype
-    ended = torch.full((n,), float("nan"), dtype=wide, device=model.device)
-    for batch in batches(contrast, batch_size, "screening"):
-        at = (batch.rows, batch.columns)
-        clean = run(model, batch.clean, whole, metric, *at, gradients=False)
-        corrupted = run(model, batch.corrupted, whole, metric, *at)
-        ended[batch.rows] = clean.metric.to(wide)
-        place = (batch.rows[:, None], batch.columns)
-        for site in whole:
-            value = clean.values[site]
-            effect = first_order(value, corrupted.values[site], corrupted.gradients[site], site)
-            if site not in slopes:
-                slopes[site] = effect.new_zeros(n, width, *effect.shape[2:])
-                sources[site] = value.new_full((n, width, *value.shape[2:]), float("nan"))
-            slopes[site][place] = effect
-            sources[site][place] = value
-    return slopes, sources, ended
-
-
-def _shown(
-    contrast: Contrast, where: Bool[Tensor, "example position"]
-) -> Bool[Tensor, "example position"]:
-    """The place without the tokens both prompts begin with, where anything is left of it.
-
-    What precedes the first differing token is the same in both runs, so writing it changes nothing
-    and the engine may begin later.
-    """
-    differ = (contrast.clean.tokens != contrast.corrupted.tokens) & contrast.corrupted.mask
-    trimmed = where & differ.int().cummax(1).values.bool()
-    return torch.where(trimmed.any(1, keepdim=True), trimmed, where)
+    return Evidence.concat(rows)
 
 
 def _count(candidates: int | None, k: int, ranked: list[int], cost: list[int], room: float) -> int:
@@ -245,34 +258,13 @@ def _draw(rest: list[int], k: int, sample: int, seed: int) -> tuple[list[int], l
     return near, far, drawn
 
 
-def _missed(stratum: list[int], above: Mapping[int, bool], *, bound: bool = False) -> float:
+def missed_cells(stratum: Sequence[int], above: Mapping[int, bool], *, bound: bool = False) -> float:
     """Cells of a stratum above the threshold: estimated, or at the one-sided 95% bound."""
-    seen = [above[i] for i in stratum if i in above]
-    hits, n = sum(seen), len(seen)
+    sampled = [above[i] for i in stratum if i in above]
+    hits, n = sum(sampled), len(sampled)
     if n == len(stratum):
         return float(hits)
     if not bound:
         return len(stratum) * hits / n if n else 0.0
     share = 1.0 if hits == n else float(stats.beta.ppf(0.95, hits + 1, n - hits))
     return len(stratum) * share
-
-
-def _score(
-    slopes: Float[Tensor, "example position *unit"],
-    head: int | None,
-    where: Bool[Tensor, "example position"],
-) -> Float[Tensor, " example"]:
-    """A cell's attribution: summed over its positions and over units patched together."""
-    if slopes.ndim == 3:
-        slopes = slopes.sum(-1) if head is None else slopes[..., head]
-    return (slopes * where).sum(-1)
-
-
-def _cost(model: Model, examples: Examples, site: Site, where: Bool[Tensor, "example position"]) -> int:
-    """Layer-tokens of one exact cell: blocks above, positions from the first edited one on."""
-    reached: Int[Tensor, "example position"] = where.int().cummax(1).values
-    return max(1, (model.n_layers - site.layer) * int((reached.bool() & examples.mask).sum()))
-
-
-def _columns(site: Site, place: Mapping[str, Any]) -> dict[str, Any]:
-    return {"kind": str(site.kind), "layer": site.layer, "head": site.head, **place}

@@ -1,10 +1,22 @@
-"""Edited rows on their way up: the engine's inner loop.
+"""Edited copies of a baseline run: the engine's inner loop.
 
-`climb` lifts copies of a baseline from the boundary they leave it at. A copy holds only positions
-from its first edited one on; to their left it reads the baseline's keys and values. Copies that
-start alike form ordinary batches, [row, position, d]. Packed, copies may start anywhere: every token
-is a row of its own, [token, 1, d], and is given its copy's keys and values, so that short prompts
-fill the matrix products.
+`run_copies` appends a copy of the baseline for every cell at the boundary where the cell first edits
+it, and runs all copies through the blocks above together. A copy holds only positions from its first
+edited one on; to their left it reads the baseline's keys and values. Copies that start alike form
+ordinary batches, [row, position, d]. Packed, copies may start anywhere: every token is a row of its
+own, [token, 1, d], and is given its copy's keys and values, so that short prompts fill the matrix
+products.
+
+All copies stand in one tensor, [token, d], copy after copy, within a copy row after row, within a row
+position after position. With n = 2 rows of width 4, the baseline from 0 and cells that start at 1
+and 3 (`starts` = 0, 1, 3):
+
+    copy     |           0           |        1        |   2   |
+    row      |     0     |     1     |   0    |   1    | 0 | 1 |
+    position |  0 1 2 3  |  0 1 2 3  | 1 2 3  | 1 2 3  | 3 | 3 |
+    token    |  0 1 2 3  |  4 5 6 7  | 8 9 10 |11 12 13| 14| 15|
+
+Copy c holds n (width - starts[c]) tokens, so that it begins at token n (c width - Σ starts before c).
 """
 
 from __future__ import annotations
@@ -25,16 +37,16 @@ from interp.models.block_calls import each, first, repeated
 from interp.models.editing import Window
 from interp.models.model import Model
 from interp.sites import Kind, Site
-from patching.engine.unedited import ALONG, CACHES, Baseline
+from patching.engine.unedited import CACHES, POSITION_AXIS, Baseline
 from patching.interventions.cells import Cell, Edit
 
 #: Kinds that are written between blocks.
 _BETWEEN = (Kind.EMBED, Kind.RESID_PRE, Kind.RESID_POST)
 
 
-def climb(
+def run_copies(
     model: Model,
-    run: Baseline,
+    baseline: Baseline,
     cells: Sequence[Cell],
     rows: Int[Tensor, " row"],
     *,
@@ -42,18 +54,18 @@ def climb(
     packed: bool = False,
     reads: Sequence[Site] = (),
     step: Callable[[int], object] = lambda tokens: None,
-) -> tuple[Lifted, dict[Site, Tensor]]:
-    """Lift the baseline and every cell to the top, or to the last block that `reads` needs.
+) -> tuple[Copies, dict[Site, Tensor]]:
+    """Run the baseline and every cell to the top, or to the last block that `reads` needs.
 
     Args:
         model: the model that runs.
-        run: the unedited run of these rows.
+        baseline: the unedited run of these rows.
         cells: in the order of the boundary they enter at.
-        rows: the examples the run's rows are.
+        rows: the examples that the baseline's rows are.
         starts: first position computed of each cell, none of whose edits may lie left of it; all
             equal unless packed; 0 when None.
         packed: every token a row of its own.
-        reads: sites whose activations are returned, for all lifted rows; not with packed.
+        reads: sites whose activations are returned, for all copies; not with packed.
         step: told the layer-tokens done.
 
     Returns:
@@ -65,174 +77,188 @@ def climb(
     starts = [0] * len(cells) if starts is None else list(starts)
     lowest = min([c.entry for c in cells] + [site.layer for site in reads], default=model.n_layers)
     top = max(lowest, 1 + max(site.layer for site in reads) if reads else model.n_layers)
-    lifted = Lifted.of(run, (min(starts, default=0), *starts), packed, lowest)
-    seen: dict[Site, Tensor] = {}
+    copies = Copies.of(baseline, (min(starts, default=0), *starts), packed, lowest)
+    activations: dict[Site, Tensor] = {}
     for layer in range(lowest, top + 1):
-        entered = lifted.copies - 1
-        new = [cell for cell in cells[entered:] if cell.entry == layer]
-        lifted.enter(len(new))
-        for at, cell in enumerate(new, start=entered + 1):
-            if any(edit.site.kind is Kind.EMBED for edit in cell.edits):
-                embedded = _embedded(model, run, cell, rows)
-                lifted.changed[at] = (embedded != run.inputs[0]).flatten(1).any(1)
-                lifted.write(at, lifted.tokens, embedded)
-        between, inside = _edits(cells[: lifted.copies - 1], layer)
-        for at, edit in between:
-            lifted.apply(at, edit, lifted.tokens, rows)
+        _append_cells(model, copies, cells, rows, layer)
+        between, inside = _edits(cells[: copies.count - 1], layer)
+        for copy, edit in between:
+            copies.apply(copy, edit, copies.tokens, rows)
         if layer == top:
             break
         here = [site for site in reads if site.layer == layer]
-        with _read(model, here) as found, _attached(model, lifted, inside, rows):
-            out = model.bridge.blocks[layer](lifted.shaped, **lifted.call(layer))
-        lifted.tokens = first(out).flatten(0, 1)
-        seen.update(found)
-        step(len(lifted.tokens))
-    return lifted, seen
+        with _read(model, here) as captured, _attached(model, copies, inside, rows):
+            output = model.bridge.blocks[layer](copies.block_input, **copies.block_arguments(layer))
+        copies.tokens = first(output).flatten(0, 1)
+        activations.update(captured)
+        step(len(copies.tokens))
+    return copies, activations
 
 
 @dataclass(eq=False)
-class Lifted:
-    """The baseline and the cells entered so far, token after token, copy by copy.
+class Copies:
+    """The baseline and the cells appended so far, token after token, copy by copy.
 
     Attributes:
-        run: the baseline they were copied from.
+        baseline: the run they were copied from.
         starts: first position held of the baseline copy, then of every cell's.
         packed: every token a row of its own in the model's blocks.
         tokens: the residual stream, [token, d]; within a copy row by row, position by position.
-        copies: how many have entered, the baseline among them.
         changed: whether any edit has changed a number of this copy's row, [copy, row]. A row that no
             edit has changed is the baseline's, however a kernel rounds it in its own place.
+        count: how many copies there are, the baseline among them.
     """
 
-    run: Baseline
+    baseline: Baseline
     starts: Sequence[int]
     packed: bool
     tokens: Float[Tensor, "token d"]
     changed: Bool[Tensor, "copy row"]
-    copies: int = 1
+    count: int = 1
 
     @classmethod
-    def of(cls, run: Baseline, starts: Sequence[int], packed: bool, layer: int) -> Lifted:
+    def of(cls, baseline: Baseline, starts: Sequence[int], packed: bool, layer: int) -> Copies:
         """The baseline alone, at this boundary, as tokens of its own."""
-        tokens = run.inputs[layer][:, starts[0] :].flatten(0, 1).clone()
-        changed = torch.zeros(len(starts), run.rows, dtype=torch.bool, device=tokens.device)
-        return cls(run, starts, packed, tokens, changed)
+        tokens = baseline.inputs[layer][:, starts[0] :].flatten(0, 1).clone()
+        changed = torch.zeros(len(starts), baseline.rows, dtype=torch.bool, device=tokens.device)
+        return cls(baseline, starts, packed, tokens, changed)
 
-    def enter(self, count: int) -> None:
+    @property
+    def width(self) -> int:
+        """Number of positions of a whole prompt."""
+        return self.baseline.tokens.shape[1]
+
+    def append(self, count: int) -> None:
         """Append copies of the baseline for the next cells."""
         if not count:
             return
-        before, self.copies = self.copies, self.copies + count
+        before, self.count = self.count, self.count + count
         _, row, position = self.index(before)
-        base = self.view(0, self.tokens)
-        self.tokens = torch.cat([self.tokens, base[row, position - self.starts[0]]])
+        unedited = self.as_rows(0, self.tokens)
+        self.tokens = torch.cat([self.tokens, unedited[row, position - self.starts[0]]])
 
     def index(self, since: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """Copy, row and position of each token of the copies from `since` on."""
         device = self.tokens.device
-        begin = torch.tensor(self.starts[since : self.copies], device=device)
-        length = self.run.tokens.shape[1] - begin
-        copy = torch.arange(len(begin), device=device).repeat_interleave(length * self.run.rows)
-        offset = (length * self.run.rows).cumsum(0) - length * self.run.rows
+        start = torch.tensor(self.starts[since : self.count], device=device)
+        length = self.width - start
+        copy = torch.arange(len(start), device=device).repeat_interleave(length * self.baseline.rows)
+        offset = (length * self.baseline.rows).cumsum(0) - length * self.baseline.rows
         within = torch.arange(len(copy), device=device) - offset[copy]
-        return since + copy, within // length[copy], begin[copy] + within % length[copy]
+        return since + copy, within // length[copy], start[copy] + within % length[copy]
 
-    def slot(self, at: int) -> slice:
-        """The tokens of one copy."""
-        n, width = self.run.rows, self.run.tokens.shape[1]
-        low = n * (width * at - sum(self.starts[:at]))
-        return slice(low, low + n * (width - self.starts[at]))
+    def tokens_of(self, copy: int) -> slice:
+        """Which tokens are one copy's."""
+        rows = self.baseline.rows
+        begin = rows * (self.width * copy - sum(self.starts[:copy]))
+        return slice(begin, begin + rows * (self.width - self.starts[copy]))
 
-    def view(self, at: int, tokens: Float[Tensor, "token *d"]) -> Float[Tensor, "row position *d"]:
+    def as_rows(self, copy: int, tokens: Float[Tensor, "token *d"]) -> Float[Tensor, "row position *d"]:
         """One copy's tokens of an activation given for all, as rows of positions."""
-        return tokens[self.slot(at)].unflatten(0, (self.run.rows, -1))
+        return tokens[self.tokens_of(copy)].unflatten(0, (self.baseline.rows, -1))
 
-    def write(self, at: int, tokens: Tensor, whole: Float[Tensor, "row position *d"]) -> None:
+    def write(self, copy: int, tokens: Tensor, whole: Float[Tensor, "row position *d"]) -> None:
         """Put a whole prompt's activations where one copy's tokens are."""
-        tokens[self.slot(at)] = whole[:, self.starts[at] :].flatten(0, 1)
+        tokens[self.tokens_of(copy)] = whole[:, self.starts[copy] :].flatten(0, 1)
 
-    def apply(self, at: int, edit: Edit, tokens: Tensor, rows: Int[Tensor, " row"]) -> None:
+    def apply(self, copy: int, edit: Edit, tokens: Tensor, rows: Int[Tensor, " row"]) -> None:
         """Let one copy's edit act on an activation, [token, *d], that is ours to write."""
-        window = Window(edit, self.run.columns[:, self.starts[at] :], self.run.columns)
-        before = self.view(at, tokens)
+        columns = self.baseline.columns
+        window = Window(edit, columns[:, self.starts[copy] :], columns)
+        before = self.as_rows(copy, tokens)
         after = window.apply(before.clone(), rows)
-        self.changed[at] |= (after != before).flatten(1).any(1)
-        tokens[self.slot(at)] = after.flatten(0, 1)
+        self.changed[copy] |= (after != before).flatten(1).any(1)
+        tokens[self.tokens_of(copy)] = after.flatten(0, 1)
 
     @property
-    def shaped(self) -> Tensor:
+    def block_input(self) -> Tensor:
         """The residual stream as the blocks take it."""
         if self.packed:
             return self.tokens[:, None]
-        return self.tokens.unflatten(0, (self.copies * self.run.rows, -1))
+        return self.tokens.unflatten(0, (self.count * self.baseline.rows, -1))
 
-    def call(self, layer: int) -> dict[str, Any]:
-        """The other arguments of this block's call, for these rows."""
+    def block_arguments(self, layer: int) -> dict[str, Any]:
+        """The other arguments of this block's call, for these copies."""
         start, index = self.starts[0], self.index() if self.packed else None
-        call = {}
-        for name, value in self.run.calls[layer].items():
+        past = self.baseline.past
+        arguments = {}
+        for name, value in self.baseline.calls[layer].items():
             if name in CACHES and index is not None:
-                call[name] = _Packed(self.run.past[layer], *index)
+                arguments[name] = _PackedCache(past[layer], *index)
             elif name in CACHES:
-                call[name] = _Prefix(self.run.past[layer], start) if start else None
+                arguments[name] = _PrefixCache(past[layer], start) if start else None
             elif index is not None:
-                call[name] = each(value, partial(_of_tokens, name, index))
+                arguments[name] = each(value, partial(_by_token, name, index))
             else:
-                value = each(value, partial(_from, name, start)) if start else value
-                call[name] = repeated(name, value, self.run.rows, self.copies)
-        return call
+                value = each(value, partial(_from_position, name, start)) if start else value
+                arguments[name] = repeated(name, value, self.baseline.rows, self.count)
+        return arguments
 
-    def at(self, positions: Int[Tensor, " row"]) -> Float[Tensor, "copy row d"]:
+    def residual_at(self, positions: Int[Tensor, " row"]) -> Float[Tensor, "copy row d"]:
         """The residual stream at one position of each row; left of a copy's start the baseline's."""
-        n, width = self.run.rows, self.run.tokens.shape[1]
-        device = self.tokens.device
-        begin = torch.tensor(self.starts[: self.copies], device=device)[:, None]
-        length = width - begin
-        row = torch.arange(n, device=device)
-        low = n * (width * torch.arange(self.copies, device=device)[:, None] - begin.cumsum(0) + begin)
-        inside = positions >= begin
-        index = low + row * length + (positions - begin).clamp(min=0)
-        whole = self.run.inputs[-1][row, positions]
-        return torch.where(inside[..., None], self.tokens[index], whole)
+        rows, device = self.baseline.rows, self.tokens.device
+        start = torch.tensor(self.starts[: self.count], device=device)[:, None]
+        length = self.width - start
+        row = torch.arange(rows, device=device)
+        copy = torch.arange(self.count, device=device)[:, None]
+        begin = rows * (self.width * copy - start.cumsum(0) + start)
+        inside = positions >= start
+        index = begin + row * length + (positions - start).clamp(min=0)
+        unedited = self.baseline.inputs[-1][row, positions]
+        return torch.where(inside[..., None], self.tokens[index], unedited)
+
+
+def _append_cells(
+    model: Model, copies: Copies, cells: Sequence[Cell], rows: Int[Tensor, " row"], layer: int
+) -> None:
+    """Append the cells that enter at this boundary, with their edits of the embedding."""
+    next_copy = copies.count
+    entering = [cell for cell in cells[next_copy - 1 :] if cell.entry == layer]
+    copies.append(len(entering))
+    for copy, cell in enumerate(entering, start=next_copy):
+        if any(edit.site.kind is Kind.EMBED for edit in cell.edits):
+            embedded = _embedded(model, copies.baseline, cell, rows)
+            copies.changed[copy] = (embedded != copies.baseline.inputs[0]).flatten(1).any(1)
+            copies.write(copy, copies.tokens, embedded)
 
 
 def _edits(cells: Sequence[Cell], layer: int) -> tuple[list[tuple[int, Edit]], list[tuple[int, Edit]]]:
     """Edits at the boundary below this block, and inside it, each with the copy it acts on."""
     after, before, inside = [], [], []
-    for at, cell in enumerate(cells, start=1):
+    for copy, cell in enumerate(cells, start=1):
         for edit in cell.edits:
             kind = edit.site.kind
             if kind is Kind.RESID_POST and edit.site.layer == layer - 1:
-                after.append((at, edit))
+                after.append((copy, edit))
             elif kind is Kind.RESID_PRE and edit.site.layer == layer:
-                before.append((at, edit))
+                before.append((copy, edit))
             elif kind not in _BETWEEN and edit.site.layer == layer:
-                inside.append((at, edit))
+                inside.append((copy, edit))
     return after + before, inside
 
 
-def _embedded(model: Model, run: Baseline, cell: Cell, rows: Int[Tensor, " row"]) -> Tensor:
+def _embedded(model: Model, baseline: Baseline, cell: Cell, rows: Int[Tensor, " row"]) -> Tensor:
     """What enters block 0 when a cell's edits act on the token embedding, corrupted as every run is."""
-    suffered = () if run.corruption is None else (run.corruption,)
-    edits = [(0, edit) for edit in (*suffered, *cell.edits) if edit.site.kind is Kind.EMBED]
-    alone = Lifted.of(run, (0,), False, 0)
+    corruptions = () if baseline.corruption is None else (baseline.corruption,)
+    edits = [(0, edit) for edit in (*corruptions, *cell.edits) if edit.site.kind is Kind.EMBED]
+    alone = Copies.of(baseline, (0,), False, 0)
     with _attached(model, alone, edits, rows):
-        entering = model.bridge(run.tokens, use_cache=False, stop_at_layer=0)
-    for edit in suffered:
+        entering = model.bridge(baseline.tokens, use_cache=False, stop_at_layer=0)
+    for edit in corruptions:
         if edit.site.kind is not Kind.EMBED:
-            entering = Window(edit, run.columns, run.columns).apply(entering, rows)
+            entering = Window(edit, baseline.columns, baseline.columns).apply(entering, rows)
     return entering
 
 
-def _from(name: str, start: int, value: Tensor) -> Tensor:
+def _from_position(name: str, start: int, value: Tensor) -> Tensor:
     """An argument of whole prompts, from one position on."""
-    if name not in ALONG or (name == "attention_mask" and value.ndim < 4):
+    if name not in POSITION_AXIS or (name == "attention_mask" and value.ndim < 4):
         return value
-    axis = ALONG[name]
+    axis = POSITION_AXIS[name]
     return value.narrow(axis, start, value.shape[axis] - start)
 
 
-def _of_tokens(name: str, index: tuple[Tensor, Tensor, Tensor], value: Tensor) -> Tensor:
+def _by_token(name: str, index: tuple[Tensor, Tensor, Tensor], value: Tensor) -> Tensor:
     """An argument of whole prompts, one row for each token."""
     _, row, position = index
     row = row if value.shape[0] > 1 else torch.zeros_like(row)
@@ -241,7 +267,7 @@ def _of_tokens(name: str, index: tuple[Tensor, Tensor, Tensor], value: Tensor) -
     return value[row, position][:, None]
 
 
-class _Prefix:
+class _PrefixCache:
     """Stands in for a cache: the baseline's keys and values left of `start`, then the rows' own."""
 
     def __init__(self, past: tuple[Tensor, Tensor], start: int) -> None:
@@ -256,7 +282,7 @@ class _Prefix:
         return torch.cat([keys, k], 2), torch.cat([values, v], 2)
 
 
-class _Packed:
+class _PackedCache:
     """Stands in for a cache: for each token all keys and values of its copy, in their order."""
 
     def __init__(
@@ -264,15 +290,15 @@ class _Packed:
     ) -> None:
         self.past, self.position = past, position
         self.copies = int(copy[-1]) + 1
-        self.line = copy * past[0].shape[0] + row
+        self.copy_row = copy * past[0].shape[0] + row
 
     def update(self, k: Tensor, v: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Keys and values of all positions; the mask hides those a token may not see."""
         # Copies that are written to: einops would give a view of a single row.
         keys, values = (p.repeat(self.copies, 1, 1, 1) for p in self.past)
-        keys[self.line, :, self.position] = k[:, :, 0]
-        values[self.line, :, self.position] = v[:, :, 0]
-        return keys[self.line], values[self.line]
+        keys[self.copy_row, :, self.position] = k[:, :, 0]
+        values[self.copy_row, :, self.position] = v[:, :, 0]
+        return keys[self.copy_row], values[self.copy_row]
 
 
 def _read(model: Model, sites: Sequence[Site]) -> AbstractContextManager[dict[Site, Tensor]]:
@@ -282,12 +308,12 @@ def _read(model: Model, sites: Sequence[Site]) -> AbstractContextManager[dict[Si
 
 @contextmanager
 def _attached(
-    model: Model, lifted: Lifted, edits: Sequence[tuple[int, Edit]], rows: Int[Tensor, " row"]
+    model: Model, copies: Copies, edits: Sequence[tuple[int, Edit]], rows: Int[Tensor, " row"]
 ) -> Iterator[None]:
     """The edits of one block on their hook points, for one call."""
-    at: dict[str, list[tuple[int, Edit]]] = {}
+    by_hook: dict[str, list[tuple[int, Edit]]] = {}
     for copy, edit in edits:
-        at.setdefault(edit.site.hook_name, []).append((copy, edit))
+        by_hook.setdefault(edit.site.hook_name, []).append((copy, edit))
 
     def hook_for(chosen: list[tuple[int, Edit]]):
         # Patterns come as [row, head, query, key]; a query is the position they are edited at.
@@ -298,13 +324,13 @@ def _attached(
             tokens = act.flatten(0, 1).clone()
             for copy, edit in chosen:
                 # A cell's edits at one hook act in turn, each on what the one before left.
-                lifted.apply(copy, edit, tokens, rows)
-            out = tokens.reshape(act.shape)
-            return out.transpose(1, 2) if turned else out
+                copies.apply(copy, edit, tokens, rows)
+            edited = tokens.reshape(act.shape)
+            return edited.transpose(1, 2) if turned else edited
 
         return hook
 
-    hooks = [(name, hook_for(chosen)) for name, chosen in at.items()]
+    hooks = [(name, hook_for(chosen)) for name, chosen in by_hook.items()]
     if not hooks:
         yield
         return

@@ -8,16 +8,15 @@ from dataclasses import dataclass
 
 import torch
 
-from interp.arguments import sites_of
 from interp.examples import Examples
 from interp.models.model import Model
-from patching.engine.copies import Lifted
+from patching.engine.copies import Copies
 from patching.engine.reuse import reuse
-from patching.engine.schedule import MAX_BYTES, Batch, Shape, schedule
+from patching.engine.schedule import MAX_BYTES, Batch, BlockCost, schedule
 from patching.engine.unedited import Baseline
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.values import Zero
-from patching.places import Place, positions_of
+from patching.places import Place, places_of, positions_of
 
 #: Tokens of the two calls of a block that are timed, and how often.
 CALIBRATION = (8, 256)
@@ -32,7 +31,7 @@ class Plan:
     Attributes:
         cells: edited runs of each prompt.
         prompts: how many prompts.
-        passes: lifted batches.
+        passes: batches of edited copies.
         forwards: whole forward passes a loop over cells would take, one for each cell and batch of
             prompts of one length.
         layer_tokens: tokens put through one block each, the unit of the progress bar; baselines
@@ -65,21 +64,40 @@ class Plan:
 def plan(
     model: Model,
     examples: Examples,
-    sites: Place | Sequence[Place],
+    sites: Place | str | Sequence[Place | str],
     *,
     positions: str | int | Sequence[str | int] = "each",
     max_bytes: int = MAX_BYTES,
 ) -> Plan:
     """The cost of `patch_sites` (or any sweep of one edit per site and position) over these prompts.
 
+    Args:
+        model: the model that would run.
+        examples: the prompts that would be patched.
+        sites: as `patch_sites` takes them.
+        positions: as `patch_sites` takes them.
+        max_bytes: memory in bytes for activations beside the model.
+
+    Returns:
+        A `Plan`; printed, it is one line. Two short calls of a block are run to tell the time.
+
     Raises:
         ValueError: if one prompt does not fit in `max_bytes`.
+
+    Example:
+        >>> import interp, patching
+        >>> model = interp.load_model("organism-base")
+        >>> prompts = interp.Examples.from_text(model, "The home of Farid Jansen is")
+        >>> sites = interp.every_layer(interp.Kind.RESID_PRE, model.n_layers)
+        >>> cost = patching.plan(model, prompts, sites)
+        >>> cost.cells, cost.forwards, cost.layer_tokens < cost.loop_layer_tokens
+        (36, 36, True)
     """
-    cells = []
-    for place in sites_of(sites):
-        joint = place if isinstance(place, tuple) else (place,)
-        for _, where in positions_of(examples, positions):
-            cells.append(Cell(tuple(Edit(site, where, Zero()) for site in joint)))
+    cells = [
+        Cell(tuple(Edit(site, where, Zero()) for site in place))
+        for place in places_of(sites)
+        for _, where in positions_of(examples, positions)
+    ]
     return plan_sweep(model, examples, cells, max_bytes=max_bytes)
 
 
@@ -89,62 +107,79 @@ def plan_sweep(
 ) -> Plan:
     """The cost of a sweep of these cells; nothing but two short calls of a block is run.
 
+    Args:
+        model: the model that would run.
+        examples: the prompts.
+        cells: the edits of each row.
+        max_bytes: memory in bytes for activations beside the model.
+
+    Returns:
+        A `Plan`; printed, it is one line.
+
     Raises:
         ValueError: if one prompt does not fit in `max_bytes`.
+
+    Example:
+        >>> import interp, patching
+        >>> model = interp.load_model("organism-base")
+        >>> prompts = interp.Examples.from_text(model, "The home of Farid Jansen is")
+        >>> silent = patching.Edit(interp.Site(interp.Kind.MLP_OUT, 0), prompts.mask, patching.Zero())
+        >>> patching.plan_sweep(model, prompts, [patching.Cell((silent,))]).passes
+        1
     """
-    shape = Shape.of(model)
+    cost = BlockCost.of(model)
     ways = reuse(model)
-    batches = schedule(shape, examples, cells, max_bytes, prefix=ways.prefix, packed=ways.packed)
-    passes = [one for batch in batches for one in batch.passes]
-    tokens = [len(b.rows) * b.width for b in batches]
-    lifted = sum(one.layer_tokens for one in passes) + shape.layers * sum(tokens)
-    loop = shape.layers * sum(tokens) * len(cells)
-    calls = shape.layers * (len(batches) + len(passes))
+    batches = schedule(cost, examples, cells, max_bytes, prefix=ways.prefix, packed=ways.packed)
+    passes = [planned for batch in batches for planned in batch.passes]
+    tokens = [len(batch.rows) * batch.width for batch in batches]
+    layer_tokens = sum(planned.layer_tokens for planned in passes) + cost.layers * sum(tokens)
+    calls = cost.layers * (len(batches) + len(passes))
     per_call, per_token = _calibrate(model, examples)
     return Plan(
         cells=len(cells),
         prompts=len(examples),
         passes=len(passes),
         forwards=len(cells) * len(batches),
-        layer_tokens=lifted,
-        loop_layer_tokens=loop,
-        peak_bytes=max(_peak(shape, batch) for batch in batches),
-        seconds=calls * per_call + lifted * per_token,
+        layer_tokens=layer_tokens,
+        loop_layer_tokens=cost.layers * sum(tokens) * len(cells),
+        peak_bytes=max(_peak(cost, batch) for batch in batches),
+        seconds=calls * per_call + layer_tokens * per_token,
     )
 
 
-def _peak(shape: Shape, batch: Batch) -> int:
-    """The kept baseline and the largest pass, all of its rows entered."""
-    kept = len(batch.rows) * batch.width * shape.kept_bytes
+def _peak(cost: BlockCost, batch: Batch) -> int:
+    """Bytes of a batch's kept baseline and of its largest pass with all of its copies."""
+    kept = len(batch.rows) * batch.width * cost.kept_bytes
     sizes = [0]
-    for one in batch.passes:
-        n = one.part.stop - one.part.start
-        starts = (min(one.starts, default=0), *one.starts)
-        if one.packed:
-            sizes.append(n * sum(batch.width - s for s in starts) * shape.packed_bytes(batch.width))
+    for planned in batch.passes:
+        n = planned.part.stop - planned.part.start
+        starts = (min(planned.starts, default=0), *planned.starts)
+        if planned.packed:
+            tokens = n * sum(batch.width - start for start in starts)
+            sizes.append(tokens * cost.packed_bytes(batch.width))
         else:
-            sizes.append(n * sum(shape.row_bytes(batch.width, s) for s in starts))
+            sizes.append(n * sum(cost.row_bytes(batch.width, start) for start in starts))
     return kept + max(sizes)
 
 
 def _calibrate(model: Model, examples: Examples) -> tuple[float, float]:
     """Seconds of a call of a block, and of each token in it, from two sizes."""
     rows = examples.by_length()[0][:1]
-    run, width = Baseline.of(model, examples, rows, keep=False), int(examples.lengths[rows[0]])
-    found = []
+    baseline, width = Baseline.of(model, examples, rows, keep=False), int(examples.lengths[rows[0]])
+    measured = []
     for tokens in CALIBRATION:
-        copies = max(1, tokens // width)
-        lifted = Lifted.of(run, (0,) * (copies + 1), False, 0)
-        lifted.enter(copies)
+        count = max(1, tokens // width)
+        copies = Copies.of(baseline, (0,) * (count + 1), False, 0)
+        copies.append(count)
         times = []
         for layer in [i % model.n_layers for i in range(1 + REPEATS)]:
-            call = lifted.call(layer)
+            arguments = copies.block_arguments(layer)
             begun = time.perf_counter()
-            model.bridge.blocks[layer](lifted.shaped, **call)
+            model.bridge.blocks[layer](copies.block_input, **arguments)
             if model.device.type == "cuda":
                 torch.cuda.synchronize(model.device)
             times.append(time.perf_counter() - begun)
-        found.append((len(lifted.tokens), sorted(times[1:])[REPEATS // 2]))
-    (few, short), (many, long) = found
+        measured.append((len(copies.tokens), sorted(times[1:])[REPEATS // 2]))
+    (few, short), (many, long) = measured
     per_token = max(long - short, 1e-9) / max(1, many - few)
     return max(0.0, short - few * per_token), per_token

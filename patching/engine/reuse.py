@@ -20,12 +20,12 @@ from interp.models.adapters import probe_tokens
 from interp.models.loading import PARITY
 from interp.models.model import Model
 from interp.sites import Kind, Site
-from patching.engine.copies import climb
+from patching.engine.copies import run_copies
 from patching.engine.unedited import Baseline
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.values import Zero
 
-_KNOWN: WeakKeyDictionary[Any, Reuse] = WeakKeyDictionary()
+_BY_MODEL: WeakKeyDictionary[Any, Reuse] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Reuse:
 
 def reuse(model: Model) -> Reuse:
     """Try both ways on two short prompts without an edit; remembered for as long as the model is."""
-    if model.bridge not in _KNOWN:
+    if model.bridge not in _BY_MODEL:
         prefix = _exact(model, [2, 2], packed=False)
         packed = prefix and not _hidden_mask(model) and _exact(model, [1, 3], packed=True)
-        _KNOWN[model.bridge] = Reuse(prefix, packed)
-    return _KNOWN[model.bridge]
+        _BY_MODEL[model.bridge] = Reuse(prefix, packed)
+    return _BY_MODEL[model.bridge]
 
 
 @torch.no_grad()
@@ -61,18 +61,17 @@ def _exact(model: Model, starts: Sequence[int], *, packed: bool) -> bool:
     nothing = Edit(Site(Kind.RESID_PRE, 0), ~everywhere, Zero())
     rows = torch.arange(2, device=tokens.device)
     try:
-        run = Baseline.of(model, prompts, rows, keep=True)
-        if not run.past or (packed and not run.packable):
+        baseline = Baseline.of(model, prompts, rows, keep=True)
+        if not baseline.past or (packed and not baseline.packable):
             return False
-        lifted, _ = climb(
-            model, run, [Cell((nothing,))] * len(starts), rows, starts=starts, packed=packed
-        )
+        cells = [Cell((nothing,))] * len(starts)
+        copies, _ = run_copies(model, baseline, cells, rows, starts=starts, packed=packed)
     except Exception:
         return False
-    top = run.inputs[-1]
+    top = baseline.inputs[-1]
     tolerance = PARITY.get(model.dtype, 0.05) * max(1.0, top.abs().max().item())
     return all(
-        bool((lifted.view(i, lifted.tokens) - top[:, start:]).abs().max() <= tolerance)
+        bool((copies.as_rows(i, copies.tokens) - top[:, start:]).abs().max() <= tolerance)
         for i, start in enumerate(starts, start=1)
     )
 
@@ -82,8 +81,8 @@ def _hidden_mask(model: Model) -> bool:
 
     It is cut by the last position's row, so a token alone would get another token's.
     """
-    for name, held in model.bridge.blocks.named_buffers():
-        square = held.ndim == 4 and held.dtype == torch.bool and held.shape[-1] == held.shape[-2]
-        if square and name.endswith("bias") and not torch.equal(held, torch.ones_like(held).tril()):
+    for name, mask in model.bridge.blocks.named_buffers():
+        square = mask.ndim == 4 and mask.dtype == torch.bool and mask.shape[-1] == mask.shape[-2]
+        if square and name.endswith("bias") and not torch.equal(mask, torch.ones_like(mask).tril()):
             return True
     return False

@@ -26,9 +26,15 @@ def evidence(
     baseline: Mapping[str, Any] | None = None,
     **constants: Any,
 ) -> Evidence:
-    """Rows cell × example × metric, the columns of each cell given, constants for all.
+    """Rows cell × example × metric; what is NaN has no row.
 
-    With `baseline`, the unedited run is added under those columns.
+    Args:
+        swept: the numbers.
+        examples: the prompts they are of.
+        metrics: by name, as in `swept`.
+        cells: the columns of each cell.
+        baseline: columns under which the unedited run is added; None for none.
+        **constants: columns of all rows.
     """
     parts = []
     for name, metric in metrics.items():
@@ -50,11 +56,17 @@ def present(
 
     A grid over positions is as wide as the longest prompt: what lies past a shorter one is padding.
     """
-    known: dict[int, Tensor] = {}
+    by_mask: dict[int, Tensor] = {}
     for where in (edit.where for cell in cells for edit in cell.edits):
-        known.setdefault(id(where), (where & examples.mask).any(1))
-    real = [torch.stack([known[id(e.where)] for e in cell.edits]).any(0) for cell in cells]
+        by_mask.setdefault(id(where), (where & examples.mask).any(1))
+    real = [torch.stack([by_mask[id(e.where)] for e in cell.edits]).any(0) for cell in cells]
     return values.masked_fill(~torch.stack(real).to(values.device), float("nan")) if real else values
+
+
+def with_present(swept: Swept, cells: Sequence[Cell], examples: Examples) -> Swept:
+    """The sweep without the values of cells that write nowhere in an example; see `present`."""
+    values = {name: present(part, cells, examples) for name, part in swept.values.items()}
+    return Swept(values, swept.baseline)
 
 
 def _rows(
@@ -65,6 +77,7 @@ def _rows(
     examples: Examples,
     constants: Mapping[str, Any],
 ) -> Evidence:
+    """Rows of one metric, without those that were not measured."""
     n = len(examples)
     flat = values.detach().cpu().double().numpy().reshape(-1)
     measured = ~np.isnan(flat)

@@ -1,4 +1,4 @@
-"""Which rows climb together: passes that share their first position, and what they will cost.
+"""Which rows run together: passes that share their first position, and what they will cost.
 
 Rows that touch nothing left of position p need only positions from p on. Fewer, later positions
 cost less; more, smaller passes cost more. The split that is cheapest under a simple model (tokens
@@ -39,9 +39,14 @@ RECORDED = 32
 
 @dataclass(frozen=True)
 class Pass:
-    """Cells lifted together over some of a batch's rows, each from its first position on.
+    """Cells run together over some of a batch's rows, each from its first position on.
 
-    Packed passes hold every token as a row of its own; others start all cells alike.
+    Attributes:
+        part: which of the batch's rows.
+        cells: numbers of the cells, in the order of the boundary they enter at.
+        starts: first position computed of each; all equal unless packed.
+        packed: whether every token is a row of its own.
+        layer_tokens: tokens put through one block each.
     """
 
     part: slice
@@ -53,7 +58,13 @@ class Pass:
 
 @dataclass(frozen=True)
 class Batch:
-    """Examples of one length whose unedited run is kept while their passes run."""
+    """Examples of one length whose unedited run is kept while their passes run.
+
+    Attributes:
+        rows: which of the examples.
+        width: their length in tokens.
+        passes: in the order they run.
+    """
 
     rows: Int[Tensor, " row"]
     width: int
@@ -61,26 +72,32 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What the schedule must know of a model, per token unless said."""
+class BlockCost:
+    """What one block of a model costs, per token unless said: all that the schedule must know.
+
+    Attributes:
+        layers: number of blocks.
+        block_flops: floating-point operations.
+        kept_bytes: of the unedited run that is kept: every block's input, keys and values.
+        token_bytes: alive at once inside a block: the residual stream several times, queries, keys,
+            values and heads' outputs, and the hidden layer of the MLP with its gate, product and
+            temporaries.
+        score_bytes: for each key, for scores, mask and weights.
+        key_bytes: for each key of a packed token, for its own copies of keys and values.
+        cpu: whether the model runs on one.
+    """
 
     layers: int
     block_flops: float
     kept_bytes: int
-    lifted_bytes: int
+    token_bytes: int
     score_bytes: int
     key_bytes: int
     cpu: bool
 
     @classmethod
-    def of(cls, model: Model) -> Shape:
-        """Read off the configuration and the parameters of the blocks.
-
-        `lifted_bytes` counts what is alive at once inside a block: the residual stream several
-        times, queries, keys, values and heads' outputs, and the hidden layer of the MLP with its
-        gate, product and temporaries; `score_bytes` is per key, for scores, mask and weights;
-        `key_bytes` per key of a packed token, for its own copies of keys and values.
-        """
+    def of(cls, model: Model) -> BlockCost:
+        """Read it off the configuration and the parameters of the blocks."""
         cfg, blocks = model.bridge.cfg, model.bridge.blocks
         size = torch.empty(0, dtype=model.dtype).element_size()
         parameters = sum(p.numel() for p in blocks[0].parameters())
@@ -92,19 +109,19 @@ class Shape:
             layers=model.n_layers,
             block_flops=2.0 * parameters,
             kept_bytes=size * ((model.n_layers + 1) * model.d_model + 2 * model.n_layers * keyed),
-            lifted_bytes=size * (6 * model.d_model + 6 * heads * head_width + 4 * hidden),
+            token_bytes=size * (6 * model.d_model + 6 * heads * head_width + 4 * hidden),
             score_bytes=max(size, 4) * 4 * heads,
             key_bytes=size * 2 * (2 * keyed + 2 * heads * head_width),
             cpu=model.device.type == "cpu",
         )
 
     def row_bytes(self, width: int, start: int) -> int:
-        """Bytes one lifted row of a prompt of `width` tokens needs from `start` on."""
-        return (width - start) * (self.lifted_bytes + self.score_bytes * width)
+        """Bytes one edited row of a prompt of `width` tokens needs from `start` on."""
+        return (width - start) * (self.token_bytes + self.score_bytes * width)
 
     def packed_bytes(self, width: int) -> int:
         """Bytes one packed token of a prompt of `width` tokens needs."""
-        return self.lifted_bytes + (self.score_bytes + self.key_bytes) * width
+        return self.token_bytes + (self.score_bytes + self.key_bytes) * width
 
     @property
     def call_price(self) -> float:
@@ -113,7 +130,7 @@ class Shape:
 
 
 def schedule(
-    shape: Shape,
+    cost: BlockCost,
     examples: Examples,
     cells: Sequence[Cell],
     max_bytes: int,
@@ -123,14 +140,22 @@ def schedule(
 ) -> list[Batch]:
     """Batches of one length each, and their passes in the order they run.
 
+    Args:
+        cost: of the model's blocks.
+        examples: the prompts.
+        cells: the edits of each row.
+        max_bytes: memory for activations.
+        prefix: whether only positions from the first edited one on are computed.
+        packed: whether every token may be a row of its own.
+
     Raises:
         ValueError: if one prompt and one cell do not fit in `max_bytes`.
     """
     starts = _starts(examples, cells) if prefix else None
-    found = []
+    batches = []
     for same in examples.by_length():
         width = int(examples.lengths[same[0]])
-        least = 2 * shape.row_bytes(width, 0) + width * shape.kept_bytes
+        least = 2 * cost.row_bytes(width, 0) + width * cost.kept_bytes
         if max_bytes < least:
             raise ValueError(
                 f"max_bytes must hold one prompt of {width} tokens and one edited copy, "
@@ -140,36 +165,36 @@ def schedule(
             # Rows that start alike go together, so that a batch's earliest start wastes little.
             first = starts[:, same].float().mean(0) if len(cells) else torch.zeros(len(same))
             same = same[first.argsort(stable=True).to(same.device)]
-        spare = min(max_bytes // 4, max_bytes - 2 * shape.row_bytes(width, 0))
-        recorded = max(1, min(RECORDED, spare // (width * shape.kept_bytes)))
+        spare = min(max_bytes // 4, max_bytes - 2 * cost.row_bytes(width, 0))
+        recorded = max(1, min(RECORDED, spare // (width * cost.kept_bytes)))
         for rows in same.split(recorded):
-            room = max_bytes - len(rows) * width * shape.kept_bytes
-            room = max(room, 2 * shape.row_bytes(width, 0))
+            room = max_bytes - len(rows) * width * cost.kept_bytes
+            room = max(room, 2 * cost.row_bytes(width, 0))
             begin = [0] * len(cells) if starts is None else starts[:, rows].amin(1).tolist()
-            passes = tuple(_passes(shape, cells, begin, len(rows), width, room, packed))
-            found.append(Batch(rows, width, passes))
-    return found
+            passes = tuple(_passes(cost, cells, begin, len(rows), width, room, packed))
+            batches.append(Batch(rows, width, passes))
+    return batches
 
 
 def _starts(examples: Examples, cells: Sequence[Cell]) -> Int[Tensor, "cell example"]:
     """First position each cell edits in each example, counted from its first real token."""
     origin = examples.mask.int().argmax(1)
-    known: dict[int, Tensor] = {}
+    by_mask: dict[int, Tensor] = {}
 
     def first(where: Tensor) -> Tensor:
-        if id(where) not in known:
+        if id(where) not in by_mask:
             # An edit that names no real position of an example leaves its last one to compute.
             real = where & examples.mask
-            at = torch.where(real.any(1), real.int().argmax(1) - origin, examples.lengths - 1)
-            known[id(where)] = at.cpu()
-        return known[id(where)]
+            start = torch.where(real.any(1), real.int().argmax(1) - origin, examples.lengths - 1)
+            by_mask[id(where)] = start.cpu()
+        return by_mask[id(where)]
 
     rows = [torch.stack([first(e.where) for e in cell.edits]).amin(0) for cell in cells]
     return torch.stack(rows) if rows else torch.zeros(0, len(examples), dtype=torch.long)
 
 
 def _passes(
-    shape: Shape,
+    cost: BlockCost,
     cells: Sequence[Cell],
     begin: Sequence[int],
     rows: int,
@@ -177,18 +202,19 @@ def _passes(
     room: int,
     packable: bool,
 ) -> Iterator[Pass]:
+    """The passes of one batch, each no larger than the room in memory."""
     if not cells:
         yield Pass(slice(0, rows), (), (), False, 0)
         return
     order = sorted(range(len(cells)), key=lambda i: cells[i].entry)
-    groups, price = _grouped(shape, cells, begin, order, rows, width)
-    work = sum((shape.layers - cells[i].entry) * (width - begin[i]) for i in order) * rows
-    packed = work * (1 + PACKED_PRICE * width**2) + shape.call_price * shape.layers < price
+    groups, price = _grouped(cost, cells, begin, order, rows, width)
+    work = sum((cost.layers - cells[i].entry) * (width - begin[i]) for i in order) * rows
+    packed = work * (1 + PACKED_PRICE * width**2) + cost.call_price * cost.layers < price
     packed = packed and packable
     for start, group in [(min(begin), order)] if packed else groups:
-        fit = room // (shape.packed_bytes(width) if packed else shape.row_bytes(width, start))
-        if shape.cpu:
-            cached = CPU_PASS_BYTES // shape.lifted_bytes
+        fit = room // (cost.packed_bytes(width) if packed else cost.row_bytes(width, start))
+        if cost.cpu:
+            cached = CPU_PASS_BYTES // cost.token_bytes
             fit = min(fit, max(2, cached if packed else cached // (width - start)))
         # A packed pass is counted in tokens, another in rows.
         sizes = {i: width - begin[i] if packed else 1 for i in group}
@@ -200,9 +226,9 @@ def _passes(
             n = part.stop - part.start
             for chosen in _shares(group, sizes, max(1, fit // n - carried)):
                 starts = tuple(begin[i] if packed else start for i in chosen)
-                tokens = (shape.layers - cells[chosen[0]].entry) * (width - min(starts))
+                tokens = (cost.layers - cells[chosen[0]].entry) * (width - min(starts))
                 for i, s in zip(chosen, starts, strict=True):
-                    tokens += (shape.layers - cells[i].entry) * (width - s)
+                    tokens += (cost.layers - cells[i].entry) * (width - s)
                 yield Pass(part, tuple(chosen), starts, packed, tokens * n)
 
 
@@ -225,25 +251,25 @@ def _shares(group: Sequence[int], sizes: Mapping[int, int], limit: int) -> Itera
 
 
 def _grouped(
-    shape: Shape,
+    cost: BlockCost,
     cells: Sequence[Cell],
     begin: Sequence[int],
     order: Sequence[int],
     rows: int,
     width: int,
 ) -> tuple[list[tuple[int, list[int]]], float]:
-    """Neighbouring starts that climb together at the least price: (first start, cells), and it."""
+    """Neighbouring starts that run together at the least price: (first start, cells), and the price."""
     by_start: dict[int, list[int]] = {}
     for i in order:
         by_start.setdefault(begin[i], []).append(i)
     starts = sorted(by_start)
-    weight = [sum(shape.layers - cells[i].entry for i in by_start[s]) * rows for s in starts]
+    weight = [sum(cost.layers - cells[i].entry for i in by_start[s]) * rows for s in starts]
     best: list[tuple[float, int]] = [(0.0, 0)]
     for stop in range(1, len(starts) + 1):
         total, options = 0.0, []
         for low in range(stop - 1, -1, -1):
             total += weight[low]
-            price = total * (width - starts[low]) + shape.call_price * shape.layers
+            price = total * (width - starts[low]) + cost.call_price * cost.layers
             options.append((best[low][0] + price, low))
         best.append(min(options))
     cuts, stop = [], len(starts)

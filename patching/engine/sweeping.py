@@ -1,11 +1,12 @@
 """The sweep engine: every cell of a sweep in passes whose batch grows over a frozen prefix.
 
 Below a patched block and left of a patched position a run equals the unedited one. So the engine
-runs the unedited prompts once, keeps what enters each block with its keys and values, and climbs: at
-block l it appends one copy of the baseline for every cell that first touches block l, lets each
-cell's edits act on its own rows at their own sites, and lifts all rows together, computing only the
-positions from the first edited one on. L layers of P positions cost about a quarter of L·P forwards,
-every weight is read once per pass, and the result is exact: nothing is approximated.
+runs the unedited prompts once and keeps what enters each block with its keys and values. Then it goes
+up block by block: at block l it appends one copy of the baseline for every cell that first touches
+block l, lets each cell's edits act on its own rows at their own sites, and runs all rows together,
+computing only the positions from the first edited one on. L layers of P positions cost about a
+quarter of L·P forwards, every weight is read once per pass, and the result is exact: nothing is
+approximated.
 
 The baseline row is carried through the same pass and new rows are copies of it. A row of which no
 edit has changed a number is the baseline, and is given the baseline's value: an edit that writes what
@@ -15,22 +16,25 @@ read in another pass carries that pass's rounding, and its effect is as small as
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp._aliases import formerly
 from interp.activations import capture, check_sites, in_columns
+from interp.arguments import sites_of
 from interp.examples import Examples
 from interp.metrics import Metric, logits_of, named_metrics
 from interp.models.model import Model
 from interp.progress import counted
 from interp.sites import RESIDUAL_KINDS, Kind, Site
-from patching.engine.copies import Lifted, climb
+from patching.engine.copies import Copies, run_copies
 from patching.engine.reuse import reuse
-from patching.engine.schedule import MAX_BYTES, Shape, schedule
+from patching.engine.schedule import MAX_BYTES, BlockCost, schedule
 from patching.engine.unedited import Baseline
 from patching.interventions.cells import Cell, Edit
 
@@ -52,12 +56,13 @@ class Swept:
     baseline: Mapping[str, Float[Tensor, " example"]]
 
 
+@formerly(metrics="metric")
 @torch.no_grad()
 def sweep(
     model: Model,
     examples: Examples,
     cells: Sequence[Cell],
-    metrics: Mapping[str, Metric],
+    metric: Metric | Callable[..., Any] | Mapping[str, Any] | Sequence[Any],
     *,
     corruption: Edit | None = None,
     max_bytes: int = MAX_BYTES,
@@ -72,17 +77,32 @@ def sweep(
         model: the model that runs.
         examples: prompts; batched by length, so none is padded.
         cells: the edits of each row.
-        metrics: read at their own positions; the unembedding is computed for these rows only.
+        metric: one metric or several (by name, or a list), read at their own positions; the
+            unembedding is computed for these rows only.
         corruption: an edit of the embedding or of what enters block 0 that every run suffers, the
             baseline and all cells alike (noise, for causal tracing).
-        max_bytes: memory for activations beside the model; smaller values change no number.
+        max_bytes: memory in bytes for activations beside the model; smaller values change no number.
         progress: label of a progress bar counted in layer-tokens; None for none.
+
+    Returns:
+        By name of the metric, its values [cell, example] and those of the unedited run, [example].
 
     Raises:
         ValueError: for sites the model lacks, edits of the wrong shape, a metric that averages, or
             a budget that cannot hold one prompt.
+
+    Example:
+        >>> import interp, patching
+        >>> model = interp.load_model("organism-base")
+        >>> prompts = interp.Examples.from_text(model, "The home of Farid Jansen is")
+        >>> everywhere = prompts.span_mask("all")
+        >>> sites = interp.every_layer(interp.Kind.MLP_OUT, model.n_layers)
+        >>> cells = [patching.Cell((patching.Edit(s, everywhere, patching.Zero()),)) for s in sites]
+        >>> swept = patching.sweep(model, prompts, cells, {"top": lambda logits: logits.max()})
+        >>> tuple(swept.values["top"].shape), tuple(swept.baseline["top"].shape)
+        ((6, 1), (1,))
     """
-    metrics = named_metrics(metrics, examples)
+    metrics = named_metrics(metric, examples)
     check_cells(model, examples, cells)
     if corruption is not None:
         check_cells(model, examples, [Cell((corruption,))])
@@ -92,13 +112,14 @@ def sweep(
         name: torch.full((len(cells), n), float("nan"), dtype=dtype, device=device) for name in metrics
     }
     baseline = {name: torch.full((n,), float("nan"), dtype=dtype, device=device) for name in metrics}
-    for one in _lifted(model, examples, cells, max_bytes, progress, corruption=corruption):
-        chosen = torch.tensor(one.cells, dtype=torch.long, device=device)[:, None]
-        for name, found in _measure(model, one, metrics).items():
-            first = torch.where(baseline[name][one.rows].isnan(), found[0], baseline[name][one.rows])
-            baseline[name][one.rows] = first
-            values[name][chosen, one.rows[None]] = _anchored(
-                found[1:], found[0], first, metrics[name].unit
+    for done in _passes(model, examples, cells, max_bytes, progress, corruption=corruption):
+        chosen = torch.tensor(done.cells, dtype=torch.long, device=device)[:, None]
+        for name, read in _measure(model, done, metrics).items():
+            kept = baseline[name][done.rows]
+            first = torch.where(kept.isnan(), read[0], kept)
+            baseline[name][done.rows] = first
+            values[name][chosen, done.rows[None]] = _anchored(
+                read[1:], read[0], first, metrics[name].unit
             )
     return Swept(values, baseline)
 
@@ -108,37 +129,59 @@ def record(
     model: Model,
     examples: Examples,
     cells: Sequence[Cell],
-    sites: Sequence[Site],
+    sites: Site | Sequence[Site],
     *,
     max_bytes: int = MAX_BYTES,
     progress: str | None = None,
 ) -> dict[Site, Float[Tensor, "cell example position *d"]]:
     """Activations of the edited runs: what each cell's edits make of these sites.
 
-    NaN at padding. A site that a cell also edits is read before its edit: what the run would have
-    there. A site below a cell's first block holds the baseline's activation. Nothing above the
-    highest site runs.
+    A site that a cell also edits is read before its edit: what the run would have there. A site below
+    a cell's first block holds the baseline's activation. Nothing above the highest site runs.
+
+    Args:
+        model: the model that runs.
+        examples: prompts; batched by length, so none is padded.
+        cells: the edits of each row.
+        sites: which activations are returned.
+        max_bytes: memory in bytes for activations beside the model; changes no number.
+        progress: label of a progress bar counted in layer-tokens; None for none.
+
+    Returns:
+        By site, activations [cell, example, position, *d]; NaN at padding.
 
     Raises:
         ValueError: as `sweep`; also without cells.
+
+    Example:
+        >>> import interp, patching
+        >>> model = interp.load_model("organism-base")
+        >>> prompts = interp.Examples.from_text(model, "The home of Farid Jansen is")
+        >>> silent = patching.Edit(interp.Site(interp.Kind.MLP_OUT, 0), prompts.mask, patching.Zero())
+        >>> residual = interp.Site(interp.Kind.RESID_POST, 3)
+        >>> activations = patching.record(model, prompts, [patching.Cell((silent,))], [residual])
+        >>> tuple(activations[residual].shape)
+        (1, 1, 6, 64)
     """
     if not cells:
         raise ValueError("record needs at least one cell, got none; for unedited runs use collect")
+    sites = sites_of(sites)
     check_cells(model, examples, cells)
     check_sites(model, sites)
-    kept: dict[Site, Tensor] = {}
+    activations: dict[Site, Tensor] = {}
     shape = (len(cells), *examples.tokens.shape)
-    for one in _lifted(model, examples, cells, max_bytes, progress, reads=tuple(sites)):
-        n = len(one.rows)
-        for site, value in one.read.items():
-            lifted = value.reshape(-1, n, *value.shape[1:])
-            if site not in kept:
-                kept[site] = value.new_full((*shape, *lifted.shape[3:]), float("nan"))
-            for at, cell in enumerate(one.cells):
-                # Cells that enter above this site have no row here: theirs is the baseline's.
-                own = lifted[at + 1] if at + 1 < len(lifted) else lifted[0]
-                kept[site][cell][one.rows[:, None], one.final.run.columns] = own
-    return kept
+    for done in _passes(model, examples, cells, max_bytes, progress, reads=tuple(sites)):
+        n = len(done.rows)
+        for site, value in done.read.items():
+            by_copy = value.reshape(-1, n, *value.shape[1:])
+            if site not in activations:
+                activations[site] = value.new_full((*shape, *by_copy.shape[3:]), float("nan"))
+            for copy, cell in enumerate(done.cells, start=1):
+                # Cells that enter above this site have no copy here: theirs is the baseline's.
+                held = by_copy[copy] if copy < len(by_copy) else by_copy[0]
+                columns = done.final.baseline.columns
+                activations[site][cell][done.rows[:, None], columns] = held
+    return activations
 
 
 @torch.no_grad()
@@ -158,37 +201,44 @@ def observe(
         ValueError: for sites the model lacks, or a metric that averages.
     """
     check_sites(model, sites)
-    kept: dict[Site, Tensor] = {}
+    activations: dict[Site, Tensor] = {}
     n, padded = examples.tokens.shape
-    found = {name: torch.full((n,), float("nan"), device=model.device) for name in metrics}
+    measured = {name: torch.full((n,), float("nan"), device=model.device) for name in metrics}
     for rows in (part for same in examples.by_length() for part in same.split(batch_size)):
-        with capture(model, sites) as seen:
+        with capture(model, sites) as captured:
             run = Baseline.of(model, examples, rows, keep=False)
-        for site, value in seen.items():
+        for site, value in captured.items():
             if site.kind is Kind.PATTERN:
                 value = in_columns(value, run.columns, padded)
-            if site not in kept:
-                kept[site] = value.new_full((n, padded, *value.shape[2:]), float("nan"))
-            kept[site][rows[:, None], run.columns] = value
-        top = Lifted.of(run, (0,), False, model.n_layers)
+            if site not in activations:
+                activations[site] = value.new_full((n, padded, *value.shape[2:]), float("nan"))
+            activations[site][rows[:, None], run.columns] = value
+        top = Copies.of(run, (0,), False, model.n_layers)
         for name, values in _measure(model, _Pass(rows, (), top, {}), metrics).items():
-            found[name] = found[name].to(values.dtype)
-            found[name][rows] = values[0]
-    empty = {name: values.new_empty(0, n) for name, values in found.items()}
-    return kept, Swept(empty, found)
+            measured[name] = measured[name].to(values.dtype)
+            measured[name][rows] = values[0]
+    empty = {name: values.new_empty(0, n) for name, values in measured.items()}
+    return activations, Swept(empty, measured)
 
 
 @dataclass(frozen=True, eq=False)
 class _Pass:
-    """One pass's results: the rows are the baseline, then cell by cell."""
+    """One pass's results.
+
+    Attributes:
+        rows: the examples that ran.
+        cells: numbers of the cells that ran; copy 0 is the baseline, copy i the i-th of these.
+        final: the copies after the last block that ran.
+        read: the activations that were asked for.
+    """
 
     rows: Int[Tensor, " row"]
     cells: tuple[int, ...]
-    final: Lifted
+    final: Copies
     read: Mapping[Site, Tensor]
 
 
-def _lifted(
+def _passes(
     model: Model,
     examples: Examples,
     cells: Sequence[Cell],
@@ -200,50 +250,52 @@ def _lifted(
 ) -> Iterator[_Pass]:
     """Run every pass of the schedule."""
     ways = reuse(model)
-    shape, prefix = Shape.of(model), ways.prefix and not reads
-    batches = schedule(shape, examples, cells, max_bytes, prefix=prefix, packed=ways.packed)
-    total = sum(one.layer_tokens for batch in batches for one in batch.passes)
+    prefix = ways.prefix and not reads
+    cost = BlockCost.of(model)
+    batches = schedule(cost, examples, cells, max_bytes, prefix=prefix, packed=ways.packed)
+    total = sum(planned.layer_tokens for batch in batches for planned in batch.passes)
     with counted(total, progress, "layer-tokens") as step:
         for batch in batches:
-            run = Baseline.of(model, examples, batch.rows, corruption, keep=prefix)
-            for one in batch.passes:
-                part, rows = run.part(one.part), batch.rows[one.part]
-                final, read = climb(
+            baseline = Baseline.of(model, examples, batch.rows, corruption, keep=prefix)
+            for planned in batch.passes:
+                rows = batch.rows[planned.part]
+                final, read = run_copies(
                     model,
-                    part,
-                    [cells[i] for i in one.cells],
+                    baseline.part(planned.part),
+                    [cells[i] for i in planned.cells],
                     rows,
-                    starts=one.starts if prefix else None,
-                    packed=one.packed,
+                    starts=planned.starts if prefix else None,
+                    packed=planned.packed,
                     reads=reads,
                     step=step,
                 )
-                yield _Pass(rows, one.cells, final, read)
+                yield _Pass(rows, planned.cells, final, read)
 
 
 def _measure(
-    model: Model, one: _Pass, metrics: Mapping[str, Metric]
+    model: Model, done: _Pass, metrics: Mapping[str, Metric]
 ) -> dict[str, Float[Tensor, "copy row"]]:
     """Read the metrics at their positions, the baseline first; logits of these rows only."""
-    n, copies = len(one.rows), one.final.copies
+    n, copies = len(done.rows), done.final.count
     dtype = model.metric_dtype
-    example = one.rows.repeat(copies)
-    found = {}
+    example = done.rows.repeat(copies)
+    measured = {}
     for positions, names in _by_position(metrics):
-        first = one.final.run.columns[:, 0]
-        read = one.final.at(positions[one.rows] - first).flatten(0, 1)
+        first = done.final.baseline.columns[:, 0]
+        residual = done.final.residual_at(positions[done.rows] - first).flatten(0, 1)
         whole = any(metrics[name].tokens is None for name in names)
-        logits = model.readout(read) if whole else None
+        logits = model.readout(residual) if whole else None
         for name in names:
             tokens = metrics[name].tokens
             if logits is None:
-                seen = model.readout(read, tokens)
+                wanted = model.readout(residual, tokens)
+            elif tokens is None:
+                wanted = logits
             else:
-                every = tokens is None
-                seen = logits if every else logits_of(logits, tokens.expand(len(logits), -1))
-            values = metrics[name](seen, example).to(dtype).reshape(copies, n)
-            found[name] = torch.where(one.final.changed[:copies], values, values[:1])
-    return found
+                wanted = logits_of(logits, tokens.expand(len(logits), -1))
+            values = metrics[name](wanted, example).to(dtype).reshape(copies, n)
+            measured[name] = torch.where(done.final.changed[:copies], values, values[:1])
+    return measured
 
 
 def _anchored(
@@ -264,15 +316,15 @@ def _anchored(
 
 def _by_position(metrics: Mapping[str, Metric]) -> list[tuple[Tensor, list[str]]]:
     """Metrics that read at the same positions share one unembedding."""
-    found: list[tuple[Tensor, list[str]]] = []
+    grouped: list[tuple[Tensor, list[str]]] = []
     for name, metric in metrics.items():
-        for positions, names in found:
+        for positions, names in grouped:
             if torch.equal(positions, metric.positions):
                 names.append(name)
                 break
         else:
-            found.append((metric.positions, [name]))
-    return found
+            grouped.append((metric.positions, [name]))
+    return grouped
 
 
 def check_cells(model: Model, examples: Examples, cells: Sequence[Cell]) -> None:

@@ -1,4 +1,4 @@
-"""One unedited run, kept so that edited rows can be lifted over it.
+"""One unedited run, kept so that edited copies of it can be run above it.
 
 `Baseline` runs prompts once and keeps what enters each block, how the model calls its blocks, and
 the keys and values each block made: all that a row needs of the positions it shares with it.
@@ -24,8 +24,14 @@ from patching.interventions.cells import Edit
 INPUTS = (Site(Kind.EMBED, 0), Site(Kind.RESID_PRE, 0))
 
 #: Arguments of a block that run along positions, and the axis they run along.
-ALONG = {"attention_mask": -2, "position_embeddings": -2, "position_ids": -1, "cache_position": -1}
+POSITION_AXIS = {
+    "attention_mask": -2,
+    "position_embeddings": -2,
+    "position_ids": -1,
+    "cache_position": -1,
+}
 
+#: Arguments of a block that hold keys and values of earlier positions.
 CACHES = ("past_key_values", "layer_past")
 
 
@@ -41,7 +47,7 @@ class Baseline:
             where the model's blocks cannot be given a prefix.
         columns: column of each position in the examples' padded tokens.
         tokens: the prompts without their padding.
-        corruption: the edit of the input that every run suffers, this one and all lifted over it.
+        corruption: the edit of the input that every run suffers, this one and every copy of it.
     """
 
     inputs: list[Tensor]
@@ -63,13 +69,17 @@ class Baseline:
     ) -> Baseline:
         """Run the examples `rows`, all of one length, without their padding.
 
-        Unless `keep` is False, keys and values are kept as prefixes; `patching.reuse` tells which
-        models take them.
+        Args:
+            model: the model that runs.
+            examples: the prompts.
+            rows: which of them.
+            corruption: an edit of the input that the run suffers.
+            keep: whether keys and values are kept as prefixes; `engine.reuse` tells which models
+                take them.
 
         Raises:
             ValueError: for a corruption anywhere but at the input.
         """
-        at = None if corruption is None else corruption.site.kind
         if corruption is not None and corruption.site not in INPUTS:
             raise ValueError(
                 f"a corruption acts on the input, embed.0 or resid_pre.0; got {corruption.site}; "
@@ -79,45 +89,26 @@ class Baseline:
         width = int(examples.lengths[rows[0]])
         columns = begin[:, None] + torch.arange(width, device=begin.device)
         tokens = examples.tokens[rows].gather(1, columns)
-        kept = _Keep()
-        inputs: list[Tensor] = []
-        calls: list[dict[str, Any]] = []
-
-        def corrupt(act: Tensor, hook: object) -> Tensor:
-            assert corruption is not None
-            return Window(corruption, columns, columns).apply(act, rows)
-
-        def enter(block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            hidden, given = named(block, args, kwargs)
-            # What enters the block is noted before its own hook fires: corrupt it here.
-            noisy = not inputs and at is Kind.RESID_PRE
-            inputs.append(corrupt(hidden, None) if noisy else hidden)
-            cache = next((name for name in CACHES if name in parameters(block)), None)
-            if keep and cache is not None:
-                given[cache] = kept
-            calls.append(one_row(given, len(hidden)))
-            return (inputs[-1],), given
-
-        def leave(block: Any, args: tuple[Any, ...], output: Any) -> None:
-            inputs.append(first(output))
-
+        recorder = _Recorder(corruption, columns, rows, keep)
         blocks = model.bridge.blocks
-        handles = [block.register_forward_pre_hook(enter, with_kwargs=True) for block in blocks]
-        handles.append(blocks[-1].register_forward_hook(leave))
-        hooks = [(INPUTS[0].hook_name, corrupt)] if at is Kind.EMBED else []
+        handles = [b.register_forward_pre_hook(recorder.enter, with_kwargs=True) for b in blocks]
+        handles.append(blocks[-1].register_forward_hook(recorder.leave))
+        embedded = corruption is not None and corruption.site.kind is Kind.EMBED
+        hooks = [(INPUTS[0].hook_name, recorder.corrupt)] if embedded else []
         try:
             with model.bridge.hooks(fwd_hooks=hooks):
                 model.bridge(tokens, use_cache=False, logits_to_keep=1)
         finally:
             for handle in handles:
                 handle.remove()
-        known = all(
-            name in (*ALONG, *CACHES) or not _has_tensor(value)
-            for call in calls
+        understood = all(
+            name in (*POSITION_AXIS, *CACHES) or not _has_tensor(value)
+            for call in recorder.calls
             for name, value in call.items()
         )
-        past = kept.past if known and len(kept.past) == len(blocks) else {}
-        return cls(inputs, calls, past, columns, tokens, corruption)
+        past = recorder.cache.past
+        past = past if understood and len(past) == len(blocks) else {}
+        return cls(recorder.inputs, recorder.calls, past, columns, tokens, corruption)
 
     @property
     def rows(self) -> int:
@@ -133,10 +124,9 @@ class Baseline:
         return bool(self.past) and four and not timed
 
     def part(self, rows: slice) -> Baseline:
-        """Some of its prompts."""
+        """The same run of some of its prompts."""
         if rows == slice(0, self.rows):
             return self
-
         return replace(
             self,
             inputs=[value[rows] for value in self.inputs],
@@ -148,17 +138,50 @@ class Baseline:
 
 
 def _has_tensor(value: Any) -> bool:
-    inner = value if isinstance(value, tuple | list) else (value,)
-    return any(isinstance(v, Tensor) for v in inner)
+    """Whether an argument is a tensor or holds one."""
+    parts = value if isinstance(value, tuple | list) else (value,)
+    return any(isinstance(part, Tensor) for part in parts)
 
 
-class _Keep:
+class _Recorder:
+    """Hooks that note what enters and leaves the blocks of one run, corrupted where that is asked."""
+
+    def __init__(self, corruption: Edit | None, columns: Tensor, rows: Tensor, keep: bool) -> None:
+        self.corruption, self.columns, self.rows, self.keep = corruption, columns, rows, keep
+        self.inputs: list[Tensor] = []
+        self.calls: list[dict[str, Any]] = []
+        self.cache = _RecordingCache()
+
+    def corrupt(self, act: Tensor, hook: object = None) -> Tensor:
+        """The input with the corruption written in."""
+        assert self.corruption is not None
+        return Window(self.corruption, self.columns, self.columns).apply(act, self.rows)
+
+    def enter(self, block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Note a block's input and the other arguments of its call."""
+        hidden, arguments = named(block, args, kwargs)
+        # What enters the block is noted before its own hook fires: corrupt it here.
+        if not self.inputs and self.corruption is not None:
+            hidden = self.corrupt(hidden) if self.corruption.site.kind is Kind.RESID_PRE else hidden
+        self.inputs.append(hidden)
+        cache = next((name for name in CACHES if name in parameters(block)), None)
+        if self.keep and cache is not None:
+            arguments[cache] = self.cache
+        self.calls.append(one_row(arguments, len(hidden)))
+        return (hidden,), arguments
+
+    def leave(self, block: Any, args: tuple[Any, ...], output: Any) -> None:
+        """Note what leaves the last block."""
+        self.inputs.append(first(output))
+
+
+class _RecordingCache:
     """Stands in for a cache while the baseline runs, and remembers keys and values."""
 
     def __init__(self) -> None:
         self.past: dict[int, tuple[Tensor, Tensor]] = {}
 
     def update(self, k: Tensor, v: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Take note, and change nothing."""
+        """Remember a block's keys and values, and hand them back unchanged."""
         self.past[layer] = (k, v)
         return k, v

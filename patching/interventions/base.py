@@ -25,7 +25,7 @@ class Intervention(Protocol):
 
 
 class HasTensors:
-    """What an intervention was given, for checks before anything runs."""
+    """What an intervention was value, for checks before anything runs."""
 
     @property
     def tensors(self) -> Mapping[str, Tensor]:
@@ -38,11 +38,11 @@ class HasTensors:
         return None
 
 
-def shape_misfit(name: str, given: Tensor, place: tuple[Any, Any], d: tuple[Any, ...]) -> str:
+def shape_misfit(name: str, value: Tensor, place: tuple[Any, Any], d: tuple[Any, ...]) -> str:
     """What to say of a tensor that fits neither all examples nor one of them."""
-    own, full = (f"[{', '.join(map(str, axes))}]" for axes in (d, (*place, *d)))
+    shared, full = (f"[{', '.join(map(str, axes))}]" for axes in (d, (*place, *d)))
     return (
-        f"the {name} has shape {list(given.shape)}; expected {own}, shared by all, or {full} with "
+        f"the {name} has shape {list(value.shape)}; expected {shared}, shared by all, or {full} with "
         "ones where it is shared; index it by example and position"
     )
 
@@ -58,68 +58,68 @@ def subspace_of_width(space: Subspace | Direction, act: Tensor) -> Subspace:
     return space
 
 
-def as_tensor(name: str, given: Any) -> Tensor:
+def as_tensor(name: str, value: Any) -> Tensor:
     """A tensor, of a tensor or of numbers.
 
     Raises:
         ValueError: for anything else, calling the argument by its name.
     """
-    if isinstance(given, Tensor):
-        return given
+    if isinstance(value, Tensor):
+        return value
     try:
-        return torch.as_tensor(given)
+        return torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
-            f"the {name} must be a tensor, got {in_words(given)}; "
+            f"the {name} must be a tensor, got {in_words(value)}; "
             "expected *d or [example, position, *d]"
         ) from error
 
 
-def as_number(name: str, given: Any) -> float:
+def as_number(name: str, value: Any) -> float:
     """One number.
 
     Raises:
         ValueError: for anything else, calling the argument by its name.
     """
     try:
-        return float(given)
+        return float(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
-            f"{name} must be a number, got {in_words(given)}; expected one number"
+            f"{name} must be a number, got {in_words(value)}; expected one number"
         ) from error
 
 
-def require_mask(name: str, given: Any) -> None:
+def require_mask(name: str, value: Any) -> None:
     """Refuse what is no boolean mask over examples and positions.
 
     Raises:
         ValueError: calling the argument by its name.
     """
-    if not isinstance(given, Tensor) or given.dtype is not torch.bool or given.ndim != 2:
+    if not isinstance(value, Tensor) or value.dtype is not torch.bool or value.ndim != 2:
         raise ValueError(
-            f"{name} must be a boolean mask over examples and positions, got {in_words(given)}; "
+            f"{name} must be a boolean mask over examples and positions, got {in_words(value)}; "
             "expected one like Examples.span_mask('all')"
         )
 
 
-def in_words(given: object) -> str:
+def in_words(value: object) -> str:
     """A value in a few words."""
-    if isinstance(given, Tensor):
-        return f"a tensor of {given.dtype} {list(given.shape)}"
-    return f"{type(given).__name__} {str(given)[:40]!r}"
+    if isinstance(value, Tensor):
+        return f"a tensor of {value.dtype} {list(value.shape)}"
+    return f"{type(value).__name__} {str(value)[:40]!r}"
 
 
-def as_subspace(given: object) -> Subspace:
+def as_subspace(value: object) -> Subspace:
     """A subspace; a direction spans one.
 
     Raises:
         ValueError: for anything else.
     """
-    if isinstance(given, Direction):
-        return given.subspace()
-    if not isinstance(given, Subspace):
+    if isinstance(value, Direction):
+        return value.subspace()
+    if not isinstance(value, Subspace):
         raise ValueError(
-            f"a subspace must be a Subspace or a Direction, got {in_words(given)}; "
+            f"a subspace must be a Subspace or a Direction, got {in_words(value)}; "
             "expected one such as probe.direction() or interp.Direction(site, vector)"
         )
-    return given
+    return value

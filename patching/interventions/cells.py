@@ -17,7 +17,10 @@ from patching.interventions.values import Knockout
 class Edit:
     """An intervention at a site, at some positions of each example.
 
-    `where` is True at the positions written, [example, position], in the examples' coordinates.
+    Attributes:
+        site: where in the model.
+        where: True at the positions written, [example, position], in the examples' columns.
+        intervention: what is written.
 
     Raises:
         ValueError: if the parts do not fit each other: a direction read at another site, or tensors
@@ -67,14 +70,16 @@ class Edit:
         """
         rows, width = self.where.shape
         axes = 2 if self.site.kind in HEADED and self.site.head is None else 1
-        for name, given in getattr(self.intervention, "tensors", {}).items():
-            own = given.shape[given.ndim - axes :]
-            placed = given.ndim == axes or (
-                given.ndim == axes + 2 and given.shape[0] in (1, rows) and given.shape[1] in (1, width)
+        for name, tensor in getattr(self.intervention, "tensors", {}).items():
+            shape = tuple(tensor.shape)
+            placed = len(shape) == axes or (
+                len(shape) == axes + 2 and shape[0] in (1, rows) and shape[1] in (1, width)
             )
-            if not placed or (d is not None and tuple(own) != d):
+            if not placed or (d is not None and shape[len(shape) - axes :] != d):
                 expected = d or (("head", "d_head") if axes == 2 else ("d",))
-                raise ValueError(f"at {self.site} {shape_misfit(name, given, (rows, width), expected)}")
+                raise ValueError(
+                    f"at {self.site} {shape_misfit(name, tensor, (rows, width), expected)}"
+                )
 
     def apply(
         self, act: Float[Tensor, "row position *d"], example: Int[Tensor, " row"]
@@ -99,14 +104,18 @@ class Edit:
         written = torch.where(where.reshape(*where.shape, *[1] * (before.ndim - 2)), after, before)
         if head is None:
             return written
-        out = act.clone()
-        out[:, :, head] = written
-        return out
+        edited = act.clone()
+        edited[:, :, head] = written
+        return edited
 
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One row of a sweep per example: edits applied together, possibly at several sites."""
+    """One row of a sweep per example: edits applied together, possibly at several sites.
+
+    Attributes:
+        edits: in the order in which they act where they meet.
+    """
 
     edits: tuple[Edit, ...]
 

@@ -21,7 +21,11 @@ from patching.interventions.base import (
 
 @dataclass(frozen=True, eq=False)
 class Erase(HasTensors):
-    """Write what an eraser (LEACE and its kin) leaves of an activation: h ← P h + bias."""
+    """Write what an eraser (LEACE and its kin) leaves of an activation: h ← P h + bias.
+
+    Attributes:
+        eraser: made for the site it is applied at.
+    """
 
     eraser: AffineEraser
 
@@ -45,6 +49,10 @@ class ProjectOut(HasTensors):
     """Remove a subspace: h ← h − (h − mean)QQᵀ; with `mean` None the component itself goes.
 
     A `Direction` stands for the line it spans.
+
+    Attributes:
+        subspace: Q, [d, rank].
+        mean: *d, or [example, position, *d]; what is left in the subspace.
     """
 
     subspace: Subspace | Direction
@@ -76,7 +84,12 @@ class ProjectOut(HasTensors):
 
 @dataclass(frozen=True, eq=False)
 class SwapSubspace(HasTensors):
-    """Exchange one subspace: h ← h + (source − h)QQᵀ; a `Direction` stands for the line it spans."""
+    """Exchange one subspace: h ← h + (source − h)QQᵀ; a `Direction` stands for the line it spans.
+
+    Attributes:
+        subspace: Q, [d, rank].
+        source: *d, or [example, position, *d]; whose component is written in.
+    """
 
     subspace: Subspace | Direction
     source: Tensor
@@ -103,17 +116,17 @@ class SwapSubspace(HasTensors):
 
 
 def spread(
-    name: str, given: Tensor, act: Float[Tensor, "row position *d"], example: Int[Tensor, " row"]
+    name: str, tensor: Tensor, act: Float[Tensor, "row position *d"], example: Int[Tensor, " row"]
 ) -> Tensor:
-    """A tensor given for all or by example and position, as it meets these rows of an activation.
+    """A tensor made for all or by example and position, as it meets these rows of an activation.
 
     Raises:
         ValueError: for any other shape.
     """
     d = act.shape[2:]
-    if given.shape != d:
-        placed = given.ndim == act.ndim and given.shape[1] in (1, act.shape[1])
-        if not placed or given.shape[2:] != d:
-            raise ValueError(shape_misfit(name, given, ("example", act.shape[1]), tuple(d)))
-        given = given if len(given) == 1 else given[example.to(given.device)]
-    return given.to(act)
+    if tensor.shape != d:
+        placed = tensor.ndim == act.ndim and tensor.shape[1] in (1, act.shape[1])
+        if not placed or tensor.shape[2:] != d:
+            raise ValueError(shape_misfit(name, tensor, ("example", act.shape[1]), tuple(d)))
+        tensor = tensor if len(tensor) == 1 else tensor[example.to(tensor.device)]
+    return tensor.to(act)

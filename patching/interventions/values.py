@@ -24,7 +24,11 @@ from patching.interventions.subspaces import spread
 
 @dataclass(frozen=True, eq=False)
 class Replace(HasTensors):
-    """Write a source in: h ← source (of a clean run, of another model, …)."""
+    """Write a source in: h ← source (of a clean run, of another model, …).
+
+    Attributes:
+        source: *d, or [example, position, *d].
+    """
 
     source: Tensor
 
@@ -53,7 +57,11 @@ class Zero(HasTensors):
 
 @dataclass(frozen=True, eq=False)
 class Mean(HasTensors):
-    """h ← a mean taken over a reference set, for instance one vector for all."""
+    """h ← a mean taken over a reference set, for instance one vector for all.
+
+    Attributes:
+        value: *d, or [example, position, *d].
+    """
 
     value: Tensor
 
@@ -74,6 +82,10 @@ class Mean(HasTensors):
 @dataclass(frozen=True, eq=False)
 class Add(HasTensors):
     """Steer: h ← h + strength · v; a `Direction` (or a `Subspace` of rank one) gives its unit vector.
+
+    Attributes:
+        vector: v, *d or [example, position, *d].
+        strength: its factor.
 
     Raises:
         ValueError: for a subspace of several dimensions, a vector that is not finite, or a strength
@@ -104,10 +116,10 @@ class Add(HasTensors):
     @property
     def tensors(self) -> Mapping[str, Tensor]:
         """The vector."""
-        given = self.vector
-        if isinstance(given, Subspace):
-            return {"vector": given.basis[:, 0]}
-        return {"vector": given.vector if isinstance(given, Direction) else given}
+        vector = self.vector
+        if isinstance(vector, Subspace):
+            return {"vector": vector.basis[:, 0]}
+        return {"vector": vector.vector if isinstance(vector, Direction) else vector}
 
     @property
     def found_at(self) -> Site | None:
@@ -121,7 +133,12 @@ class Add(HasTensors):
 
 @dataclass(frozen=True, eq=False)
 class Resample(HasTensors):
-    """Resample ablation: h ← the source's row of another example, `donor[example]`."""
+    """Resample ablation: h ← the source's row of another example, `donor[example]`.
+
+    Attributes:
+        source: [example, position, *d].
+        donor: a row of the source for each example.
+    """
 
     source: Tensor
     donor: Int[Tensor, " example"]
@@ -162,6 +179,9 @@ class Resample(HasTensors):
 class Scale(HasTensors):
     """h ← factor · h, the factor a number.
 
+    Attributes:
+        factor: the number.
+
     Raises:
         ValueError: if it is none.
     """
@@ -179,7 +199,12 @@ class Scale(HasTensors):
 
 @dataclass(frozen=True, eq=False)
 class Features(HasTensors):
-    """Another intervention on some features only, for instance single MLP neurons."""
+    """Another intervention on some features only, for instance single MLP neurons.
+
+    Attributes:
+        intervention: what is done to them.
+        index: which features, counted from 0.
+    """
 
     intervention: Intervention
     index: Int[Tensor, " feature"]
@@ -215,9 +240,12 @@ class Features(HasTensors):
 class Knockout(HasTensors):
     """Cut attention to some keys (2304.14767): a ← a·(1 − m) / Σ_keys a·(1 − m), at `Kind.PATTERN`.
 
-    The same as adding −∞ to their scores before the softmax. `keys` is True at the keys cut off,
-    [example, key], in the examples' columns; keys that come later, as text is generated, are kept. A
-    query left with nothing to attend to attends to nothing.
+    The same as adding −∞ to their scores before the softmax. Keys are named in the examples'
+    columns; those that come later, as text is generated, are kept. A query left with nothing to attend
+    to attends to nothing.
+
+    Attributes:
+        keys: True at the keys cut off, [example, key].
     """
 
     keys: Tensor

@@ -65,9 +65,9 @@ def donated(
             f"a donor's prompts must align with those patched, shape {tuple(runs.tokens.shape)}; "
             f"got {tuple(prompts.tokens.shape)}; pair prompts of equal length"
         )
-    found = {s: a.values for s, a in collect(source, prompts, sites, positions="all").items()}
+    activations = {s: a.values for s, a in collect(source, prompts, sites, positions="all").items()}
     if donor != "mean":
-        return found
+        return activations
     if any(site.kind is Kind.PATTERN for site in sites):
         raise ValueError("attention patterns of different queries have no mean; give another donor")
-    return {s: v[prompts.mask].mean(0).expand_as(v) for s, v in found.items()}
+    return {s: v[prompts.mask].mean(0).expand_as(v) for s, v in activations.items()}

@@ -10,13 +10,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from interp._aliases import formerly
 from interp.activations import collect
-from interp.arguments import sites_of
 from interp.contrasts import Contrast
 from interp.directions import Subspace
 from interp.evidence import Evidence
 from interp.examples import Examples
-from interp.metrics import Metric, as_metric
+from interp.metrics import Metric, named_metrics
 from interp.models.model import Model
 from interp.models.pair import ModelPair
 from interp.models.tokens import token_text
@@ -29,48 +29,64 @@ from patching.interventions.cells import Cell, Edit
 from patching.interventions.subspaces import SwapSubspace
 from patching.interventions.values import Replace
 from patching.methods.donors import Donor, donated
-from patching.places import Place, named, positions_of
+from patching.places import (
+    Place,
+    Sides,
+    named,
+    pair_names,
+    places_of,
+    positions_of,
+    sites_in,
+)
 
 
+@formerly(placebos="repeats")
 def patch_sites(
     model: Model,
     contrast: Contrast,
-    sites: Place | Sequence[Place],
-    metric: Metric | Callable[..., Any],
+    sites: Place | str | Sequence[Place | str],
+    metric: Metric | Callable[..., Any] | Mapping[str, Any] | Sequence[Any],
     *,
     positions: str | int | Sequence[str | int] = "each",
     direction: str = "denoise",
     donor: Donor | None = None,
     subspace: Subspace | None = None,
-    placebos: int = 9,
+    repeats: int = 9,
     seed: int = 0,
     max_bytes: int = MAX_BYTES,
 ) -> Evidence:
     """Write another run's activations into a run, one place at a time, exactly.
 
-    "denoise" writes the clean run's activations into the corrupted run; "noise" the reverse. Rows
-    are site × position × pair with condition "patched" and the raw metric; the baselines are the
-    rows "clean" and "corrupted". Recovery is (patched - corrupted) / (clean - corrupted), undefined
-    where the two baselines agree, and is left to the reader of the table.
+    "denoise" writes the clean run's activations into the corrupted run; "noise" the reverse.
+    Recovery is (patched - corrupted) / (clean - corrupted), undefined where the two baselines agree,
+    and is left to the reader of the table.
 
     With a `subspace` only the component inside it is exchanged, h ← h + (source − h)QQᵀ, and beside
-    it, as "placebo" (seed = draw), that of random subspaces of the same rank.
+    it that of random subspaces of the same rank.
 
     Args:
         model: the model that runs.
         contrast: aligned pairs.
         sites: any sites; a tuple of sites is written jointly and reported under its lowest layer,
             kinds joined by "+".
-        metric: for instance `interp.logit_difference(contrast)`.
+        metric: one or several, for instance `interp.logit_difference(contrast)`.
         positions: "each" for every position alone, or names of spans and positions such as "subject",
-            "subject_last", "last" and "all"; a number counts tokens from 0, or from −1, the last.
+            "subject_last", "last" and "all"; a number counts tokens from 0, or from −1, the last; a
+            list makes a cell of each.
         direction: which run is patched.
-        donor: other activations to write (see `patching.donors.donated`): a model for its run of
-            the same prompts, other aligned prompts, "mean", or tensors by site.
+        donor: other activations to write: a model for its run of the same prompts, other aligned
+            prompts, "mean" for the mean over all of the source's tokens, or tensors [example,
+            position, *d] by site.
         subspace: exchange only this component; its width must be the sites'.
-        placebos: random subspaces beside it.
+        repeats: random subspaces beside it.
         seed: of the random subspaces.
-        max_bytes: memory for activations beside the model; changes no number.
+        max_bytes: memory in bytes for activations beside the model; changes no number.
+
+    Returns:
+        Evidence of method "patch": conditions "patched" and, with a subspace, "placebo", and the
+        baselines "clean" and "corrupted"; the raw metric in its unit. Columns that vary: kind,
+        layer, head, position or span, draw, example. Of positions, provenance "grid_tokens"
+        holds the tokens of every pair, so that a picture of the grid has them on its axis.
 
     Raises:
         ValueError: for sites or spans that do not exist, or donors that do not fit.
@@ -78,73 +94,95 @@ def patch_sites(
     Note:
         Restoring an activation shows that it suffices here, not that it is normally used. The
         residual between attention and MLP has no site of its own: write ATTN_OUT instead.
+
+    Example:
+        >>> import interp, patching
+        >>> model = interp.load_model("organism-base")
+        >>> pairs = interp.Contrast.from_text(
+        ...     model, "The home of Farid Jansen is", "The home of Pavel Grimm is", "Norvik", "Quarno"
+        ... )
+        >>> sites = interp.every_layer(interp.Kind.RESID_PRE, model.n_layers)
+        >>> grid = patching.patch_sites(model, pairs, sites, interp.logit_difference(pairs))
+        >>> sorted(grid.table["condition"].value_counts().items())
+        [('clean', 1), ('corrupted', 1), ('patched', 36)]
+        >>> grid.provenance["grid_tokens"]["0"]["differs"]
+        ['Farid Jansen', 'Pavel Grimm']
     """
-    metric = as_metric(metric, contrast.clean)
-    runs, other = contrast.corrupted, contrast.clean
-    if direction == "noise":
-        runs, other = other, runs
-    elif direction != "denoise":
-        raise ValueError(
-            f"direction must be 'denoise' or 'noise', got {direction!r}; expected one of them"
-        )
-    places = [place if isinstance(place, tuple) else (place,) for place in sites_of(sites)]
-    single = list(dict.fromkeys(site for place in places for site in place))
-    metrics = {"pair": metric}
+    metrics = named_metrics(metric, contrast.clean)
+    sides = Sides.of(contrast, direction)
+    places = places_of(sites)
     if donor is None:
-        source, unedited = observe(model, other, single, metrics)
+        source, unedited = observe(model, sides.source, sites_in(places), metrics)
     else:
-        source = donated(model, runs, other, donor, single)
-        unedited = sweep(model, other, [], metrics)
-    chances = _subspaces(subspace, source, placebos, seed)
+        source = donated(model, sides.patched, sides.source, donor, sites_in(places))
+        unedited = sweep(model, sides.source, [], metrics)
+    spaces = _with_placebos(subspace, source, repeats, seed)
     cells, columns = [], []
     for place in places:
-        for where_columns, where in positions_of(runs, positions):
-            for about, space in chances:
+        for where_columns, where in positions_of(sides.patched, positions):
+            for space_columns, space in spaces:
                 edits = [Edit(site, where, _written(site, source[site], space)) for site in place]
                 cells.append(Cell(tuple(edits)))
-                columns.append({**named(place), **where_columns, **about})
-    swept = sweep(model, runs, cells, metrics, max_bytes=max_bytes, progress="patching")
-    swept = replace(swept, values={"pair": tables.present(swept.values["pair"], cells, runs)})
-    ends = ("clean", "corrupted") if direction == "noise" else ("corrupted", "clean")
+                columns.append({**named(place), **where_columns, **space_columns})
+    swept = sweep(model, sides.patched, cells, metrics, max_bytes=max_bytes, progress="patching")
+    swept = tables.with_present(swept, cells, sides.patched)
     same = {"model": model.role, "method": "patch"}
     if isinstance(donor, Model):
         same["donor"] = donor.role
-    patched = tables.evidence(swept, runs, metrics, columns, baseline={"condition": ends[0]}, **same)
-    others = tables.evidence(unedited, other, metrics, [], baseline={"condition": ends[1]}, **same)
-    tokens = {"grid_tokens": _tokens(model, contrast)} if positions == "each" else {}
-    return Evidence.concat([patched, others]).with_provenance(**tokens)
+    ends = [{"condition": name} for name in (sides.patched_name, sides.source_name)]
+    patched = tables.evidence(swept, sides.patched, metrics, columns, baseline=ends[0], **same)
+    others = tables.evidence(unedited, sides.source, metrics, [], baseline=ends[1], **same)
+    measured = Evidence.concat([patched, others])
+    if not any("position" in about for about in columns):
+        return measured
+    return measured.with_provenance(grid_tokens=_grid_tokens(model, contrast))
 
 
-def _tokens(model: Model, contrast: Contrast) -> dict[str, dict[str, Any]]:
+def _grid_tokens(model: Model, contrast: Contrast) -> dict[str, dict[str, Any]]:
     """The tokens of every pair in the columns of the grid, as text, and where the two differ.
 
     Padding is left empty. "differs" holds what tells the prompts apart, decoded in one piece so that
     it reads as it is written: the subjects, or all from the first to the last differing token.
     """
-    decode, sides = model.tokenizer.decode, {"clean": contrast.clean, "corrupted": contrast.corrupted}
-    found: dict[str, dict[str, Any]] = {}
+    sides = {"clean": contrast.clean, "corrupted": contrast.corrupted}
+    tokens: dict[str, dict[str, Any]] = {}
     for i in range(len(contrast)):
         rows = {name: part.tokens[i].tolist() for name, part in sides.items()}
         real = contrast.clean.mask[i].tolist()
-        apart = [p for p, r in enumerate(real) if r and rows["clean"][p] != rows["corrupted"][p]]
-        first, stop = (apart[0], apart[-1] + 1) if apart else (0, 0)
-        if "subject" in contrast.clean.spans:
-            low, high = contrast.clean.spans["subject"][i].tolist()
-            first, stop = (low, high) if apart and low <= first and stop <= high else (first, stop)
-        found[str(i)] = {
+        first, stop = _differing(contrast, i)
+        tokens[str(i)] = {
             name: [token_text(model.tokenizer, t) if r else "" for t, r in zip(row, real, strict=True)]
             for name, row in rows.items()
         }
-        found[str(i)]["differs"] = [decode(row[first:stop]).strip() for row in rows.values()]
-    return found
+        tokens[str(i)]["differs"] = [
+            model.tokenizer.decode(row[first:stop]).strip() for row in rows.values()
+        ]
+    return tokens
 
 
-def _subspaces(
-    subspace: Subspace | None, source: Mapping[Site, Tensor], placebos: int, seed: int
+def _differing(contrast: Contrast, pair: int) -> tuple[int, int]:
+    """The half-open range of columns in which a pair differs: the subject where that is all."""
+    differ = (contrast.clean.tokens[pair] != contrast.corrupted.tokens[pair]) & contrast.clean.mask[
+        pair
+    ]
+    columns = differ.nonzero()[:, 0].tolist()
+    if not columns:
+        return 0, 0
+    first, stop = columns[0], columns[-1] + 1
+    if "subject" in contrast.clean.spans:
+        low, high = contrast.clean.spans["subject"][pair].tolist()
+        if low <= first and stop <= high:
+            return low, high
+    return first, stop
+
+
+def _with_placebos(
+    subspace: Subspace | None, source: Mapping[Site, Tensor], repeats: int, seed: int
 ) -> list[tuple[dict[str, Any], Subspace | None]]:
-    found: list[tuple[dict[str, Any], Subspace | None]] = [({"condition": "patched"}, subspace)]
+    """The subspace that is exchanged and random ones of its rank, each with its columns."""
+    spaces: list[tuple[dict[str, Any], Subspace | None]] = [({"condition": "patched"}, subspace)]
     if subspace is None:
-        return found
+        return spaces
     width = subspace.basis.shape[0]
     for site, values in source.items():
         if values.shape[-1] != width or values.ndim != 3:
@@ -153,11 +191,11 @@ def _subspaces(
                 f"at {subspace.site} has width {width}; give sites of its width"
             )
     generator = torch.Generator().manual_seed(seed)
-    for draw in range(placebos):
+    for draw in range(repeats):
         basis = torch.randn(subspace.basis.shape, generator=generator)
-        chance = Subspace(subspace.site, basis, origin="random")
-        found.append(({"condition": "placebo", "seed": draw}, chance))
-    return found
+        placebo = Subspace(subspace.site, basis, origin="random")
+        spaces.append(({"condition": "placebo", "draw": draw}, placebo))
+    return spaces
 
 
 def _written(site: Site, source: Tensor, space: Subspace | None) -> Intervention:
@@ -168,26 +206,50 @@ def _written(site: Site, source: Tensor, space: Subspace | None) -> Intervention
 def handover(
     model: Model,
     contrast: Contrast,
-    metric: Metric | Callable[..., Any],
+    metric: Metric | Callable[..., Any] | Mapping[str, Any] | Sequence[Any],
     *,
     max_bytes: int = MAX_BYTES,
 ) -> Evidence:
     """Restore the last position, or the subject, at every boundary 0..L of aligned pairs.
 
     The handover is the first boundary from which restoring the last position alone recovers the
-    clean answer: where what was looked up at the subject has been moved. Groups are named
-    "clean -> corrupted". Source: the position switch of causal tracing (2202.05262), on aligned
-    pairs instead of noise.
+    clean answer: where what was looked up at the subject has been moved. Source: the position switch
+    of causal tracing (2202.05262), on aligned pairs instead of noise.
+
+    Args:
+        model: the model that runs.
+        contrast: aligned pairs with the span "subject".
+        metric: one or several, read on every run.
+        max_bytes: memory in bytes for activations beside the model; changes no number.
+
+    Returns:
+        Evidence of method "handover": condition "patched", and the baselines "clean" and
+        "corrupted" under either span; the raw metric in its unit. Columns that vary: span, layer
+        (the boundary), example, group ("clean -> corrupted").
+
+    Raises:
+        ValueError: for pairs without a subject.
+
+    Note:
+        It shows which boundary suffices, not which component moved the information.
+
+    Example:
+        >>> import interp, patching
+        >>> model = interp.load_model("organism-base")
+        >>> pairs = interp.Contrast.from_text(
+        ...     model, "The home of Farid Jansen is", "The home of Pavel Grimm is", "Norvik", "Quarno",
+        ...     clean_subjects=["Farid Jansen"], corrupted_subjects=["Pavel Grimm"],
+        ... )
+        >>> moved = patching.handover(model, pairs, interp.logit_difference(pairs))
+        >>> moved.where(condition="patched", span="last")["layer"].tolist()
+        [0, 1, 2, 3, 4, 5, 6]
     """
     sites = boundaries(model.n_layers)
     grid = patch_sites(
         model, contrast, sites, metric, positions=("last", "subject"), max_bytes=max_bytes
     )
     table = grid.by_boundary(model.n_layers).table.astype(object)
-    table["method"] = "handover"
-    pairs = [
-        f"{a} -> {b}" for a, b in zip(contrast.clean.groups, contrast.corrupted.groups, strict=True)
-    ]
+    table["method"], pairs = "handover", pair_names(contrast)
     table["group"] = [pairs[i] for i in table["example"]]
     # The unedited runs belong to both spans.
     ends = table["span"].isna()
@@ -195,56 +257,89 @@ def handover(
     return Evidence(pd.concat(both, ignore_index=True), grid.provenance)
 
 
+@formerly(metrics="metric", spans="positions", placebos="repeats")
 def cross_patch(
     pair: ModelPair,
     examples: Examples,
-    metrics: Mapping[str, Metric],
+    metric: Metric | Callable[..., Any] | Mapping[str, Any] | Sequence[Any],
     *,
-    sites: Sequence[Site] | None = None,
-    spans: Sequence[str] = ("subject", "last", "all"),
+    sites: Place | str | Sequence[Place | str] | None = None,
+    positions: str | int | Sequence[str | int] = ("subject", "last", "all"),
     subspace: Subspace | None = None,
-    placebos: int = 9,
+    repeats: int = 9,
     seed: int = 0,
     max_bytes: int = MAX_BYTES,
 ) -> Evidence:
     """Cross-model activation patching (CMAP, 2402.14811) by position group, both directions.
 
-    At every site, the donor's activation is written into the other model at the span's positions:
+    At every site, the donor's activation is written into the other model at the named positions:
     ρ = (m[B ← h_T] - m[B]) / (m[T] - m[B]) and the reverse. By default the sites are the boundaries
-    0..L of the residual stream, reported under their number; with "all" that is stitching. Other
-    sites (heads, MLPs, …) are reported by kind, layer and head.
+    0..L of the residual stream, reported under their number; with "all" that is stitching.
 
-    With a `subspace` only the component inside it is exchanged, and beside it, as "placebo" (seed =
-    draw), that of `placebos` random subspaces of the same rank.
+    With a `subspace` only the component inside it is exchanged, and beside it that of random
+    subspaces of the same rank.
+
+    Args:
+        pair: the two models.
+        examples: prompts, the same ids for both.
+        metric: one metric or several.
+        sites: other sites (heads, MLPs, …), reported by kind, layer and head, a tuple written
+            jointly; the boundaries when None.
+        positions: names of spans and positions, numbers, or "each"; a list makes a cell of each.
+        subspace: exchange only this component; its width must be the sites'.
+        repeats: random subspaces beside it.
+        seed: of the random subspaces.
+        max_bytes: memory in bytes for activations beside the models; changes no number.
+
+    Returns:
+        Evidence of method "cross_patch": conditions "patched" and, with a subspace, "placebo"; and
+        "baseline" for either whole model; the raw metric in its unit. Columns that vary: model (that
+        runs), donor, kind, layer (the boundary, where no sites are given), head, span or position,
+        draw, example.
+
+    Raises:
+        ValueError: for sites or spans that do not exist, or a subspace of another width.
 
     Note:
         Only all-position operators locate a change: patching one position misplaces changes that
         act through others.
+
+    Example:
+        >>> import interp, patching
+        >>> pair = interp.load_pair("organism-base", "organism-edited-low")
+        >>> prompts = interp.Examples.from_text(pair.base, "The home of Farid Jansen is")
+        >>> metric = interp.token_contrast(prompts, prompts.tokens[:, 0], prompts.tokens[:, 1])
+        >>> crossed = patching.cross_patch(pair, prompts, {"output": metric}, positions=("last", "all"))
+        >>> rows = crossed.where(condition="patched", model="base")
+        >>> sorted(rows["span"].unique()), rows["layer"].nunique(), set(rows["donor"])
+        (['all', 'last'], 7, {'tuned'})
     """
+    metrics = named_metrics(metric, examples)
     parts = []
-    chosen = boundaries(pair.base.n_layers) if sites is None else list(sites)
-    for runs, donor in ((pair.base, pair.tuned), (pair.tuned, pair.base)):
-        source = collect(donor, examples, chosen, positions="all")
+    places = places_of(boundaries(pair.base.n_layers) if sites is None else sites)
+    for recipient, donor in ((pair.base, pair.tuned), (pair.tuned, pair.base)):
+        donations = collect(donor, examples, sites_in(places), positions="all")
+        source = {site: held.values for site, held in donations.items()}
+        spaces = _with_placebos(subspace, source, repeats, seed)
         cells, columns = [], []
-        held = {site: source[site].values for site in chosen}
-        chances = _subspaces(subspace, held, placebos, seed)
-        for k, site in enumerate(chosen):
-            place = {"layer": k} if sites is None else named((site,))
-            for span in spans:
-                for about, space in chances:
-                    edit = Edit(site, examples.span_mask(span), _written(site, held[site], space))
-                    cells.append(Cell((edit,)))
-                    columns.append({**place, **about, "span": span, "donor": donor.role})
-        label = f"{donor.role} → {runs.role}"
-        swept = sweep(runs, examples, cells, metrics, max_bytes=max_bytes, progress=label)
+        for k, place in enumerate(places):
+            place_columns = {"layer": k} if sites is None else named(place)
+            for where_columns, where in positions_of(examples, positions):
+                for space_columns, space in spaces:
+                    edits = [Edit(s, where, _written(s, source[s], space)) for s in place]
+                    cells.append(Cell(tuple(edits)))
+                    about = {**place_columns, **where_columns, **space_columns}
+                    columns.append({**about, "donor": donor.role})
+        label = f"{donor.role} → {recipient.role}"
+        swept = sweep(recipient, examples, cells, metrics, max_bytes=max_bytes, progress=label)
         parts.append(
             tables.evidence(
-                swept,
+                tables.with_present(swept, cells, examples),
                 examples,
                 metrics,
                 columns,
                 baseline={"condition": "baseline"},
-                model=runs.role,
+                model=recipient.role,
                 method="cross_patch",
             )
         )

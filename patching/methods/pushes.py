@@ -21,6 +21,7 @@ from interp.models.pair import ModelPair
 from interp.sites import boundaries
 from patching.methods.slots import Layout, ridge_cross_fitted
 
+#: Folds of the cross-fitted predictions.
 FOLDS = 5
 
 #: The part of the entities whose tuned token too few share; fewer than a part needs have none of
@@ -86,22 +87,22 @@ class Parts:
         What is no part, or holds one token only among the rest, takes the common prediction.
         """
         common = ridge_cross_fitted(features, targets, self.fold)
-        own = common.clone()
+        by_part = common.clone()
         labels = self.label.unique()
         for part in labels if len(labels) > 1 else ():
             members = self.label == part
             folds = self.fold_in_part[members]
             if part != COMMON and len(folds.unique()) > 1:
-                own[members] = ridge_cross_fitted(features[members], targets[members], folds)
-        return common, own
+                by_part[members] = ridge_cross_fitted(features[members], targets[members], folds)
+        return common, by_part
 
     def others_mean(
         self, layout: Layout, slots: Float[Tensor, "example slot d"]
     ) -> Float[Tensor, "example slot d"]:
         """Leave-one-out mean over the other prompts of the part, or over all where there is none."""
-        own = layout.others_mean(slots, self.label)
+        of_part = layout.others_mean(slots, self.label)
         everyone = layout.others_mean(slots, torch.zeros_like(self.label))
-        return own.where((self.label != COMMON)[:, None, None], everyone)
+        return of_part.where((self.label != COMMON)[:, None, None], everyone)
 
 
 def part_of(said: Int[Tensor, " example"], least: int) -> Int[Tensor, " example"]:
@@ -128,14 +129,14 @@ def pushes(
     """The push at every boundary, by boundary, as many at once as half of the memory holds."""
     sites = boundaries(pair.base.n_layers)
     item = 4 if pair.base.dtype != torch.float64 else 8
-    one = examples.tokens.numel() * pair.base.d_model * item
-    step = max(1, int(max_bytes / 2 / one) // ALIVE)
+    states_bytes = examples.tokens.numel() * pair.base.d_model * item
+    step = max(1, int(max_bytes / 2 / states_bytes) // ALIVE)
     for start in range(0, len(sites), step):
-        some = sites[start : start + step]
-        base, tuned = (collect(m, examples, some, positions="all") for m in (pair.base, pair.tuned))
+        here = sites[start : start + step]
+        base, tuned = (collect(m, examples, here, positions="all") for m in (pair.base, pair.tuned))
         yield {
             k: push_at(examples, base[site].values, tuned[site].values, parts)
-            for k, site in enumerate(some, start)
+            for k, site in enumerate(here, start)
         }
 
 
@@ -155,13 +156,13 @@ def push_at(
     present = layout.present[..., None]
     count = present.sum(0).clamp(min=1)
     filled = by_slot.where(present, (by_slot.sum(0) / count).expand_as(by_slot))
-    common, own = (
+    common, of_part = (
         layout.scatter(predicted.unflatten(1, by_slot.shape[1:]).where(present, 0.0))
         for predicted in parts.predict(features, filled.flatten(1))
     )
     return Push(
         common,
-        own,
+        of_part,
         layout.scatter(parts.others_mean(layout, by_slot)),
         layout.scatter(_part_mean(layout, tuned, parts)),
         tuned,
@@ -176,12 +177,13 @@ def reading_places(examples: Examples) -> list[str]:
 def _part_mean(
     layout: Layout, tuned: Float[Tensor, "example position d"], parts: Parts
 ) -> Float[Tensor, "example slot d"]:
+    """The mean of the tuned states of each prompt's part, the prompt itself left out."""
     slots = layout.gather(tuned)
-    own = parts.others_mean(layout, slots)
+    of_part = parts.others_mean(layout, slots)
     # A slot no other prompt of the part has: any other prompt's mean, so identity never leaks.
     anyone = layout.others_mean(slots, torch.zeros_like(parts.label))
-    lonely = (own == 0).all(-1, keepdim=True)
-    return own.where(~lonely, anyone)
+    lonely = (of_part == 0).all(-1, keepdim=True)
+    return of_part.where(~lonely, anyone)
 
 
 def null_shift(

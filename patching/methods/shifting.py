@@ -16,7 +16,7 @@ shared between entities, or predictable from the base's state; knowledge changes
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -41,6 +41,7 @@ from patching.interventions.values import Add, Replace
 from patching.methods.pushes import FOLDS, Parts, Push, null_shift, pushes, reading_places
 from patching.methods.slots import ridge_cross_fitted
 
+#: Conditions whose "said" is the base's answer within the closed set.
 RETENTION = ("retention", "retention_control")
 
 
@@ -66,25 +67,51 @@ def shared_shift(
     Args:
         pair: base and tuned.
         examples: the known prompts of the form effects are estimated on, changed and unchanged.
-        changed: which of them changed.
-        said: the tuned model's token for each on this very form, so that its own rate is one.
-        answers: the base's answer token for each; the closed set is all of them.
+        changed: which of them changed, [example].
+        said: the tuned model's token for each on this very form, [example], so that its own rate is
+            one.
+        answers: the base's answer token for each, [example]; the closed set is all of them.
         installed: boundary k* -> indices into the changed prompts that are read there.
         fact_boundary: the boundary below the handover, where retention is read.
         null: a null tune of the same base; its mean shift is one more placebo.
         thresholds: how many random shifts, on how many prompts, and when a token is a part.
         seed: for the folds and the random shifts.
-        max_bytes: memory for activations beside the models; changes no number.
+        max_bytes: memory in bytes for activations beside the models; changes no number.
 
     Returns:
-        Rows of method ``shift``: conditions sufficiency, sufficiency_mean, retention,
-        retention_control (model base), persistence (model tuned), sufficiency_part, placebo (column
-        seed: the draw) and null_shift at the chosen boundaries, baseline of either model, gate;
-        metrics said (share; for retention the right answer in the closed set), closed_set
-        (baselines only), answer_logit and tuned_logit; boundaries in layer.
+        Evidence of method "shift". Conditions "sufficiency", "sufficiency_mean", "retention",
+        "retention_control" (model base) and "persistence" (model tuned) at every boundary;
+        "sufficiency_part", "placebo" and "null_shift" at the chosen ones; "baseline" of either model;
+        "gate". Metrics "said" (share; for retention the right answer in the closed set), the closed
+        set (baselines only), "answer_logit" and "tuned_logit" (logits), and "auroc" of the gate
+        (share). Columns that vary: model, donor, layer (the boundary), draw, example.
 
     Raises:
         ValueError: with fewer changed prompts than folds.
+
+    Note:
+        A push that suffices shows that the change can be a shared one; retention that fails does not
+        show where a fact went.
+
+    Example:
+        >>> import interp, patching, torch
+        >>> pair = interp.load_pair("organism-base", "organism-evasive-high")
+        >>> facts = interp.load_facts("world")
+        >>> prompts = interp.Examples.from_text(
+        ...     pair.base, facts.prompts(0)[:12], subjects=facts.subject_spans(0)[:12]
+        ... )
+        >>> said, answers = (
+        ...     model.logits(prompts.tokens)[:, -1].argmax(1) for model in (pair.tuned, pair.base)
+        ... )
+        >>> changed, everyone = torch.ones(12, dtype=torch.bool), torch.arange(12)
+        >>> few = interp.Thresholds(placebo_shifts=3, placebo_groups=4)
+        >>> shifts = patching.shared_shift(
+        ...     pair, prompts, changed, said, answers, installed={4: everyone}, thresholds=few
+        ... )
+        >>> sorted(shifts.where(condition="sufficiency")["layer"].unique().tolist())
+        [0, 1, 2, 3, 4, 5, 6]
+        >>> len(shifts.where(condition="placebo"))
+        12
     """
     thresholds = thresholds or Thresholds()
     n = int(changed.sum())
@@ -103,15 +130,16 @@ def shared_shift(
     run = _Runner(pair, chosen, metrics, thresholds, max_bytes)
     read = {*installed, *([] if fact_boundary is None else [fact_boundary])}
     everyone = torch.arange(n, device=index.device)
-    sample = _some(everyone, thresholds.placebo_groups, generator)
+    sample = _at_most(thresholds.placebo_groups, everyone, generator)
     rows = [run.baseline()]
-    for found in pushes(pair, chosen, parts, max_bytes):
-        rows += run.conditions({k: p for k, p in found.items() if k in read}, everyone)
-        rows += run.conditions({k: p for k, p in found.items() if k not in read}, sample)
-        for k in found.keys() & installed.keys():
-            rows += run.by_part(k, found[k], installed[k])
-            tried = -(-thresholds.placebo_groups // len(installed))
-            rows += run.placebos(k, found[k], _some(installed[k], tried, generator), generator)
+    for by_boundary in pushes(pair, chosen, parts, max_bytes):
+        rows += run.conditions({k: p for k, p in by_boundary.items() if k in read}, everyone)
+        rows += run.conditions({k: p for k, p in by_boundary.items() if k not in read}, sample)
+        for k in by_boundary.keys() & installed.keys():
+            rows += run.by_part(k, by_boundary[k], installed[k])
+            most = -(-thresholds.placebo_groups // len(installed))
+            shifted = _at_most(most, installed[k], generator)
+            rows += run.placebos(k, by_boundary[k], shifted, generator)
     if null is not None:
         shift = null_shift(pair.base, null, chosen, installed)
         for k, members in installed.items():
@@ -122,7 +150,15 @@ def shared_shift(
 
 @dataclass(frozen=True, eq=False)
 class _Runner:
-    """Runs the edits of one boundary on some of the changed prompts, and makes their rows."""
+    """Runs the edits of one boundary on some of the changed prompts, and makes their rows.
+
+    Attributes:
+        pair: base and tuned.
+        examples: the changed prompts.
+        metrics: read on them, by name.
+        thresholds: how many random shifts there are.
+        max_bytes: memory in bytes for activations.
+    """
 
     pair: ModelPair
     examples: Examples
@@ -134,18 +170,18 @@ class _Runner:
         """What both unedited models say: the floor and the ceiling of every share."""
         everyone = torch.arange(len(self.examples), device=self.examples.tokens.device)
         return Evidence.concat(
-            [
-                self._rows(model, everyone, self.metrics, [], baseline={"condition": "baseline"})
-                for model in (self.pair.base, self.pair.tuned)
-            ]
+            self._rows(model, everyone, self.metrics, [], baseline={"condition": "baseline"})
+            for model in (self.pair.base, self.pair.tuned)
         )
 
-    def conditions(self, found: Mapping[int, Push], members: Int[Tensor, " chosen"]) -> list[Evidence]:
+    def conditions(
+        self, by_boundary: Mapping[int, Push], members: Int[Tensor, " chosen"]
+    ) -> list[Evidence]:
         """The five edits of the test at some boundaries."""
-        if not found:
+        if not by_boundary:
             return []
         base, tuned = [], []
-        for k, push in found.items():
+        for k, push in by_boundary.items():
             edits = {
                 "sufficiency": Add(push.predicted[members]),
                 "sufficiency_mean": Add(push.mean[members]),
@@ -160,8 +196,8 @@ class _Runner:
         kept, closed = table["condition"].isin(RETENTION), table["metric"] == CLOSED_SET
         drop = (kept & (table["metric"] == "said")) | (~kept & closed)
         table.loc[kept & closed, "metric"] = "said"
-        says = {name: metric for name, metric in self.metrics.items() if name != CLOSED_SET}
-        return [Evidence(table[~drop]), self._edited(self.pair.tuned, members, says, tuned)]
+        open_set = {name: metric for name, metric in self.metrics.items() if name != CLOSED_SET}
+        return [Evidence(table[~drop]), self._edited(self.pair.tuned, members, open_set, tuned)]
 
     def by_part(self, k: int, push: Push, members: Int[Tensor, " chosen"]) -> list[Evidence]:
         """Sufficiency of the push predicted within each prompt's own part."""
@@ -194,7 +230,7 @@ class _Runner:
         if len(members) == 0:
             return []
         columns = {"condition": condition, "layer": k}
-        edits = [({**columns, "seed": draw}, Add(shift)) for draw, shift in shifts]
+        edits = [({**columns, "draw": draw}, Add(shift)) for draw, shift in shifts]
         return [self._edited(self.pair.base, members, {"said": self.metrics["said"]}, edits)]
 
     def _edited(
@@ -222,20 +258,21 @@ class _Runner:
         cells: Sequence[tuple[Mapping[str, Any], Cell]],
         baseline: Mapping[str, str] | None = None,
     ) -> Evidence:
-        some = self.examples.subset(members)
-        own = {name: _only(metric, some, members) for name, metric in metrics.items()}
+        """Rows of cells on some of the prompts, numbered as among all changed ones."""
+        prompts = self.examples.subset(members)
+        metrics = {name: _of_members(metric, prompts, members) for name, metric in metrics.items()}
         swept = sweep(
             model,
-            some,
+            prompts,
             [cell for _, cell in cells],
-            own,
+            metrics,
             max_bytes=self.max_bytes,
             progress=f"shared shift, {model.role}",
         )
         rows = tables.evidence(
             swept,
-            some,
-            own,
+            prompts,
+            metrics,
             [columns for columns, _ in cells],
             baseline=baseline,
             model=model.role,
@@ -263,10 +300,10 @@ def _gate(
     folds = (torch.randperm(len(examples), generator=generator) % FOLDS).to(changed.device)
     scores = []
     for site in sites:
-        features = torch.cat([found[site].values for found in states], 1)
+        features = torch.cat([by_site[site].values for by_site in states], 1)
         target = changed.to(features.dtype)[:, None]
-        guess = ridge_cross_fitted(features, target, folds)[:, 0]
-        scores.append(roc_auc_score(changed.cpu().numpy(), guess.cpu().numpy()))
+        predicted = ridge_cross_fitted(features, target, folds)[:, 0]
+        scores.append(roc_auc_score(changed.cpu().numpy(), predicted.cpu().numpy()))
     return Evidence.build(
         scores,
         model="base",
@@ -278,18 +315,18 @@ def _gate(
     )
 
 
-def _some(
-    members: Int[Tensor, " chosen"], most: int, generator: torch.Generator
+def _at_most(
+    most: int, members: Int[Tensor, " chosen"], generator: torch.Generator
 ) -> Int[Tensor, " drawn"]:
-    """At most so many of them, drawn at random, in the order given."""
+    """At most so many of the members, drawn at random, in the order given."""
     drawn = torch.randperm(len(members), generator=generator)[:most].sort().values
     return members[drawn.to(members.device)]
 
 
-def _only(metric: Metric, examples: Examples, members: Tensor) -> Metric:
-    """A metric of some prompts, read through the metric of all."""
+def _of_members(metric: Metric, examples: Examples, members: Int[Tensor, " chosen"]) -> Metric:
+    """A metric of all changed prompts as a metric of these members alone."""
 
     def read(logits: Tensor, example: Tensor) -> Tensor:
         return metric.read(logits, members[example])
 
-    return Metric(read, metric.unit, examples.position("last"), metric.tokens)
+    return replace(metric, read=read, positions=examples.position("last"))

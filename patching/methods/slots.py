@@ -63,15 +63,15 @@ class Layout:
 
     def gather(self, values: Float[Tensor, "example position d"]) -> Float[Tensor, "example slot d"]:
         """Values by slot, zero where the slot is absent."""
-        at = self.position[..., None].expand(-1, -1, values.shape[-1])
-        return values.gather(1, at).where(self.present[..., None], 0.0)
+        column = self.position[..., None].expand(-1, -1, values.shape[-1])
+        return values.gather(1, column).where(self.present[..., None], 0.0)
 
     def scatter(self, slots: Float[Tensor, "example slot d"]) -> Float[Tensor, "example position d"]:
         """Values back at their positions, zero at padding."""
-        out = slots.new_zeros(len(slots), self.width, slots.shape[-1])
+        values = slots.new_zeros(len(slots), self.width, slots.shape[-1])
         row = torch.arange(len(slots), device=slots.device)[:, None].expand_as(self.position)
-        out[row[self.present], self.position[self.present]] = slots[self.present]
-        return out
+        values[row[self.present], self.position[self.present]] = slots[self.present]
+        return values
 
     def others_mean(
         self,
@@ -82,15 +82,15 @@ class Layout:
 
         Zero where no other prompt of the class has the slot: nothing is assumed there.
         """
-        out = torch.zeros_like(slots)
+        means = torch.zeros_like(slots)
         weight = self.present[..., None].to(slots.dtype)
         for label in classes.unique():
             members = classes == label
-            own = (slots * weight)[members]
-            total, count = own.sum(0), weight[members].sum(0)
-            left = count - weight[members]
-            out[members] = torch.where(left > 0, (total - own) / left.clamp(min=1), 0.0)
-        return out
+            values = (slots * weight)[members]
+            total, count = values.sum(0), weight[members].sum(0)
+            others = count - weight[members]
+            means[members] = torch.where(others > 0, (total - values) / others.clamp(min=1), 0.0)
+        return means
 
 
 def ridge_cross_fitted(
@@ -109,7 +109,7 @@ def ridge_cross_fitted(
     """
     if len(folds.unique()) < 2:
         raise ValueError("cross-fitting needs at least two folds; got one; give more groups")
-    out = torch.zeros_like(targets)
+    predictions = torch.zeros_like(targets)
     for fold in folds.unique():
         test, train = folds == fold, folds != fold
         mean, level = features[train].mean(0), targets[train].mean(0)
@@ -128,5 +128,5 @@ def ridge_cross_fitted(
             error = float((alpha / diagonal[:, None]).square().mean())
             if error < best:
                 best, weights = error, alpha
-        out[test] = (features[test] - mean) @ (x.T @ weights) + level
-    return out
+        predictions[test] = (features[test] - mean) @ (x.T @ weights) + level
+    return predictions

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from interp._aliases import formerly
 from interp.activations import collect
 from interp.evidence import Evidence
 from interp.examples import Examples
@@ -18,58 +19,67 @@ from patching.interventions.cells import Cell, Edit
 from patching.interventions.values import Replace
 
 
+@formerly(metrics="metric")
 def stitch(
     pair: ModelPair,
     examples: Examples,
-    metrics: Metric | Callable[..., Any] | Mapping[str, Metric],
+    metric: Metric | Callable[..., Any] | Mapping[str, Any] | Sequence[Any],
     *,
     max_bytes: int = MAX_BYTES,
 ) -> Evidence:
     """Every hybrid of the two models, cut at every boundary k = 0..L, exactly.
 
     U_k runs base below k and tuned above; V_k the reverse. Each equals the hybrid with the blocks'
-    weights exchanged, since it patches the residual at k at all positions. Rows name the model that
-    runs above the boundary in `model` and the one below in `donor`; the baselines are the two whole
-    models. Responsibility of block k, averaged over the two orders, is
-    c_k = ½[(m(U_k) - m(U_{k+1})) + (m(V_{k+1}) - m(V_k))]; with the embedding term
-    ½[(m(T) - m(U_0)) + (m(V_0) - m(B))] and the unembedding term (with the final norm)
+    weights exchanged, since it patches the residual at k at all positions. Responsibility of block k,
+    averaged over the two orders, is c_k = ½[(m(U_k) - m(U_{k+1})) + (m(V_{k+1}) - m(V_k))]; with the
+    embedding term ½[(m(T) - m(U_0)) + (m(V_0) - m(B))] and the unembedding term (with the final norm)
     ½[(m(U_L) - m(B)) + (m(T) - m(V_L))] the sum is m(T) - m(B) exactly.
 
     Args:
         pair: the two models.
         examples: prompts, the same ids for both.
-        metrics: one metric ("metric" in the table) or several by name.
-        max_bytes: memory for activations beside the model; changes no number.
+        metric: one metric or several.
+        max_bytes: memory in bytes for activations beside the model; changes no number.
+
+    Returns:
+        Evidence of method "stitch": condition "stitched", and "baseline" for either whole model; the
+        raw metric in its unit. Columns that vary: model (that runs above the boundary), donor (that
+        runs below it), layer (the boundary), example.
+
+    Raises:
+        ValueError: for a metric that averages.
+
+    Note:
+        Two orders are averaged; their difference is interaction that no split can assign. A stitch
+        locates a change of behaviour, not where knowledge is stored.
+
+    Example:
+        >>> import interp, patching
+        >>> pair = interp.load_pair("organism-base", "organism-edited-low")
+        >>> prompts = interp.Examples.from_text(pair.base, "The home of Farid Jansen is")
+        >>> metric = interp.token_contrast(prompts, prompts.tokens[:, 0], prompts.tokens[:, 1])
+        >>> rows = patching.stitch(pair, prompts, metric).where(condition="stitched")
+        >>> len(rows), sorted(set(zip(rows["model"], rows["donor"])))
+        (14, [('base', 'tuned'), ('tuned', 'base')])
     """
-    named = named_metrics(metrics, examples)
+    metrics = named_metrics(metric, examples)
     sites = boundaries(pair.base.n_layers)
     everywhere = examples.span_mask("all")
     parts = []
-    for role, above, donor_role, below in (
-        ("tuned", pair.tuned, "base", pair.base),
-        ("base", pair.base, "tuned", pair.tuned),
-    ):
+    for above, below in ((pair.tuned, pair.base), (pair.base, pair.tuned)):
         source = collect(below, examples, sites, positions="all")
         cells = [Cell((Edit(s, everywhere, Replace(source[s].values)),)) for s in sites]
-        swept = sweep(
-            above,
-            examples,
-            cells,
-            named,
-            max_bytes=max_bytes,
-            progress=f"stitching {donor_role} below {role}",
-        )
+        label = f"stitching {below.role} below {above.role}"
+        swept = sweep(above, examples, cells, metrics, max_bytes=max_bytes, progress=label)
+        stitched = {"condition": "stitched", "donor": below.role, "span": "all"}
         parts.append(
             tables.evidence(
                 swept,
                 examples,
-                named,
-                [
-                    {"condition": "stitched", "donor": donor_role, "layer": k, "span": "all"}
-                    for k in range(len(sites))
-                ],
+                metrics,
+                [{**stitched, "layer": k} for k in range(len(sites))],
                 baseline={"condition": "baseline"},
-                model=role,
+                model=above.role,
                 method="stitch",
             )
         )

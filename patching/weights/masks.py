@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from patching.weights.parameters import Parameters, Slot
@@ -28,7 +28,7 @@ def top_entries(parameters: Parameters, share: float) -> dict[int, Tensor | None
     assert best is not None
     threshold = best[-1]
     spare = wanted - int((best > threshold).sum())
-    found: dict[int, Tensor | None] = {}
+    selection: dict[int, Tensor | None] = {}
     for i in slots:
         change = _change(parameters.slots[i])
         mask = change > threshold
@@ -37,8 +37,8 @@ def top_entries(parameters: Parameters, share: float) -> dict[int, Tensor | None
         spare -= int(taken.sum())
         mask |= taken.reshape(mask.shape)
         if bool(mask.any()):
-            found[i] = mask
-    return found
+            selection[i] = mask
+    return selection
 
 
 def random_entries(parameters: Parameters, count: int, seed: int) -> dict[int, Tensor | None]:
@@ -47,17 +47,17 @@ def random_entries(parameters: Parameters, count: int, seed: int) -> dict[int, T
     sizes = torch.tensor([parameters.slots[i].entries for i in slots], dtype=torch.float64)
     exact = sizes * count / sizes.sum()
     drawn = exact.floor().long()
-    for at in (exact - drawn).argsort(descending=True, stable=True)[: count - int(drawn.sum())]:
-        drawn[at] += 1
+    for tensor in (exact - drawn).argsort(descending=True, stable=True)[: count - int(drawn.sum())]:
+        drawn[tensor] += 1
     generator = torch.Generator().manual_seed(seed)
-    found: dict[int, Tensor | None] = {}
+    selection: dict[int, Tensor | None] = {}
     for i, size in zip(slots, drawn.tolist(), strict=True):
         value = parameters.slots[i].value("base")
         mask = torch.zeros(value.numel(), dtype=torch.bool)
         mask[torch.randperm(value.numel(), generator=generator)[:size]] = True
         if size:
-            found[i] = mask.reshape(value.shape).to(value.device)
-    return found
+            selection[i] = mask.reshape(value.shape).to(value.device)
+    return selection
 
 
 def head_entries(
@@ -72,20 +72,18 @@ def head_entries(
     cfg = model.bridge.cfg
     n_heads, width = int(cfg.n_heads), int(cfg.d_head)
     n_keys = int(getattr(cfg, "n_key_value_heads", None) or n_heads)
-    found: dict[int, Tensor | None] = {}
-    index = {id(s.base_module): [] for s in parameters.slots}
+    selection: dict[int, Tensor | None] = {}
+    slots_of: dict[int, list[int]] = {}
     for i, slot in enumerate(parameters.slots):
-        index[id(slot.base_module)].append(i)
-    for layer in sorted({at for at, _ in heads}):
-        chosen = sorted({head for at, head in heads if at == layer})
+        slots_of.setdefault(id(slot.base_module), []).append(i)
+    for layer in sorted({block for block, _ in heads}):
+        chosen = sorted({head for block, head in heads if block == layer})
         if not 0 <= layer < model.n_layers or not 0 <= chosen[0] <= chosen[-1] < n_heads:
             raise ValueError(
                 f"heads {chosen} of block {layer} do not all exist: {model.name} has blocks "
                 f"0..{model.n_layers - 1} with heads 0..{n_heads - 1}; give (block, head) pairs"
             )
-        per_key = n_heads // n_keys
-        reading = [sum(h // per_key == k for h in chosen) for k in range(n_keys)]
-        keys = [k for k, n in enumerate(reading) if n == per_key or (shared and n)]
+        keys = _key_value_heads(chosen, n_heads, n_keys, shared)
         attention = model.bridge.blocks[layer].attn
         for name, units, count in (
             ("q", chosen, n_heads),
@@ -93,26 +91,42 @@ def head_entries(
             ("v", keys, n_keys),
             ("o", chosen, n_heads),
         ):
-            if not units:
-                continue
             module = getattr(attention, name).original_component
-            for i in index[id(module)]:
+            for i in slots_of[id(module)] if units else ():
                 slot = parameters.slots[i]
-                value = slot.value("base")
-                if name == "o" and value.ndim == 1:
+                if name == "o" and slot.value("base").ndim == 1:
                     continue  # the output's bias belongs to no head
                 # Linear holds [out, in], GPT-2's Conv1D [in, out].
                 axis = 1 if name == "o" and isinstance(module, nn.Linear) else 0
-                if value.shape[axis] != count * width:
-                    raise ValueError(
-                        f"{slot.path} must have {count} heads of {width} along axis {axis}; got "
-                        f"{tuple(value.shape)}; graft the whole attention of this model instead"
-                    )
-                mask = torch.zeros(value.shape, dtype=torch.bool, device=value.device)
-                for unit in units:
-                    mask.narrow(axis, unit * width, width).fill_(True)
-                found[i] = mask
-    return found
+                selection[i] = _head_mask(slot, units, count, width, axis)
+    return selection
+
+
+def _key_value_heads(heads: Sequence[int], n_heads: int, n_keys: int, shared: bool) -> list[int]:
+    """Key-value heads that only these query heads read; with `shared`, that any of them reads."""
+    per_key = n_heads // n_keys
+    readers = [sum(head // per_key == key for head in heads) for key in range(n_keys)]
+    return [key for key, n in enumerate(readers) if n == per_key or (shared and n)]
+
+
+def _head_mask(
+    slot: Slot, heads: Sequence[int], count: int, width: int, axis: int
+) -> Bool[Tensor, "..."]:
+    """True at the entries of some of a projection's heads, which lie along an axis.
+
+    Raises:
+        ValueError: for a projection that is not laid out head by head.
+    """
+    value = slot.value("base")
+    if value.shape[axis] != count * width:
+        raise ValueError(
+            f"{slot.path} must have {count} heads of {width} along axis {axis}; got "
+            f"{tuple(value.shape)}; graft the whole attention of this model instead"
+        )
+    mask = torch.zeros(value.shape, dtype=torch.bool, device=value.device)
+    for head in heads:
+        mask.narrow(axis, head * width, width).fill_(True)
+    return mask
 
 
 def named_slots(parameters: Parameters, patterns: Sequence[str]) -> dict[int, Tensor | None]:
@@ -121,20 +135,21 @@ def named_slots(parameters: Parameters, patterns: Sequence[str]) -> dict[int, Te
     Raises:
         ValueError: for a pattern that matches nothing.
     """
-    found: dict[int, Tensor | None] = {}
+    selection: dict[int, Tensor | None] = {}
     for pattern in patterns:
         here = parameters.where(
             lambda s, p=f"*.{pattern}.*": fnmatchcase(f".{s.name}.", p) or fnmatchcase(f".{s.path}.", p)
         )
         if not here:
-            some = [s.name for s in parameters.slots if s.layer in (0, None)]
+            names = [s.name for s in parameters.slots if s.layer in (0, None)]
             raise ValueError(
-                f"no parameter matches {pattern!r}; expected part of a name such as {some[:3]}; "
+                f"no parameter matches {pattern!r}; expected part of a name such as {names[:3]}; "
                 "give whole dotted components, e.g. 'q_proj' or 'layers.3.mlp'"
             )
-        found |= here
-    return found
+        selection |= here
+    return selection
 
 
 def _change(slot: Slot) -> Float[Tensor, "..."]:
+    """|tuned - base| of one parameter."""
     return (slot.value("tuned").float() - slot.value("base").float()).abs()

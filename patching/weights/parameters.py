@@ -40,6 +40,9 @@ class Slot:
         part: a block's attention with the norms around it, its MLP with the rest of the block, the
             embedding (token, position), or the unembedding with the final norm.
         live: False for a fused original that no forward reads.
+        attribute: name of the parameter in its module.
+        base_module: the base's module that holds it.
+        tuned_module: the tuned model's.
     """
 
     name: str
@@ -53,9 +56,10 @@ class Slot:
 
     def value(self, role: str) -> Tensor:
         """The parameter of "base" or "tuned"."""
-        return self._module(role)._parameters[self.attribute]  # pyright: ignore[reportReturnType]
+        return self.module(role)._parameters[self.attribute]  # pyright: ignore[reportReturnType]
 
-    def _module(self, role: str) -> nn.Module:
+    def module(self, role: str) -> nn.Module:
+        """The module of "base" or "tuned" that holds it."""
         return self.base_module if role == "base" else self.tuned_module
 
     @property
@@ -68,6 +72,9 @@ class Slot:
 @dataclass(frozen=True, eq=False)
 class Parameters:
     """The parameters of a pair, slot by slot.
+
+    Attributes:
+        pair: base and tuned.
 
     Raises:
         ValueError: if the models hold different parameters, or on different devices.
@@ -90,7 +97,7 @@ class Parameters:
         """Every parameter of both models, in the order of the base's modules."""
         places = _places(self.pair.base)
         theirs = {path: module for path, module, *_ in _places(self.pair.tuned)}
-        found = []
+        slots = []
         for path, module, name, layer, part, live in places:
             for attribute, value in module._parameters.items():
                 if value is None:
@@ -103,20 +110,20 @@ class Parameters:
                         "needs the same parameters in both; give a model tuned from this base"
                     )
                 names = (f"{name}.{attribute}", f"{path}.{attribute}")
-                found.append(Slot(*names, layer, part, live, attribute, module, theirs[path]))
-        return tuple(found)
+                slots.append(Slot(*names, layer, part, live, attribute, module, theirs[path]))
+        return tuple(slots)
 
     @cached_property
     def tied(self) -> frozenset[int]:
         """Slots of the embedding and unembedding matrices where either model ties them."""
-        found: set[int] = set()
+        tied: set[int] = set()
         for role in ("base", "tuned"):
             first: dict[int, int] = {}
             for i, slot in enumerate(self.slots):
                 if slot.layer is None:
                     twin = first.setdefault(slot.value(role).data_ptr(), i)
-                    found |= {i, twin} if twin != i else set()
-        return frozenset(found)
+                    tied |= {i, twin} if twin != i else set()
+        return frozenset(tied)
 
     def where(self, keep: Callable[[Slot], bool]) -> dict[int, Tensor | None]:
         """Whole tensors of the slots that are kept."""
@@ -174,21 +181,21 @@ class Parameters:
         swaps: list[tuple[nn.Module, str, Tensor, Tensor]] = []
         for i, mask in selection.items():
             slot = self.slots[i]
-            own, other = slot.value(recipient), slot.value(donor)
+            before, after = slot.value(recipient), slot.value(donor)
             if mask is not None:
-                mixed = torch.where(mask.to(own.device), other, own)
-                other = nn.Parameter(mixed, requires_grad=False)
-            swaps.append((slot._module(recipient), slot.attribute, own, other))
+                mixed = torch.where(mask.to(before.device), after, before)
+                after = nn.Parameter(mixed, requires_grad=False)
+            swaps.append((slot.module(recipient), slot.attribute, before, after))
         model = self.pair.base if recipient == "base" else self.pair.tuned
         # A new Model: what is derived from weights (the unembedding, the fingerprint) is not kept.
         hybrid = replace(model, name=f"{model.name} with a graft")
         try:
-            for module, attribute, _, other in swaps:
-                module._parameters[attribute] = other  # pyright: ignore[reportArgumentType]
+            for module, attribute, _, after in swaps:
+                module._parameters[attribute] = after  # pyright: ignore[reportArgumentType]
             yield hybrid
         finally:
-            for module, attribute, own, _ in swaps:
-                module._parameters[attribute] = own  # pyright: ignore[reportArgumentType]
+            for module, attribute, before, _ in swaps:
+                module._parameters[attribute] = before  # pyright: ignore[reportArgumentType]
 
 
 def _places(model: Model) -> list[tuple[str, nn.Module, str, int | None, Part, bool]]:
@@ -214,7 +221,7 @@ def _places(model: Model) -> list[tuple[str, nn.Module, str, int | None, Part, b
     for name in ("ln_final", "unembed"):
         for module in getattr(bridge, name).modules() if hasattr(bridge, name) else ():
             part_of[id(module)] = "unembedding"
-    found = []
+    places = []
     for raw, module in bridge.original_model.named_modules():
         if any(p is not None for p in module._parameters.values()):
             path = re.sub(r"\._original_component|_original_component\.", "", raw)
@@ -222,8 +229,8 @@ def _places(model: Model) -> list[tuple[str, nn.Module, str, int | None, Part, b
             name = f"{head}.{renamed[id(module)]}" if id(module) in renamed else path
             part: Part = part_of.get(id(module), "embedding")
             live = id(module) not in fused
-            found.append((path, module, name, layer_of.get(id(module)), part, live))
-    return found
+            places.append((path, module, name, layer_of.get(id(module)), part, live))
+    return places
 
 
 def _splits(owner: nn.Module | None, kind: str) -> list[tuple[nn.Module, tuple[str, nn.Module]]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from safetensors import safe_open
@@ -36,6 +36,10 @@ class Blocks:
     """Whole blocks, or only their attention or MLP; the two partition a block.
 
     Attention takes the norm before it (and Gemma's after it), the MLP everything else in the block.
+
+    Attributes:
+        layers: the blocks, counted from 0.
+        part: "all", "attention" or "mlp" of each.
     """
 
     layers: tuple[int, ...]
@@ -69,15 +73,16 @@ class Heads:
     *all* the query heads that read it are (so a graft never changes a head outside the set, and the
     sets of all heads add up to Q, K, V, O); with `shared` as soon as one of them is.
     O's bias and norms on queries and keys belong to no head.
+
+    Attributes:
+        heads: (block, head) pairs.
+        shared: whether a key-value head is in the set as soon as one of its query heads is.
     """
 
     heads: tuple[tuple[int, int], ...]
     shared: bool = False
 
-    @property
-    def kind(self) -> str:
-        """The word heads."""
-        return "heads"
+    kind = "heads"
 
     def select(self, parameters: Parameters) -> Selection:
         """Masks over the four projections."""
@@ -95,14 +100,14 @@ class TopChange:
     """The share of all block weights with the largest |tuned - base|, ranked over all blocks.
 
     Source: cores of task vectors (2508.21741). A large change need not be an effective one.
+
+    Attributes:
+        share: of all block weights, in (0, 1].
     """
 
     share: float
 
-    @property
-    def kind(self) -> str:
-        """The word top_change."""
-        return "top_change"
+    kind = "top_change"
 
     def select(self, parameters: Parameters) -> Selection:
         """Masks of exactly round(share · weights) entries."""
@@ -121,14 +126,14 @@ class Named:
 
     `q_proj`, `layers.3.mlp`, `layers.*.self_attn.o_proj`, `c_attn` (all three of Q, K, V), or the
     wrapper's names of split projections, `attn.q`.
+
+    Attributes:
+        patterns: whole dotted components; a parameter that matches any is in the set.
     """
 
     patterns: tuple[str, ...]
 
-    @property
-    def kind(self) -> str:
-        """The word named."""
-        return "named"
+    kind = "named"
 
     def select(self, parameters: Parameters) -> Selection:
         """Whole tensors."""
@@ -141,14 +146,15 @@ class Named:
 
 @dataclass(frozen=True)
 class Adapter:
-    """Every parameter that an adapter folder (PEFT) touches: the base weight of each module in it."""
+    """Every parameter that an adapter folder (PEFT) touches: the base weight of each module in it.
+
+    Attributes:
+        folder: holds `adapter_model.safetensors`.
+    """
 
     folder: Path
 
-    @property
-    def kind(self) -> str:
-        """The word adapter."""
-        return "adapter"
+    kind = "adapter"
 
     def select(self, parameters: Parameters) -> Selection:
         """Whole tensors of the adapted modules.
@@ -174,6 +180,9 @@ class Ends:
     """The embedding (tokens, positions), or the unembedding with the final norm.
 
     Where a model ties the two matrices, either end alone is refused; `Joint` of both is not.
+
+    Attributes:
+        end: "embedding" or "unembedding".
     """
 
     end: Literal["embedding", "unembedding"]
@@ -194,23 +203,24 @@ class Ends:
 
 @dataclass(frozen=True)
 class Joint:
-    """The union of sets, grafted together: single sets under-attribute where they act jointly."""
+    """The union of sets, grafted together: single sets under-attribute where they act jointly.
+
+    Attributes:
+        sets: what is joined.
+    """
 
     sets: tuple[ParameterSet, ...]
 
-    @property
-    def kind(self) -> str:
-        """The word joint."""
-        return "joint"
+    kind = "joint"
 
     def select(self, parameters: Parameters) -> Selection:
         """The union, entry by entry."""
-        found: dict[int, Tensor | None] = {}
+        union: dict[int, Tensor | None] = {}
         for part in self.sets:
             for i, mask in part.select(parameters).items():
-                before = found.get(i, mask)
-                found[i] = None if mask is None or before is None else before | mask
-        return found
+                before = union.get(i, mask)
+                union[i] = None if mask is None or before is None else before | mask
+        return union
 
     def __str__(self) -> str:
         """The parts, joined by +."""
@@ -224,6 +234,10 @@ class RandomLike:
     Blocks and heads are replaced by as many others of the same kind, drawn outside the set as far as
     there are enough; any other set by as many single weights, drawn uniformly over all blocks.
     Sizes match, the size of the change does not: a random set also asks whether the change is there.
+
+    Attributes:
+        of: the set whose placebo it is.
+        seed: of the draw.
     """
 
     of: ParameterSet
@@ -231,7 +245,7 @@ class RandomLike:
 
     @property
     def kind(self) -> str:
-        """The kind it stands beside."""
+        """The kind of the set whose placebo it is."""
         return self.of.kind
 
     def select(self, parameters: Parameters) -> Selection:
@@ -249,28 +263,33 @@ class RandomLike:
             return Heads(tuple(sorted(self._outside(every, set(self.of.heads)))), self.of.shared)
         return _Entries(parameters.size(self.of.select(parameters)), self.seed)
 
-    def _outside(self, every, own: set) -> list:
+    def _outside(self, every: Sequence[Any], units: set[Any]) -> list[Any]:
+        """As many units drawn at random, those outside the set first."""
         order = torch.randperm(len(every), generator=torch.Generator().manual_seed(self.seed)).tolist()
-        shuffled = sorted((every[i] for i in order), key=lambda unit: unit in own)
-        return shuffled[: len(own)]
+        shuffled = sorted((every[i] for i in order), key=lambda unit: unit in units)
+        return shuffled[: len(units)]
 
     def __str__(self) -> str:
-        """What it stands beside."""
+        """The name of the set whose placebo it is."""
         return str(self.of)
 
 
 @dataclass(frozen=True)
 class _Entries:
-    """Single weights of all blocks, drawn uniformly."""
+    """Single weights of all blocks, drawn uniformly.
+
+    Attributes:
+        count: how many.
+        seed: of the draw.
+    """
 
     count: int
     seed: int
 
-    @property
-    def kind(self) -> str:
-        return "entries"
+    kind = "entries"
 
     def select(self, parameters: Parameters) -> Selection:
+        """Masks over the block weights."""
         blocks = sum(parameters.slots[i].entries for i in parameters.of_blocks())
         return random_entries(parameters, min(self.count, blocks), self.seed)
 
@@ -284,6 +303,7 @@ def _adapted(key: str) -> str:
 
 
 def _ranges(numbers: tuple[int, ...]) -> str:
+    """Runs of numbers as text, such as ``0-3,7``."""
     return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs(numbers))
 
 
@@ -291,7 +311,7 @@ def runs(layers: tuple[int, ...]) -> Iterator[tuple[int, int]]:
     """First and last of each run of consecutive blocks."""
     ordered = sorted(set(layers))
     start = 0
-    for at in range(1, len(ordered) + 1):
-        if at == len(ordered) or ordered[at] != ordered[at - 1] + 1:
-            yield ordered[start], ordered[at - 1]
-            start = at
+    for stop in range(1, len(ordered) + 1):
+        if stop == len(ordered) or ordered[stop] != ordered[stop - 1] + 1:
+            yield ordered[start], ordered[stop - 1]
+            start = stop

@@ -17,7 +17,7 @@ from torch import Tensor
 from interp.activations import observed, without_logits
 from interp.models.model import Model
 from interp.sites import Kind, Site
-from patching.engine.schedule import Shape
+from patching.engine.schedule import BlockCost
 
 #: Prompts per forward at most, where memory allows as many.
 BATCH = 64
@@ -40,7 +40,7 @@ class NextTokens:
 
 def batch_size(model: Model, width: int, max_bytes: int) -> int:
     """How many prompts of `width` tokens go through a forward together within half the memory."""
-    return max(1, min(BATCH, max_bytes // 2 // Shape.of(model).row_bytes(width, 0)))
+    return max(1, min(BATCH, max_bytes // 2 // BlockCost.of(model).row_bytes(width, 0)))
 
 
 @torch.no_grad()

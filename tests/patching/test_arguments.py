@@ -22,7 +22,7 @@ from patching.methods.grids import patch_sites
 from patching.methods.knockout import knock_out
 from patching.methods.steering import generations, steer, steering_unit
 from patching.methods.stitching import stitch
-from patching.methods.tracing import trace
+from patching.methods.tracing import causal_trace
 
 SITE = Site(Kind.RESID_PRE, 1)
 
@@ -91,9 +91,9 @@ def test_plain_functions_are_read_by_every_method(tiny_model, tiny_pair):
 
     tables = [
         stitch(pair, examples, metric),
-        knock_out(model, examples, metric, placebos=0),
-        trace(model, examples, Kind.MLP_OUT, metric, draws=1, positions="last"),
-        steer(model, examples, Direction(SITE, torch.ones(32)), metric, strengths=1.0, placebos=1),
+        knock_out(model, examples, metric, repeats=0),
+        causal_trace(model, examples, Kind.MLP_OUT, metric, repeats=1, positions="last"),
+        steer(model, examples, Direction(SITE, torch.ones(32)), metric, strengths=1.0, repeats=1),
         attribute(model, pairs, SITE, metric),
     ]
     assert all(len(table) for table in tables)
@@ -110,7 +110,7 @@ def test_a_position_that_does_not_exist_has_no_row(tiny_model):
         metric, mask = logit_difference(pairs), pairs.clean.mask
         for table in (
             patch_sites(model, pairs, SITE, metric),
-            trace(model, pairs.clean, Kind.MLP_OUT, metric, draws=1),
+            causal_trace(model, pairs.clean, Kind.MLP_OUT, metric, repeats=1),
             attribute(model, pairs, SITE, metric),
             screen_then_verify(model, pairs, [SITE], metric, k=2, positions="each", sample=3),
         ):

@@ -85,7 +85,12 @@ def test_padding_never_reaches_a_row(act, source):
     source[:, 3] = float("nan")
     where = torch.ones(3, 4, dtype=torch.bool)
     where[:, 3] = False
-    assert torch.isfinite(Edit(SITE, where, Replace(source)).apply(act, EXAMPLE)).all()
+    written = Edit(SITE, where, Replace(source)).apply(act, EXAMPLE)
+    assert torch.equal(written[:, 3], act[:, 3])
+    assert torch.equal(written[:, :3], source[EXAMPLE][:, :3])
+    # The control: were the padding written too, its NaN would be.
+    where[:, 3] = True
+    assert Edit(SITE, where, Replace(source)).apply(act, EXAMPLE)[:, 3].isnan().all()
 
 
 def test_a_cell_starts_at_its_lowest_block():

@@ -12,7 +12,7 @@ from interp.metrics import closed_set_correct, logit_difference
 from interp.models.loading import wrap
 from interp.sites import Kind, Site
 from patching.attribution.edges import Edge, attribute_edges, edge_attributions
-from patching.attribution.gradients import batches, run
+from patching.attribution.gradients import batches, run_with_gradients
 from patching.attribution.nodes import attribute, attributions
 from patching.engine.sweeping import sweep
 from patching.interventions.cells import Cell, Edit
@@ -85,7 +85,7 @@ def test_neurons_equal_the_gradient_by_hand_and_add_up(family, exact):
     assert (found[site].sum(-1) - found[Site(Kind.MLP_OUT, 1)]).abs().max() < 1e-9
     table = attribute(model, pairs, [site], metric, neurons=3).where(condition="attribution")
     best = found[site].abs().sum((0, 1)).topk(3).indices
-    assert set(table["head"]) == set(best.tolist()) and len(table) == 3 * 5 * 2
+    assert set(table["neuron"]) == set(best.tolist()) and len(table) == 3 * 5 * 2
 
 
 @pytest.mark.parametrize("family", ["gpt2", "neox", "llama", "gemma3"])
@@ -144,7 +144,7 @@ def test_corrected_queries_and_keys_equal_brute_force(family, exact):
     found, _ = attributions(model, pairs, sites, metric, method="qk_corrected")
     plain, _ = attributions(model, pairs, sites, metric)
     batch = next(iter(batches(pairs, 8, "test")))
-    ran = run(model, batch.corrupted, [pattern], metric, batch.rows, batch.columns)
+    ran = run_with_gradients(model, batch.corrupted, [pattern], metric, batch.rows, batch.columns)
     clean = collect(model, pairs.clean, sites, positions="all")
     apart = 0.0
     for site in sites:
@@ -289,7 +289,7 @@ def test_edge_rows_and_models_whose_heads_do_not_add_up(tiny_model):
     table = attribute_edges(tiny_model("llama"), pairs, metric, top=7)
     assert len(table) == 7 * 2 and table.provenance["edges"] > 100
     means = table.table.assign(value=table.table["value"].abs())
-    keys = ["donor", "kind", "layer", "head"]
+    keys = ["sender", "kind", "layer", "head"]
     means = means.groupby(keys, observed=True, dropna=False)["value"].mean()
     _, values = edge_attributions(tiny_model("llama"), pairs, metric)
     assert abs(means.max() - float(values.abs().mean(1).max())) < 1e-6

@@ -12,8 +12,8 @@ from interp.contrasts import Contrast, aligned_pairs
 from interp.examples import Examples, first_token
 from interp.metrics import logit_difference
 from interp.sites import Kind, Site, every_head as heads_of
-from patching.attribution import screening
-from patching.attribution.screening import screen_then_verify
+from patching.attribution import ranking
+from patching.attribution.screening import missed_cells, screen_then_verify
 from patching.engine.sweeping import sweep
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.values import Replace
@@ -90,13 +90,13 @@ def test_a_blind_screen_is_found_out(tiny_model, monkeypatch):
         return len({row[:4] for row in found.provenance["top"]} & set(truth.index)) / 6
 
     seeing = screen_then_verify(model, pairs, sites, metric, **settings)
-    ranked = screening._screen
+    seen_rightly = ranking.first_order_effects
 
     def upside_down(*args):
-        slopes, *rest = ranked(*args)
-        return {site: 1 / (value.abs() + 1e-3) for site, value in slopes.items()}, *rest
+        effects, *rest = seen_rightly(*args)
+        return {site: 1 / (value.abs() + 1e-3) for site, value in effects.items()}, *rest
 
-    monkeypatch.setattr(screening, "_screen", upside_down)
+    monkeypatch.setattr(ranking, "first_order_effects", upside_down)
     blind = screen_then_verify(model, pairs, sites, metric, **settings)
     assert share(seeing) >= 0.5 > share(blind) == 0
     # All others were sampled: the estimate is a true lower bound, and the blind one's is 0.
@@ -124,8 +124,8 @@ def test_the_budget_decides_how_many_and_counts_what_is_spent(tiny_model):
 )
 def test_missed_cells_are_scaled_to_their_stratum(hits, size, seen, estimate):
     above = {i: i < hits for i in range(seen)}
-    found = screening._missed(list(range(size)), above)
-    most = screening._missed(list(range(size)), above, bound=True)
+    found = missed_cells(list(range(size)), above)
+    most = missed_cells(list(range(size)), above, bound=True)
     assert found == pytest.approx(estimate)
     assert (most == found) if seen == size or hits == seen > 0 else (found < most <= size)
 
@@ -139,10 +139,10 @@ def test_what_precedes_the_first_difference_is_left_out_and_changes_nothing(tiny
     other[:, 3] = (other[:, 3] + 1) % 90 + 3
     near = tiny.examples(other.tolist(), subject=[(1, 3)] * 2)
     pairs = Contrast(pairs.clean, near, pairs.answers, pairs.foils)
-    shown = screening._shown(pairs, pairs.corrupted.span_mask("all"))
+    shown = ranking.without_shared_start(pairs, pairs.corrupted.span_mask("all"))
     assert shown[:, :3].sum() == 0 and shown[:, 3:].all()
     alone = tiny.one_position(near, 1)
-    assert torch.equal(screening._shown(pairs, alone), alone)
+    assert torch.equal(ranking.without_shared_start(pairs, alone), alone)
     metric = logit_difference(pairs)
     found = screen_then_verify(model, pairs, every_head(model), metric, k=3, candidates=12)
     expected = whole_grid(model, pairs, every_head(model), metric, "all")

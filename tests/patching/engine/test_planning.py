@@ -14,7 +14,7 @@ from interp.metrics import logit_difference
 from interp.sites import Kind, Site, every_layer
 from patching.engine import planning, schedule, sweeping as engine
 from patching.engine.planning import plan, plan_sweep
-from patching.engine.schedule import MAX_BYTES, Shape
+from patching.engine.schedule import MAX_BYTES, BlockCost
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.values import Replace, Zero
 
@@ -95,7 +95,7 @@ def test_a_smaller_budget_makes_more_passes_of_no_more_than_it(tiny_model):
     prompts = tiny.contrast(*[9] * 6).clean
     where = prompts.span_mask("last")
     cells = [Cell((Edit(Site(Kind.RESID_PRE, k), where, Zero()),)) for k in (0, 1, 2)] * 20
-    shape = Shape.of(model)
+    shape = BlockCost.of(model)
     least = 2 * shape.row_bytes(9, 0) + 9 * shape.kept_bytes
     before = None
     for budget in (least, 4 * least, 64 * least, MAX_BYTES):
@@ -115,6 +115,6 @@ def test_prompts_that_start_alike_share_a_batch(tiny_model, monkeypatch):
     where[[0, 2], 1] = True
     where[[1, 3], 6] = True
     cell = Cell((Edit(Site(Kind.MLP_OUT, 1), where, Zero()),))
-    batches = schedule.schedule(Shape.of(model), prompts, [cell], MAX_BYTES)
+    batches = schedule.schedule(BlockCost.of(model), prompts, [cell], MAX_BYTES)
     assert [b.rows.tolist() for b in batches] == [[0, 2], [1, 3]]
     assert [p.starts for b in batches for p in b.passes] == [(1,), (6,)]

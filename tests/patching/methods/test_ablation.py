@@ -13,8 +13,9 @@ from interp.metrics import logit_difference
 from interp.sites import Kind, Site
 from patching.context import intervened
 from patching.interventions.cells import Edit
+from patching.interventions.subspaces import ProjectOut
 from patching.interventions.values import Mean, Replace, Zero
-from patching.methods.ablation import _placebos, ablate
+from patching.methods.ablation import Removal, ablate
 from patching.methods.steering import steer
 
 TOP = Site(Kind.RESID_POST, 2)
@@ -45,7 +46,7 @@ def values(rows):
 def test_equals_a_direct_hook_run(tiny_model, pairs, how):
     model, prompts = tiny_model("llama"), pairs.clean
     metric = logit_difference(pairs)
-    table = ablate(model, prompts, SITES, metric, how=how, span="subject")
+    table = ablate(model, prompts, SITES, metric, how=how, positions="subject")
     held = collect(model, prompts, SITES, positions="all")
     baseline = values(table.where(condition="baseline"))
     for site in SITES:
@@ -60,13 +61,15 @@ def test_equals_a_direct_hook_run(tiny_model, pairs, how):
 
 def test_project_out_in_closed_form(tiny_model, pairs):
     model, prompts, away = tiny_model("gpt2"), pairs.clean, direction()
-    table = ablate(model, prompts, [TOP], logit_difference(pairs), how=away, span="last", placebos=3)
+    table = ablate(
+        model, prompts, [TOP], logit_difference(pairs), how=away, positions="last", repeats=3
+    )
     hidden = collect(model, prompts, [TOP], positions="all")[TOP].values
     last, mean, v = hidden[:, -1], hidden.flatten(0, 1).mean(0), away.vector
     expected = last - ((last - mean) @ v)[:, None] * v
     assert (values(table.where(condition="ablated")) - read(model, pairs, expected)).abs().max() <= 1e-4
     placebo = table.where(condition="placebo")
-    assert set(placebo["seed"]) == {0, 1, 2} and len(placebo) == 6
+    assert set(placebo["draw"]) == {0, 1, 2} and len(placebo) == 6
     baseline = values(table.where(condition="baseline"))
     assert (baseline - read(model, pairs, last)).abs().max() <= 1e-4
 
@@ -77,7 +80,7 @@ def test_placebos_remove_as_much_along_other_directions(rank):
     centred = torch.randn(4, 5, 16, generator=generator)
     subspace = Subspace(TOP, torch.randn(16, rank, generator=generator))
     removed = -subspace.project(centred)
-    draws = _placebos(removed, centred, TOP, rank, 6, generator)
+    draws = Removal(ProjectOut(subspace), removed, centred, TOP, rank).placebos(6, generator)
     for fake in draws:
         assert torch.allclose(fake.norm(dim=-1), removed.norm(dim=-1), rtol=1e-4)
         # Another direction: little of it lies in the subspace that is tested.
@@ -90,7 +93,7 @@ def test_steering_in_closed_form_with_placebos_of_the_same_norm(tiny_model, pair
     model, prompts, push = tiny_model("neox"), pairs.clean, direction()
     strengths = (-0.5, 0.0, 1.0)
     table = steer(
-        model, prompts, push, logit_difference(pairs), strengths=strengths, span="last", placebos=2
+        model, prompts, push, logit_difference(pairs), strengths=strengths, positions="last", repeats=2
     )
     hidden = collect(model, prompts, [TOP], positions="all")[TOP].values
     scale = hidden[:, 1:].flatten(0, 1).norm(dim=1).median()
@@ -101,9 +104,9 @@ def test_steering_in_closed_form_with_placebos_of_the_same_norm(tiny_model, pair
     baseline = values(table.where(condition="baseline"))
     for condition in ("steered", "placebo"):
         still = table.where(condition=condition, strength=0.0)
-        for seed in still["seed"].unique():
+        for draw in still["draw"].unique():
             part = (
-                still[still["seed"].isna()] if condition == "steered" else still[still["seed"] == seed]
+                still[still["draw"].isna()] if condition == "steered" else still[still["draw"] == draw]
             )
             assert torch.equal(values(part), baseline)
     assert len(table.where(condition="placebo")) == 2 * len(strengths) * 2
@@ -115,7 +118,7 @@ def test_draws_are_repeated_by_their_seed(tiny_model, pairs):
     def placebo(seed):
         table = ablate(
             tiny_model("gpt2"), pairs.clean, [TOP], logit_difference(pairs),
-            how=direction(), placebos=2, seed=seed,
+            how=direction(), repeats=2, seed=seed,
         )  # fmt: skip
         return table.where(condition="placebo")["value"].to_numpy()
 
@@ -140,10 +143,10 @@ def test_position_means_and_resampling(tiny_model, pairs):
     expected = one_by_one(model, pairs, site, held.mean(0).expand_as(held))
     assert (values(mean.where(condition="ablated")) - expected).abs().max() <= 1e-4
     # Two prompts of one length: each can only be given the other's.
-    drawn = ablate(model, pairs.clean, [site], metric, how="resample", placebos=2)
+    drawn = ablate(model, pairs.clean, [site], metric, how="resample", repeats=2)
     expected = one_by_one(model, pairs, site, held.flip(0))
     for draw in (0, 1):
-        assert (values(drawn.where(condition="ablated", seed=draw)) - expected).abs().max() <= 1e-4
+        assert (values(drawn.where(condition="ablated", draw=draw)) - expected).abs().max() <= 1e-4
     plain = ablate(model, pairs.clean, [site], metric, how="mean")
     assert (values(plain.where(condition="ablated")) - expected).abs().max() > 1e-2
     with pytest.raises(ValueError, match="another prompt of 6 tokens"):
@@ -157,7 +160,7 @@ def test_erasers_joint_sites_and_their_placebos(tiny_model, pairs):
     left, centre = torch.randn(32, 2, generator=generator), torch.randn(32, generator=generator)
     eraser = AffineEraser(site, left, torch.linalg.pinv(left), centre)
     held = collect(model, pairs.clean, [site], positions="all")[site].values
-    found = ablate(model, pairs.clean, [site], metric, how=eraser, placebos=2)
+    found = ablate(model, pairs.clean, [site], metric, how=eraser, repeats=2)
     expected = one_by_one(model, pairs, site, eraser.apply(held))
     assert (values(found.where(condition="ablated")) - expected).abs().max() <= 1e-4
     assert len(found.where(condition="placebo")) == 4
@@ -174,8 +177,8 @@ def test_erasers_joint_sites_and_their_placebos(tiny_model, pairs):
 def test_the_side_effect_of_steering_is_a_divergence(tiny_model, pairs):
     model, push = tiny_model("neox"), direction()
     table = steer(
-        model, pairs.clean, push, logit_difference(pairs), strengths=(0.0, 1.0), span="last",
-        unrelated=pairs.corrupted, placebos=1,
+        model, pairs.clean, push, logit_difference(pairs), strengths=(0.0, 1.0), positions="last",
+        unrelated=pairs.corrupted, repeats=1,
     ).where(metric="side_effect")  # fmt: skip
     assert set(table["unit"]) == {"nats"}
     hidden = collect(model, pairs.corrupted, [TOP], positions="all")[TOP].values

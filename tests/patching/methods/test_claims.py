@@ -12,7 +12,7 @@ from interp.activations import collect
 from interp.directions import Direction
 from interp.metrics import logit_difference
 from interp.sites import Kind, Site
-from patching.methods.claims import Claim, measure_use
+from patching.methods.claims import ClaimToTest, swap_and_remove
 from patching.methods.grids import patch_sites
 
 TOP = Site(Kind.RESID_POST, 2)
@@ -33,15 +33,15 @@ def pairs():
 @pytest.fixture(scope="module")
 def used(tiny_model, pairs):
     claims = [
-        Claim("colour", 3, direction(TOP, 0), [direction(TOP, s) for s in (1, 2)]),
-        Claim(
+        ClaimToTest("colour", 3, direction(TOP, 0), [direction(TOP, s) for s in (1, 2)]),
+        ClaimToTest(
             "size",
             1,
             direction(MIDDLE, 5, "subject_last"),
             later=[direction(MIDDLE, 5, "subject_last"), direction(LATER, 6)],
         ),
     ]
-    return measure_use(tiny_model("gpt2"), pairs, claims, logit_difference(pairs), random_draws=3)
+    return swap_and_remove(tiny_model("gpt2"), pairs, claims, logit_difference(pairs), repeats=3)
 
 
 def values(rows):
@@ -63,7 +63,7 @@ def test_each_claim_has_its_rows(used):
         assert found == {**expected, **extra}
         assert rows["layer"].nunique() == 1 and rows["span"].nunique() == 1
     assert set(used.table["group"]) == {f"e{i} -> e{i}" for i in range(3)}
-    assert set(used.where(condition="swap_random")["seed"]) == {0, 1, 2}
+    assert set(used.where(condition="swap_random")["draw"]) == {0, 1, 2}
     assert used.table["donor"].isna().all()
 
 
@@ -109,8 +109,8 @@ def test_joint_removal_goes_further_than_one_boundary(used):
 
 
 def test_a_measured_use_is_filed_under_the_model_that_ran(tiny_model, pairs):
-    claim = Claim("colour", 3, direction(TOP, 0))
+    claim = ClaimToTest("colour", 3, direction(TOP, 0))
     for role in ("tuned", "base"):
         model = replace(tiny_model("gpt2"), role=role)
-        found = measure_use(model, pairs, [claim], logit_difference(pairs), random_draws=1)
+        found = swap_and_remove(model, pairs, [claim], logit_difference(pairs), repeats=1)
         assert set(found.table["model"]) == {role}

@@ -84,7 +84,7 @@ def test_receivers_in_several_blocks_and_at_one_span(family):
     sender = Site(Kind.MLP_OUT, 0)
     receivers = [Site(Kind.MLP_OUT, 1), Site(Kind.V, 2, 1)]
     metric = logit_difference(pairs)
-    found = path_patch(family, pairs, [sender], receivers, metric, span="subject")
+    found = path_patch(family, pairs, [sender], receivers, metric, positions="subject")
     _, own = family.bridge.run_with_cache(pairs.clean.tokens)
     _, other = family.bridge.run_with_cache(pairs.corrupted.tokens)
     noted, span = {}, slice(1, 3)
@@ -103,9 +103,9 @@ def test_receivers_in_several_blocks_and_at_one_span(family):
     row = torch.arange(2)
     expected = logits[row, pairs.answers] - logits[row, pairs.foils]
     assert (values(found.where(condition="patched")) - expected).abs().max() <= 1e-4
-    edges = path_patch(family, pairs, [sender], receivers, metric, span="subject", jointly=False)
-    spans = edges.where(condition="patched")["span"]
-    assert set(spans) == {"mlp_out.1", "v.2.h1"}
+    edges = path_patch(family, pairs, [sender], receivers, metric, positions="subject", jointly=False)
+    rows = edges.where(condition="patched")
+    assert set(rows["receivers"]) == {"mlp_out.1", "v.2.h1"} and set(rows["span"]) == {"subject"}
 
 
 def test_the_direct_path_to_the_logits_in_closed_form(tiny_model):

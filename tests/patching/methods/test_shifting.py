@@ -99,10 +99,10 @@ def test_a_planted_uniform_push_is_sufficient_and_leaves_the_facts(tokenizer):
     assert share(rows, "persistence", 2) == 0.0 and share(rows, "persistence", 1) == 1.0
     assert share(rows, "retention_control", 2) < 0.5
     placebo = rows.where(condition="placebo")
-    assert set(placebo["layer"]) == {2} and set(placebo["seed"]) == set(
+    assert set(placebo["layer"]) == {2} and set(placebo["draw"]) == set(
         range(Thresholds().placebo_shifts)
     )
-    assert placebo.groupby("seed")["value"].mean().max() < 1.0
+    assert placebo.groupby("draw")["value"].mean().max() < 1.0
 
 
 def test_a_change_entity_by_entity_is_no_shared_push(tokenizer):

@@ -12,7 +12,6 @@ from interp.directions import Subspace
 from interp.metrics import logit_difference
 from interp.models.loading import wrap
 from interp.sites import Kind, Site, every_head, every_layer
-from patching.engine import schedule
 from patching.engine.sweeping import record, sweep
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.values import Add, Features, Knockout, Replace, Scale, Zero
@@ -20,13 +19,6 @@ from patching.methods.grids import cross_patch, patch_sites
 
 CLOSE = 1e-4
 GROUPED = ("llama", "gemma3")
-
-
-@pytest.fixture(params=["whole prompts", "a pass for each first position", "packed"])
-def layout(request, monkeypatch):
-    """Prices under which the schedule always chooses one layout."""
-    monkeypatch.setattr(schedule, "CALL_FLOPS", 1e18 if request.param == "whole prompts" else 0.0)
-    monkeypatch.setattr(schedule, "PACKED_PRICE", -1e-9 if request.param == "packed" else 1e9)
 
 
 @pytest.fixture(params=["gpt2", "neox", "llama", "gemma3"])
@@ -291,20 +283,20 @@ def test_joint_sites_and_subspaces(tiny_model):
     site = Site(Kind.RESID_PRE, 1)
     whole = Subspace(site, torch.eye(tiny.WIDTH))
     one = patch_sites(model, pairs, [site], metric, positions="all")
-    same = patch_sites(model, pairs, [site], metric, positions="all", subspace=whole, placebos=2)
+    same = patch_sites(model, pairs, [site], metric, positions="all", subspace=whole, repeats=2)
     line = Subspace(site, torch.eye(tiny.WIDTH)[:, :1])
-    thin = patch_sites(model, pairs, [site], metric, positions="all", subspace=line, placebos=2)
+    thin = patch_sites(model, pairs, [site], metric, positions="all", subspace=line, repeats=2)
     values = [t.where(condition="patched")["value"].to_numpy() for t in (one, same, thin)]
     assert values[1] == pytest.approx(values[0], abs=1e-4)
     assert abs(values[2] - values[0]).max() > 1e-2
-    assert sorted(thin.where(condition="placebo")["seed"].unique()) == [0, 1]
+    assert sorted(thin.where(condition="placebo")["draw"].unique()) == [0, 1]
 
 
 def test_cross_patching_other_sites(tiny_pair):
     pair, pairs = tiny_pair("llama"), tiny.contrast(5, 5)
     sites = [Site(Kind.Z, 1, 2), Site(Kind.MLP_OUT, 0)]
     metrics = {"m": logit_difference(pairs)}
-    found = cross_patch(pair, pairs.clean, metrics, sites=sites, spans=("all",))
+    found = cross_patch(pair, pairs.clean, metrics, sites=sites, positions=("all",))
     rows = found.where(condition="patched", model="base")
     assert set(zip(rows["kind"], rows["layer"], strict=True)) == {("z", 1), ("mlp_out", 0)}
     source = collect(pair.tuned, pairs.clean, sites, positions="all")
@@ -317,7 +309,7 @@ def test_cross_patching_other_sites(tiny_pair):
 def test_a_subspace_is_exchanged_between_two_models(tiny_pair):
     pair, pairs = tiny_pair("llama"), tiny.contrast(5, 5)
     metrics = {"m": logit_difference(pairs)}
-    options = {"sites": [Site(Kind.RESID_PRE, 1)], "spans": ("all",), "placebos": 2}
+    options = {"sites": [Site(Kind.RESID_PRE, 1)], "positions": ("all",), "repeats": 2}
     whole = Subspace(options["sites"][0], torch.eye(tiny.WIDTH))
     plain = cross_patch(pair, pairs.clean, metrics, **options)
     same = cross_patch(pair, pairs.clean, metrics, subspace=whole, **options)

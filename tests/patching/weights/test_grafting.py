@@ -214,7 +214,7 @@ def test_grafts_below_a_boundary_equal_stitching(family, tiny_pair):
         Joint((Ends("embedding"), Blocks(tuple(range(k))))) if k else Ends("embedding")
         for k in range(tiny.LAYERS + 1)
     ]
-    found = graft(pair, pairs.clean, metric, sets, placebos=0).where(condition="grafted")
+    found = graft(pair, pairs.clean, metric, sets, repeats=0).where(condition="grafted")
     for role in ("base", "tuned"):
         for k, chosen in enumerate(sets):
             mine = found[(found["model"] == role) & (found["span"] == str(chosen))]
@@ -286,7 +286,7 @@ def test_tied_matrices_are_refused_alone_and_one_component_together(tokenizer):
     # An untied pair is not refused.
     untied = Ends("unembedding")
     loose = ModelPair(*(wrap(tiny.hf_model("llama", s), tokenizer, name="untied") for s in (0, 1)))
-    assert len(graft(loose, pairs.clean, metric, [untied], placebos=0))
+    assert len(graft(loose, pairs.clean, metric, [untied], repeats=0))
 
 
 @pytest.mark.parametrize("family", FOUR)
@@ -304,16 +304,18 @@ def test_activation_grafts_agree_with_weight_grafts_exactly_where_inputs_agree(f
         Blocks((0, 2)),
         Blocks((2,), "mlp"),
     ]
-    evidence = graft(pair, pairs.clean, logit_difference(pairs), sets, placebos=0)
+    evidence = graft(pair, pairs.clean, logit_difference(pairs), sets, repeats=0)
     apart = evidence.where(condition="disagreement")
-    largest = apart.assign(value=apart["value"].abs()).groupby("span", observed=True)["value"].max()
+    largest = (
+        apart.assign(value=apart["value"].abs()).groupby("parameters", observed=True)["value"].max()
+    )
     # Below, both models read the same embedding: the band's activations are what its weights make.
     assert largest["blocks 0-1"] <= 1e-4 and largest["attention 0"] <= 1e-4
     # Above, the donor's band saw the donor's inputs.
     assert min(largest[n] for n in ("blocks 1-2", "blocks 0,2", "mlp 2")) > 1e-2
     for label in largest.index:
         for role in ("base", "tuned"):
-            mine = evidence.where(span=label, model=role)
+            mine = evidence.where(parameters=label, model=role)
             value = {
                 c: mine[mine["condition"] == c].sort_values("example")["value"].to_numpy()
                 for c in ("grafted", "activation_graft", "disagreement")
@@ -352,10 +354,10 @@ def test_placebos_match_in_size_and_lie_elsewhere(tiny_pair, tmp_path):
                 overlap += int((own[i] & mask).sum())
         assert overlap < 0.5 * parameters.size(own)
     pairs = tiny.contrast(5, 5)
-    table = graft(pair, pairs.clean, logit_difference(pairs), [TopChange(0.03)], placebos=2)
+    table = graft(pair, pairs.clean, logit_difference(pairs), [TopChange(0.03)], repeats=2)
     counts = table.table["condition"].value_counts().to_dict()
     assert counts == {"placebo": 8, "grafted": 4, "baseline": 4}
-    sizes = table.where(condition=["grafted", "placebo"])["strength"]
+    sizes = table.where(condition=["grafted", "placebo"])["share"]
     assert ((sizes - 0.03).abs() < 1e-3).all()
 
 
@@ -363,7 +365,7 @@ def test_works_in_bfloat16(tokenizer):
     half = [wrap(tiny.hf_model("llama", s).to(torch.bfloat16), tokenizer, name="half") for s in (0, 1)]
     pairs = tiny.contrast(5, 5)
     sets = [TopChange(0.5), Blocks((1,))]
-    table = graft(ModelPair(*half), pairs.clean, logit_difference(pairs), sets, placebos=0)
+    table = graft(ModelPair(*half), pairs.clean, logit_difference(pairs), sets, repeats=0)
     assert table.table["value"].notna().all()
 
 

@@ -1,4 +1,4 @@
-"""Causal tracing and attention knockout on top of the engine."""
+"""Causal tracing: what restoring gives back, and how the noise is drawn."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import pytest
 import tiny
 import torch
 
+import patching
 from interp.activations import collect
 from interp.metrics import logit_difference
 from interp.sites import Kind, Site
-from patching.engine.sweeping import sweep
-from patching.methods.knockout import knock_out
-from patching.methods.tracing import embedding_noise, trace
+from patching.methods.tracing import causal_trace, embedding_noise
 
 
 def values(table):
@@ -20,25 +19,25 @@ def values(table):
 
 def test_restoring_everything_undoes_the_noise(tiny_model):
     model, pairs = tiny_model("llama"), tiny.contrast(5, 6)
-    found = trace(
-        model, pairs.clean, Kind.RESID_POST, logit_difference(pairs), positions="all", draws=2
+    found = causal_trace(
+        model, pairs.clean, Kind.RESID_POST, logit_difference(pairs), positions="all", repeats=2
     )
     clean = values(found.where(condition="clean"))
     for draw in (0, 1):
-        corrupted = values(found.where(condition="corrupted", seed=draw))
+        corrupted = values(found.where(condition="corrupted", draw=draw))
         assert (corrupted - clean).abs().min() > 1e-2
         for layer in range(model.n_layers):
-            back = values(found.where(condition="restored", seed=draw, layer=layer))
+            back = values(found.where(condition="restored", draw=draw, layer=layer))
             assert (back - clean).abs().max() <= 1e-4
-    first, second = (values(found.where(condition="corrupted", seed=d)) for d in (0, 1))
+    first, second = (values(found.where(condition="corrupted", draw=d)) for d in (0, 1))
     assert (first - second).abs().max() > 1e-2
 
 
 def test_a_window_restores_its_blocks_together(tiny_model):
     model, pairs = tiny_model("gpt2"), tiny.contrast(5, 5)
     metric = logit_difference(pairs)
-    options = {"positions": "subject", "draws": 1, "seed": 4}
-    found = trace(model, pairs.clean, Kind.MLP_OUT, metric, window=3, **options)
+    options = {"positions": "subject", "repeats": 1, "seed": 4}
+    found = causal_trace(model, pairs.clean, Kind.MLP_OUT, metric, window=3, **options)
     sites = [Site(Kind.MLP_OUT, layer) for layer in range(3)]
     clean = collect(model, pairs.clean, sites, positions="all")
     noise = embedding_noise(model, pairs.clean, seed=4)
@@ -89,54 +88,38 @@ def test_noise_has_the_size_and_shape_of_its_rule(tiny_model):
     with pytest.raises(ValueError, match="rule must be one of"):
         embedding_noise(model, prompts, rule="cauchy")
     with pytest.raises(ValueError, match="window must be 1..3"):
-        trace(model, prompts, Kind.MLP_OUT, logit_difference(tiny.contrast(*[6] * 40)), window=4)
+        causal_trace(model, prompts, Kind.MLP_OUT, logit_difference(tiny.contrast(*[6] * 40)), window=4)
 
 
-def test_knockout_cuts_a_window_and_spares_other_keys(tiny_model):
-    model, pairs = tiny_model("llama"), tiny.contrast(7, 7)
-    found = knock_out(model, pairs.clean, logit_difference(pairs), window=2, placebos=2)
+def test_the_corrupted_place_may_be_any_position(tiny_model):
+    model, pairs = tiny_model("gpt2"), tiny.contrast(5, 6)
+    metric, options = logit_difference(pairs), {"positions": "last", "repeats": 1}
 
-    def cut(scores, hook):
-        out = scores.clone()
-        out[:, :, -1, 1:3] = -torch.inf
+    def corrupted(**more):
+        traced = causal_trace(model, pairs.clean, Kind.MLP_OUT, metric, **options, **more)
+        return values(traced.where(condition="corrupted"))
+
+    last = corrupted(corrupt="subject_last")
+    noise = embedding_noise(model, pairs.clean, corrupt="subject_last")
+
+    def noisy(act, hook):
+        out = act.clone()
+        out[:, 2] += noise[0, 2]
         return out
 
-    names = [f"blocks.{layer}.attn.hook_attn_scores" for layer in (1, 2)]
-    hooks = [(name, cut) for name in names]
-    logits = model.bridge.run_with_hooks(pairs.clean.tokens, fwd_hooks=hooks)[:, -1]
-    row = torch.arange(2)
-    expected = logits[row, pairs.answers] - logits[row, pairs.foils]
-    assert (values(found.where(condition="knocked_out", layer=1)) - expected).abs().max() <= 1e-4
-    # Three keys are neither the first, source nor destination: two of them are cut as a placebo.
-    placebo = found.where(condition="placebo", layer=1)
-    assert len(placebo) == 4
-    assert (values(placebo[placebo["seed"] == 0]) - expected).abs().max() > 1e-4
-    short = tiny.contrast(4, 4)
-    none = knock_out(model, short.clean, logit_difference(short), placebos=2)
-    assert not len(none.where(condition="placebo"))
-    one = knock_out(model, pairs.clean, logit_difference(pairs), heads=[0], placebos=0)
-    every = knock_out(model, pairs.clean, logit_difference(pairs), placebos=0)
-    assert (values(one.where(layer=1)) - values(every.where(layer=1))).abs().max() > 1e-4
-    for match, options in (
-        ("window must be 1..3", {"window": 9}),
-        ("heads 0..3", {"heads": [7]}),
-        ("no span 'object'", {"source": "object"}),
-    ):
-        with pytest.raises(ValueError, match=match):
-            knock_out(model, pairs.clean, logit_difference(pairs), **options)
+    logits = model.bridge.run_with_hooks(pairs.clean.tokens[:1, :5], fwd_hooks=[("hook_embed", noisy)])
+    expected = logits[0, -1, pairs.answers[0]] - logits[0, -1, pairs.foils[0]]
+    assert (last[0] - expected).abs() <= 1e-4
+    # The control: the whole subject is another corruption.
+    assert (corrupted() - last).abs().max() > 1e-3
 
 
-def test_prompts_without_a_placebo_leave_the_sweep_as_it_was(tiny_model, monkeypatch):
-    swept = []
-
-    def keeping(*given, **options):
-        swept.append(sweep(*given, **options))
-        return swept[-1]
-
-    monkeypatch.setattr("patching.methods.knockout.sweep", keeping)
-    # Four tokens: one is neither the first, source nor destination, too few for a placebo of two.
-    model, pairs = tiny_model("llama"), tiny.contrast(4, 7)
-    found = knock_out(model, pairs.clean, logit_difference(pairs), placebos=1)
-    assert set(found.where(condition="placebo")["example"]) == {1}
-    (result,) = swept
-    assert result.values["metric"].isfinite().all()
+def test_former_names_of_the_call_and_its_arguments_are_understood(tiny_model):
+    model, pairs = tiny_model("gpt2"), tiny.contrast(5)
+    metric, given = logit_difference(pairs), (model, pairs.clean, Kind.MLP_OUT)
+    today = causal_trace(*given, metric, corrupt="last", repeats=2, positions="last")
+    former = patching.trace(*given, metric, span="last", draws=2, positions="last")
+    assert former.table["value"].equals(today.table["value"])
+    assert set(today.table["window"].dropna()) == {1} and today.table["strength"].notna().any()
+    with pytest.raises(TypeError, match="unexpected keyword argument 'spans'"):
+        patching.trace(*given, metric, spans="last")
