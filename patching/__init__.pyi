@@ -59,6 +59,9 @@ from .methods.knockout import (
 from .methods.paths import (
     path_patch as path_patch,
 )
+from .methods.recovery import (
+    recovery as recovery,
+)
 from .methods.shifting import (
     shared_shift as shared_shift,
 )
