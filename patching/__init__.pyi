@@ -72,6 +72,9 @@ from .methods.tracing import (
     embedding_noise as embedding_noise,
     trace as trace,
 )
+from .recovery import (
+    recovery as recovery,
+)
 from .weights.grafting import (
     component_responsibility as component_responsibility,
     graft as graft,

@@ -18,6 +18,7 @@ import pandas as pd
 
 from interp._doors import held
 from interp._files import write_atomically
+from interp.evidence.boundaries import NOTE, behind_block, boundary_numbers
 from interp.evidence.schema import COLUMNS, TEXT, joined, renamed, typed
 
 #: Above this many rows only the parquet file is complete and the CSV holds group means.
@@ -29,9 +30,12 @@ CSV_ROWS = 1_000_000
 class Evidence:
     """A tidy table of measurements and where they came from.
 
-    `table` has the columns in `COLUMNS`; `value` is one raw number for one example, in `unit`.
-    `beside` holds rows that a reader may need and the table does not show (the margins behind a
-    probe's right and wrong answers); it is not written to files.
+    Attributes:
+        table: has the columns in `COLUMNS`; `value` is one raw number for one example, in `unit`.
+        provenance: where the rows came from: models, seeds, versions, and what a reader of the table
+            needs beside it.
+        beside: rows that a reader may need and the table does not show (the margins behind a probe's
+            right and wrong answers); not written to files.
 
     Raises:
         ValueError: if a column is unknown, or there is no value.
@@ -65,6 +69,11 @@ class Evidence:
     ) -> Evidence:
         """Evidence from a flat array of values and columns given as arrays or constants.
 
+        Args:
+            value: the numbers, flattened.
+            provenance: where they came from.
+            **columns: any of `COLUMNS`: one entry per value, or one for all; None leaves it null.
+
         Raises:
             ValueError: if a column is unknown or its length differs from the values'.
         """
@@ -73,22 +82,26 @@ class Evidence:
         if unknown:
             raise ValueError(f"unknown Evidence columns {sorted(unknown)}; known: {list(COLUMNS)}")
         data: dict[str, Any] = {}
-        for name, given in columns.items():
-            if given is None:
+        for name, entries in columns.items():
+            if entries is None:
                 continue
-            if np.isscalar(given):
-                data[name] = [given] * len(values)
-            elif len(given) != len(values):
+            if np.isscalar(entries):
+                data[name] = [entries] * len(values)
+            elif len(entries) != len(values):
                 raise ValueError(
-                    f"column {name!r} must have one entry per value, {len(values)}; got {len(given)}"
+                    f"column {name!r} must have one entry per value, {len(values)}; got {len(entries)}"
                 )
             else:
-                data[name] = given
+                data[name] = entries
         return cls(pd.DataFrame({**data, "value": values}), dict(provenance or {}))
 
     @classmethod
     def concat(cls, parts: Iterable[Evidence]) -> Evidence:
-        """One table of several; provenance is merged, later parts winning."""
+        """One table of several, in the order given; provenance is merged, later parts winning.
+
+        Args:
+            parts: any number of them; none gives an empty table.
+        """
         parts = list(parts)
         besides = [part.beside for part in parts if part.beside is not None]
         beside = cls.concat(besides) if besides else None
@@ -98,11 +111,21 @@ class Evidence:
         return cls(joined(part.table for part in parts), provenance, beside)
 
     def select(self, **conditions: Any) -> Evidence:
-        """The evidence of the rows that `rows` gives."""
+        """Evidence of the rows that `rows` gives, with the same provenance.
+
+        Args:
+            **conditions: as for `rows`.
+
+        Raises:
+            ValueError: for a column that evidence has not got.
+        """
         return Evidence(self.rows(**conditions), self.provenance, self.beside)
 
     def rows(self, **conditions: Any) -> pd.DataFrame:
-        """Rows whose columns equal the given values; a list or set means any of them, None null.
+        """Table of the rows whose columns equal the given values.
+
+        Args:
+            **conditions: column = value; a list or set means any of its values, None the null.
 
         Raises:
             ValueError: for a column that evidence has not got.
@@ -123,7 +146,7 @@ class Evidence:
         return self.table[keep]
 
     def where(self, **conditions: Any) -> pd.DataFrame:
-        """The same as `rows`."""
+        """The same as `rows`, under its former name."""
         return self.rows(**conditions)
 
     def needed(self, made_by: str, **conditions: Any) -> pd.DataFrame:
@@ -136,24 +159,31 @@ class Evidence:
         Raises:
             ValueError: if there are none, naming the methods that the table holds.
         """
-        rows = self.rows(**conditions)
-        if len(rows):
-            return rows
-        held = self.table["method"].value_counts(sort=False)
-        shown = ", ".join(f"{name!r} ({n} rows)" for name, n in held.items() if n) or "no rows at all"
+        wanted_rows = self.rows(**conditions)
+        if len(wanted_rows):
+            return wanted_rows
+        methods = self.table["method"].value_counts(sort=False)
+        shown = ", ".join(f"{name!r} ({n} rows)" for name, n in methods.items() if n) or "no rows at all"
         wanted = " and ".join(f"{name} {value!r}" for name, value in conditions.items())
         raise ValueError(f"no rows of {wanted}: got a table of {shown}; expected one made by {made_by}")
 
     def by_boundary(self, n_layers: int) -> Evidence:
-        """The same rows with `layer` counting boundaries: the last block's output becomes L."""
-        top = (self.table["kind"] == "resid_post") & (self.table["layer"] == n_layers - 1)
-        table = self.table.copy()
-        table.loc[top.fillna(False), "layer"] = n_layers
+        """The same rows with `layer` counting boundaries: the last block's output becomes L.
+
+        Args:
+            n_layers: number of blocks L.
+        """
+        last = behind_block(self.table) & (self.table["layer"] == n_layers - 1).fillna(False)
+        layer = self.table["layer"].mask(last, boundary_numbers(self.table))
         beside = None if self.beside is None else self.beside.by_boundary(n_layers)
-        return Evidence(table, {**self.provenance, "boundaries": n_layers}, beside)
+        return Evidence(self.table.assign(layer=layer), {**self.provenance, NOTE: n_layers}, beside)
 
     def with_provenance(self, **facts: Any) -> Evidence:
-        """The same table with more said about where it came from."""
+        """The same table with more said about where it came from.
+
+        Args:
+            **facts: added to the provenance; they win over what is there.
+        """
         return Evidence(self.table, {**self.provenance, **facts}, self.beside)
 
     def __len__(self) -> int:
@@ -164,6 +194,13 @@ class Evidence:
         """Write NAME.parquet (complete) and NAME.csv (complete up to 10⁶ rows, else means).
 
         Files are written under a temporary name and renamed, so a failure leaves none half-written.
+
+        Args:
+            folder: made where it does not exist.
+            name: of the files, without their ends.
+
+        Returns:
+            The parquet file, the CSV file and the JSON file with the provenance.
         """
         folder.mkdir(parents=True, exist_ok=True)
         parquet, csv = folder / f"{name}.parquet", folder / f"{name}.csv"
@@ -181,7 +218,13 @@ class Evidence:
 
     @classmethod
     def load(cls, parquet: Path) -> Evidence:
-        """Read back what `save` wrote; of a file of version 0.1 a warning says what was renamed."""
+        """Evidence read back from what `save` wrote.
+
+        A file of version 0.1 gets today's columns, and a warning says what was renamed.
+
+        Args:
+            parquet: the file; its provenance lies beside it.
+        """
         sidecar = parquet.with_suffix(".provenance.json")
         notes = json.loads(sidecar.read_text(encoding="utf-8")) if sidecar.exists() else {}
         table, told = renamed(pd.read_parquet(parquet))

@@ -1,5 +1,6 @@
 """Evidence keeps its columns and types through building, joining, filtering and the disk."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from interp._files import write_atomically
-from interp.evidence import COLUMNS, INTEGER, TEXT, Evidence
+from interp.evidence import COLUMNS, INTEGER, REAL, TEXT, Evidence
+from interp.evidence.schema import MEANINGS
 
 
 def measured() -> Evidence:
@@ -141,3 +143,127 @@ def test_joining_parts_loses_nothing(values: list, layers: list, groups: list):
     assert joined["value"].tolist() == np.asarray(values, dtype=np.float32).tolist()
     assert [None if pd.isna(x) else x for x in joined["layer"]] == layers[:n]
     assert joined["group"].tolist() == groups[:n]
+
+
+#: The columns of version 0.1, in the order in which its files have them.
+FORMER_COLUMNS = (
+    "model donor method condition metric kind layer head position span example group template "
+    "strength seed unit value"
+).split()
+
+
+def old_file(folder: Path, **columns: list) -> Path:
+    """A parquet file as version 0.1 wrote it: 17 columns, text as categories, the rest nullable."""
+    n = len(columns["value"])
+    table = pd.DataFrame({name: columns.get(name, [None] * n) for name in FORMER_COLUMNS})
+    for name in FORMER_COLUMNS:
+        if name in ("layer", "head", "position", "example", "seed"):
+            table[name] = table[name].astype("Int64")
+        elif name == "strength":
+            table[name] = table[name].astype("Float64")
+        elif name == "value":
+            table[name] = table[name].astype("float32")
+        else:
+            table[name] = table[name].astype("string").astype("category")
+    path = folder / "evidence.parquet"
+    table.to_parquet(path, index=False)
+    return path
+
+
+def test_a_file_of_version_0_1_is_read_and_says_what_was_renamed(tmp_path: Path):
+    path = old_file(
+        tmp_path,
+        method=["probe", "probe", "trace", "steer", "path_patch", "stitch"],
+        condition=["probe", "control_task", "restored", "steered", "patched", "stitched"],
+        strength=[1.0, 0.0, 5.0, 2.5, None, None],
+        seed=[None, 3, 0, None, None, None],
+        span=["last", "last", "last", "last", "z.3+mlp_out.4", "all"],
+        value=[1.0, 0.0, 0.5, -0.5, 0.25, 2.0],
+    )
+    with pytest.warns(UserWarning, match="evidence.parquet is of an older version") as told:
+        evidence = Evidence.load(path)
+    message = str(told[0].message)
+    for words in (
+        "strength of probe is now label",
+        "seed of probe is now draw",
+        "strength of trace is now window",
+        "span of path_patch is now receivers",
+    ):
+        assert words in message
+    assert "steer" not in message, "a strength that is one keeps its name"
+    probe, trace = evidence.rows(method="probe"), evidence.rows(method="trace")
+    assert probe["label"].tolist() == [1.0, 0.0] and probe["draw"].tolist()[1] == 3
+    assert pd.isna(probe["draw"].tolist()[0])
+    assert trace["window"].tolist() == [5] and trace["label"].isna().all()
+    assert evidence.rows(method="path_patch")["receivers"].tolist() == ["z.3+mlp_out.4"]
+    steered = evidence.rows(method="steer")
+    assert steered["strength"].tolist() == [2.5] and steered["label"].isna().all()
+    assert tuple(evidence.table.columns) == COLUMNS
+
+
+def test_a_file_of_today_is_read_without_a_word(tmp_path: Path, recwarn: pytest.WarningsRecorder):
+    Evidence.load(measured().save(tmp_path)[0])
+    assert not recwarn.list
+
+
+def test_an_old_file_has_the_types_of_today(tmp_path: Path):
+    with pytest.warns(UserWarning, match="label"):
+        old = Evidence.load(old_file(tmp_path, method=["probe"], strength=[1.0], value=[1.0]))
+    for other in (measured(), Evidence.concat([old, measured()]), Evidence.build([1.0])):
+        assert [str(other.table[c].dtype) for c in (*INTEGER, *REAL)] == [
+            str(old.table[c].dtype) for c in (*INTEGER, *REAL)
+        ]
+    assert all(isinstance(old.table[c].dtype, pd.CategoricalDtype) for c in TEXT)
+    assert len(Evidence.concat([old, measured()])) == 5
+
+
+def test_former_columns_are_filled_from_the_new_ones():
+    evidence = Evidence.build(
+        [1.0, 2.0], label=[0.0, 1.0], draw=[4, None], fold=[None, 2], neuron=[7, 7],
+        receivers="z.3", sender="embed", test_set="cities", train_set="capitals",
+    )  # fmt: skip
+    assert evidence.table["strength"].tolist() == [0.0, 1.0]
+    assert evidence.table["seed"].tolist() == [4, 2]
+    assert evidence.table["head"].tolist() == [7, 7] and evidence.table["span"].tolist() == ["z.3"] * 2
+    assert evidence.table["donor"].tolist() == ["embed"] * 2, "the first that holds something"
+    assert evidence.table["template"].tolist() == ["cities"] * 2
+    assert len(evidence.rows(seed=4)) == len(evidence.rows(draw=4)) == 1
+    own = Evidence.build([1.0], strength=[3.0], label=[1.0])
+    assert own.table["strength"].tolist() == [3.0], "what was written is never replaced"
+    assert Evidence.build([1.0], layer=2).table["seed"].isna().all(), "nothing comes of nothing"
+
+
+def test_select_gives_evidence_and_rows_a_table():
+    evidence = measured().with_provenance(note="kept")
+    part = evidence.select(method="stitch", layer=[0, 1])
+    assert isinstance(part, Evidence) and part.provenance["note"] == "kept"
+    pd.testing.assert_frame_equal(part.table, evidence.rows(method="stitch", layer=[0, 1]))
+    pd.testing.assert_frame_equal(evidence.rows(layer=1), evidence.where(layer=1))
+    for reader in (evidence.select, evidence.rows, evidence.where):
+        with pytest.raises(ValueError, match="evidence has no column 'stratum'; it has model, donor"):
+            reader(stratum=1)
+
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def table_rows(text: str) -> list[list[str]]:
+    """The cells of every line of the markdown tables in a text."""
+    lines = [line for line in text.splitlines() if line.startswith("| `")]
+    return [[cell.strip().strip("`") for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def test_the_document_says_of_every_column_what_the_table_says():
+    columns = [row for row in table_rows((DOCS / "evidence.md").read_text()) if row[0] in MEANINGS]
+    told = {row[0]: row[2].removesuffix(" |").strip() for row in columns if len(row) == 3}
+    assert told == MEANINGS
+    assert list(told) == list(COLUMNS)
+
+
+@pytest.mark.parametrize("path", sorted((DOCS / "evidence").glob("*.md")), ids=lambda path: path.stem)
+def test_the_tables_of_the_packages_name_columns_that_exist(path: Path):
+    rows = table_rows(path.read_text())
+    assert rows and all(len(row) == 5 for row in rows)
+    for row in rows:
+        named = set(re.findall(r"`(\w+)`", row[4]))
+        assert named and named <= set(COLUMNS), f"{row[0]}: {named - set(COLUMNS)}"

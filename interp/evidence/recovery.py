@@ -1,0 +1,110 @@
+"""Recovery: how far an edit brings a corrupted run back to the clean one, with its interval.
+
+recovery = sum_i (edited_i - corrupted_i) / sum_i (clean_i - corrupted_i) over pairs i: 0 as corrupted,
+1 as clean. Sums come before the division, so that pairs whose two runs hardly differ weigh little.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from interp import stats
+from interp.evidence.pairs import UNEDITED, PairRuns, pair_runs
+from interp.evidence.table import Evidence
+
+Array = np.ndarray
+
+#: The columns that can name an edited run, in the order in which a table shows them.
+CELL = (
+    "donor",
+    "condition",
+    "kind",
+    "layer",
+    "head",
+    "neuron",
+    "position",
+    "span",
+    "source_span",
+    "sender",
+    "receivers",
+    "window",
+    "strength",
+)
+
+#: The columns that tell measurements apart.
+MEASUREMENT = ("model", "method", "metric")
+
+
+def recovery_table(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0) -> pd.DataFrame:
+    """Recovery of every edited run in the evidence, one row each: what `patching.recovery` gives."""
+    parts = []
+    for names, rows in evidence.table.groupby(list(MEASUREMENT), observed=True, dropna=False):
+        if not {*UNEDITED} < {*rows["condition"].dropna()}:
+            continue
+        runs = pair_runs(rows, CELL)
+        estimate, low, high = recovery_bounds(runs, resamples=resamples, seed=seed)
+        cells = runs.edited.columns.to_frame(index=False)
+        for place, (column, name) in enumerate(zip(MEASUREMENT, names, strict=True)):
+            cells.insert(place, column, name)
+        n = runs.edited.notna().to_numpy().sum(axis=0)
+        parts.append(cells.assign(estimate=estimate, low=low, high=high, n=n))
+    if not parts:
+        held = ", ".join(sorted({str(name) for name in evidence.table["method"].dropna()}))
+        raise ValueError(
+            "recovery needs the clean, the corrupted and the edited runs of aligned pairs; got rows of "
+            f"{held or 'no method'}; expected some made by patching.patch_sites, handover, path_patch "
+            "or trace"
+        )
+    table = pd.concat(parts, ignore_index=True).infer_objects()
+    described = [name for name in (*MEASUREMENT, *CELL) if table[name].notna().any()]
+    return table[[*described, "estimate", "low", "high", "n"]]
+
+
+def recovery_bounds(
+    runs: PairRuns, *, resamples: int = 2_000, seed: int = 0
+) -> tuple[Float[Array, " cell"], Float[Array, " cell"], Float[Array, " cell"]]:
+    """Recovery of every cell with its 95% interval, over the pairs in which the cell was measured.
+
+    Entities are resampled (`interp.stats.bootstrap`), because pairs that share one are not
+    independent: in a draw a pair weighs the product of its two entities' counts, and a pair of one
+    entity that entity's count. A cell of fewer than two pairs has no interval.
+    """
+    names = sorted({*runs.clean_groups, *runs.corrupted_groups})
+    number = {name: i for i, name in enumerate(names)}
+    left, right = (
+        np.array([number[name] for name in side], dtype=int)
+        for side in (runs.clean_groups, runs.corrupted_groups)
+    )
+    measured = runs.edited.notna().to_numpy()
+    statistic = partial(
+        _recovery,
+        left=left,
+        right=right,
+        gained=np.where(measured, runs.gained, 0.0),
+        effect=np.where(measured, runs.effect[:, None], 0.0),
+    )
+    if not names:
+        nothing = np.full(measured.shape[1], np.nan)
+        return nothing, nothing, nothing
+    estimate, low, high = stats.bootstrap(statistic, len(names), draws=resamples, seed=seed)
+    single = measured.sum(axis=0) < 2
+    estimate = np.where(np.isfinite(estimate), estimate, np.nan)
+    return estimate, np.where(single, np.nan, low), np.where(single, np.nan, high)
+
+
+def _recovery(
+    counts: Int[Array, "draw entity"],
+    *,
+    left: Int[Array, " pair"],
+    right: Int[Array, " pair"],
+    gained: Float[Array, "pair cell"],
+    effect: Float[Array, "pair cell"],
+) -> Float[Array, "draw cell"]:
+    """Recovery of every cell when each entity counts so often."""
+    weights = counts[:, left] * np.where(left == right, 1, counts[:, right])
+    return (weights @ gained) / (weights @ effect)
+
