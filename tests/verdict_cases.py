@@ -370,7 +370,7 @@ def _shift(truth: Truth, outcomes: Outcomes, n_layers: int, rng: np.random.Gener
         template="B",
         group=[g for g, _, _ in grid],
         layer=[k for _, k, _ in grid],
-        seed=[d for _, _, d in grid],
+        draw=[d for _, _, d in grid],
     )
     parts.add(
         np.zeros(len(changed) * len(layers)),
@@ -443,7 +443,7 @@ def _claims(n_layers: int, rng: np.random.Generator, n_pairs: int = 40) -> Evide
                 example=pair,
                 group=f"Country {pair:03d} -> Country {(pair + 7) % n_pairs:03d}",
                 condition=[c for c, _, _ in rows],
-                seed=[s for _, s, _ in rows],
+                draw=[s for _, s, _ in rows],
             )
     return parts.evidence()
 
@@ -467,7 +467,7 @@ def _probes(outcomes: Outcomes, n_layers: int, rng: np.random.Generator) -> Evid
             "group": list(groups),
             "example": np.arange(n),
         }
-        common |= {"strength": labels.astype(float)}
+        common |= {"label": labels.astype(float)}
         columns = common | more
         parts.add(
             np.asarray(values, dtype=float),
@@ -486,7 +486,7 @@ def _probes(outcomes: Outcomes, n_layers: int, rng: np.random.Generator) -> Evid
             rows(_balanced(0.5, n, rng), "surface", attribute, layer)
             for draw in range(3):
                 for condition in ("control_task", "shuffled", "random_features"):
-                    rows(_balanced(0.5, n, rng), condition, attribute, layer, seed=draw)
+                    rows(_balanced(0.5, n, rng), condition, attribute, layer, draw=draw)
             for condition in ("frozen", "mean_shifted", "refit"):
                 values = _balanced(here, n, rng)
                 rows(
@@ -506,13 +506,13 @@ def _probes(outcomes: Outcomes, n_layers: int, rng: np.random.Generator) -> Evid
         parts.add(
             0.5 + 0.05 * rng.normal(size=999),
             condition="permutation",
-            seed=np.arange(999),
+            draw=np.arange(999),
             **one,
         )
         parts.add(
             0.25 + 0.04 * rng.normal(size=99),
             condition="planted",
-            seed=np.arange(99),
+            draw=np.arange(99),
             **one,
         )
         for condition, value in (("cosine", 0.95), ("cosine_random", 0.02)):

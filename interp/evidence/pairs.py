@@ -90,7 +90,7 @@ class PairRuns:
         return self.of(self.edited.notna().to_numpy().all(axis=1))
 
     def recovery(self) -> pd.DataFrame:
-        """Recovery of single pairs, (edited - corrupted) / (clean - corrupted), as `edited` is laid out.
+        """Recovery of single pairs, (edited - corrupted) / (clean - corrupted), laid out as `edited`.
 
         Where clean equals corrupted it is infinite or NaN: leave such pairs out first.
         """
@@ -115,8 +115,9 @@ def pair_runs(rows: pd.DataFrame, cells: Sequence[str]) -> PairRuns:
     edited = rows[~rows["condition"].isin(UNEDITED)]
     # One number for each cell: groups are then rows and columns of a table, whatever the types.
     number = edited.groupby(list(cells), dropna=False, observed=True, sort=True)
-    names = pd.MultiIndex.from_tuples(
-        [name if isinstance(name, tuple) else (name,) for name, _ in number], names=list(cells)
+    keys = [name if isinstance(name, tuple) else (name,) for name, _ in number]
+    names = pd.MultiIndex.from_arrays(
+        [[key[i] for key in keys] for i in range(len(cells))], names=list(cells)
     )
     table = (
         edited.assign(cell=number.ngroup())

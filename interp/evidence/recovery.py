@@ -107,4 +107,3 @@ def _recovery(
     """Recovery of every cell when each entity counts so often."""
     weights = counts[:, left] * np.where(left == right, 1, counts[:, right])
     return (weights @ gained) / (weights @ effect)
-

@@ -90,7 +90,7 @@ _RENAMED = {
 
 
 def renamed(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """A table of version 0.1 with today's columns, and in words what was renamed ("" for nothing).
+    """Table of version 0.1 with today's columns, and in words what was renamed ("" for nothing).
 
     Args:
         table: as read from a file.
@@ -103,6 +103,9 @@ def renamed(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
         rows = (table["method"] == method).fillna(False).to_numpy(dtype=bool)
         for name, former in names.items():
             held = rows & table[former].notna().to_numpy(dtype=bool)
+            if name == "question":  # tested claims share the method, and their template is a form
+                numbered = table[former].astype("string").str.isdigit()
+                held &= numbered.fillna(False).to_numpy(dtype=bool)
             if name in new and held.any():
                 column = table.get(
                     name, pd.Series([None] * len(table), index=table.index, dtype=object)
@@ -113,7 +116,7 @@ def renamed(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def typed(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with every column in its order and type, and the former columns filled.
+    """Table with every column in its order and type, and the former columns filled.
 
     Args:
         table: has any of `COLUMNS`; the others become null.
@@ -140,13 +143,13 @@ def typed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def joined(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """Tables of these columns and types, one under the other."""
-    several = [table for table in tables if len(table)]
-    if not several:
+    """Tables that `typed` made, one under the other."""
+    filled = [table for table in tables if len(table)]
+    if not filled:
         return typed(pd.DataFrame())
     columns = {}
     for name in COLUMNS:
-        parts = [table[name] for table in several]
+        parts = [table[name] for table in filled]
         if name in TEXT:
             columns[name] = union_categoricals(parts)
         else:
@@ -160,11 +163,12 @@ def _null(name: str, n: int) -> Any:
         return pd.arrays.IntegerArray(np.zeros(n, dtype=np.int64), np.ones(n, dtype=bool))
     if name in REAL:
         return pd.arrays.FloatingArray(np.zeros(n), np.ones(n, dtype=bool))
-    nothing = pd.CategoricalDtype(pd.Index([], dtype="string"))
-    return pd.Categorical.from_codes(np.full(n, -1, dtype=np.int8), dtype=nothing)
+    no_words = pd.CategoricalDtype(pd.Index([], dtype="string"))
+    return pd.Categorical.from_codes(np.full(n, -1, dtype=np.int8), dtype=no_words)
 
 
 def _filled(former: str, column: pd.Series, source: pd.Series) -> pd.Series:
+    """A former column whose nulls are filled from one of today's."""
     if former in TEXT:
         text = column.astype("string").fillna(source.astype("string"))
         return text.astype("category")

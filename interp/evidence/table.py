@@ -125,7 +125,8 @@ class Evidence:
         """Table of the rows whose columns equal the given values.
 
         Args:
-            **conditions: column = value; a list or set means any of its values, None the null.
+            **conditions: column = value; a list or set means any of its values, None the null, also
+                in a list.
 
         Raises:
             ValueError: for a column that evidence has not got.
@@ -137,7 +138,9 @@ class Evidence:
         for name, wanted in conditions.items():
             column = self.table[name]
             if isinstance(wanted, list | tuple | set | frozenset):
-                match = column.isin([str(w) if name in TEXT else w for w in wanted])
+                values = [value for value in wanted if value is not None]
+                match = column.isin([str(value) if name in TEXT else value for value in values])
+                match |= column.isna() & (len(values) < len(wanted))
             elif wanted is None:
                 match = column.isna()
             else:
@@ -163,7 +166,9 @@ class Evidence:
         if len(wanted_rows):
             return wanted_rows
         methods = self.table["method"].value_counts(sort=False)
-        shown = ", ".join(f"{name!r} ({n} rows)" for name, n in methods.items() if n) or "no rows at all"
+        shown = (
+            ", ".join(f"{name!r} ({n} rows)" for name, n in methods.items() if n) or "no rows at all"
+        )
         wanted = " and ".join(f"{name} {value!r}" for name, value in conditions.items())
         raise ValueError(f"no rows of {wanted}: got a table of {shown}; expected one made by {made_by}")
 

@@ -1,12 +1,18 @@
+from . import tables as tables
 from .comparison import (
     claim_dots as claim_dots,
     cross_patch_curves as cross_patch_curves,
-    handover_curves as handover_curves,
-    handover_heatmap as handover_heatmap,
-    patch_heatmap as patch_heatmap,
     responsibility_bars as responsibility_bars,
     shared_shift_curves as shared_shift_curves,
     stitch_curves as stitch_curves,
+)
+from .grid import (
+    patch_grid as patch_grid,
+)
+from .patching import (
+    handover_curves as handover_curves,
+    handover_heatmap as handover_heatmap,
+    patch_heatmap as patch_heatmap,
 )
 from .probes import (
     generalisation_heatmap as generalisation_heatmap,

@@ -19,15 +19,10 @@ from interp.figures.style import (
     VERMILLION,
     curve,
     heat,
-    kind_of,
-    labelled,
-    order,
-    pairs_of,
     panels,
-    place,
-    room,
     rule,
 )
+from interp.figures.text import kind_of, labelled, order, pairs_of, place, room
 
 _PROBES = {
     "probe": ("probe", None, "solid"),
@@ -70,9 +65,13 @@ def probe_curves(table: pd.DataFrame, *, attribute: str) -> go.Figure:
     names = [_PROBES[c][0] for c in _PROBES if c in set(table["condition"])]
     figure = panels(
         [[f"{model}, {place(span)}{kind_of(kind)}" for model in models] for kind, span in rows],
-        title=f"What probes read: {attribute}", x=BOUNDARY, y=[_score(table)] * len(rows),
-        entries=names, row_height=150, width=DOUBLE if len(models) > 1 else SINGLE,
-    )  # fmt: skip
+        title=f"What probes read: {attribute}",
+        x=BOUNDARY,
+        y=[_score(table)] * len(rows),
+        entries=names,
+        row_height=150,
+        width=DOUBLE if len(models) > 1 else SINGLE,
+    )
     shown: set[str] = set()
     for i, (kind, span) in enumerate(rows, start=1):
         for j, model in enumerate(models, start=1):
@@ -83,9 +82,17 @@ def probe_curves(table: pd.DataFrame, *, attribute: str) -> go.Figure:
                 if line.empty:
                     continue
                 own = colour or (BLUE if model == "base" else VERMILLION)
-                curve(figure, line, name=name, colour=own, dash=dash, at=(i, j),
-                      width=2.2 if condition == "probe" else 1.4, legend=name not in shown,
-                      shade=0.2 if condition == "probe" else 0.1)  # fmt: skip
+                curve(
+                    figure,
+                    line,
+                    name=name,
+                    colour=own,
+                    dash=dash,
+                    at=(i, j),
+                    width=2.2 if condition == "probe" else 1.4,
+                    legend=name not in shown,
+                    shade=0.2 if condition == "probe" else 0.1,
+                )
                 shown.add(name)
     figure.update_yaxes(range=[-0.02, 1.04])
     figure.update_layout(legend_traceorder="reversed")
@@ -120,9 +127,13 @@ def transfer_curves(table: pd.DataFrame, *, attribute: str) -> go.Figure:
     titles = [[place(s) for s in spans]] + [[""] * len(spans)] * (len(blocks) - 1)
     names = [_TRANSFER[c][0] for c in _TRANSFER if c in set(table["condition"])]
     figure = panels(
-        titles, title=f"Probe transfer, base to tuned: {attribute}",
-        x=BOUNDARY, y=["balanced accuracy", "cosine"][: len(blocks)], entries=names, row_height=150,
-    )  # fmt: skip
+        titles,
+        title=f"Probe transfer, base to tuned: {attribute}",
+        x=BOUNDARY,
+        y=["balanced accuracy", "cosine"][: len(blocks)],
+        entries=names,
+        row_height=150,
+    )
     for i, conditions in enumerate(blocks, start=1):
         for j, span in enumerate(spans, start=1):
             for condition in conditions:
@@ -153,9 +164,14 @@ def generalisation_heatmap(table: pd.DataFrame, *, condition: str = "probe") -> 
         for column in ("estimate", "low", "high")
     }
     figure = panels(
-        [[""]], title="Trained on rows, tested on columns", x="", y=[""], entries=[],
-        width=max(SINGLE, min(DOUBLE, 120 + 46 * len(names))), row_height=max(120, 26 * len(names)),
-    )  # fmt: skip
+        [[""]],
+        title="Trained on rows, tested on columns",
+        x="",
+        y=[""],
+        entries=[],
+        width=max(SINGLE, min(DOUBLE, 120 + 46 * len(names))),
+        row_height=max(120, 26 * len(names)),
+    )
     hover = [
         [
             f"{train} → {test}: {wide['estimate'].loc[train, test]:.2f} "
@@ -170,9 +186,12 @@ def generalisation_heatmap(table: pd.DataFrame, *, condition: str = "probe") -> 
         for j in range(len(names)):
             value = shares[i, j]
             figure.add_annotation(
-                x=j, y=i, text=f"{100 * value:.0f}", showarrow=False,
+                x=j,
+                y=i,
+                text=f"{100 * value:.0f}",
+                showarrow=False,
                 font={"size": 9, "color": "white" if abs(value - 0.5) > 0.3 else BLACK},
-            )  # fmt: skip
+            )
     figure.update_xaxes({**labelled(names), "tickangle": -40, "automargin": True})
     figure.update_yaxes({**labelled(names), "range": [len(names) - 0.5, -0.5]})
     figure.update_layout(margin_l=room(names), margin_r=58)

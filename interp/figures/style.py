@@ -1,19 +1,19 @@
-"""House style of the figures: colours, sizes, escaping and the few shapes they are made of.
+"""House style of the figures: colours, sizes and the few shapes they are made of.
 
-Package-private partner of `interp.figures` and `interp.figures.probes`; nothing here computes a number.
+Partner of the modules that draw; nothing here computes a number.
 """
 
 from __future__ import annotations
 
-import math
-import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
+
+from interp.figures.text import fitted, legend_rows, numbers, plain
 
 #: Okabe and Ito's palette, safe for the common kinds of colour blindness.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -29,12 +29,6 @@ DIVERGING = [
     [1.0, "#A63C00"],
 ]
 
-#: Words for the positions that spans name.
-PLACES = {
-    "last": "last token", "subject_last": "subject's last token", "subject": "subject tokens",
-    "all": "all positions",
-}  # fmt: skip
-
 BOUNDARY = "boundary (before block k)"
 
 #: Widths of one and of two columns of a paper, 85 and 178 mm, in CSS pixels (96 per inch).
@@ -45,56 +39,53 @@ _FONT = "Arial, Helvetica, Liberation Sans, sans-serif"
 _LINE, _GRID = "#4A4A4A", "#E9E9E9"
 
 _AXIS = {
-    "showline": True, "linecolor": _LINE, "linewidth": 1, "ticks": "outside", "ticklen": 3,
-    "tickcolor": _LINE, "gridcolor": _GRID, "zeroline": False, "automargin": False,
+    "showline": True,
+    "linecolor": _LINE,
+    "linewidth": 1,
+    "ticks": "outside",
+    "ticklen": 3,
+    "tickcolor": _LINE,
+    "gridcolor": _GRID,
+    "zeroline": False,
+    "automargin": False,
     "title": {"standoff": 7, "font": {"size": 10.5}},
-}  # fmt: skip
+}
 
 TEMPLATE = go.layout.Template(
     layout={
         "font": {"family": _FONT, "size": 10.5, "color": "#1A1A1A"},
-        "title": {"font": {"size": 12}, "x": 0, "xref": "container", "xanchor": "left",
-                  "y": 1, "yref": "container", "yanchor": "top", "pad": {"t": 7, "l": 6}},
-        "paper_bgcolor": "white", "plot_bgcolor": "white",
-        "xaxis": _AXIS, "yaxis": _AXIS,
+        "title": {
+            "font": {"size": 12},
+            "x": 0,
+            "xref": "container",
+            "xanchor": "left",
+            "y": 1,
+            "yref": "container",
+            "yanchor": "top",
+            "pad": {"t": 7, "l": 6},
+        },
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
         "colorway": [BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK],
-        "legend": {"orientation": "h", "x": 0, "xref": "container", "xanchor": "left", "y": 0,
-                   "yref": "container", "yanchor": "bottom", "font": {"size": 10},
-                   "itemsizing": "trace", "tracegroupgap": 0},
+        "legend": {
+            "orientation": "h",
+            "x": 0,
+            "xref": "container",
+            "xanchor": "left",
+            "y": 0,
+            "yref": "container",
+            "yanchor": "bottom",
+            "font": {"size": 10},
+            "itemsizing": "trace",
+            "tracegroupgap": 0,
+        },
         "hoverlabel": {"font": {"family": _FONT, "size": 11}},
         "hovermode": "closest",
         "modebar": {"bgcolor": "rgba(255,255,255,0.9)", "color": "#8A8A8A"},
     }
-)  # fmt: skip
-
-
-def visible(text: object) -> str:
-    """Model text with every character that would not be seen made visible.
-
-    Spaces become a middle dot, newlines and tabs arrows; control and direction-changing characters
-    become their escapes. The result is plain text: it is not safe as markup.
-    """
-    marks = {" ": "·", "\n": "↵", "\t": "⇥"}
-    return "".join(
-        marks.get(c) or (c if unicodedata.category(c)[0] != "C" else f"\\u{ord(c):04x}")
-        for c in str(text)
-    )
-
-
-def plain(text: object) -> str:
-    """Text for a plotly label: plotly reads a little HTML, so markup characters are escaped."""
-    kept = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in str(text))
-    return kept.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def shorten(text: str, length: int) -> str:
-    """Text cut to a length with an ellipsis."""
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def numbers(column: pd.Series) -> list[float | None]:
-    """A column as plain floats, null where nothing was measured."""
-    return [None if pd.isna(v) else float(v) for v in column]
+)
 
 
 def panels(
@@ -116,48 +107,34 @@ def panels(
     beside the panels.
     """
     rows, columns = len(titles), len(titles[0])
-    legend = 18 * _legend_rows(entries, width - left + 28) + 4 if entries else 0
+    legend = 18 * legend_rows(entries, width - left + 28) + 4 if entries else 0
     has_titles = any(t for row in titles for t in row)
     top, bottom, gap = 30 + (18 if has_titles else 0), 44 + legend, 34 if has_titles else 16
     height = top + bottom + rows * row_height + (rows - 1) * gap
     inside = height - top - bottom
     figure = make_subplots(
-        rows=rows, cols=columns, shared_xaxes=rows > 1, shared_yaxes=shared_y and columns > 1,
+        rows=rows,
+        cols=columns,
+        shared_xaxes=rows > 1,
+        shared_yaxes=shared_y and columns > 1,
         subplot_titles=[plain(t) for row in titles for t in row],
         vertical_spacing=gap / inside if rows > 1 else 0,
         horizontal_spacing=(22 if shared_y else 52) / width if columns > 1 else 0,
-    )  # fmt: skip
+    )
     figure.update_annotations(font={"size": 10.5}, yshift=2)
     figure.update_layout(
-        template=TEMPLATE, width=width, height=height,
-        title_text=f"<b>{plain(_fitted(title, width))}</b>",
-        margin={"l": left, "r": 14, "t": top, "b": bottom}, showlegend=bool(entries),
-    )  # fmt: skip
+        template=TEMPLATE,
+        width=width,
+        height=height,
+        title_text=f"<b>{plain(fitted(title, width))}</b>",
+        margin={"l": left, "r": 14, "t": top, "b": bottom},
+        showlegend=bool(entries),
+    )
     for column in range(1, columns + 1):
         figure.update_xaxes(title_text=plain(x), row=rows, col=column)
     for row, text in enumerate(y, start=1):
         figure.update_yaxes(title_text=plain(text), row=row, col=1)
     return figure
-
-
-def _fitted(title: str, width: int) -> str:
-    """A title cut to what fits beside a figure's buttons; of two sides each keeps its beginning."""
-    most = int((width - 64) / 6.4)
-    if _columns(title) <= most:
-        return title
-    sides = title.split(" ← ")
-    each = (most - 3 * (len(sides) - 1)) // len(sides)
-    return " ← ".join(shorten(side, each) for side in sides)
-
-
-def _legend_rows(entries: Sequence[str], width: int) -> int:
-    rows, used = 1, 0.0
-    for entry in entries:
-        size = 44 + 5.4 * len(entry)
-        if used and used + size > width:
-            rows, used = rows + 1, 0.0
-        used += size
-    return rows
 
 
 def curve(
@@ -185,20 +162,46 @@ def curve(
         figure.add_scatter(
             x=[place[i] for i in known] + [place[i] for i in reversed(known)],
             y=[high[i] for i in known] + [low[i] for i in reversed(known)],
-            fill="toself", fillcolor=tint(colour, shade), line={"width": 0}, mode="lines",
-            hoverinfo="skip", showlegend=False, legendgroup=name, name=f"{plain(name)}: interval",
+            fill="toself",
+            fillcolor=tint(colour, shade),
+            line={"width": 0},
+            mode="lines",
+            hoverinfo="skip",
+            showlegend=False,
+            legendgroup=name,
+            name=f"{plain(name)}: interval",
             **where,
-        )  # fmt: skip
+        )
     text = [
         "" if a is None or b is None else f" [{a:.3g}, {b:.3g}]" for a, b in zip(low, high, strict=True)
     ]
     figure.add_scatter(
-        x=place, y=numbers(rows["estimate"]), mode="lines" if len(place) > 1 else "markers",
-        name=plain(name), legendgroup=name, showlegend=legend, customdata=text,
-        line={"color": colour, "dash": dash, "width": width}, marker={"color": colour, "size": 6},
+        x=place,
+        y=numbers(rows["estimate"]),
+        mode="lines" if len(place) > 1 else "markers",
+        name=plain(name),
+        legendgroup=name,
+        showlegend=legend,
+        customdata=text,
+        line={"color": colour, "dash": dash, "width": width},
+        marker={"color": colour, "size": 6},
         hovertemplate=f"{plain(name)}<br>{plain(x)} %{{x}}: %{{y:.3g}}%{{customdata}}<extra></extra>",
         **where,
-    )  # fmt: skip
+    )
+
+
+def error_bar(
+    value: pd.Series, low: pd.Series, high: pd.Series, *, colour: str, cap: int, thickness: float = 1.0
+) -> dict[str, Any]:
+    """Error bars from `low` to `high` around `value`, with caps of so many pixels; null draws none."""
+    return {
+        "type": "data",
+        "array": numbers(high - value),
+        "arrayminus": numbers(value - low),
+        "thickness": thickness,
+        "width": cap,
+        "color": colour,
+    }
 
 
 def tint(colour: str, opacity: float) -> str:
@@ -212,12 +215,19 @@ def mark(figure: go.Figure, x: int | float | None, text: str, *, high: bool = Tr
     if x is None:
         return
     figure.add_vline(
-        x=x, line={"color": _LINE, "width": 1, "dash": "dot"},
-        annotation={"text": plain(text), "font": {"size": 10, "color": _LINE},
-                    "bgcolor": "rgba(255,255,255,0.8)", "borderpad": 0,
-                    "xanchor": "left", "xshift": 2, "yanchor": "top" if high else "bottom"},
+        x=x,
+        line={"color": _LINE, "width": 1, "dash": "dot"},
+        annotation={
+            "text": plain(text),
+            "font": {"size": 10, "color": _LINE},
+            "bgcolor": "rgba(255,255,255,0.8)",
+            "borderpad": 0,
+            "xanchor": "left",
+            "xshift": 2,
+            "yanchor": "top" if high else "bottom",
+        },
         annotation_position="top right" if high else "bottom right",
-    )  # fmt: skip
+    )
 
 
 def rule(
@@ -252,55 +262,31 @@ def heat(
     """Draw a table (index = y, columns = x) as a diverging map centred on zero."""
     figure.add_heatmap(
         z=[[None if pd.isna(v) else float(v) for v in row] for row in grid.to_numpy(dtype=object)],
-        x=list(range(grid.shape[1])), y=list(range(grid.shape[0])), colorscale=DIVERGING,
-        zmin=-limit, zmax=limit, zmid=0, xgap=0.5, ygap=0.5, customdata=hover, showscale=bar,
-        colorbar={"title": {"text": plain(unit), "side": "right", "font": {"size": 10.5}},
-                  "tickfont": {"size": 10}, "thickness": 9, "outlinewidth": 0,
-                  "ticks": "outside", "ticklen": 3, "xpad": 4},
-        hovertemplate="%{customdata}: %{z:.3g}<extra></extra>", row=at[0], col=at[1],
-    )  # fmt: skip
+        x=list(range(grid.shape[1])),
+        y=list(range(grid.shape[0])),
+        colorscale=DIVERGING,
+        zmin=-limit,
+        zmax=limit,
+        zmid=0,
+        xgap=0.5,
+        ygap=0.5,
+        customdata=hover,
+        showscale=bar,
+        colorbar={
+            "title": {"text": plain(unit), "side": "right", "font": {"size": 10.5}},
+            "tickfont": {"size": 10},
+            "thickness": 9,
+            "outlinewidth": 0,
+            "ticks": "outside",
+            "ticklen": 3,
+            "xpad": 4,
+        },
+        hovertemplate="%{customdata}: %{z:.3g}<extra></extra>",
+        row=at[0],
+        col=at[1],
+    )
     figure.update_xaxes(showgrid=False, row=at[0], col=at[1])
     figure.update_yaxes(showgrid=False, row=at[0], col=at[1])
-
-
-def labelled(axis: Mapping[int, str] | Sequence[str], *, most: int = 60) -> dict[str, Any]:
-    """Axis settings that write labels at 0, 1, 2, ...: every one, or every n-th of very many."""
-    labels = list(axis.values()) if isinstance(axis, Mapping) else list(axis)
-    step = max(1, math.ceil(len(labels) / most))
-    ticks = list(range(0, len(labels), step))
-    return {"tickmode": "array", "tickvals": ticks, "ticktext": [plain(labels[i]) for i in ticks]}
-
-
-def place(span: object) -> str:
-    """A position in words."""
-    return PLACES.get(str(span), str(span))
-
-
-def kind_of(kind: object) -> str:
-    """A site's kind in brackets; nothing for the residual stream."""
-    return "" if str(kind) in ("resid_pre", "<NA>", "nan", "") else f" ({kind})"
-
-
-def order(column: pd.Series) -> list[str]:
-    """The values of a column, the usual ones in their usual order."""
-    known = ["base", "tuned", "all", "subject", "subject_last", "last"]
-    found = list(dict.fromkeys(str(v) for v in column.dropna()))
-    return sorted(found, key=lambda v: known.index(v) if v in known else len(known))
-
-
-def pairs_of(table: pd.DataFrame, first: str, second: str) -> list[tuple[str, str]]:
-    """The pairs of values of two columns, in order of appearance."""
-    return list(dict.fromkeys(zip(table[first].astype(str), table[second].astype(str), strict=True)))
-
-
-def room(labels: Sequence[str]) -> int:
-    """Pixels that the longest label needs beside an axis."""
-    return 16 + int(5.6 * max((_columns(label) for label in labels), default=0))
-
-
-def _columns(text: str) -> int:
-    """How wide a text is drawn, in Latin letters: full-width characters take two."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def figure_json(figure: go.Figure) -> str:

@@ -1,157 +1,112 @@
-"""From Evidence to the tables that figures draw: means over groups with 95% intervals.
+"""From evidence to the tables that figures draw: means over groups with 95% intervals.
 
 Groups (entities) are the unit: rows of a group are averaged first, groups are resampled. The tables
-are context for the reader; the labels of the verdict rest on `interp.verdict` alone.
+are context for the reader; the labels of the verdict rest on `interp.verdict` alone. Those of patched
+pairs stand in `interp.figures.patch_tables`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Int
 
 from interp import stats
 from interp.evidence import Evidence
+from interp.evidence.boundaries import behind_block, boundary_numbers, last_boundary
+from interp.figures.patch_tables import (
+    handover_curves as handover_curves,
+    handover_pairs as handover_pairs,
+    patch_grid as patch_grid,
+)
 from interp.verdict.outcomes import Outcomes
 from interp.verdict.thresholds import Thresholds
 
 #: A table of groups by cells, or of draws by cells.
 Array = np.ndarray
 
-SEPARATOR = " -> "
+#: Conditions of the shared-shift test that have a curve, in the order of the legend.
+SHIFT_CURVES = ("sufficiency", "sufficiency_mean", "retention", "retention_control", "persistence")
 
 
 def probe_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
     """Label-balanced held-out accuracy per attribute, place, model, condition and layer.
 
-    acc = mean over classes of mean(correct | class); the class stands in `strength` where the
-    producer wrote it, otherwise all rows are one class. Draws of a control are averaged per group.
-    Columns: metric, kind, span, model, condition, layer, estimate, low, high, n. Unit: accuracy.
+    accuracy = mean over classes of mean(correct | class); the class stands in `label`, and without
+    it all rows are one class. Draws of a control are averaged per group.
+
+    Args:
+        evidence: with the rows method ``probe``.
+        seed: of the bootstrap.
+
+    Returns:
+        Columns metric, kind, span, model, condition, layer (boundary), estimate, low, high, n
+        (groups). Unit: accuracy.
+
+    Raises:
+        ValueError: without such rows.
     """
+    rows = evidence.needed("probes.cross_validate or probes.sweep", method="probe")
     keys = ["metric", "kind", "span", "model", "condition"]
-    return _by_series(
-        _boundaries(evidence.needed("probes.cross_validate or probes.sweep", method="probe"), evidence),
-        keys,
-        seed,
-    )
+    return _by_series(_at_boundaries(rows, evidence), keys, seed)
 
 
 def transfer_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
     """Accuracy of frozen, mean-shifted and refitted probes on the tuned model, and cosines.
 
-    Columns: metric, span, condition, layer, estimate, low, high, n. A cosine is one number; of
-    random and control directions the interval is the range of the draws' central 95%.
+    Args:
+        evidence: with the rows methods ``transfer`` and ``transfer_control``.
+        seed: of the bootstrap.
+
+    Returns:
+        Columns metric, span, condition, layer, estimate, low, high, n. A cosine is one number; of
+        random and control directions the interval is the range of the draws' central 95%.
+
+    Raises:
+        ValueError: without such rows.
     """
-    given = evidence.needed("probes.transfer", method=["transfer", "transfer_control"])
-    rows = _boundaries(given, evidence)
+    measured = evidence.needed("probes.transfer", method=["transfer", "transfer_control"])
+    rows = _at_boundaries(measured, evidence)
     cosine = rows["condition"].astype("string").str.startswith("cosine").to_numpy(dtype=bool)
     keys = ["metric", "span", "condition"]
-    table = _by_series(rows[~cosine], keys, seed)
-    out = []
-    for key, part in rows[cosine].groupby([*keys, "layer"], observed=True):
-        values = part["value"].to_numpy(dtype=float)
-        ends = np.quantile(values, [0.025, 0.975]) if len(values) > 1 else (np.nan, np.nan)
-        named = dict(zip([*keys, "layer"], key, strict=True))  # type: ignore[call-overload]
-        out.append({**named, "estimate": values.mean(), "low": ends[0], "high": ends[1],
-                    "n": len(values)})  # fmt: skip
-    if not out:
-        return table
-    return pd.concat([t for t in (table, pd.DataFrame(out)) if len(t)], ignore_index=True)
+    tables = [_by_series(rows[~cosine], keys, seed), _drawn_range(rows[cosine], [*keys, "layer"])]
+    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
 
 
-def handover_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
-    """Recovery (m[patched] − m[corrupted]) / (m[clean] − m[corrupted]) by span and boundary.
-
-    Means over pairs are taken before dividing. Entities are resampled, a pair weighs the product of
-    its two entities' counts. Columns: span, layer, estimate, low, high, n (pairs).
-    """
-    rows = evidence.needed("patching.handover", method="handover")
-    out = []
-    for span in _present(rows["span"]):
-        part = rows[rows["span"] == span]
-        patched, clean, corrupted = _pair_table(part)
-        clean, corrupted = clean.to_numpy(float)[:, None], corrupted.to_numpy(float)[:, None]
-        names = part.drop_duplicates("example").set_index("example")["group"].reindex(patched.index)
-        first, last = zip(*(str(g).split(SEPARATOR, 1) for g in names), strict=True)
-        entities = sorted({*first, *last})
-        one, two = (np.array([entities.index(e) for e in side]) for side in (first, last))
-        values = patched.to_numpy(float)
-
-        def recovery(w: Array, v: Array = values, c: Array = clean, z: Array = corrupted,
-                     a: Array = one, b: Array = two) -> Array:  # fmt: skip
-            weight = w[:, a] * w[:, b]
-            return (weight @ v - weight @ z) / (weight @ c - weight @ z)
-
-        bounds = intervals(recovery, len(entities), seed)
-        out.append(_rows(bounds, list(patched.columns), len(values), span=span))
-    return pd.concat(out, ignore_index=True)
-
-
-def handover_pairs(evidence: Evidence, *, smallest: float, most: int = 24) -> pd.DataFrame:
-    """Recovery of single pairs, without intervals; null where clean − corrupted is under `smallest`.
-
-    The `most` pairs with the largest difference are kept. Columns: span, pair, layer, value.
-    """
-    rows = evidence.needed("patching.handover", method="handover")
-    out = []
-    for span in _present(rows["span"]):
-        part = rows[rows["span"] == span]
-        patched, clean, corrupted = _pair_table(part)
-        size = clean - corrupted
-        recovery = patched.sub(corrupted, axis=0).div(size.where(size.abs() >= smallest), axis=0)
-        recovery = recovery.loc[size.sort_values(ascending=False).index[:most]]
-        names = part.drop_duplicates("example").set_index("example")["group"]
-        long = recovery.reset_index().melt("example", var_name="layer", value_name="value")
-        label = [str(names[e]).replace(SEPARATOR, " ← ") for e in long["example"]]
-        out.append(long.assign(span=span, pair=label)[["span", "pair", "layer", "value"]])
-    return pd.concat(out, ignore_index=True) if out else pd.DataFrame(
-        columns=["span", "pair", "layer", "value"]
-    )  # fmt: skip
-
-
-def patch_grid(evidence: Evidence, *, smallest: float) -> pd.DataFrame:
-    """Recovery of every pair on the layer × position grid, with the tokens at each position.
-
-    The grid is of one kind of site: the residual stream's where there is one, else the first kind.
-    Columns: example, pair, model, kind, layer, position, clean, corrupted (tokens), value.
-    """
-    rows = evidence.needed('patching.patch_sites with positions="each"', method="patch")
-    unpatched = rows["condition"].isin(["clean", "corrupted"])
-    cells = rows[~unpatched & rows["position"].notna()]
-    kinds = [str(kind) for kind in cells["kind"].dropna().unique()]
-    kind = "resid_pre" if "resid_pre" in kinds or not kinds else kinds[0]
-    rows = pd.concat([rows[unpatched], cells[cells["kind"] == kind]])
-    tokens = evidence.provenance.get("grid_tokens", {})
-    out = []
-    for example, part in rows.groupby("example"):
-        ends = {c: part.loc[part["condition"] == c, "value"].mean() for c in ("clean", "corrupted")}
-        size = ends["clean"] - ends["corrupted"]
-        grid = part.loc[part["condition"] == "patched", ["layer", "position", "value"]].copy()
-        if not len(grid) or not abs(size) >= smallest:
-            continue
-        grid["value"] = (grid["value"].astype(float) - ends["corrupted"]) / size
-        said = tokens.get(str(example)) or tokens.get(int(example)) or {}  # type: ignore[call-overload]
-        for side in ("clean", "corrupted"):
-            words = dict(enumerate(said.get(side, [])))
-            grid[side] = [words.get(int(p), str(p)) for p in grid["position"]]
-        differing = grid[grid["clean"] != grid["corrupted"]].drop_duplicates("position")
-        sides = said.get("differs") or [
-            _joined(differing.sort_values("position")[s]) for s in ("clean", "corrupted")
-        ]
-        pair = " ← ".join(sides) if all(sides) else str(part["group"].iloc[0])
-        model = str(part["model"].iloc[0])
-        out.append(grid.assign(example=example, pair=pair, model=model, kind=kind))
-    order = ["example", "pair", "model", "kind", "layer", "position", "clean", "corrupted", "value"]
-    return pd.concat(out, ignore_index=True)[order] if out else pd.DataFrame(columns=order)
+def _drawn_range(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Mean of the draws and the range of their central 95%, for each combination of the keys."""
+    summaries = []
+    for names, draws in rows.groupby(keys, observed=True):
+        values = draws["value"].to_numpy(dtype=float)
+        low, high = np.quantile(values, [0.025, 0.975]) if len(values) > 1 else (np.nan, np.nan)
+        columns = dict(zip(keys, names, strict=True))  # type: ignore[call-overload]
+        summaries.append(
+            {**columns, "estimate": values.mean(), "low": low, "high": high, "n": len(values)}
+        )
+    return pd.DataFrame(summaries)
 
 
 def stitch_curves(evidence: Evidence, outcomes: Outcomes, *, seed: int = 0) -> pd.DataFrame:
-    """Mean contrast of U_k and V_k by boundary, beside both models' own. Unit: logits.
+    """Mean contrast of U_k and V_k by boundary, beside both models' own.
 
     Changed and unchanged groups are separate panels, never pooled; the output contrast is read on
-    the estimating form. Columns: panel, series (base, tuned, U, V), layer, estimate, low, high, n.
+    the estimating form.
+
+    Args:
+        evidence: with the rows method ``stitch``.
+        outcomes: which groups changed.
+        seed: of the bootstrap.
+
+    Returns:
+        Columns panel, series (base, tuned, U, V), layer (null for base and tuned), estimate, low,
+        high, n. Unit: logits.
+
+    Raises:
+        ValueError: without such rows.
     """
     rows = evidence.needed("patching.stitch", method="stitch")
     panels = (
@@ -159,69 +114,83 @@ def stitch_curves(evidence: Evidence, outcomes: Outcomes, *, seed: int = 0) -> p
         ("fact contrast, changed groups", "fact", outcomes.changed_groups),
         ("fact contrast, unchanged groups", "fact", outcomes.unchanged_groups),
     )
-    out = []
+    tables = []
     for panel, metric, groups in panels:
         part = rows[(rows["metric"] == metric) & rows["group"].isin(groups)]
         if metric == "output":
             part = part[part["template"] == outcomes.estimating_form]
-        part = part.assign(series=_series(part)).dropna(subset=["series"])
+        part = part.assign(series=_stitched_series(part)).dropna(subset=["series"])
         if part["group"].nunique() < 2:
             continue
-        own = part["layer"].isna()
-        for chosen in (part[own].assign(layer=-1), part[~own]):
+        whole = part["layer"].isna()
+        for chosen in (part[whole].assign(layer=-1), part[~whole]):
             table = _by_series(chosen, ["series"], seed)
-            out.append(table.assign(panel=panel, layer=table["layer"].where(table["layer"] >= 0)))
+            tables.append(table.assign(panel=panel, layer=table["layer"].where(table["layer"] >= 0)))
     columns = ["panel", "series", "layer", "estimate", "low", "high", "n"]
-    return pd.concat(out, ignore_index=True)[columns] if out else pd.DataFrame(columns=columns)
+    if not tables:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(tables, ignore_index=True)[columns]
 
 
 def shift_curves(evidence: Evidence, groups: Sequence[str]) -> pd.DataFrame:
     """Sufficiency, retention and persistence of some groups by boundary, with Wilson intervals.
 
-    Columns: condition, layer, estimate, low, high, n. Unit: share of groups.
+    Args:
+        evidence: with the rows method ``shift``.
+        groups: those whose shares are wanted.
+
+    Returns:
+        Columns condition, layer, estimate, low, high, n. Unit: share of groups.
+
+    Raises:
+        ValueError: without such rows.
     """
-    curves = ("sufficiency", "sufficiency_mean", "retention", "retention_control", "persistence")
-    shifts = Evidence(evidence.needed("patching.shared_shift", method="shift"))
-    rows = shifts.where(metric="said", condition=list(curves))
+    shifted = evidence.needed("patching.shared_shift", method="shift")
+    rows = shifted[(shifted["metric"] == "said") & shifted["condition"].isin(SHIFT_CURVES)]
     rows = rows[rows["group"].isin(list(groups)) & rows["layer"].notna()]
-    each = rows.groupby(["condition", "layer", "group"], observed=True)["value"].mean()
-    out = []
-    for key, part in each.groupby(["condition", "layer"], observed=True):
+    by_group = rows.groupby(["condition", "layer", "group"], observed=True)["value"].mean()
+    shares = []
+    for key, part in by_group.groupby(["condition", "layer"], observed=True):
         condition, layer = tuple(key)  # type: ignore[arg-type]
         share = stats.wilson(int((part >= 0.5).sum()), len(part))
-        out.append({"condition": str(condition), "layer": layer, "estimate": share.estimate,
-                    "low": share.low, "high": share.high, "n": len(part)})  # fmt: skip
-    return pd.DataFrame(out) if out else _empty(["condition"])
+        shares.append({"condition": str(condition), "layer": layer, **share.as_dict()})
+    return pd.DataFrame(shares) if shares else _empty(["condition"])
 
 
 def cross_patch_curves(evidence: Evidence, *, form: str | None = None, seed: int = 0) -> pd.DataFrame:
-    """ρ = (m[patched] − m[own]) / (m[other] − m[own]) by model, span and boundary.
+    """Share of the change that crosses with one span of the other model's state.
 
-    Means over groups are taken before dividing. Columns: model, span, layer, estimate, low, high, n.
+    rho = (m[patched] − m[own]) / (m[other] − m[own]), means over groups before dividing.
+
+    Args:
+        evidence: with the rows method ``cross_patch`` of the output contrast.
+        form: the query form that is read; None reads all.
+        seed: of the bootstrap.
+
+    Returns:
+        Columns model (the one that runs), span, layer, estimate, low, high, n.
+
+    Raises:
+        ValueError: without such rows.
     """
-    crossed = Evidence(evidence.needed("patching.cross_patch", method="cross_patch"))
-    rows = crossed.where(metric="output")
+    crossed = evidence.needed("patching.cross_patch", method="cross_patch")
+    rows = crossed[crossed["metric"] == "output"]
     if form is not None:
         rows = rows[rows["template"] == form]
-    own = rows[rows["condition"] == "baseline"]
-    ends = own.groupby(["model", "group"], observed=True)["value"].mean().unstack("model")
-    out = []
-    for (model, span), part in rows[rows["condition"] == "patched"].groupby(
-        ["model", "span"], observed=True
-    ):
+    unpatched = rows[rows["condition"] == "baseline"]
+    ends = unpatched.groupby(["model", "group"], observed=True)["value"].mean().unstack("model")
+    tables = []
+    for key, part in rows[rows["condition"] == "patched"].groupby(["model", "span"], observed=True):
+        model, span = tuple(key)  # type: ignore[arg-type]
         other = "tuned" if model == "base" else "base"
         if model not in ends or other not in ends:
             continue
         table = part.groupby(["group", "layer"], observed=True)["value"].mean().unstack("layer")
         start, stop = (ends[m].reindex(table.index).to_numpy(float)[:, None] for m in (model, other))
-        values = table.to_numpy(float)
-
-        def share(w: Array, v: Array = values, a: Array = start, b: Array = stop) -> Array:
-            return (w @ v - w @ a) / (w @ b - w @ a)
-
-        bounds = intervals(share, len(values), seed)
-        out.append(_rows(bounds, list(table.columns), len(values), model=model, span=span))
-    return pd.concat(out, ignore_index=True) if out else _empty(["model", "span"])
+        statistic = partial(_share_crossed, values=table.to_numpy(float), start=start, stop=stop)
+        bounds = intervals(statistic, len(table), seed)
+        tables.append(_rows(bounds, list(table.columns), len(table), model=model, span=span))
+    return pd.concat(tables, ignore_index=True) if tables else _empty(["model", "span"])
 
 
 def intervals(
@@ -235,37 +204,55 @@ def intervals(
     return stats.bootstrap(lambda counts: statistic(counts.astype(float)), n, draws=draws, seed=seed)
 
 
+def _share_crossed(
+    weights: Float[Array, "draw group"],
+    *,
+    values: Float[Array, "group cell"],
+    start: Float[Array, "group 1"],
+    stop: Float[Array, "group 1"],
+) -> Float[Array, "draw cell"]:
+    """Share of the way from start to stop, weighted means before dividing."""
+    return (weights @ values - weights @ start) / (weights @ stop - weights @ start)
+
+
 def _by_series(rows: pd.DataFrame, keys: Sequence[str], seed: int) -> pd.DataFrame:
     """Class-balanced mean over groups for each series (keys) and layer, with intervals."""
-    keys = list(keys)
     rows = rows.dropna(subset=["value", "group"])
-    out = []
-    for key, part in rows.groupby(keys, observed=True, dropna=False):
-        label, labels = pd.factorize(part["strength"].astype(float).fillna(0.0))
+    tables = []
+    for key, part in rows.groupby(list(keys), observed=True, dropna=False):
+        label, labels = pd.factorize(part["label"].astype(float).fillna(0.0))
         group, groups = pd.factorize(part["group"])
         layer, layers = pd.factorize(part["layer"], sort=True)
         shape = (len(labels), len(groups), len(layers))
         sums, counts = np.zeros(shape), np.zeros(shape)
         np.add.at(sums, (label, group, layer), part["value"].to_numpy(float))
         np.add.at(counts, (label, group, layer), 1.0)
-        have = (counts > 0).astype(float)
-        means = sums / np.maximum(counts, 1.0)
-
-        def balanced(w: Array, m: Array = means, h: Array = have) -> Array:
-            weight = w @ h
-            present = np.where(weight > 0, (w @ m) / np.where(weight > 0, weight, 1.0), np.nan)
-            seen = np.maximum(np.isfinite(present).sum(axis=0), 1)
-            return np.nansum(present, axis=0) / seen
-
-        bounds = intervals(balanced, len(groups), seed)
+        statistic = partial(
+            _class_balanced, means=sums / np.maximum(counts, 1.0), measured=(counts > 0).astype(float)
+        )
+        bounds = intervals(statistic, len(groups), seed)
         names = dict(zip(keys, key if isinstance(key, tuple) else (key,), strict=True))
-        out.append(_rows(bounds, list(layers), len(groups), **names))
-    return pd.concat(out, ignore_index=True) if out else _empty(keys)
+        tables.append(_rows(bounds, list(layers), len(groups), **names))
+    return pd.concat(tables, ignore_index=True) if tables else _empty(keys)
+
+
+def _class_balanced(
+    weights: Float[Array, "draw group"],
+    *,
+    means: Float[Array, "class group layer"],
+    measured: Int[Array, "class group layer"] | Float[Array, "class group layer"],
+) -> Float[Array, "draw layer"]:
+    """Mean over classes of the weighted mean over groups, of the classes that were drawn."""
+    weight = weights @ measured
+    by_class = np.where(weight > 0, (weights @ means) / np.where(weight > 0, weight, 1.0), np.nan)
+    drawn = np.maximum(np.isfinite(by_class).sum(axis=0), 1)
+    return np.nansum(by_class, axis=0) / drawn
 
 
 def _rows(
     bounds: tuple[Array, Array, Array], layers: Sequence[Any], n: int, **key: object
 ) -> pd.DataFrame:
+    """One row per layer, with the columns of the key before it."""
     estimate, low, high = bounds
     table = pd.DataFrame({"layer": layers, "estimate": estimate, "low": low, "high": high, "n": n})
     for place, (name, value) in enumerate(key.items()):
@@ -273,50 +260,20 @@ def _rows(
     return table
 
 
-def _boundaries(rows: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:
-    """Rows at a block's output as rows at the boundary after it, unless they are counted so already.
-
-    `Evidence.by_boundary` notes the number that the last boundary has; where no note says so, rows are
-    counted already if they go on in the steps of the boundaries before.
-    """
-    kind, top = rows["kind"].astype("string"), evidence.provenance.get("boundaries")
-    after = (kind == "resid_post").to_numpy(dtype=bool, na_value=False)
-    if top is None:
-        before = rows.loc[(kind == "resid_pre").to_numpy(dtype=bool, na_value=False), "layer"]
-        last = sorted(int(layer) for layer in before.dropna().unique())[-2:]
-        top = last[-1] + (last[1] - last[0] if len(last) > 1 else 1) if last else None
-    counted = (rows["layer"] == top).to_numpy(dtype=bool, na_value=False)
-    more = (after & ~counted).astype(int)
-    return rows.assign(layer=rows["layer"] + more, kind=kind.mask(after, "resid_pre"))
+def _at_boundaries(rows: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:
+    """Rows at a block's output as rows at the boundary after it, unless they are counted so already."""
+    counted = last_boundary(rows, evidence.provenance)
+    kind = rows["kind"].astype("string").mask(behind_block(rows), "resid_pre")
+    return rows.assign(layer=boundary_numbers(rows, counted=counted), kind=kind)
 
 
-def _pair_table(part: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series, pd.Series]:
-    patched = part[part["condition"] == "patched"]
-    grid = patched.groupby(["example", "layer"])["value"].mean().unstack("layer").dropna()
-    ends = [
-        part[part["condition"] == c].groupby("example")["value"].mean().reindex(grid.index)
-        for c in ("clean", "corrupted")
-    ]
-    return grid, ends[0], ends[1]
-
-
-def _series(part: pd.DataFrame) -> pd.Series:
+def _stitched_series(part: pd.DataFrame) -> pd.Series:
+    """Name of the curve of every row: U, V, or the model itself; null for other conditions."""
     stitched = (part["condition"] == "stitched").to_numpy()
     model = part["model"].astype("string")
-    own = model.where(part["condition"].astype("string") == "baseline")
+    whole = model.where(part["condition"].astype("string") == "baseline")
     names = model.map({"tuned": "U", "base": "V"}).astype("string")
-    return own.mask(pd.Series(stitched, index=part.index), names)
-
-
-def _joined(tokens: pd.Series) -> str:
-    """Tokens as text: joined as they are where some carry their own spaces, else by spaces."""
-    words = [str(t) for t in tokens]
-    spaced = any(w[:1].isspace() for w in words)
-    return ("" if spaced else " ").join(words).strip()
-
-
-def _present(column: pd.Series) -> list[str]:
-    return sorted(str(v) for v in column.dropna().unique())
+    return whole.mask(pd.Series(stitched, index=part.index), names)
 
 
 def _empty(keys: Sequence[str]) -> pd.DataFrame:

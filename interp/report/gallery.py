@@ -12,9 +12,10 @@ import pandas as pd
 from interp.evidence import Evidence
 from interp.figures import (
     comparison as figures,
+    patching as patch_figures,
     probes as probe_figures,
-    style as figure_style,
     tables as summaries,
+    text as figure_text,
 )
 from interp.verdict.outcomes import Outcomes
 from interp.verdict.thresholds import Thresholds
@@ -132,14 +133,15 @@ def gallery(
     add("shared_shift", WHAT, shares, figures.shared_shift_curves, boundary=shift.get("boundary"),
         handover=kappa, low=limits["low"], high=limits["high"])  # fmt: skip
     add("handover", USED, read("handover", summaries.handover_curves, seed=seed),
-        figures.handover_curves,
+        patch_figures.handover_curves,
         handover=kappa)  # fmt: skip
     add("handover_pairs", USED, read("handover", summaries.handover_pairs, smallest=smallest),
-        figures.handover_heatmap, handover=kappa)  # fmt: skip
+        patch_figures.handover_heatmap, handover=kappa)  # fmt: skip
     grid = read("patch", summaries.patch_grid, smallest=smallest)
     for example in list(dict.fromkeys(grid["example"]))[:GRID_FIGURES]:
-        one = grid[grid["example"] == example]
-        add("patch", USED, one, figures.patch_heatmap, str(example), pair=str(one["pair"].iloc[0]))
+        rows = grid[grid["example"] == example]
+        pair = str(rows["pair"].iloc[0])
+        add("patch", USED, rows, patch_figures.patch_heatmap, str(example), pair=pair)
     for kind, table, draw in (
         ("probes", read("probe", summaries.probe_curves, seed=seed), probe_figures.probe_curves),
         (
@@ -182,7 +184,7 @@ def claims(verdict: Mapping[str, Any]) -> pd.DataFrame:
     """
     rows = []
     for claim in verdict.get("claims") or []:
-        place = figure_style.place(claim["position"])
+        place = figure_text.place(claim["position"])
         row: dict[str, Any] = {"claim": f"{claim['attribute']} · {claim['site']} · {place}"}
         row |= {"grade": claim["grade"], "p_adjusted": claim["p_adjusted"]}
         cells = {"selectivity": claim["selectivity"], "effect": claim["effect"],

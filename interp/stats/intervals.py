@@ -5,8 +5,8 @@ one label per row; a group's value is the mean of its rows.
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -20,9 +20,13 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its bounds (in the unit of the estimate) from `n` groups.
+    """An estimate with its bounds, in the unit of the estimate.
 
-    Bounds are infinite where a ratio is unbounded, NaN where there are too few groups for any.
+    Attributes:
+        estimate: the number itself.
+        low: lower bound; infinite where a ratio is unbounded, NaN where there are too few groups.
+        high: upper bound, likewise.
+        n: number of groups behind it.
     """
 
     estimate: float
@@ -39,6 +43,10 @@ class Interval:
     def width(self) -> float:
         """High minus low."""
         return self.high - self.low
+
+    def as_dict(self) -> dict[str, Any]:
+        """The four fields by name, as a table or a JSON file holds them."""
+        return asdict(self)
 
     def inside(self, low: float, high: float) -> bool:
         """Whether both bounds lie strictly within (low, high); False for NaN bounds."""

@@ -56,6 +56,8 @@ def test_where_takes_values_sets_and_null():
     assert found.where(layer=1)["value"].tolist() == [-1.25]
     assert len(found.where(group=["Nauru", "<script>"])) == 2
     assert found.where(layer=None)["value"].tolist() == [3.0]
+    assert found.where(layer=[1, None])["value"].tolist() == [-1.25, 3.0], "null among others"
+    assert found.where(model=["base", None])["value"].tolist() == [3.0]
     assert found.where(model="tuned", layer={0, 2})["example"].tolist() == [0, 2]
     assert len(found.where(model="nobody")) == 0, "the control: nothing matches a made-up name"
 
@@ -199,6 +201,16 @@ def test_a_file_of_version_0_1_is_read_and_says_what_was_renamed(tmp_path: Path)
     steered = evidence.rows(method="steer")
     assert steered["strength"].tolist() == [2.5] and steered["label"].isna().all()
     assert tuple(evidence.table.columns) == COLUMNS
+
+
+def test_the_form_of_a_tested_claim_is_no_number_of_a_question(tmp_path: Path):
+    path = old_file(
+        tmp_path, method=["claim"] * 2, condition=["raw", "swap"], template=["2", "B"], value=[1.0, 2.0]
+    )  # fmt: skip
+    with pytest.warns(UserWarning, match="template of claim is now question"):
+        table = Evidence.load(path).table
+    assert table["question"].tolist()[0] == "2" and pd.isna(table["question"].tolist()[1])
+    assert table["template"].tolist()[1] == "B"
 
 
 def test_a_file_of_today_is_read_without_a_word(tmp_path: Path, recwarn: pytest.WarningsRecorder):

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 import probes
+from interp import figures
 from interp.activations import Activations
 from interp.contrasts import Contrast
 from interp.evidence import Evidence
-from interp.figures import comparison as figures, probes as probe_figures, tables as summaries
+from interp.figures import probes as probe_figures, tables as summaries
 from interp.metrics import logit_difference
 from interp.sites import Kind, Site, boundaries
 from patching.methods.grids import patch_sites

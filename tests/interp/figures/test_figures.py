@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 from verdict_cases import fake_case
 
+from interp import figures
 from interp.evidence import Evidence
-from interp.figures import comparison as figures, probes as probe_figures, tables as summaries
-from interp.figures.style import SINGLE, panels, plain, room, visible
+from interp.figures import probes as probe_figures, tables as summaries
+from interp.figures.style import SINGLE, panels
+from interp.figures.text import plain, room, visible
 from interp.report import gallery
 from interp.verdict.outcomes import Outcomes
 
@@ -172,7 +174,7 @@ def test_recovery_of_known_pairs():
 def test_balanced_accuracy_is_over_classes_not_rows():
     # Nine right answers of class 0, one wrong of class 1: half, not nine tenths.
     evidence = Evidence.build(
-        [1.0] * 9 + [0.0], strength=[0.0] * 9 + [1.0], group=[f"g{i}" for i in range(10)],
+        [1.0] * 9 + [0.0], label=[0.0] * 9 + [1.0], group=[f"g{i}" for i in range(10)],
         method="probe", condition="probe", metric="truth", kind="resid_pre", span="last", layer=3,
         model="base", unit="accuracy",
     )  # fmt: skip

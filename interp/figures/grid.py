@@ -1,0 +1,196 @@
+"""The grid of patched places, drawn straight from the evidence of `patching.patch_sites`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from interp.evidence import Evidence
+from interp.evidence.boundaries import behind_block, boundary_numbers, last_boundary
+from interp.evidence.recovery import recovery_table
+from interp.figures.patch_tables import ARROW, tokens_of
+from interp.figures.patching import ROW_HEIGHT, token_labels
+from interp.figures.style import BOUNDARY, heat, panels
+from interp.figures.text import labelled, order, place, plain, room, shorten
+
+#: Most panels of one grid.
+MOST_PANELS = 8
+
+#: The columns by which panels are told apart, and how their values are said.
+_PANELS = {"model": str, "metric": str, "kind": str, "position": "position {}".format, "span": place}
+
+#: Name of the site that boundaries of the residual stream are drawn under.
+_STREAM = "boundary"
+
+
+def patch_grid(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0) -> go.Figure:
+    """Recovery of every patched place: layers by positions, by heads, or by spans.
+
+    0 is the corrupted run and 1 the clean one; several pairs are pooled, sums before the division
+    (`patching.recovery`). There is one panel per kind of site and model, and, where heads were patched,
+    per position. The colours reach to 1, or, where everything is below one half, to the largest value.
+
+    Args:
+        evidence: of any kinds of sites and any number of pairs; also of `patching.handover`.
+        resamples: bootstrap draws behind the intervals that a cell shows when it is pointed at.
+        seed: of these draws.
+
+    Returns:
+        The figure. The axis of positions bears the tokens, clean | corrupted, of a single pair whose
+        evidence notes them, and numbers otherwise.
+
+    Raises:
+        ValueError: without such rows, or if they need more than eight panels, or mix heads with other
+            sites.
+
+    Example:
+        >>> import interp, patching
+        >>> from interp import figures
+        >>> model = interp.load_model("organism-base")
+        >>> facts = interp.load_facts("world").subset([1, 2])
+        >>> pairs = interp.Contrast.from_text(
+        ...     model, facts.prompts(0)[:1], facts.prompts(0)[1:], facts.answers[:1], facts.answers[1:])
+        >>> sites = interp.every_layer(interp.Kind.RESID_PRE, model.n_layers)
+        >>> grid = patching.patch_sites(model, pairs, sites, interp.logit_difference(pairs))
+        >>> figure = figures.patch_grid(grid)
+        >>> len(figure.data[0].z[0]) == model.n_layers, list(figure.layout.yaxis.ticktext)[:3]
+        (True, ['The', 'home', 'of'])
+    """
+    rows = evidence.needed("patching.patch_sites", method=["patch", "handover"])
+    table = recovery_table(Evidence(rows, evidence.provenance), resamples=resamples, seed=seed)
+    table = _at_boundaries(table[table["condition"].astype(str) == "patched"], evidence)
+    down = _row_column(table)
+    tokens = tokens_of(evidence, rows["example"].iloc[0]) if rows["example"].nunique() == 1 else {}
+    labels = _row_labels(table, down, tokens)
+    parts = _panels(table, down)
+    figure = panels(
+        [list(parts)],
+        title=_title(table, rows["example"].nunique(), tokens),
+        x=_layer_title(table),
+        y=["token, clean | corrupted" if tokens and down == "position" else down.replace("span", "")],
+        row_height=max(90, ROW_HEIGHT * len(labels)),
+        left=room(list(labels.values())) + 14,
+    )
+    limit = _limit(table["estimate"])
+    for j, part in enumerate(parts.values(), start=1):
+        grid = part.set_index([down, "layer"])
+        layers = sorted(table["layer"].unique())
+        values = grid["estimate"].unstack("layer").reindex(list(labels), columns=layers)
+        hover = [[_cell_text(grid, row, k, labels[row]) for k in layers] for row in labels]
+        last = j == len(parts)
+        heat(figure, values, unit="recovery", hover=hover, limit=limit, at=(1, j), bar=last)
+        figure.update_xaxes(labelled([str(k) for k in layers], most=18), row=1, col=j)
+        figure.update_yaxes(labelled(list(labels.values())), row=1, col=j)
+    figure.update_yaxes(autorange="reversed", title_standoff=8)
+    figure.update_layout(margin_r=58)
+    return figure
+
+
+def _at_boundaries(table: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:
+    """One map of the residual stream where its places are boundaries; else the table as it is."""
+    behind = behind_block(table)
+    if not table["kind"].isin(["resid_pre", "resid_post"]).all() or behind.all() or not behind.any():
+        return table
+    numbers = boundary_numbers(table, counted=last_boundary(table, evidence.provenance))
+    joined = table.assign(layer=numbers, kind=_STREAM)
+    cell = [name for name in joined if name not in ("estimate", "low", "high", "n")]
+    return table if joined.duplicated(cell).any() else joined
+
+
+def _row_column(table: pd.DataFrame) -> str:
+    """Name of the column that is drawn downwards: head, position or span."""
+    heads = table["head"].notna() if "head" in table else pd.Series(False, index=table.index)
+    if heads.any() and not heads.all():
+        kinds = ", ".join(sorted(table["kind"].astype(str).unique()))
+        raise ValueError(
+            f"heads and whole sites are drawn apart, got both among {kinds}; expected one sort, as in "
+            'evidence.select(kind=["z", None]), which keeps the unedited runs'
+        )
+    if heads.any():
+        return "head"
+    return "position" if "position" in table and table["position"].notna().all() else "span"
+
+
+def _row_labels(table: pd.DataFrame, down: str, tokens: Mapping[str, Any]) -> dict[Any, str]:
+    """Label of every row of the grid, in order."""
+    if down == "span":
+        return {span: place(span) for span in order(table["span"])}
+    numbers = sorted(int(value) for value in table[down].dropna().unique())
+    if down == "position" and tokens:
+        words = token_labels(tokens["clean"], tokens["corrupted"])
+        return {number: shorten(words[number], 30) for number in numbers}
+    return {number: str(number) for number in numbers}
+
+
+def _panels(table: pd.DataFrame, down: str) -> dict[str, pd.DataFrame]:
+    """Rows of every panel by its title; of heads the position is always said."""
+    said = ("position", "span") if down == "head" else ()
+    columns = [
+        name
+        for name in _PANELS
+        if name in table
+        and name != down
+        and (table[name].nunique() > 1 or (name in said and table[name].notna().any()))
+    ]
+    if not columns:
+        return {"": table}
+    usual = {name: order(table[name]) for name in columns}
+    if "kind" in usual:  # the residual stream first, then its parts as they are written
+        usual["kind"] = sorted(usual["kind"], key=lambda kind: (not kind.startswith("resid"), kind))
+    parts = {
+        names: part for names, part in table.groupby(columns, dropna=False, observed=True, sort=False)
+    }
+    if len(parts) > MOST_PANELS:
+        raise ValueError(
+            f"a grid has at most {MOST_PANELS} panels, got {len(parts)} by {' and '.join(columns)}; "
+            f"choose some, as in evidence.select({columns[-1]}=[..., None]), which keeps the unedited "
+            "runs"
+        )
+
+    def rank(values: tuple[object, ...]) -> list[int]:
+        named = dict(zip(columns, values, strict=True))
+        return [[*usual[name], str(value)].index(str(value)) for name, value in named.items()]
+
+    return {_panel_title(columns, values): parts[values] for values in sorted(parts, key=rank)}
+
+
+def _panel_title(columns: Sequence[str], values: Sequence[object]) -> str:
+    """What tells a panel from the others, in words."""
+    told = {name: value for name, value in zip(columns, values, strict=True) if not pd.isna(value)}
+    return ", ".join(_PANELS[name](value) for name, value in told.items())
+
+
+def _title(table: pd.DataFrame, n_pairs: int, tokens: Mapping[str, Any]) -> str:
+    """The model, and the pair or how many pairs there are."""
+    models = table["model"].dropna().unique() if "model" in table else []
+    patched = f"Patching the {models[0]}" if len(models) == 1 else "Patching"
+    if n_pairs > 1:
+        return f"{patched}: {n_pairs} pairs"
+    return f"{patched}: {ARROW.join(tokens['differs'])}" if tokens.get("differs") else patched
+
+
+def _layer_title(table: pd.DataFrame) -> str:
+    kinds = list(table["kind"].astype(str).unique())
+    usual = {_STREAM: BOUNDARY, "resid_pre": "layer (block input)"}
+    return "layer" if len(kinds) > 1 else usual.get(kinds[0], f"layer ({kinds[0]})")
+
+
+def _limit(values: pd.Series) -> float:
+    """Value at which the colours end: 1, or the largest one where all are below one half."""
+    largest = float(values.abs().max())
+    return math.ceil(20 * largest) / 20 if 0 < largest < 0.5 else 1.0
+
+
+def _cell_text(grid: pd.DataFrame, row: object, layer: int, label: str) -> str:
+    """What a cell says when it is pointed at: its place, its pairs and its interval."""
+    text = f"{plain(label)}, layer {layer}"
+    if (row, layer) not in grid.index:
+        return f"{text}, not patched"
+    cell = grid.loc[(row, layer)]
+    if pd.isna(cell["low"]):
+        return text
+    return f"{text}, {int(cell['n'])} pairs, 95% [{cell['low']:.2f}, {cell['high']:.2f}]"
