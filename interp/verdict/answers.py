@@ -135,7 +135,7 @@ def shift_answers(
 
 
 def _rows(evidence: Evidence, form: str, metric: str = "said") -> pd.DataFrame:
-    rows = evidence.where(method="shift", metric=metric)
+    rows = evidence.rows(method="shift", metric=metric)
     return rows[rows["template"].isna() | (rows["template"] == form)]
 
 

@@ -56,7 +56,7 @@ def handover_layer(
     `reason` says why.
     """
     thresholds = thresholds or Thresholds()
-    rows = evidence.where(method="handover", span="last")
+    rows = evidence.rows(method="handover", span="last")
     nothing = np.zeros(0)
     if rows.empty:
         return stats.Handover(None, None, None, 0, 0, "no handover rows", nothing, nothing.astype(int))
@@ -98,7 +98,7 @@ def chosen_boundaries(
     The rows method ``shift``, condition ``installed`` hold one row per group: its half in `value` and
     the boundary at which it was read in `layer`. Random shifts were run at these boundaries only.
     """
-    rows = evidence.where(method="shift", condition="installed")
+    rows = evidence.rows(method="shift", condition="installed")
     rows = rows[rows["group"].astype(str).isin(output.groups)]
     if not set(output.groups) <= set(rows["group"].astype(str)):
         said = profile(evidence, "said", groups=output.groups, forms=[outcomes.estimating_form])
@@ -203,5 +203,5 @@ def _first_installed(output: Profile, said: Profile | None, thresholds: Threshol
     _, below = output.shares()
     reached = below >= thresholds.installed_share
     if said is not None and said.groups:
-        reached &= said.lower_order.mean(axis=0) >= thresholds.installed_said
+        reached &= said.tuned_below.mean(axis=0) >= thresholds.installed_said
     return int(np.flatnonzero(reached)[0]) if reached.any() else None

@@ -17,13 +17,12 @@ import pandas as pd
 
 from interp import stats
 from interp.evidence import Evidence
+from interp.evidence.pairs import PairRuns, pair_runs
 from interp.stats.intervals import Interval
 from interp.verdict.readable import PLACE, Key, Reading, as_key, best_read, readings
 from interp.verdict.thresholds import Thresholds
 
 Array = np.ndarray
-
-SEPARATOR = " -> "
 
 NOT_MEASURED = "not measured"
 
@@ -33,12 +32,21 @@ JOINT_REMOVAL = "project_out_later"
 
 @dataclass(frozen=True)
 class Use:
-    """What swapping and removing an attribute's subspace does at one site.
+    """Effects of swapping and removing an attribute's subspace at one site.
 
-    Effects are shares of clean - corrupted, removals measured down from clean.
+    Effects are shares of clean - corrupted, removals measured down from clean. None: not measured.
 
-    `control` is the spread of the control-task directions' swap effects (estimate: their mean; low
-    and high: extremes), `random` the same for random directions. None: not measured.
+    Attributes:
+        n: entities of the clean prompts.
+        swap: effect of swapping the subspace, two-sided interval of confidence 1 - alpha.
+        swap_narrow: the same of confidence 1 - 2 alpha, by which an effect is called absent.
+        removal: effect of removing the subspace.
+        later: effect of removing it at the site and all later layers, of confidence 1 - 2 alpha.
+        whole: effect of swapping the whole state.
+        whole_narrow: the same of confidence 1 - 2 alpha.
+        control: swap effects of the control-task directions: their mean, smallest and largest.
+        random: the same of random directions; shown, and never decisive.
+        p: family-wise p of the swap over the attribute's sites.
     """
 
     n: int
@@ -54,8 +62,20 @@ class Use:
 
 
 @dataclass(frozen=True)
-class Claim:
-    """One claim "this attribute is represented at this site", graded."""
+class GradedClaim:
+    """One claim "this attribute is represented at this site", graded.
+
+    Attributes:
+        attribute: what is claimed to be represented.
+        model: role of the model: base or tuned.
+        site: kind and layer of the site, and its head where it has one.
+        position: the span at which it was read and swapped.
+        grade: one of the grades above.
+        reading: what the probes say.
+        use: what the interventions say.
+        notes: which evidence is missing.
+        pieces: readable, unreadable, used, unused and causal, each None where it was not decided.
+    """
 
     attribute: str
     model: str
@@ -68,24 +88,34 @@ class Claim:
     pieces: Mapping[str, bool | None] = field(default_factory=dict)
 
 
+#: Former name of `GradedClaim`.
+Claim = GradedClaim
+
+
 def grade_claims(
     probe_evidence: Evidence, causal_evidence: Evidence, thresholds: Thresholds, seed: int = 0
-) -> tuple[Claim, ...]:
+) -> tuple[GradedClaim, ...]:
     """Every claim that the evidence speaks to, graded.
 
     Sites with claim rows are graded. An attribute with probe rows and no claim rows gets one claim
     per model, at its best-read site, so that the missing causal evidence shows.
+
+    Args:
+        probe_evidence: with the rows methods ``probe`` and ``readable``.
+        causal_evidence: with the rows method ``claim``.
+        thresholds: the declared margins.
+        seed: of the bootstrap.
     """
-    used = _uses(causal_evidence, thresholds)
-    keys = sorted(used, key=str)
+    uses = _uses(causal_evidence, thresholds)
+    keys = sorted(uses, key=str)
     keys += best_read(probe_evidence, skip={key[0] for key in keys})
-    read = readings(probe_evidence, keys, thresholds, seed)
+    by_site = readings(probe_evidence, keys, thresholds, seed)
     return tuple(
-        _graded(key, read.get(key, Reading()), used.get(key, Use(0)), thresholds) for key in keys
+        _graded(key, by_site.get(key, Reading()), uses.get(key, Use(0)), thresholds) for key in keys
     )
 
 
-def _graded(key: Key, reading: Reading, use: Use, thresholds: Thresholds) -> Claim:
+def _graded(key: Key, reading: Reading, use: Use, thresholds: Thresholds) -> GradedClaim:
     attribute, model, kind, layer, head, span = key
     used, unused = _used(use, thresholds), _unused(use, thresholds)
     causal = None if use.whole is None else use.whole.low >= thresholds.whole_state_effect
@@ -110,10 +140,11 @@ def _graded(key: Key, reading: Reading, use: Use, thresholds: Thresholds) -> Cla
         "readable": readable, "unreadable": unreadable, "used": used, "unused": unused,
         "causal": causal,
     }  # fmt: skip
-    return Claim(attribute, model, site, span, grade, reading, use, tuple(notes), pieces)
+    return GradedClaim(attribute, model, site, span, grade, reading, use, tuple(notes), pieces)
 
 
 def _used(use: Use, thresholds: Thresholds) -> bool | None:
+    """Whether swap and removal agree in sign and the swap beats its margin and its controls."""
     if use.swap is None or use.removal is None or use.p is None:
         return None
     return bool(
@@ -125,6 +156,7 @@ def _used(use: Use, thresholds: Thresholds) -> bool | None:
 
 
 def _unused(use: Use, thresholds: Thresholds) -> bool | None:
+    """Whether swap and joint removal do nothing where the whole state does something."""
     if use.swap_narrow is None or use.later is None or use.whole is None:
         return None
     return bool(
@@ -139,6 +171,7 @@ def _absent(narrow: Interval, thresholds: Thresholds) -> bool:
 
 
 def _missing(use: Use, thresholds: Thresholds) -> list[str]:
+    """One note with the interventions that were not made; none if all were."""
     names = {
         "swap": use.swap,
         "project_out": use.removal,
@@ -153,7 +186,7 @@ def _missing(use: Use, thresholds: Thresholds) -> list[str]:
 
 def _uses(evidence: Evidence, thresholds: Thresholds) -> dict[Key, Use]:
     """The effects at every (attribute, site) with claim rows; p over an attribute's sites."""
-    rows = evidence.where(method="claim")
+    rows = evidence.rows(method="claim")
     if rows.empty:
         return {}
     rows = rows.astype({name: object for name in (*PLACE, "condition", "group")})
@@ -171,56 +204,47 @@ def _uses(evidence: Evidence, thresholds: Thresholds) -> dict[Key, Use]:
 
 @dataclass(frozen=True)
 class _Effects:
-    """Per-pair numbers of one site: ends, and each condition's values (one column per draw)."""
+    """Effects at one site.
 
-    groups: tuple[str, ...]
-    clean: Array
-    corrupted: Array
-    values: Mapping[str, pd.DataFrame]
+    Attributes:
+        runs: clean, corrupted and edited runs of every pair; cells are (condition, draw).
+    """
+
+    runs: PairRuns
 
     @classmethod
     def of(cls, rows: pd.DataFrame) -> _Effects:
-        tables = {
-            str(c): part.assign(seed=part["seed"].fillna(0).astype(int)).pivot_table(
-                index="example", columns="seed", values="value", aggfunc="mean"
-            )
-            for c, part in rows.groupby("condition")
-        }
-        ends = [tables.pop(c, pd.DataFrame()) for c in ("clean", "corrupted")]
-        index = ends[0].index.intersection(ends[1].index)
-        names = rows.drop_duplicates("example").set_index("example")["group"]
-        groups = tuple(str(g).split(SEPARATOR, 1)[0] for g in names.reindex(index))
-        clean, corrupted = (e.reindex(index).to_numpy(float).reshape(len(index), -1)[:, :1].ravel()
-                            for e in ends)  # fmt: skip
-        return cls(groups, clean, corrupted, {c: t.reindex(index) for c, t in tables.items()})
+        return cls(pair_runs(rows, ["condition", "draw"]))
 
     def gained(self, condition: str) -> Array | None:
         """How far each pair moves towards the clean run, [pair, draw]; from clean if removing."""
-        table = self.values.get(condition)
-        if table is None or not len(table) or table.isna().to_numpy().any():
+        edited = self.runs.edited
+        values = edited.loc[:, edited.columns.get_level_values("condition") == condition].to_numpy()
+        if not values.size or np.isnan(values).any():
             return None
-        values = table.to_numpy(float)
         if condition.startswith("project_out"):
-            return self.clean[:, None] - values
-        return values - self.corrupted[:, None]
+            return self.runs.clean[:, None] - values
+        return values - self.runs.corrupted[:, None]
 
     def interval(self, condition: str, level: float) -> Interval | None:
+        """Normalised effect with Fieller's interval, draws averaged first."""
         gained = self.gained(condition)
         if gained is None:
             return None
-        span = self.clean - self.corrupted
-        return stats.fieller(gained.mean(axis=1), span, self.groups, level=level)
+        groups = self.runs.clean_groups
+        return stats.fieller(gained.mean(axis=1), self.runs.effect, groups, level=level)
 
     def draws(self, condition: str) -> Array | None:
-        """The normalised effect of each draw, means over groups before dividing."""
+        """Normalised effect of each draw, means over groups before dividing."""
         gained = self.gained(condition)
         if gained is None:
             return None
-        span = stats.group_means(self.clean - self.corrupted, self.groups)[0].mean()
-        columns = [stats.group_means(g, self.groups)[0].mean() / span for g in gained.T]
-        return np.asarray(columns)
+        groups = self.runs.clean_groups
+        whole = stats.group_means(self.runs.effect, groups)[0].mean()
+        return np.array([stats.group_means(draw, groups)[0].mean() / whole for draw in gained.T])
 
     def spread(self, condition: str) -> Interval | None:
+        """Mean, smallest and largest effect of the draws."""
         drawn = self.draws(condition)
         if drawn is None:
             return None
@@ -228,9 +252,10 @@ class _Effects:
         return Interval(float(drawn.mean()), low, high, len(drawn))
 
     def use(self, thresholds: Thresholds, p: float | None) -> Use:
+        """Every effect that a grade rests on."""
         wide, narrow = 1 - thresholds.alpha, 1 - 2 * thresholds.alpha
         return Use(
-            n=len(set(self.groups)),
+            n=len(set(self.runs.clean_groups)),
             swap=self.interval("swap", wide),
             swap_narrow=self.interval("swap", narrow),
             removal=self.interval("project_out", wide),
@@ -245,14 +270,15 @@ class _Effects:
 
 def _family_p(sites: Mapping[Key, _Effects], thresholds: Thresholds) -> dict[Key, float]:
     """Family-wise p of each site's swap against the largest control-task effect over sites."""
-    found: dict[Key, tuple[float, Array]] = {}
+    observed: dict[Key, float] = {}
+    controls: dict[Key, Array] = {}
     for key, effects in sites.items():
-        observed, drawn = effects.draws("swap"), effects.draws("swap_control_task")
-        if observed is not None and drawn is not None and len(drawn) >= thresholds.control_draws:
-            found[key] = (float(observed.mean()), drawn)
-    if not found:
+        swaps, drawn = effects.draws("swap"), effects.draws("swap_control_task")
+        if swaps is not None and drawn is not None and len(drawn) >= thresholds.control_draws:
+            observed[key], controls[key] = float(swaps.mean()), drawn
+    if not observed:
         return {}
-    shortest = min(len(drawn) for _, drawn in found.values())
-    null = np.column_stack([drawn[:shortest] for _, drawn in found.values()])
-    p = stats.max_statistic_p(np.array([observed for observed, _ in found.values()]), null)
-    return dict(zip(found, (float(v) for v in p), strict=True))
+    shortest = min(map(len, controls.values()))
+    null = np.column_stack([drawn[:shortest] for drawn in controls.values()])
+    adjusted = stats.max_statistic_p(np.array(list(observed.values())), null)
+    return dict(zip(observed, map(float, adjusted), strict=True))

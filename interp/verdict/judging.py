@@ -103,7 +103,7 @@ def _located(
 
 def _logit_curves(evidence: Evidence, outcomes: Outcomes) -> dict[str, Any]:
     """Mean logits of the shift conditions by boundary: descriptive, they decide nothing."""
-    rows = evidence.where(method="shift", metric=["answer_logit", "tuned_logit"])
+    rows = evidence.rows(method="shift", metric=["answer_logit", "tuned_logit"])
     rows = rows[rows["group"].isin(list(outcomes.changed_groups)) & rows["layer"].notna()]
     curves: dict[str, Any] = {}
     for (condition, metric), part in rows.groupby(["condition", "metric"], observed=True):

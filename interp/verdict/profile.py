@@ -21,13 +21,21 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Profile:
-    """Stitched metrics of groups (forms averaged): base, tuned, and U_k, V_k at boundaries 0..L."""
+    """Stitched metrics of groups, averaged over query forms.
+
+    Attributes:
+        groups: names of the groups, in the order of the arrays.
+        base: m(B), the base's own metric.
+        tuned: m(T), the tuned model's own.
+        tuned_above: m(U_k), the base below boundary k and the tuned model above it, for k = 0..L.
+        tuned_below: m(V_k), the tuned model below boundary k and the base above it.
+    """
 
     groups: tuple[str, ...]
     base: Float[Array, " group"]
     tuned: Float[Array, " group"]
-    upper_order: Float[Array, "group boundary"]
-    lower_order: Float[Array, "group boundary"]
+    tuned_above: Float[Array, "group boundary"]
+    tuned_below: Float[Array, "group boundary"]
 
     @property
     def delta(self) -> Float[Array, " group"]:
@@ -37,18 +45,18 @@ class Profile:
     @property
     def n_layers(self) -> int:
         """Number of blocks L."""
-        return self.lower_order.shape[1] - 1
+        return self.tuned_below.shape[1] - 1
 
     def below(self, k: int) -> tuple[Float[Array, " group"], Float[Array, " group"]]:
-        """The change below boundary k per group, in the orders U and V: not yet divided."""
-        return self.tuned - self.upper_order[:, k], self.lower_order[:, k] - self.base
+        """Change below boundary k per group, in the orders U and V, not yet divided."""
+        return self.tuned - self.tuned_above[:, k], self.tuned_below[:, k] - self.base
 
     def shares(self) -> tuple[Float[Array, " boundary"], Float[Array, " boundary"]]:
         """p^U_k and p^V_k at every boundary, means over groups before dividing."""
         total = self.delta.mean()
         with np.errstate(divide="ignore", invalid="ignore"):
-            above = (self.tuned[:, None] - self.upper_order).mean(axis=0) / total
-            below = (self.lower_order - self.base[:, None]).mean(axis=0) / total
+            above = (self.tuned[:, None] - self.tuned_above).mean(axis=0) / total
+            below = (self.tuned_below - self.base[:, None]).mean(axis=0) / total
         return above, below
 
     def parts(self) -> tuple[Float[Array, "group part"], Float[Array, "group part"]]:
@@ -56,16 +64,16 @@ class Profile:
 
         Each row sums to m(T) - m(B) exactly.
         """
-        u = np.column_stack([self.tuned, self.upper_order, self.base])
-        v = np.column_stack([self.base, self.lower_order, self.tuned])
+        u = np.column_stack([self.tuned, self.tuned_above, self.base])
+        v = np.column_stack([self.base, self.tuned_below, self.tuned])
         return -np.diff(u, axis=1), np.diff(v, axis=1)
 
     def subset(self, groups: Sequence[str]) -> Profile:
-        """The profile of some of the groups."""
+        """Profile of some of the groups."""
         wanted = set(groups)
         keep = np.array([g in wanted for g in self.groups], dtype=bool)
         names = tuple(g for g in self.groups if g in wanted)
-        arrays = (self.base, self.tuned, self.upper_order, self.lower_order)
+        arrays = (self.base, self.tuned, self.tuned_above, self.tuned_below)
         return Profile(names, *(a[keep] for a in arrays))
 
 
@@ -76,11 +84,17 @@ def profile(
     groups: Sequence[str] | None = None,
     forms: Sequence[str] | None = None,
 ) -> Profile | None:
-    """The stitching profile of a contrast, or None without complete rows for any group.
+    """Stitching profile of a contrast, or None without complete rows for any group.
 
     Groups that lack a boundary or a baseline are left out: compare `.groups` with what was asked.
+
+    Args:
+        evidence: with the rows method ``stitch``.
+        metric: name of the contrast.
+        groups: those that are wanted; None takes all.
+        forms: query forms that are averaged; None takes all.
     """
-    rows = evidence.where(method="stitch", metric=metric)
+    rows = evidence.rows(method="stitch", metric=metric)
     if groups is not None:
         rows = rows[rows["group"].isin(list(groups))]
     if forms is not None:
@@ -88,32 +102,34 @@ def profile(
     if rows.empty:
         return None
     rows = rows.astype({"group": str, "model": str, "condition": str})
-    own = rows[rows["condition"] == "baseline"].pivot_table(
+    whole = rows[rows["condition"] == "baseline"].pivot_table(
         index="group", columns="model", values="value", aggfunc="mean"
     )
     stitched = rows[rows["condition"] == "stitched"].pivot_table(
         index="group", columns=["model", "layer"], values="value", aggfunc="mean"
     )
-    if not {"base", "tuned"} <= set(own.columns) or not {"base", "tuned"} <= set(
+    if not {"base", "tuned"} <= set(whole.columns) or not {"base", "tuned"} <= set(
         stitched.columns.get_level_values(0)
     ):
         return None
-    table = {"upper": stitched["tuned"], "lower": stitched["base"]}
-    layers = list(range(1 + max(int(max(t.columns)) for t in table.values())))
+    # The model that runs is the one above the boundary.
+    orders = {"tuned_above": stitched["tuned"], "tuned_below": stitched["base"]}
+    layers = list(range(1 + max(int(max(table.columns)) for table in orders.values())))
     wide = {
-        name: pd.DataFrame(t).reindex(layers, axis=1).astype(float).dropna()
-        for name, t in table.items()
+        name: pd.DataFrame(table).reindex(layers, axis=1).astype(float).dropna()
+        for name, table in orders.items()
     }
-    complete = own[["base", "tuned"]].astype(float).dropna().index
-    complete = complete.intersection(wide["upper"].index).intersection(wide["lower"].index)
+    complete = whole[["base", "tuned"]].astype(float).dropna().index
+    for table in wide.values():
+        complete = complete.intersection(table.index)
     if not len(complete):
         return None
     return Profile(
         tuple(str(g) for g in complete),
-        own.loc[complete, "base"].to_numpy(float),
-        own.loc[complete, "tuned"].to_numpy(float),
-        wide["upper"].loc[complete].to_numpy(float),
-        wide["lower"].loc[complete].to_numpy(float),
+        whole.loc[complete, "base"].to_numpy(float),
+        whole.loc[complete, "tuned"].to_numpy(float),
+        wide["tuned_above"].loc[complete].to_numpy(float),
+        wide["tuned_below"].loc[complete].to_numpy(float),
     )
 
 
@@ -124,35 +140,44 @@ def responsibility(
     groups: Sequence[str] | None = None,
     forms: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """What each block did to a contrast, in logits, per group.
+    """What each block did to a contrast, per group.
 
     c_k = ½ [(m(U_k) - m(U_{k+1})) + (m(V_{k+1}) - m(V_k))], beside the embedding and the
     unembedding (with the final norm); over the parts of a group it sums to m(T) - m(B) exactly.
-    Columns: group, part (embedding, 0..L-1, unembedding), order_u, order_v, value. A block's share
-    says where the change was made, not where a fact is stored.
+    A block's share says where the change was made, not where a fact is stored.
+
+    Args:
+        evidence: with the rows method ``stitch``.
+        metric: name of the contrast.
+        groups: those that are wanted; None takes all.
+        forms: query forms that are averaged; None takes all.
+
+    Returns:
+        Columns group, part (embedding, 0..L-1, unembedding), order_u, order_v, value. Unit: that of
+        the contrast, logits.
 
     Raises:
         ValueError: if the evidence has no complete stitching rows for the contrast.
     """
-    found = profile(evidence, metric, groups=groups, forms=forms)
-    if found is None:
+    stitched = profile(evidence, metric, groups=groups, forms=forms)
+    if stitched is None:
         raise ValueError(
             f"responsibility needs stitch rows of the {metric!r} contrast with both baselines and "
             "every boundary in both orders, got none complete; run patching.stitch first"
         )
-    u, v = found.parts()
-    names = part_names(found.n_layers)
+    by_u, by_v = stitched.parts()
+    names = part_names(stitched.n_layers)
     return pd.DataFrame(
         {
-            "group": np.repeat(found.groups, len(names)),
-            "part": names * len(found.groups),
-            "order_u": u.ravel(),
-            "order_v": v.ravel(),
-            "value": (u / 2 + v / 2).ravel(),
+            "group": np.repeat(stitched.groups, len(names)),
+            "part": names * len(stitched.groups),
+            "order_u": by_u.ravel(),
+            "order_v": by_v.ravel(),
+            "value": (by_u / 2 + by_v / 2).ravel(),
         }
     )
 
 
 def part_names(n_layers: int) -> list[str]:
-    """embedding, 0, ..., L-1, unembedding."""
+    """Names of the parts of a change: embedding, 0, ..., L-1, unembedding."""
     return ["embedding", *(str(k) for k in range(n_layers)), "unembedding"]

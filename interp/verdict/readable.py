@@ -28,10 +28,16 @@ Key = tuple[str, str, str, int, int | None, str]
 
 @dataclass(frozen=True)
 class Reading:
-    """What the probes say at one site; `missing` names the evidence that was not given.
+    """What the probes say at one site. None: not measured.
 
-    `selectivity` and `above_surface` are differences of balanced accuracy; `planted` is the share
-    of planted directions that were recovered.
+    Attributes:
+        selectivity: balanced accuracy above that of the control task.
+        above_surface: balanced accuracy above that of the best trivial reader.
+        p: family-wise p of the accuracy over the attribute's sites, against permuted labels.
+        planted: share of planted directions that were recovered.
+        readable: whether the attribute can be read here.
+        unreadable: whether it cannot; a site can be neither.
+        missing: names of the evidence that was not given.
     """
 
     selectivity: Interval | None = None
@@ -44,8 +50,13 @@ class Reading:
 
 
 def best_read(evidence: Evidence, *, skip: Collection[str]) -> list[Key]:
-    """Per attribute and model, the site with most right answers."""
-    rows = evidence.where(method="probe", condition="probe")
+    """Site with the most right answers, for each attribute and model.
+
+    Args:
+        evidence: with the rows method ``probe``.
+        skip: attributes that are left out.
+    """
+    rows = evidence.rows(method="probe", condition="probe")
     rows = rows[~rows["metric"].isin(list(skip))]
     if rows.empty:
         return []
@@ -62,8 +73,15 @@ def best_read(evidence: Evidence, *, skip: Collection[str]) -> list[Key]:
 def readings(
     evidence: Evidence, keys: Collection[Key], thresholds: Thresholds, seed: int = 0
 ) -> dict[Key, Reading]:
-    """The reading of each wanted (attribute, site) that has probe rows."""
-    rows = evidence.where(method="probe")
+    """Reading of each wanted (attribute, site) that has probe rows.
+
+    Args:
+        evidence: with the rows methods ``probe`` and ``readable``.
+        keys: the attributes and sites that are wanted.
+        thresholds: the declared margins.
+        seed: of the bootstrap.
+    """
+    rows = evidence.rows(method="probe")
     trivial = rows["condition"].astype(str).str.startswith("surface")
     rows = rows[trivial | rows["condition"].isin(["probe", "control_task"])]
     rows = rows[rows["layer"].isin([key[3] for key in keys])]
@@ -71,23 +89,27 @@ def readings(
         return {}
     rows = rows.astype({name: object for name in (*PLACE, "condition", "group")})
     p, planted = _permuted(evidence, thresholds)
-    found: dict[Key, Reading] = {}
+    by_site: dict[Key, Reading] = {}
     for name, part in rows.groupby(list(PLACE), dropna=False):
         key = as_key(name)
-        probe = part[part["condition"] == "probe"]
+        by_condition = {str(condition): site for condition, site in part.groupby("condition")}
+        probe, nothing = by_condition.get("probe", part[:0]), part[:0]
         if key not in keys or probe.empty:
             continue
-        control = part[part["condition"] == "control_task"]
-        surfaces = [rows for c, rows in part.groupby("condition") if str(c).startswith("surface")]
-        above = [difference(probe, surface, thresholds, seed) for surface in surfaces]
-        found[key] = _reading(
-            difference(probe, control, thresholds, seed),
-            min((one for one in above if one is not None), key=lambda one: one.low, default=None),
+        above_surfaces = [
+            gap
+            for condition, surface in by_condition.items()
+            if condition.startswith("surface")
+            if (gap := difference(probe, surface, thresholds, seed)) is not None
+        ]
+        by_site[key] = _reading(
+            difference(probe, by_condition.get("control_task", nothing), thresholds, seed),
+            min(above_surfaces, key=lambda gap: gap.low, default=None),
             p.get(key),
             planted.get(key),
             thresholds,
         )
-    return found
+    return by_site
 
 
 def difference(
@@ -95,9 +117,15 @@ def difference(
 ) -> Interval | None:
     """Balanced accuracy of the probe minus that of a control, groups resampled; None without rows.
 
-    Balanced accuracy is the mean over classes (`strength`: the class a row is scored against, one
+    Balanced accuracy is the mean over classes (`label`: the class a row is scored against, one
     class where absent) of the share right, averaged over a control's draws. Each group enters with
     its influence on that mean, so the interval also carries the random size of the classes.
+
+    Args:
+        probe: rows of the probe at one site.
+        control: rows of a control there.
+        thresholds: for the confidence and the draws.
+        seed: of the bootstrap.
     """
     if probe.empty or control.empty:
         return None
@@ -112,14 +140,12 @@ def difference(
 
 
 def as_key(name: object) -> Key:
-    """A group-by key over `PLACE` as a `Key`."""
+    """Group-by key over `PLACE` as a `Key`: -1 for no layer, "" for no text, None for no head."""
     assert isinstance(name, tuple)
     metric, model, kind, layer, head, span = name
-    place = -1 if pd.isna(layer) else int(layer)
-    return (
-        str(metric), _text(model), _text(kind), place,
-        None if pd.isna(head) else int(head), _text(span),
-    )  # fmt: skip
+    model, kind, span = ("" if pd.isna(text) else str(text) for text in (model, kind, span))
+    layer = -1 if pd.isna(layer) else int(layer)
+    return str(metric), model, kind, layer, None if pd.isna(head) else int(head), span
 
 
 def _reading(
@@ -150,7 +176,7 @@ def _permuted(evidence: Evidence, thresholds: Thresholds) -> tuple[dict[Key, flo
     A plant is recovered when its gain over one half exceeds both the readable margin and what the
     largest of the permuted accuracies gains over chance in 95% of the draws.
     """
-    rows = evidence.where(method="readable").astype({name: object for name in (*PLACE, "condition")})
+    rows = evidence.rows(method="readable").astype({name: object for name in (*PLACE, "condition")})
     p: dict[Key, float] = {}
     planted: dict[Key, float] = {}
     for _, part in rows.groupby(["metric", "model"], dropna=False):
@@ -173,34 +199,26 @@ def _permuted(evidence: Evidence, thresholds: Thresholds) -> tuple[dict[Key, flo
 def _by_site(rows: pd.DataFrame, condition: str) -> Mapping[Key, np.ndarray]:
     part = rows[rows["condition"] == condition]
     return {
-        as_key(name): site.sort_values("seed")["value"].to_numpy(dtype=float)
+        as_key(name): site.sort_values("draw")["value"].to_numpy(dtype=float)
         for name, site in part.groupby(list(PLACE), dropna=False)
     }
 
 
 def _influence(rows: pd.DataFrame) -> pd.Series:
     """Per group, a value whose mean over groups is the balanced accuracy, averaged over draws."""
-    known = pd.DataFrame(
+    scored = pd.DataFrame(
         {
             "group": rows["group"].astype(str).to_numpy(),
-            "draw": rows["seed"].astype("Int64").fillna(0).to_numpy(),
-            "label": rows["strength"].astype("Float64").fillna(0.0).to_numpy(dtype=float),
+            "draw": rows["draw"].astype("Int64").fillna(0).to_numpy(),
+            "label": rows["label"].astype("Float64").fillna(0.0).to_numpy(dtype=float),
             "value": rows["value"].to_numpy(dtype=float),
         }
     )
-    per_class = known.groupby(["draw", "label"])["value"]
+    per_class = scored.groupby(["draw", "label"])["value"]
     mean, size = per_class.transform("mean"), per_class.transform("size")
-    classes = known.groupby("draw")["label"].transform("nunique")
-    draws = known["draw"].nunique()
-    accuracy = float((known["value"] / size / classes).sum() / draws)
-    known["moved"] = (known["value"] - mean) / size / classes / draws
-    moved = known.groupby("group")["moved"].sum()
+    classes = scored.groupby("draw")["label"].transform("nunique")
+    draws = scored["draw"].nunique()
+    accuracy = float((scored["value"] / size / classes).sum() / draws)
+    scored["moved"] = (scored["value"] - mean) / size / classes / draws
+    moved = scored.groupby("group")["moved"].sum()
     return accuracy + moved * len(moved)
-
-
-def _text(value: object) -> str:
-    return "" if _null(value) else str(value)
-
-
-def _null(value: object) -> bool:
-    return value is None or value is pd.NA or (isinstance(value, float) and value != value)

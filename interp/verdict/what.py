@@ -12,20 +12,18 @@ common, the change is mixed, whatever the three shares of all groups say.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from interp import stats
 from interp.evidence import Evidence
 from interp.stats.intervals import Interval
+from interp.verdict import reasons
 from interp.verdict.answers import (
-    HIGH,
-    LOW,
     PERSISTENCE,
-    RETENTION,
-    SHARES,
     SUFFICIENCY,
     UNDETERMINED,
     Ends,
@@ -48,7 +46,7 @@ MIXED = "mixed"
 
 @dataclass(frozen=True)
 class Content:
-    """What changed, with the numbers behind the word and the reasons where it is undetermined.
+    """Kind of change, with the numbers behind the word and the reasons where it is undetermined.
 
     Attributes:
         what: knowledge, behaviour, both, mixed or undetermined.
@@ -96,7 +94,7 @@ def judge_content(
     kappa: int | None,
     seed: int,
 ) -> Content:
-    """The three shares of the changed groups, the table, and every condition that can veto its word.
+    """Kind of change, from the three shares of the changed groups and all that can veto its word.
 
     Args:
         outcomes: what both models said.
@@ -113,32 +111,31 @@ def judge_content(
     fact_boundary = None if kappa is None else kappa - 1
     shifted = shifted_groups(evidence, outcomes.estimating_form)
     groups = () if output is None else tuple(g for g in output.groups if g in shifted)
-    why_not = _too_little(outcomes, output, groups, thresholds)
-    if output is None or why_not:
-        return Content(UNDETERMINED, (why_not,), fact_boundary=fact_boundary)
+    lacking = reasons.too_little(outcomes, output, groups, thresholds)
+    if output is None or lacking:
+        return Content(UNDETERMINED, (lacking,), fact_boundary=fact_boundary)
     output = output.subset(groups)
     installed = chosen_boundaries(evidence, output, outcomes, thresholds, seed)
     answers = shift_answers(evidence, outcomes, groups, installed.by_group, fact_boundary)
-    vetoes = _vetoes(answers, fact_boundary, thresholds)
+    vetoes = reasons.vetoes(answers, fact_boundary, thresholds)
     levels = levels_of(answers.said, groups, thresholds, vetoes)
     words = output_words(answers.by_part, answers.said[PERSISTENCE], groups, thresholds)
     class_of = dict(zip(groups, outcomes.token_classes(groups), strict=True))
-    classes = _classes(answers, class_of, thresholds, vetoes)
-    elsewhere = _elsewhere(outcomes, thresholds)
-    forced = _forced(outcomes, output, installed, thresholds)
-
-    def late(what: str) -> list[str]:
-        return _late(what, installed.last, kappa, elsewhere, thresholds)
-
-    if words.mixed(thresholds):
-        what, reasons = MIXED, [*forced, *(vetoes[n] for n in (SUFFICIENCY,) if n in vetoes)]
-    else:
-        what, reasons = levels.what, [*forced, *late(levels.what), *_disagreement(levels, classes)]
-        if what == UNDETERMINED:
-            reasons += _no_word(levels, vetoes, thresholds)
+    classes = by_token_class(answers, class_of, thresholds, vetoes)
+    elsewhere = _share_elsewhere(outcomes, thresholds)
+    forced = reasons.forced(outcomes, output, installed, thresholds)
+    late = partial(
+        reasons.late,
+        k_star=installed.last,
+        kappa=kappa,
+        elsewhere=elsewhere,
+        thresholds=thresholds,
+    )
+    what, against = settle(levels, classes, words, vetoes, late(levels.what), thresholds)
+    why = [*forced, *against]
     return Content(
-        what=UNDETERMINED if reasons else what,
-        reasons=tuple(reasons),
+        what=UNDETERMINED if why else what,
+        reasons=tuple(why),
         installed=installed,
         fact_boundary=fact_boundary,
         levels=levels,
@@ -146,8 +143,8 @@ def judge_content(
         words=words,
         classes=classes,
         class_words={
-            token: UNDETERMINED if forced or late(one.what) else one.what
-            for token, one in classes.items()
+            token: UNDETERMINED if forced or late(own.what) else own.what
+            for token, own in classes.items()
         },
         class_of=class_of,
         answers=answers,
@@ -159,71 +156,33 @@ def judge_content(
     )
 
 
-def _too_little(
-    outcomes: Outcomes, output: Profile | None, groups: tuple[str, ...], thresholds: Thresholds
-) -> str:
-    """Why nothing can be read at all; empty where it can."""
-    changed, least = outcomes.changed_groups, thresholds.min_groups
-    if len(changed) < least:
-        return (
-            f"{len(changed)} known facts changed, and a kind needs {least}; ask more facts of the sort "
-            "that changed"
-        )
-    if output is None:
-        return (
-            "the two models were not stitched together on the changed facts, so k* cannot be chosen; "
-            "run patching.stitch on them"
-        )
-    if len(groups) < least:
-        return (
-            f"{len(groups)} of {len(changed)} changed facts could be asked again on the second "
-            f"wording, where {len(outcomes.confirmed_groups)} differ as well, and a kind needs "
-            f"{least}; ask more facts, or choose a second wording that the tuned model answers as "
-            "it answers the first"
-        )
-    return ""
+def settle(
+    levels: Levels,
+    classes: Mapping[int, Levels],
+    words: OutputWords,
+    vetoes: Mapping[str, str],
+    late: Sequence[str],
+    thresholds: Thresholds,
+) -> tuple[str, list[str]]:
+    """Word of the change, and what the measured shares hold against it.
+
+    Args:
+        levels: of all shifted groups.
+        classes: tuned token -> levels of its own groups.
+        words: of single outputs; where pushed and item-by-item ones are common the change is mixed.
+        vetoes: share -> why it has no level.
+        late: reasons against knowledge that was installed above the handover.
+        thresholds: the declared cut-offs.
+    """
+    if words.mixed(thresholds):
+        return MIXED, [reason for name, reason in vetoes.items() if name == SUFFICIENCY]
+    against = [*late, *reasons.disagreement(levels, classes)]
+    if levels.what == UNDETERMINED:
+        against += reasons.no_word(levels, vetoes, thresholds)
+    return levels.what, against
 
 
-def _vetoes(answers: ShiftAnswers, fact_boundary: int | None, thresholds: Thresholds) -> dict[str, str]:
-    """What keeps retention, or a high sufficiency, from having a level."""
-    vetoes: dict[str, str] = {}
-    control = share_of(answers.said["retention_control"], answers.groups, thresholds)
-    if fact_boundary is None:
-        vetoes[RETENTION] = (
-            "retention is undefined where no layer hands the fact to the last word; give facts whose "
-            "prompts form more aligned pairs"
-        )
-    elif control is None:
-        vetoes[RETENTION] = (
-            "retention has no control (the tuned state replaced by its class mean); measure it"
-        )
-    elif control.low > answers.chance:
-        vetoes[RETENTION] = (
-            f"retention's control, which knows no entity, is still right in {control.estimate:.2f} "
-            f"where chance is {answers.chance:.2f}; ask facts with more different answers"
-        )
-    placebo = answers.placebo
-    if placebo.draws < thresholds.placebo_shifts:
-        vetoes[SUFFICIENCY] = (
-            f"{placebo.draws} random shifts were measured beside sufficiency; measure "
-            f"{thresholds.placebo_shifts}"
-        )
-    elif placebo.largest is not None and not (placebo.sufficiency or 0.0) > placebo.largest:
-        vetoes[SUFFICIENCY] = (
-            f"a random shift of the same size moves {placebo.largest:.2f} of the outputs, as many as "
-            "the push; no number of facts would make such a push evidence"
-        )
-    elif answers.null_share is not None:
-        mine = list(answers.said[SUFFICIENCY].values())
-        if not np.mean(mine) > answers.null_share:
-            vetoes[SUFFICIENCY] = (
-                f"the null tune's shift moves {answers.null_share:.2f} of the outputs, as many as the "
-                "push; compare with another null tune"
-            )
-    return vetoes
-
-
-def _classes(
+def by_token_class(
     answers: ShiftAnswers,
     class_of: Mapping[str, int],
     thresholds: Thresholds,
@@ -239,7 +198,8 @@ def _classes(
     }
 
 
-def _elsewhere(outcomes: Outcomes, thresholds: Thresholds) -> Interval | None:
+def _share_elsewhere(outcomes: Outcomes, thresholds: Thresholds) -> Interval | None:
+    """Share of the facts never tuned on that differ all the same; None where none were asked."""
     if not outcomes.untuned_groups:
         return None
     return stats.clopper_pearson(
@@ -249,89 +209,8 @@ def _elsewhere(outcomes: Outcomes, thresholds: Thresholds) -> Interval | None:
     )
 
 
-def _forced(
-    outcomes: Outcomes, output: Profile, installed: Installed, thresholds: Thresholds
-) -> list[str]:
-    """Why no word may be given, whatever the shares are."""
-    reasons = []
-    if outcomes.selected:
-        reasons.append(
-            "tokens were chosen and effects estimated on one query form (selected); ask each fact in "
-            "two wordings"
-        )
-    delta = stats.mean_interval(output.delta, output.groups, level=1 - thresholds.alpha)
-    if delta.contains(0.0):
-        reasons.append(
-            f"the total change, [{delta.low:.2f}, {delta.high:.2f}] logits, may be zero, so k* has no "
-            "meaning; ask more changed facts"
-        )
-    if installed.last is None:
-        reasons.append(
-            f"no boundary holds {thresholds.installed_share:g} of the change in every half of the "
-            f"facts while its tuned state makes the base say the tuned answer in "
-            f"{thresholds.installed_said:g} of them; where the unembedding was tuned there is none"
-        )
-    return reasons
-
-
-def _disagreement(overall: Levels, classes: Mapping[int, Levels]) -> list[str]:
-    return [
-        f"groups of outputs with different words disagree on {name}, so one word would hide two kinds; "
-        "read the outputs one by one"
-        for name in (SUFFICIENCY, RETENTION)
-        if {HIGH, LOW} <= {one.level[name] for one in (overall, *classes.values())}
-    ]
-
-
-def _no_word(levels: Levels, vetoes: Mapping[str, str], thresholds: Thresholds) -> list[str]:
-    """Why the table gives no word, share by share."""
-    why = [vetoes[name] for name in SHARES if name in vetoes and levels.level[name] == UNDETERMINED]
-    open_shares = {
-        name: share
-        for name, share in levels.shares.items()
-        if share is not None and levels.level[name] == UNDETERMINED and name not in vetoes
-    }
-    why += [
-        f"{name} {one.estimate:.2f} [{one.low:.2f}, {one.high:.2f}] is neither high (lower bound at "
-        f"least {thresholds.high:g}) nor low (upper bound at most {thresholds.low:g}); more changed "
-        "facts narrow it, and the outputs one by one show whether two kinds are mixed"
-        for name, one in open_shares.items()
-    ]
-    if not why:
-        said = ", ".join(f"{name} {levels.level[name]}" for name in SHARES)
-        why.append(
-            f"{said} is no combination that has a word: the change neither follows one push nor stays "
-            "with each fact when the push is taken away; read the outputs one by one"
-        )
-    return why
-
-
-def _late(
-    what: str,
-    k_star: int | None,
-    kappa: int | None,
-    elsewhere: Interval | None,
-    thresholds: Thresholds,
-) -> list[str]:
-    """Why a knowledge change installed above the handover is not called knowledge, if so."""
-    if what != "knowledge" or kappa is None or k_star is None or k_star <= kappa:
-        return []
-    late = (
-        f"the change is complete only at boundary {k_star}, above the handover {kappa}, where "
-        "knowledge also needs that facts never tuned on stay (upper bound of f below "
-        f"{thresholds.elsewhere_share:g})"
-    )
-    if elsewhere is None:
-        return [f"{late}, and none were asked; declare some (column untuned)"]
-    if elsewhere.high < thresholds.elsewhere_share:
-        return []
-    return [
-        f"{late}, and f may be {elsewhere.high:.2f} there; ask more such facts, or take it that the "
-        "change reaches beyond the facts that were tuned"
-    ]
-
-
 def _gate(evidence: Evidence, installed: Installed) -> float | None:
-    rows = evidence.where(method="shift", condition="gate", metric="auroc")
-    at = rows[rows["layer"].isin(installed.layers)]["value"]
-    return float(at.mean()) if len(at) and np.isfinite(at).all() else None
+    """AUROC of the gate, averaged over the boundaries at which the groups are read."""
+    rows = evidence.rows(method="shift", condition="gate", metric="auroc")
+    values = rows.loc[rows["layer"].isin(installed.layers), "value"]
+    return float(values.mean()) if len(values) and np.isfinite(values).all() else None

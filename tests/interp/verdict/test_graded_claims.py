@@ -63,7 +63,7 @@ def test_the_swap_must_beat_the_largest_control_direction():
     rows = causal.table.copy()
     mine = rows["metric"] == "continent"
     swap = rows[mine & (rows["condition"] == "swap")].set_index("example")["value"]
-    strong = mine & (rows["condition"] == "swap_control_task") & (rows["seed"] < 10)
+    strong = mine & (rows["condition"] == "swap_control_task") & (rows["draw"] < 10)
     rows.loc[strong, "value"] = swap.loc[rows.loc[strong, "example"]].to_numpy() + 1.0
     claim = grades(probes, Evidence(rows))["continent"]
     assert claim.use.p is not None and claim.use.p > 0.05
@@ -147,7 +147,7 @@ def test_difference_is_balanced_over_unequal_classes():
     """A probe that always says the common class is at chance, however common that class is."""
     label = np.r_[np.zeros(90), np.ones(10)]
     rows = pd.DataFrame(
-        {"group": [f"g{i}" for i in range(100)], "seed": 0, "strength": label,
+        {"group": [f"g{i}" for i in range(100)], "draw": 0, "label": label,
          "value": (label == 0).astype(float)}
     )  # fmt: skip
     other = rows.assign(value=1.0)

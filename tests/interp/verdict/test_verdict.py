@@ -154,7 +154,7 @@ def test_missing_evidence_is_named_and_never_decided():
 def test_sufficiency_needs_its_placebos():
     outcomes, probes, causal = case("evasive_high")
     assert judge(outcomes, probes, without(causal, condition="placebo")).what == "undetermined"
-    few = without(causal, condition="placebo", seed=list(range(50)))
+    few = without(causal, condition="placebo", draw=list(range(50)))
     assert judge(outcomes, probes, few).what == "undetermined"
     # A null tune whose shift does the same takes the word away as well.
     rows = causal.table.copy()

@@ -148,9 +148,9 @@ def test_installed_boundary_is_chosen_on_the_other_half():
     assert sorted(chosen.halves[0] + chosen.halves[1]) == sorted(found.groups)
     # Make one half install later: the other half, chosen on it, is read later.
     late = np.isin(found.groups, chosen.halves[0])
-    v = found.lower_order.copy()
+    v = found.tuned_below.copy()
     v[late, 2] = found.base[late]
-    moved = Profile(found.groups, found.base, found.tuned, found.upper_order, v)
+    moved = Profile(found.groups, found.base, found.tuned, found.tuned_above, v)
     assert installed_boundary(moved, found.groups).boundaries == (2, 3)
 
 
