@@ -86,7 +86,12 @@ class ShiftAnswers:
 
 
 def shifted_groups(evidence: Evidence, form: str) -> set[str]:
-    """The groups with sufficiency rows on a form."""
+    """Names of the groups with sufficiency rows on a form.
+
+    Args:
+        evidence: with the rows method ``shift``.
+        form: the query form that is read.
+    """
     rows = _rows(evidence, form)
     return {str(g) for g in rows.loc[rows["condition"] == SUFFICIENCY, "group"]}
 
@@ -98,7 +103,7 @@ def shift_answers(
     k_star: Mapping[str, int],
     fact_boundary: int | None,
 ) -> ShiftAnswers:
-    """Read the answers of the shared-shift test at k* and at the fact boundary.
+    """Answers of the shared-shift test at k* and at the fact boundary.
 
     Args:
         evidence: with the rows method ``shift``.
@@ -112,16 +117,20 @@ def shift_answers(
     """
     rows = _rows(evidence, outcomes.estimating_form)
     rows = rows[rows["group"].astype(str).isin(list(groups))]
-    at_fact = {} if fact_boundary is None or fact_boundary < 0 else dict.fromkeys(groups, fact_boundary)
-    at = {
+    unread = fact_boundary is None or fact_boundary < 0
+    fact_boundaries = {} if unread else dict.fromkeys(groups, fact_boundary)
+    boundaries = {
         SUFFICIENCY: k_star,
         "sufficiency_part": k_star,
         "sufficiency_mean": k_star,
-        RETENTION: at_fact,
-        "retention_control": at_fact,
+        RETENTION: fact_boundaries,
+        "retention_control": fact_boundaries,
         PERSISTENCE: k_star,
     }
-    said = {condition: _yes(_means(rows, condition, where)) for condition, where in at.items()}
+    said = {
+        condition: {group: value >= 0.5 for group, value in _means(rows, condition, by_group).items()}
+        for condition, by_group in boundaries.items()
+    }
     null = _means(rows, "null_shift", k_star)
     tokens = Counter(outcomes.answer_tokens(groups))
     return ShiftAnswers(
@@ -135,33 +144,32 @@ def shift_answers(
 
 
 def _rows(evidence: Evidence, form: str, metric: str = "said") -> pd.DataFrame:
+    """Rows of the test on one form, and those that belong to every form."""
     rows = evidence.rows(method="shift", metric=metric)
     return rows[rows["template"].isna() | (rows["template"] == form)]
 
 
-def _yes(values: Mapping[str, float]) -> dict[str, bool]:
-    return {group: bool(value >= 0.5) for group, value in values.items()}
-
-
-def _means(rows: pd.DataFrame, condition: str, at: Mapping[str, int]) -> dict[str, float]:
+def _means(rows: pd.DataFrame, condition: str, boundaries: Mapping[str, int]) -> dict[str, float]:
     """Per group, the mean value of a condition at that group's boundary."""
-    part = _at(rows, condition, at)
+    part = _at_boundaries(rows, condition, boundaries)
     means = part.groupby(part["group"].astype(str))["value"].mean()
     return {str(g): float(v) for g, v in means.items()}
 
 
-def _at(rows: pd.DataFrame, condition: str, at: Mapping[str, int]) -> pd.DataFrame:
+def _at_boundaries(rows: pd.DataFrame, condition: str, boundaries: Mapping[str, int]) -> pd.DataFrame:
+    """Rows of a condition at each group's own boundary."""
     part = rows[rows["condition"] == condition]
-    return part[part["layer"] == part["group"].astype(object).map(at).astype("Int64")]
+    return part[part["layer"] == part["group"].astype(object).map(boundaries).astype("Int64")]
 
 
-def _placebo(rows: pd.DataFrame, at: Mapping[str, int], real: Mapping[str, bool]) -> Placebo:
-    part = _at(rows, "placebo", at)
+def _placebo(rows: pd.DataFrame, boundaries: Mapping[str, int], pushed: Mapping[str, bool]) -> Placebo:
+    """Random shifts at the groups' boundaries, beside the real push on the same groups."""
+    part = _at_boundaries(rows, "placebo", boundaries)
     if part.empty:
         return Placebo()
-    table = part.astype({"group": str}).pivot_table(index="group", columns="seed", values="value")
+    table = part.astype({"group": str}).pivot_table(index="group", columns="draw", values="value")
     table = table.dropna(axis="columns")
-    tried = [real[g] for g in table.index if g in real]
+    tried = [pushed[group] for group in table.index if group in pushed]
     if table.empty or len(tried) < len(table):
         return Placebo()
     return Placebo(float(table.mean(axis=0).max()), table.shape[1], float(np.mean(tried)), len(table))
@@ -211,9 +219,11 @@ class Levels:
 
 
 def word(sufficiency: str, retention: str, persistence: str) -> str:
-    """The table's word for three levels ("high", "low", "undetermined")."""
-    for want_s, want_f, want_r, what in TABLE:
-        if (sufficiency, retention) == (want_s, want_f) and want_r in (None, persistence):
+    """Word of the table for three levels ("high", "low", "undetermined")."""
+    for row_sufficiency, row_retention, row_persistence, what in TABLE:
+        if (sufficiency, retention) != (row_sufficiency, row_retention):
+            continue
+        if row_persistence in (None, persistence):
             return what
     return UNDETERMINED
 
@@ -221,7 +231,7 @@ def word(sufficiency: str, retention: str, persistence: str) -> str:
 def share_of(
     said: Mapping[str, bool], groups: Sequence[str], thresholds: Thresholds
 ) -> Interval | None:
-    """Wilson share over the groups; None unless every group was measured."""
+    """Share of the groups with Wilson's interval; None unless every group was measured."""
     if not groups or any(g not in said for g in groups):
         return None
     yes = sum(said[g] for g in groups)
@@ -236,7 +246,11 @@ def levels_of(
 ) -> Levels:
     """Shares, levels and word of some groups.
 
-    A veto keeps retention, or a high sufficiency, from having a level.
+    Args:
+        said: condition -> group -> whether the wanted token was said.
+        groups: those whose levels are wanted.
+        thresholds: the declared cut-offs.
+        vetoes: a veto keeps retention, or a high sufficiency, from having a level.
     """
     shares = {name: share_of(said[name], groups, thresholds) for name in SHARES}
     level = {name: level_of(share, thresholds) for name, share in shares.items()}
@@ -249,7 +263,7 @@ def levels_of(
 
 
 def level_of(share: Interval | None, thresholds: Thresholds) -> str:
-    """High: the lower bound reaches `high`; low: the upper bound is at most `low`."""
+    """Level of a share: high where its lower bound reaches `high`, low where its upper one stays low."""
     if share is None:
         return UNDETERMINED
     if share.low >= thresholds.high:

@@ -9,11 +9,10 @@ import numpy as np
 
 from interp import stats
 from interp.evidence import Evidence
+from interp.evidence.pairs import pair_runs
 from interp.verdict.outcomes import Outcomes
 from interp.verdict.profile import Profile, profile
 from interp.verdict.thresholds import Thresholds
-
-SEPARATOR = " -> "
 
 
 @dataclass(frozen=True)
@@ -30,56 +29,51 @@ class Installed:
 
     @property
     def by_group(self) -> dict[str, int]:
-        """The boundary at which each group is read."""
+        """Boundary at which each group is read."""
         pairs = zip(self.halves, self.boundaries, strict=True)
         return {g: k for half, k in pairs if k is not None for g in half}
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """The boundaries at which placebos must be run, sorted."""
+        """Boundaries at which placebos must be run, sorted."""
         return tuple(sorted({k for k in self.boundaries if k is not None}))
 
     @property
     def last(self) -> int | None:
-        """The last of the boundaries; None unless all exist."""
-        known = [k for k in self.boundaries if k is not None]
-        return max(known) if known and len(known) == len(self.boundaries) else None
+        """Last of the boundaries; None unless all exist."""
+        if not self.boundaries or None in self.boundaries:
+            return None
+        return max(self.layers)
 
 
 def handover_layer(
     evidence: Evidence, thresholds: Thresholds | None = None, seed: int = 0
 ) -> stats.Handover:
-    """kappa: the first boundary where restoring the last position alone recovers half, and stays.
+    """Handover kappa: the first boundary where restoring the last position recovers half, and stays.
 
-    Reads the rows method ``handover``, span ``last``. Pairs whose clean and corrupted runs differ
-    by less than the smallest effect are left out. Where there is none, `estimate` is None and
-    `reason` says why.
+    Pairs whose clean and corrupted runs differ by less than the smallest effect are left out.
+
+    Args:
+        evidence: with the rows method ``handover``, span ``last``.
+        thresholds: the declared cut-offs.
+        seed: of the bootstrap.
+
+    Returns:
+        The boundary with its interval; where there is none, `estimate` is None and `reason` says why.
     """
     thresholds = thresholds or Thresholds()
     rows = evidence.rows(method="handover", span="last")
-    nothing = np.zeros(0)
     if rows.empty:
+        nothing = np.zeros(0)
         return stats.Handover(None, None, None, 0, 0, "no handover rows", nothing, nothing.astype(int))
-    rows = rows.astype({"condition": str, "group": str})
-    patched = rows[rows["condition"] == "patched"].pivot_table(
-        index="example", columns="layer", values="value", aggfunc="mean"
-    )
-    ends = rows[rows["condition"] != "patched"].pivot_table(
-        index="example", columns="condition", values="value", aggfunc="mean"
-    )
-    ends = ends.reindex(columns=["clean", "corrupted"]).dropna()
-    patched = patched.loc[patched.index.intersection(ends.index)].dropna().astype(float)
-    ends = ends.loc[patched.index].astype(float)
-    large = (ends["clean"] - ends["corrupted"]).abs() >= thresholds.smallest_effect
-    patched, ends = patched[large], ends[large]
-    names = rows.drop_duplicates("example").set_index("example")["group"].loc[patched.index]
-    sides = [str(name).split(SEPARATOR, 1) for name in names]
+    runs = pair_runs(rows, ["layer"]).complete()
+    runs = runs.of(abs(runs.effect) >= thresholds.smallest_effect)
     return stats.handover(
-        patched.to_numpy(float),
-        ends["clean"].to_numpy(float),
-        ends["corrupted"].to_numpy(float),
-        [a for a, _ in sides],
-        [b for _, b in sides],
+        runs.edited.to_numpy(float),
+        runs.clean,
+        runs.corrupted,
+        runs.clean_groups,
+        runs.corrupted_groups,
         level=thresholds.handover_recovery,
         draws=thresholds.draws,
         seed=seed,
@@ -97,6 +91,13 @@ def chosen_boundaries(
 
     The rows method ``shift``, condition ``installed`` hold one row per group: its half in `value` and
     the boundary at which it was read in `layer`. Random shifts were run at these boundaries only.
+
+    Args:
+        evidence: with these rows, or with the rows method ``stitch``.
+        output: profile of the output contrast on the groups that are read.
+        outcomes: what both models said.
+        thresholds: the declared cut-offs.
+        seed: of the halves, where they are dealt here.
     """
     rows = evidence.rows(method="shift", condition="installed")
     rows = rows[rows["group"].astype(str).isin(output.groups)]
@@ -112,7 +113,16 @@ def chosen_boundaries(
 
 
 def record(installed: Installed, form: str) -> Evidence:
-    """The rows from which `chosen_boundaries` reads which group was read at which boundary."""
+    """Evidence from which `chosen_boundaries` reads which group was read at which boundary.
+
+    Args:
+        installed: the halves and their boundaries.
+        form: the query form that they were read on.
+
+    Returns:
+        Method ``shift``, condition ``installed``, unit half: one row per group, its boundary in
+        `layer`.
+    """
     members = [
         (group, half, k)
         for half, (names, k) in enumerate(zip(installed.halves, installed.boundaries, strict=True))
@@ -140,7 +150,7 @@ def installed_boundary(
     said: Profile | None = None,
     parts: Mapping[str, int] | None = None,
 ) -> Installed:
-    """Choose k* for each half of the groups on the other half.
+    """k* of each half of the groups, chosen on the other half.
 
     k* is the first boundary below which p^V says that .9 of the change is made, and whose tuned state
     makes the base itself say the tuned token in .9 of the groups: a contrast can move far before
@@ -200,6 +210,7 @@ def installed_boundary(
 
 
 def _first_installed(output: Profile, said: Profile | None, thresholds: Thresholds) -> int | None:
+    """First boundary that meets both shares; None where none does."""
     _, below = output.shares()
     reached = below >= thresholds.installed_share
     if said is not None and said.groups:

@@ -93,9 +93,9 @@ def readings(
     for name, part in rows.groupby(list(PLACE), dropna=False):
         key = as_key(name)
         by_condition = {str(condition): site for condition, site in part.groupby("condition")}
-        probe, nothing = by_condition.get("probe", part[:0]), part[:0]
-        if key not in keys or probe.empty:
+        if key not in keys or "probe" not in by_condition:
             continue
+        probe, control = by_condition["probe"], by_condition.get("control_task", part[:0])
         above_surfaces = [
             gap
             for condition, surface in by_condition.items()
@@ -103,7 +103,7 @@ def readings(
             if (gap := difference(probe, surface, thresholds, seed)) is not None
         ]
         by_site[key] = _reading(
-            difference(probe, by_condition.get("control_task", nothing), thresholds, seed),
+            difference(probe, control, thresholds, seed),
             min(above_surfaces, key=lambda gap: gap.low, default=None),
             p.get(key),
             planted.get(key),

@@ -94,8 +94,8 @@ def _sufficiency_veto(answers: ShiftAnswers, thresholds: Thresholds) -> str:
     pushed = list(answers.said[SUFFICIENCY].values())
     if null_share is not None and not np.mean(pushed) > null_share:
         return (
-            f"the null tune's shift moves {null_share:.2f} of the outputs, as many as the push; compare "
-            "with another null tune"
+            f"the null tune's shift moves {null_share:.2f} of the outputs, as many as the push; "
+            "compare with another null tune"
         )
     return ""
 
