@@ -263,7 +263,7 @@ def levels_of(
 
 
 def level_of(share: Interval | None, thresholds: Thresholds) -> str:
-    """Level of a share: high where its lower bound reaches `high`, low where its upper one stays low."""
+    """Level of a share: high from a lower bound of `high` on, low up to an upper bound of `low`."""
     if share is None:
         return UNDETERMINED
     if share.low >= thresholds.high:

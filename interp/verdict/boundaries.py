@@ -152,9 +152,9 @@ def installed_boundary(
 ) -> Installed:
     """k* of each half of the groups, chosen on the other half.
 
-    k* is the first boundary below which p^V says that .9 of the change is made, and whose tuned state
-    makes the base itself say the tuned token in .9 of the groups: a contrast can move far before
-    another word wins.
+    k* is the first boundary below which p^V says that `installed_share` of the change is made, and
+    whose tuned state makes the base itself say the tuned token in `installed_said` of the groups: a
+    contrast can move far before another word wins.
 
     Args:
         evidence: the stitch rows of the output contrast, or their profile.

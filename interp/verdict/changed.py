@@ -14,10 +14,16 @@ from interp.verdict.thresholds import Thresholds
 
 @dataclass(frozen=True)
 class Change:
-    """The word, the share f of groups that differ and the mean gain g of log p(answer) in nats.
+    """Whether the answers changed, with both ways to have changed.
 
-    Bounds of both are one-sided, each at 1 - alpha. `p_share` and `p_loss` are Holm-adjusted over
-    the two ways to have changed. `sharpened`: the answers gained more than the margin.
+    Attributes:
+        label: one of changed, unchanged, undetermined.
+        sharpened: whether the right answers gained more than the margin.
+        share: share f of the known groups that differ, each bound one-sided at 1 - alpha.
+        gain: mean gain g of log p(answer) in nats, likewise.
+        p_share: p that f exceeds its margin, Holm-adjusted over the two ways to have changed.
+        p_loss: p that g lies below its margin, likewise.
+        reasons: why it is undetermined.
     """
 
     label: str
@@ -30,13 +36,18 @@ class Change:
 
 
 def judge_change(outcomes: Outcomes, thresholds: Thresholds, seed: int) -> Change:
-    """One of changed, unchanged, undetermined, on the known groups.
+    """Change of the answers on the known groups: changed, unchanged or undetermined.
 
     ``changed``: f exceeds `change_share` (exact binomial) or g lies below -`change_logp` nats (t test
     on group means), Holm over the two. ``unchanged``: the exact upper bound of f lies below
     `change_share`, for which `unchanged_facts` groups are needed even without one difference, and the
     bootstrap lower bound of g above -`change_logp`; or the logits are identical. A gain is
     `sharpened`, not a change.
+
+    Args:
+        outcomes: what both models said.
+        thresholds: the declared margins.
+        seed: of the bootstrap.
     """
     known = outcomes.known_groups
     if not known:

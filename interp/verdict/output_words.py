@@ -7,6 +7,7 @@ outputs hides mixtures; the shares of these words show them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,7 +28,7 @@ WORDS: Mapping[tuple[bool, bool], str] = {
 
 @dataclass(frozen=True)
 class OutputWords:
-    """The word of each changed output that was asked, and how common each word is.
+    """Word of each changed output that was asked, and how common each word is.
 
     Attributes:
         of: group -> word.
@@ -38,8 +39,8 @@ class OutputWords:
     shares: Mapping[str, Interval]
 
     def groups(self, word: str) -> tuple[str, ...]:
-        """The groups whose output has this word, sorted."""
-        return tuple(sorted(g for g, mine in self.of.items() if mine == word))
+        """Groups whose output has this word, sorted."""
+        return tuple(sorted(group for group, its_word in self.of.items() if its_word == word))
 
     def mixed(self, thresholds: Thresholds) -> bool:
         """Whether pushed and item-by-item outputs both exceed the declared share for certain."""
@@ -55,7 +56,7 @@ def output_words(
     groups: Sequence[str],
     thresholds: Thresholds,
 ) -> OutputWords:
-    """Give every group that answered both questions its word.
+    """Words of all groups that answered both questions.
 
     Args:
         sufficiency: group -> s, with the push of the group's own part.
@@ -68,8 +69,10 @@ def output_words(
     """
     asked = [g for g in groups if g in sufficiency and g in persistence]
     of = {g: WORDS[sufficiency[g], persistence[g]] for g in asked}
-    counts = {word: sum(mine == word for mine in of.values()) for word in WORDS.values()}
+    if not asked:
+        return OutputWords({}, {})
+    counts = Counter(of.values())
     level = 1 - thresholds.alpha
     return OutputWords(
-        of, {w: stats.wilson(n, len(asked), level=level) for w, n in counts.items()} if asked else {}
+        of, {word: stats.wilson(counts[word], len(asked), level=level) for word in WORDS.values()}
     )

@@ -7,7 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from interp.verdict.answers import HIGH, LOW, SHARES, UNDETERMINED, word
+from interp.verdict.answers import (
+    HIGH,
+    LOW,
+    RETENTION,
+    SHARES,
+    SUFFICIENCY,
+    UNDETERMINED,
+    word,
+)
 from interp.verdict.outcomes import Outcomes
 from interp.verdict.output_words import ITEM_BY_ITEM, SHARED_PUSH
 from interp.verdict.profile import Profile
@@ -26,28 +34,36 @@ def item_rows(
     *,
     changed: bool,
 ) -> list[dict[str, Any]]:
-    """One row per query of a known fact.
+    """Rows of the verdict output by output: one per query of a known fact.
 
     A changed group carries the output contrast, its own share below the middle boundary, its own
     place, the kind of change that the verdict and its own answers agree on (`what`), and what drives
     its output (`word`: shared push, item by item, either, neither; None where it was not asked);
     other groups carry the fact contrast, and null for place and content. Group shares have no
     interval: read them beside the pooled verdict.
+
+    Args:
+        outcomes: what both models said.
+        output: profile of the output contrast on the changed groups.
+        fact: profile of the fact contrast on the known groups.
+        content: the kind of change.
+        thresholds: the declared cut-offs.
+        changed: whether the verdict is that anything changed.
     """
     changed_groups = set(outcomes.changed_groups)
     places = {} if output is None else _places(output, thresholds)
-    facts = _ends(fact)
+    fact_contrast = _by_group(fact)
     rows = []
-    known = set(outcomes.known_groups)
+    known_groups = set(outcomes.known_groups)
     for row in outcomes.table.to_dict("records"):
         group = str(row["group"])
-        if group not in known:
+        if group not in known_groups:
             continue
-        mine = group in changed_groups
-        base, tuned = facts.get(group, (None, None))
-        if mine:
+        differs = group in changed_groups
+        base, tuned = fact_contrast.get(group, (None, None))
+        if differs:
             base, tuned = _number(row["metric_base"]), _number(row["metric_tuned"])
-        judged = mine and changed
+        judged = differs and changed
         share, where = places.get(group, (None, "undetermined")) if judged else (None, None)
         what = None
         if judged:
@@ -55,7 +71,7 @@ def item_rows(
         rows.append(
             {str(k): row[k] for k in SAID}
             | {
-                "contrast": "output" if mine else "fact",
+                "contrast": "output" if differs else "fact",
                 "metric_base": base,
                 "metric_tuned": tuned,
                 "share_lower": share,
@@ -68,62 +84,70 @@ def item_rows(
 
 
 def item_kind(content: Content, group: str) -> str:
-    """The kind of change of one group: that of all, or of its class, if its own answers agree.
+    """Kind of change of one group: that of all, or of its class, if its own answers agree.
 
     In a mixed change a pushed output is behaviour where the old answer is retained and both where it
     is not, and an item-by-item output is knowledge.
+
+    Args:
+        content: the kind of change of all groups.
+        group: one of those that were asked.
     """
     answers = content.answers
     if answers is None:
         return UNDETERMINED
-    own = [answers.said[name].get(group) for name in SHARES]
+    yes = {name: answers.said[name].get(group) for name in SHARES}
     if content.what == MIXED:
         driver = content.words.of.get(group) if content.words else None
         if driver == ITEM_BY_ITEM:
             return "knowledge"
-        if driver != SHARED_PUSH or own[1] is None:
+        if driver != SHARED_PUSH or yes[RETENTION] is None:
             return UNDETERMINED
-        return "behaviour" if own[1] else "both"
-    if None in own:
+        return "behaviour" if yes[RETENTION] else "both"
+    if None in yes.values():
         return UNDETERMINED
     general = content.what
     if general == UNDETERMINED:
         general = content.class_words.get(content.class_of[group], UNDETERMINED)
-        own[0] = answers.by_part[group]
-    mine = word(*(HIGH if yes else LOW for yes in own))
-    return mine if mine == general else UNDETERMINED
+        yes[SUFFICIENCY] = answers.by_part[group]
+    single = word(*(HIGH if yes[name] else LOW for name in SHARES))
+    return single if single == general else UNDETERMINED
 
 
 def unknown_rows(outcomes: Outcomes) -> list[dict[str, Any]]:
-    """What was said about facts that the base does not know: reported, never judged."""
+    """Rows of the facts that the base does not know: reported, never judged.
+
+    Args:
+        outcomes: what both models said.
+    """
     table = outcomes.table[outcomes.table["group"].isin(outcomes.unknown_groups)]
     return [{str(k): row[k] for k in SAID} for row in table.to_dict("records")]
 
 
-def _places(found: Profile, thresholds: Thresholds) -> Mapping[str, tuple[float | None, str]]:
+def _places(stitched: Profile, thresholds: Thresholds) -> Mapping[str, tuple[float | None, str]]:
     """Each group's own share below the cut (None where its effect is too small) and its place."""
-    cut = int(found.n_layers * thresholds.cut)
-    below_u, below_v = found.below(cut)
-    u, v = found.parts()
-    parts = (u + v) / 2
+    cut = int(stitched.n_layers * thresholds.cut)
+    below_u, below_v = stitched.below(cut)
+    parts = np.mean(stitched.parts(), axis=0)
     places: dict[str, tuple[float | None, str]] = {}
-    for i, group in enumerate(found.groups):
-        delta = found.delta[i]
+    for i, group in enumerate(stitched.groups):
+        delta = stitched.delta[i]
         if abs(delta) < thresholds.smallest_effect:
             places[group] = (None, "undetermined")
             continue
-        one, two = below_u[i] / delta, below_v[i] / delta
-        agree = abs(one - two) <= thresholds.item_order_gap
+        smaller, larger = sorted((below_u[i] / delta, below_v[i] / delta))
+        agree = larger - smaller <= thresholds.item_order_gap
         cancels = np.abs(parts[i]).sum() / abs(delta) > thresholds.cancellation
         ends = max(abs(parts[i, 0]), abs(parts[i, -1])) / abs(delta)
         where = "undetermined"
         if agree and not cancels and ends <= thresholds.term_share:
-            where = _place(min(one, two), max(one, two), thresholds)
-        places[group] = (float((one + two) / 2), where)
+            where = _place(smaller, larger, thresholds)
+        places[group] = (float((smaller + larger) / 2), where)
     return places
 
 
 def _place(smaller: float, larger: float, thresholds: Thresholds) -> str:
+    """Place of one group from its shares in the two orders."""
     if smaller >= thresholds.lower_share:
         return "lower"
     if larger <= thresholds.upper_share:
@@ -132,11 +156,12 @@ def _place(smaller: float, larger: float, thresholds: Thresholds) -> str:
     return "distributed" if inside else "undetermined"
 
 
-def _ends(found: Profile | None) -> dict[str, tuple[float | None, float | None]]:
-    if found is None:
+def _by_group(contrast: Profile | None) -> dict[str, tuple[float | None, float | None]]:
+    """The base's and the tuned model's own contrast of each group."""
+    if contrast is None:
         return {}
-    pairs = zip(found.groups, found.base, found.tuned, strict=True)
-    return {g: (float(b), float(t)) for g, b, t in pairs}
+    rows = zip(contrast.groups, contrast.base, contrast.tuned, strict=True)
+    return {group: (float(base), float(tuned)) for group, base, tuned in rows}
 
 
 def _number(value: float) -> float | None:

@@ -7,23 +7,36 @@ both orders. Means over groups are taken before dividing; intervals are Fieller'
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
 
 from interp import stats
 from interp.stats.intervals import Interval
-from interp.verdict.profile import Array, Profile, part_names
+from interp.verdict.profile import Profile, part_names
 from interp.verdict.thresholds import Thresholds
 
 
 @dataclass(frozen=True)
 class Location:
-    """Where one contrast says the change lies, with the numbers behind the label.
+    """Place of a change by one contrast, with the numbers behind the label.
 
-    `share_lower` is p at the cut averaged over the orders; `share_lower_u` and `share_lower_v` the
-    orders themselves. `parts` lists embedding, blocks and unembedding as shares of the change.
-    `reasons` says why the label is undetermined.
+    Attributes:
+        label: one of lower, upper, distributed, undetermined.
+        term: "embedding" or "unembedding" where that carries too much of the change; else None.
+        reasons: why the label is undetermined.
+        n: groups behind it.
+        delta: total change m(T) - m(B), in logits.
+        cut: the middle boundary, at which the shares are read.
+        share_lower: share of the change below the cut, averaged over the orders of stitching.
+        share_lower_u: the same by U, the base below and the tuned model above.
+        share_lower_v: the same by V, the tuned model below and the base above.
+        share_before_handover: share below the handover; None without a handover.
+        block_span: first and last block of the middle of the responsibility; None where it is unclear.
+        max_order_gap: largest difference between the two orders over the boundaries.
+        cancellation: sum of the parts' sizes over the size of their sum.
+        parts: name and share of embedding, every block and unembedding.
     """
 
     label: str
@@ -42,52 +55,44 @@ class Location:
     parts: tuple[tuple[str, Interval], ...]
 
 
-def locate(found: Profile, thresholds: Thresholds, *, kappa: int | None, selected: bool) -> Location:
-    """The label of one contrast from its profile, and everything behind it.
+def locate(stitched: Profile, thresholds: Thresholds, *, kappa: int | None, selected: bool) -> Location:
+    """Place of one contrast from its profile, and everything behind it.
 
     ``lower``: the lower bounds of both orders at the cut are at least `lower_share`; ``upper``: both
     upper bounds at most `upper_share`; ``distributed``: both intervals between; else
     ``undetermined``, which is forced where the change may be zero, blocks cancel, groups are few,
     tokens were chosen on the form that is read (`selected`), or the embedding or unembedding carries
     more than `term_share`.
+
+    Args:
+        stitched: profile of the contrast.
+        thresholds: the declared cut-offs.
+        kappa: the handover; None where there is none.
+        selected: whether tokens were chosen on the form that is read.
     """
-    level, n = 1 - thresholds.alpha, len(found.groups)
-    cut = int(found.n_layers * thresholds.cut)
-    delta = stats.mean_interval(found.delta, found.groups, level=level)
-
-    def share(change: Array) -> Interval:
-        return stats.fieller(change, found.delta, level=level)
-
-    below_u, below_v = found.below(cut)
-    by_u, by_v = share(below_u), share(below_v)
-    u, v = found.parts()
-    parts = (u + v) / 2
-    mean_parts, total = parts.mean(axis=0), float(found.delta.mean())
+    confidence, n = 1 - thresholds.alpha, len(stitched.groups)
+    cut = int(stitched.n_layers * thresholds.cut)
+    delta = stats.mean_interval(stitched.delta, stitched.groups, level=confidence)
+    share = partial(stats.fieller, denominator=stitched.delta, level=confidence)
+    below_u, below_v = stitched.below(cut)
+    share_u, share_v = share(below_u), share(below_v)
+    parts = np.mean(stitched.parts(), axis=0)
+    mean_parts, total = parts.mean(axis=0), float(stitched.delta.mean())
     cancellation = float(np.abs(mean_parts).sum() / abs(total)) if total else float("inf")
-    named = tuple((name, share(parts[:, i])) for i, name in enumerate(part_names(found.n_layers)))
-    reasons = _forced(delta, (by_u, by_v), cancellation, n, thresholds, selected=selected)
-    term = None if reasons else _term(named, thresholds)
+    names = part_names(stitched.n_layers)
+    part_shares = tuple((name, share(part)) for name, part in zip(names, parts.T, strict=True))
+    reasons = _forced(delta, (share_u, share_v), cancellation, n, thresholds, selected=selected)
+    term = None if reasons else _term(part_shares, thresholds)
     if term:
         reasons = [
             f"the {term} carries more than {thresholds.term_share:g} of the change, which is then no "
             "matter of lower or upper blocks; see its share"
         ]
-    label = "undetermined"
-    if not reasons:
-        label = _label(by_u, by_v, thresholds)
-        if label == "undetermined":
-            reasons = [
-                "the share made below the middle lies in "
-                f"[{by_u.low:.2f}, {by_u.high:.2f}] in one order of stitching and in "
-                f"[{by_v.low:.2f}, {by_v.high:.2f}] in the other, which is neither lower (at least "
-                f"{thresholds.lower_share:g} in both), upper (at most {thresholds.upper_share:g}) nor "
-                "surely between; more changed facts narrow it, and the block span shows where it lies"
-            ]
-    above, below = found.shares()
-    before = None
-    if kappa is not None:
-        at_u, at_v = found.below(kappa)
-        before = share((at_u + at_v) / 2)
+    label = "undetermined" if reasons else _label(share_u, share_v, thresholds)
+    if not reasons and label == "undetermined":
+        reasons = [_between(share_u, share_v, thresholds)]
+    before_u, before_v = stitched.below(kappa or 0)
+    above, below = stitched.shares()
     return Location(
         label=label,
         term=term,
@@ -96,29 +101,33 @@ def locate(found: Profile, thresholds: Thresholds, *, kappa: int | None, selecte
         delta=delta,
         cut=cut,
         share_lower=share((below_u + below_v) / 2),
-        share_lower_u=by_u,
-        share_lower_v=by_v,
-        share_before_handover=before,
+        share_lower_u=share_u,
+        share_lower_v=share_v,
+        share_before_handover=None if kappa is None else share((before_u + before_v) / 2),
         block_span=None if delta.contains(0.0) else block_span(mean_parts[1:-1], thresholds),
         max_order_gap=float(np.abs(above - below).max()),
         cancellation=cancellation,
-        parts=named,
+        parts=part_shares,
     )
 
 
 def block_span(blocks: Float[Array, " block"], thresholds: Thresholds) -> tuple[int, int] | None:
-    """First and last block of the middle 90% of the blocks' responsibility.
+    """First and last block of the middle of the blocks' responsibility.
 
     From the first block at which the cumulated share reaches `span_low` to the block from which it
     stays at or above `span_high`: the widest reading where single blocks cancel. None if they
     sum to zero.
+
+    Args:
+        blocks: responsibility of every block, in logits.
+        thresholds: the two shares.
     """
     total = blocks.sum()
     if not len(blocks) or total == 0:
         return None
-    done = np.cumsum(blocks) / total
-    first = int(np.argmax(done >= thresholds.span_low))
-    short = np.flatnonzero(done < thresholds.span_high - 1e-12)
+    cumulated = np.cumsum(blocks) / total
+    first = int(np.argmax(cumulated >= thresholds.span_low))
+    short = np.flatnonzero(cumulated < thresholds.span_high - 1e-12)
     last = int(short[-1]) + 1 if len(short) else 0
     return first, max(first, min(last, len(blocks) - 1))
 
@@ -132,6 +141,7 @@ def _forced(
     *,
     selected: bool,
 ) -> list[str]:
+    """Reasons for which no place may be named, whatever the shares are."""
     reasons = []
     if n < thresholds.min_groups:
         reasons.append(
@@ -142,7 +152,7 @@ def _forced(
             f"the total change, [{delta.low:.2f}, {delta.high:.2f}] logits, may be zero, so it has no "
             "shares; ask more changed facts"
         )
-    if any(o.unbounded or not np.isfinite([o.low, o.high]).all() for o in orders):
+    if not np.isfinite([bound for share in orders for bound in (share.low, share.high)]).all():
         reasons.append(
             "the change varies so much between facts that its share has no bounds; ask more of them"
         )
@@ -159,7 +169,18 @@ def _forced(
     return reasons
 
 
+def _between(u: Interval, v: Interval, thresholds: Thresholds) -> str:
+    """Why two sound intervals give no place."""
+    return (
+        f"the share made below the middle lies in [{u.low:.2f}, {u.high:.2f}] in one order of "
+        f"stitching and in [{v.low:.2f}, {v.high:.2f}] in the other, which is neither lower (at least "
+        f"{thresholds.lower_share:g} in both), upper (at most {thresholds.upper_share:g}) nor "
+        "surely between; more changed facts narrow it, and the block span shows where it lies"
+    )
+
+
 def _term(parts: tuple[tuple[str, Interval], ...], thresholds: Thresholds) -> str | None:
+    """Embedding or unembedding, whichever carries more, where that is too much."""
     name, share = max((parts[0], parts[-1]), key=lambda part: abs(part[1].estimate))
     return name if abs(share.estimate) > thresholds.term_share else None
 
@@ -169,6 +190,6 @@ def _label(u: Interval, v: Interval, thresholds: Thresholds) -> str:
         return "lower"
     if max(u.high, v.high) <= thresholds.upper_share:
         return "upper"
-    if all(o.inside(thresholds.upper_share, thresholds.lower_share) for o in (u, v)):
+    if all(share.inside(thresholds.upper_share, thresholds.lower_share) for share in (u, v)):
         return "distributed"
     return "undetermined"
