@@ -15,9 +15,15 @@ Array = np.ndarray
 class Handover:
     """Boundary at which the last position alone carries the answer.
 
-    `estimate`, `low`, `high` are boundaries (0..L) or None; then `reason` says why. `recovery` is
-    the pooled recovery at every boundary (NaN where undefined), `crossings` the boundary of every
-    bootstrap draw (-1: none).
+    Attributes:
+        estimate: the boundary, 0..L; None where there is none.
+        low: lower bound of its 95% interval; None without an estimate.
+        high: upper bound, likewise.
+        pairs: pairs behind it.
+        entities: entities behind it.
+        reason: why there is no estimate; empty with one.
+        recovery: pooled recovery at every boundary, NaN where undefined.
+        crossings: the boundary of every bootstrap draw, -1 where there is none.
     """
 
     estimate: int | None
@@ -51,9 +57,22 @@ def handover(
     clean value c and corrupted value x; in a draw w_i is how often the pair's clean entity was
     drawn times how often its corrupted entity was (pairs that share an entity are not
     independent). None if there are fewer than `min_pairs` or `min_entities`, no crossing in the
-    data or in more than a tail of the draws, or an interval wider than `max_width`. Unit of the
-    inputs: logits; recovery is a share. Source: 2202.05262 (the operator). Does not show which
-    earlier position the answer came from.
+    data or in more than a tail of the draws, or an interval wider than `max_width`. Source: 2202.05262
+    (the operator). Does not show which earlier position the answer came from.
+
+    Args:
+        values: metric of the patched runs, in logits.
+        clean: metric of the clean runs.
+        corrupted: metric of the corrupted runs.
+        clean_group: entity of each clean prompt.
+        corrupted_group: entity of each corrupted prompt.
+        level: recovery, a share, that must be reached and kept.
+        draws: bootstrap draws.
+        seed: of the draws.
+        confidence: of the two-sided interval.
+        min_pairs: fewest pairs.
+        min_entities: fewest entities.
+        max_width: widest interval, in boundaries.
 
     Raises:
         ValueError: shapes that do not agree or values that are not finite.
@@ -103,6 +122,10 @@ def first_crossing(recovery: Float[Array, "draw boundary"], level: float) -> Int
     """First boundary from which the recovery stays at or above level to the end; -1 if none.
 
     NaN (undefined recovery) counts as below.
+
+    Args:
+        recovery: of every draw at every boundary.
+        level: that must be reached and kept.
     """
     stays = np.flip(np.logical_and.accumulate(np.flip(recovery >= level, axis=1), axis=1), axis=1)
     return np.where(stays.any(axis=1), stays.argmax(axis=1), -1)

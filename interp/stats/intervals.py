@@ -12,8 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats as distributions
 
-from interp.stats.crossing import Handover as Handover, handover as handover
-from interp.stats.resampling import bootstrap as bootstrap, drawn_units
+from interp.stats.resampling import bootstrap, drawn_units
 
 Array = np.ndarray
 
@@ -62,6 +61,10 @@ def group_means(
 ) -> tuple[Float[Array, " group"], Array]:
     """Mean of each group's rows and the group labels, sorted.
 
+    Args:
+        values: one number per row.
+        groups: label of each row.
+
     Raises:
         ValueError: differing lengths, no rows, or a value that is not finite.
     """
@@ -81,9 +84,16 @@ def group_bootstrap(
 ) -> Interval:
     """BCa bootstrap interval of a statistic of the group means, resampling groups.
 
-    `statistic` maps an array [..., group] to [...] (reducing the last axis; default: the mean).
     The bounds are those of `bootstrap`. With one group they are NaN; where all draws agree they are
     the estimate. With fewer than about 20 groups they are too narrow: for ratios use `fieller`.
+
+    Args:
+        values: one number per row.
+        groups: label of each row.
+        statistic: maps an array [..., group] to [...], reducing the last axis; the mean by default.
+        draws: bootstrap draws.
+        level: confidence of the two-sided interval.
+        seed: of the draws.
 
     Raises:
         ValueError: differing lengths, no rows, values that are not finite, or level outside (0, 1).
@@ -104,6 +114,11 @@ def mean_interval(
     """Student t interval of the mean of group means, n - 1 degrees of freedom.
 
     For a one-sided 95% bound take `level=0.90` and read one side.
+
+    Args:
+        values: one number per row.
+        groups: label of each row.
+        level: confidence of the two-sided interval.
 
     Raises:
         ValueError: differing lengths, no rows, values that are not finite, or level outside (0, 1).
@@ -128,9 +143,15 @@ def fieller(
 
     All r with (a - r b)^2 <= t^2 var(a - r b), t with n - 1 degrees of freedom. If the
     denominator's own interval contains 0 the set is no finite interval: bounds are infinite
-    (`.unbounded`) and nothing may rest on it. `groups=None`: every row is a group.
+    (`.unbounded`) and nothing may rest on it.
 
     Source: Fieller 1954. Percentile bootstrap of a ratio covers .88-.93 at 8-20 groups.
+
+    Args:
+        numerator: one number per row.
+        denominator: the same rows.
+        groups: label of each row; None makes every row a group.
+        level: confidence of the two-sided interval.
 
     Raises:
         ValueError: differing lengths, no rows, values that are not finite, or level outside (0, 1).
@@ -157,6 +178,11 @@ def fieller(
 def wilson(successes: int, n: int, *, level: float = 0.95) -> Interval:
     """Wilson score interval of a share.
 
+    Args:
+        successes: rows in which it holds.
+        n: rows.
+        level: confidence of the two-sided interval.
+
     Raises:
         ValueError: successes outside 0..n or level outside (0, 1).
     """
@@ -167,6 +193,11 @@ def clopper_pearson(successes: int, n: int, *, level: float = 0.95) -> Interval:
     """Exact binomial bounds of a share, each one-sided at `level` (both: 2 * level - 1).
 
     With 0 of n the upper bound is 1 - (1 - level)^(1/n): below .05 from n = 59 on.
+
+    Args:
+        successes: rows in which it holds.
+        n: rows.
+        level: confidence of each bound.
 
     Raises:
         ValueError: successes outside 0..n or level outside (.5, 1).
@@ -186,7 +217,11 @@ def _share(successes: int, n: int, level: float, method: Literal["exact", "wilso
 
 
 def checked_values(values: Float[Array, " row"], n: int) -> Float[Array, " row"]:
-    """The values as floats: one finite number for each of n rows.
+    """Values as floats: one finite number for each of n rows.
+
+    Args:
+        values: of the rows.
+        n: number of rows.
 
     Raises:
         ValueError: for another shape, no rows, or values that are not finite.
@@ -205,6 +240,10 @@ def checked_values(values: Float[Array, " row"], n: int) -> Float[Array, " row"]
 
 def check_count(successes: int, n: int) -> None:
     """Refuse more successes than trials.
+
+    Args:
+        successes: rows in which it holds.
+        n: rows.
 
     Raises:
         ValueError: if successes are not in 0..n.

@@ -6,15 +6,17 @@ import numpy as np
 from jaxtyping import Bool, Float
 from sklearn.metrics import roc_auc_score
 
-from interp.stats.crossing import Handover as Handover, handover as handover
 from interp.stats.intervals import Array, checked_values, group_means
-from interp.stats.resampling import bootstrap as bootstrap
 
 
 def balanced_accuracy(
     correct: Float[Array, " row"] | Bool[Array, " row"], labels: Sequence[Hashable] | Array
 ) -> float:
     """Mean over classes of the share of right answers (chance: 1 / classes).
+
+    Args:
+        correct: whether each row was answered right.
+        labels: class of each row.
 
     Raises:
         ValueError: differing lengths or no rows.
@@ -25,6 +27,10 @@ def balanced_accuracy(
 
 def auroc(scores: Float[Array, " row"], labels: Bool[Array, " row"]) -> float:
     """Area under the ROC curve: P(score of a True row > of a False row), ties half; .5 is chance.
+
+    Args:
+        scores: one number per row; larger speaks for True.
+        labels: what each row is.
 
     Raises:
         ValueError: labels hold one class only, or differing lengths.

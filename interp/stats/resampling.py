@@ -60,14 +60,23 @@ def bootstrap(
 
 
 def resample_counts(n: int, draws: int, seed: int) -> Int[Array, "draw group"]:
-    """How often each of n groups appears in each bootstrap draw of n groups."""
+    """Counts of how often each of n groups appears in each bootstrap draw of n groups.
+
+    Args:
+        n: groups.
+        draws: bootstrap draws.
+        seed: of the draws.
+    """
     return np.concatenate(list(_counts(n, draws, seed)))
 
 
 def drawn_units(counts: Int[Array, "draw unit"]) -> Int[Array, "draw drawn"]:
-    """The numbers of the units behind counts, each as often as it was drawn.
+    """Numbers of the units behind counts, each as often as it was drawn.
 
     For a statistic that no sum of weighted units gives, such as a median.
+
+    Args:
+        counts: how often each unit was drawn; all rows have one sum.
     """
     units = np.broadcast_to(np.arange(counts.shape[1]), counts.shape)
     return np.repeat(units.ravel(), counts.ravel()).reshape(len(counts), -1)

@@ -7,15 +7,19 @@ from jaxtyping import Float
 from scipy import stats as distributions
 from statsmodels.stats.multitest import multipletests
 
-from interp.stats.crossing import Handover as Handover, handover as handover
 from interp.stats.intervals import Array, Interval, check_count, group_means
-from interp.stats.resampling import bootstrap as bootstrap
 
 
 def mean_p(
     values: Float[Array, " row"], groups: Sequence[Hashable] | Array, *, null: float, side: str
 ) -> float:
     """One-sided p of a t test that the mean of group means is `side` ("less", "greater") of null.
+
+    Args:
+        values: one number per row.
+        groups: label of each row.
+        null: mean under the null hypothesis.
+        side: "less" or "greater".
 
     Raises:
         ValueError: differing lengths, no rows, values that are not finite, or an unknown side.
@@ -34,18 +38,41 @@ def mean_p(
 
 
 def share_p(successes: int, n: int, *, null: float) -> float:
-    """Exact one-sided p of a share above `null`: P(X >= successes), X ~ Binomial(n, null)."""
+    """Exact one-sided p of a share above `null`: P(X >= successes), X ~ Binomial(n, null).
+
+    Args:
+        successes: rows in which it holds.
+        n: rows.
+        null: share under the null hypothesis.
+
+    Raises:
+        ValueError: if successes are not in 0..n.
+    """
     check_count(successes, n)
     return float(distributions.binom.sf(successes - 1, n, null))
 
 
 def holm(p: Float[Array, " test"]) -> Float[Array, " test"]:
-    """Holm-adjusted p values (family-wise error; any dependence)."""
+    """Holm-adjusted p values (family-wise error; any dependence).
+
+    Args:
+        p: of every test, in any order.
+
+    Raises:
+        ValueError: if one of them is outside 0..1.
+    """
     return _adjusted(p, "holm")
 
 
 def benjamini_hochberg(p: Float[Array, " test"]) -> Float[Array, " test"]:
-    """Benjamini-Hochberg adjusted p values (false discovery rate; positive dependence)."""
+    """Benjamini-Hochberg adjusted p values (false discovery rate; positive dependence).
+
+    Args:
+        p: of every test, in any order.
+
+    Raises:
+        ValueError: if one of them is outside 0..1.
+    """
     return _adjusted(p, "fdr_bh")
 
 
@@ -57,6 +84,10 @@ def max_statistic_p(
     p_s = (1 + #{draws: max over sites >= observed_s}) / (1 + draws); large means evidence. Scale
     the statistics alike (e.g. accuracies) before. Smallest reachable p: 1 / (draws + 1).
     Source: Westfall & Young 1993.
+
+    Args:
+        observed: statistic of every site.
+        null: the same of every permuted draw.
 
     Raises:
         ValueError: differing numbers of sites, no draws, or values that are not finite.
@@ -76,7 +107,11 @@ def max_statistic_p(
 def equivalent(interval: Interval, margin: float) -> bool:
     """Two one-sided tests: a two-sided 90% interval inside (-margin, margin) shows absence at .05.
 
-    Pass an interval of level .90. Bounds that are NaN or infinite never show absence.
+    Bounds that are NaN or infinite never show absence.
+
+    Args:
+        interval: of level .90.
+        margin: largest effect that counts as none.
     """
     return interval.inside(-margin, margin)
 

@@ -8,14 +8,14 @@ output); the margins are in `thresholds`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from interp.evidence import Evidence
 from interp.stats.crossing import Handover
 from interp.verdict.boundaries import handover_layer
 from interp.verdict.changed import Change, judge_change
-from interp.verdict.claims import NOT_MEASURED, Claim, grade_claims
+from interp.verdict.claims import NOT_MEASURED, GradedClaim, grade_claims
 from interp.verdict.outcomes import Outcomes
 from interp.verdict.per_output import item_rows, unknown_rows
 from interp.verdict.profile import Profile, profile
@@ -35,39 +35,62 @@ def judge(
 ) -> Verdict:
     """The verdict on a pair of models from what they said, what probes read and what edits did.
 
-    Rows are found by method: ``probe`` and ``readable`` in the probe evidence; ``stitch``,
-    ``handover``, ``shift`` and ``claim`` in the causal evidence. Evidence that is missing makes the
-    word that would rest on it ``undetermined``, and a note names it.
+    Evidence that is missing makes the word that would rest on it ``undetermined``, and a note names
+    it.
+
+    Args:
+        outcomes: what both models said to every query.
+        probe_evidence: with the rows methods ``probe`` and ``readable``; may be empty.
+        causal_evidence: with the rows methods ``stitch``, ``handover``, ``shift`` and ``claim``; may
+            be empty.
+        thresholds: the margins and cut-offs; the declared ones by default.
+        seed: of every bootstrap, and of the halves where the evidence does not say how they were
+            dealt.
+
+    Returns:
+        The words (`changed`, `where`, `where_fact`, `what`), the sentence, the numbers behind them
+        (`to_dict`), and notes on what is undetermined and what would decide it.
 
     Source: the definitions and thresholds of this toolkit; stitching and graft controls after
     2402.14811, selectivity after 1909.03368. Does not show where facts are stored.
+
+    Example:
+        >>> import interp, pandas as pd
+        >>> answers = {"known": True, "closed_base": True, "closed_tuned": True, "answer_token": 1,
+        ...     "base_token": 1, "text": "The capital of X is", "answer": " Y", "said_base": " Y",
+        ...     "logp_base": -0.1, "metric_base": float("nan"), "metric_tuned": float("nan")}
+        >>> said = pd.DataFrame([
+        ...     {**answers, "group": f"country {i}", "form": form, "differs": i < 30,
+        ...         "said_tuned": " Z" if i < 30 else " Y", "tuned_token": 2 if i < 30 else 1,
+        ...         "logp_tuned": -3.0 if i < 30 else -0.1}
+        ...     for i in range(60) for form in "AB"])
+        >>> nothing = interp.Evidence.concat([])
+        >>> verdict = interp.judge(interp.Outcomes(said), nothing, nothing)
+        >>> verdict.changed, verdict.where, verdict.counts["changed"]
+        ('changed', 'undetermined', 30)
+        >>> verdict.sentence[:60]
+        'Tuning changed what the model says about 30 of 60 facts; the'
     """
     thresholds = thresholds or Thresholds()
     known, changed = outcomes.known_groups, outcomes.changed_groups
     change = judge_change(outcomes, thresholds, seed)
     handover = handover_layer(causal_evidence, thresholds, seed)
-    kappa = handover.estimate
     is_changed = change.label == "changed"
-    form = [outcomes.estimating_form]
-    # Groups were picked on the first form, so effects of the picked are read on the others.
-    others = list(outcomes.forms[1:] or outcomes.forms)
-    output = profile(causal_evidence, "output", groups=changed, forms=form)
+    output = profile(causal_evidence, "output", groups=changed, forms=[outcomes.estimating_form])
     facts = profile(causal_evidence, "fact", groups=known)
-    content = located = fact = rest = None
+    places = (
+        _places(outcomes, causal_evidence, output, facts, handover, thresholds) if is_changed else {}
+    )
+    content = None
     if is_changed:
-        fact_changed = profile(causal_evidence, "fact", groups=changed, forms=others)
-        located = _located(output, thresholds, kappa, outcomes.selected)
-        fact = _located(fact_changed, thresholds, kappa, outcomes.selected)
-        calm = None if facts is None else facts.subset(outcomes.unchanged_groups)
-        if calm is not None and calm.groups:
-            rest = _located(calm, thresholds, kappa, False)
+        kappa = handover.estimate
         content = judge_content(outcomes, causal_evidence, output, thresholds, kappa=kappa, seed=seed)
     claims = grade_claims(probe_evidence, causal_evidence, thresholds, seed)
     return Verdict(
         change=change,
-        output=located,
-        fact=fact,
-        fact_unchanged=rest,
+        output=places.get("output"),
+        fact=places.get("fact"),
+        fact_unchanged=places.get("fact_unchanged"),
         content=content,
         handover=handover,
         claims=claims,
@@ -84,7 +107,7 @@ def judge(
         logit_curves=_logit_curves(causal_evidence, outcomes) if is_changed else {},
         excluded=outcomes.excluded,
         notes=(
-            *_notes(change, located, fact, content, handover, outcomes, output, thresholds),
+            *_notes(change, places, content, handover, outcomes, output, thresholds),
             *_claim_notes(claims),
             *(f"{reason}." for reason in probe_evidence.provenance.get("not_probed", ())),
         ),
@@ -93,12 +116,32 @@ def judge(
     )
 
 
-def _located(
-    found: Profile | None, thresholds: Thresholds, kappa: int | None, selected: bool
-) -> Location | None:
-    if found is None or not found.groups:
-        return None
-    return locate(found, thresholds, kappa=kappa, selected=selected)
+def _places(
+    outcomes: Outcomes,
+    evidence: Evidence,
+    output: Profile | None,
+    facts: Profile | None,
+    handover: Handover,
+    thresholds: Thresholds,
+) -> dict[str, Location]:
+    """Places by the output contrast, the fact contrast, and the fact contrast of unchanged groups.
+
+    Those that were not stitched are left out.
+    """
+    # Groups were picked on the first form, so effects of the picked are read on the others.
+    others = list(outcomes.forms[1:] or outcomes.forms)
+    changed_facts = profile(evidence, "fact", groups=outcomes.changed_groups, forms=others)
+    unchanged_facts = None if facts is None else facts.subset(outcomes.unchanged_groups)
+    contrasts = {
+        "output": (output, outcomes.selected),
+        "fact": (changed_facts, outcomes.selected),
+        "fact_unchanged": (unchanged_facts, False),
+    }
+    return {
+        name: locate(stitched, thresholds, kappa=handover.estimate, selected=selected)
+        for name, (stitched, selected) in contrasts.items()
+        if stitched is not None and stitched.groups
+    }
 
 
 def _logit_curves(evidence: Evidence, outcomes: Outcomes) -> dict[str, Any]:
@@ -117,12 +160,11 @@ def _logit_curves(evidence: Evidence, outcomes: Outcomes) -> dict[str, Any]:
 
 def _notes(
     change: Change,
-    output: Location | None,
-    fact: Location | None,
+    places: Mapping[str, Location],
     content: Content | None,
     handover: Handover,
     outcomes: Outcomes,
-    found: Profile | None,
+    stitched: Profile | None,
     thresholds: Thresholds,
 ) -> tuple[str, ...]:
     """Sentences on what is undetermined and what would decide it, and what else must be known."""
@@ -134,20 +176,22 @@ def _notes(
             f"No layer clearly hands the fact to the last word ({handover.reason}), so what lies "
             f"underneath cannot be read; {thresholds.needs}"
         )
-    for name, word, one in (("output", "where", output), ("fact", "where_fact", fact)):
-        if one is None:
+    for name, word in (("output", "where"), ("fact", "where_fact")):
+        place = places.get(name)
+        if place is None:
             notes.append(
                 f"`{word}` is undetermined: the models were not stitched together on the {name} "
                 "contrast; run patching.stitch on the changed facts."
             )
             continue
-        notes += [f"`{word}` is undetermined: {reason}." for reason in one.reasons]
-        if thresholds.min_groups <= one.n < thresholds.low_n:
+        notes += [f"`{word}` is undetermined: {reason}." for reason in place.reasons]
+        if thresholds.min_groups <= place.n < thresholds.low_n:
             notes.append(
-                f"The place by the {name} contrast rests on {one.n} facts only; more than "
+                f"The place by the {name} contrast rests on {place.n} facts only; more than "
                 f"{thresholds.low_n} make it firm."
             )
-    notes += _count_notes(outcomes, found)
+    notes += _count_notes(outcomes, stitched)
+    output, fact = places.get("output"), places.get("fact")
     if output is not None and fact is not None and output.label != fact.label:
         notes.append(
             f"By what is said the change reads {output.label}, by the right answer's logit "
@@ -163,7 +207,7 @@ def _notes(
     return tuple(notes)
 
 
-def _count_notes(outcomes: Outcomes, found: Profile | None) -> list[str]:
+def _count_notes(outcomes: Outcomes, stitched: Profile | None) -> list[str]:
     """How many changed facts each step could not use."""
     notes = []
     changed, again = len(outcomes.changed_groups), len(outcomes.confirmed_groups)
@@ -172,15 +216,15 @@ def _count_notes(outcomes: Outcomes, found: Profile | None) -> list[str]:
             f"{changed - again} of {changed} changed facts differ on the first wording only; what kind "
             "of change it is rests on the others."
         )
-    if found is not None and len(found.groups) < changed:
+    if stitched is not None and len(stitched.groups) < changed:
         notes.append(
-            f"{changed - len(found.groups)} of {changed} changed facts were not stitched at every "
+            f"{changed - len(stitched.groups)} of {changed} changed facts were not stitched at every "
             "boundary and count nowhere; stitch them to include them."
         )
     return notes
 
 
-def _claim_notes(claims: Sequence[Claim]) -> list[str]:
+def _claim_notes(claims: Sequence[GradedClaim]) -> list[str]:
     """Which evidence undetermined claims lack, each lack told once; unmeasured claims are no claims."""
     graded = [claim for claim in claims if claim.grade != NOT_MEASURED]
     unsure = [claim for claim in graded if claim.grade == "undetermined"]
@@ -196,10 +240,10 @@ def _claim_notes(claims: Sequence[Claim]) -> list[str]:
             f"{straddling} of {len(graded)} claims about what is represented are undetermined: their "
             "intervals reach over a margin; more entities narrow them."
         )
-    read = sorted({claim.attribute for claim in claims if claim.grade == NOT_MEASURED})
-    if read:
+    read_only = sorted({claim.attribute for claim in claims if claim.grade == NOT_MEASURED})
+    if read_only:
         notes.append(
-            f"What probes read of {', '.join(read)} was not tested by intervention: it is readable or "
-            "not, and nothing is claimed about its use; patching.measure_use would test it."
+            f"What probes read of {', '.join(read_only)} was not tested by intervention: it is "
+            "readable or not, and nothing is claimed about its use; patching.measure_use would test it."
         )
     return notes

@@ -35,10 +35,12 @@ UNTUNED = "untuned"
 class Outcomes:
     """What each item said, under both models.
 
-    `table` has the columns in `COLUMNS` and may have the boolean `untuned`: facts that were never
-    tuned on or belong to another relation. Those serve as a reference for one rule of the verdict
-    and count nowhere else. `excluded` lists (text, reason). `identical` says that the two models'
-    logits are equal bit by bit on every query.
+    Attributes:
+        table: has the columns in `COLUMNS` and may have the boolean `untuned`: facts that were never
+            tuned on or belong to another relation. Those serve as a reference for one rule of the
+            verdict and count nowhere else.
+        excluded: text and reason of every item that was left out.
+        identical: whether the two models' logits are equal bit by bit on every query.
 
     Raises:
         ValueError: if a column is missing or unknown, a (group, form) pair occurs twice, a group
@@ -56,17 +58,17 @@ class Outcomes:
 
     @property
     def forms(self) -> tuple[str, ...]:
-        """The query forms, in order: tokens are chosen on the first, effects read on the second."""
+        """Query forms, in order: tokens are chosen on the first, effects read on the second."""
         return tuple(sorted(self.table["form"].unique()))
 
     @property
     def choosing_form(self) -> str:
-        """The form on which answer and foil tokens are chosen."""
+        """Form on which answer and foil tokens are chosen."""
         return self.forms[0]
 
     @property
     def estimating_form(self) -> str:
-        """The form on which effects are estimated: the second, or the only one."""
+        """Form on which effects are estimated: the second, or the only one."""
         return self.forms[min(1, len(self.forms) - 1)]
 
     @property
@@ -109,27 +111,31 @@ class Outcomes:
         return tuple(g for g in self.known_groups if g not in changed)
 
     def differing(self, groups: Sequence[str]) -> int:
-        """How many of these groups differ on the first form."""
+        """Number of these groups that differ on the first form."""
         rows = self.table[self.table["form"] == self.choosing_form].set_index("group")["differs"]
         return int(rows.loc[list(groups)].sum())
 
     def logp_change(self, groups: Sequence[str]) -> np.ndarray:
-        """Per group, tuned minus base log p(answer) in nats, averaged over forms."""
+        """Tuned minus base log p(answer) of each group, in nats, averaged over forms."""
         change = self.table["logp_tuned"] - self.table["logp_base"]
         return change.groupby(self.table["group"]).mean().loc[list(groups)].to_numpy(dtype=float)
 
     def token_classes(self, groups: Sequence[str]) -> list[int]:
-        """Per group, the token the tuned model says on the form that effects are estimated on."""
+        """Token of each group that the tuned model says on the form that effects are estimated on."""
         return self._tokens("tuned_token", groups, self.estimating_form)
 
     def answer_tokens(self, groups: Sequence[str]) -> list[int]:
-        """Per group, the first token of the right answer."""
+        """First token of the right answer of each group."""
         return self._tokens("answer_token", groups, self.choosing_form)
 
     def closed_set_accuracy(self, model: str, groups: Sequence[str]) -> float | None:
-        """Share of the groups' queries whose answer wins among all known answers ("base"|"tuned").
+        """Share of the groups' queries whose answer wins among all known answers.
 
         Averaged over forms within a group, then over groups; None without groups.
+
+        Args:
+            model: "base" or "tuned".
+            groups: names of groups.
         """
         if not len(groups):
             return None
@@ -145,6 +151,7 @@ class Outcomes:
 
 
 def _checked(table: pd.DataFrame) -> pd.DataFrame:
+    """Table with its types, refused where it is not what the verdict can be read from."""
     missing = [c for c in COLUMNS if c not in table.columns]
     unknown = [c for c in table.columns if c not in (*COLUMNS, UNTUNED)]
     if missing or unknown:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from interp.stats.crossing import Handover
 from interp.stats.intervals import Interval
 from interp.verdict.answers import RETENTION, SHARES, SUFFICIENCY, Ends, Levels
 from interp.verdict.changed import Change
-from interp.verdict.claims import Claim
+from interp.verdict.claims import GradedClaim
 from interp.verdict.output_words import OutputWords
 from interp.verdict.sentence import sentence
 from interp.verdict.thresholds import Thresholds
@@ -25,11 +25,26 @@ from interp.verdict.where import Location
 class Verdict:
     """What tuning changed, where it was installed, what kind of change it is, and how sure that is.
 
-    `output` and `fact` locate the two contrasts on the changed groups, `fact_unchanged` the fact
-    contrast on the others; all three are None where nothing changed, as is `content`. `notes` says
-    in sentences why something is undetermined and what else a reader must know. A place is where
-    the tuned weights act, not where the base stores its facts; a content word speaks of the queries
-    that were asked, and an edit masked by a behaviour can stay invisible.
+    A place is where the tuned weights act, not where the base stores its facts; a content word speaks
+    of the queries that were asked, and an edit masked by a behaviour can stay invisible.
+
+    Attributes:
+        change: whether the answers changed.
+        output: place by the output contrast, on the changed groups; None where nothing changed.
+        fact: place by the fact contrast, likewise.
+        fact_unchanged: the fact contrast on the groups that did not change.
+        content: kind of the change; None where nothing changed.
+        handover: boundary at which the last position takes over.
+        claims: every claim about what is represented, graded.
+        items: one row per query of a known fact.
+        unknown_items: what was said about facts that the base does not know.
+        counts: number of facts that are known, changed, changed on both forms, unknown, and untuned.
+        closed_set_accuracy: share of right answers among all known ones, by model.
+        logit_curves: mean logits of the shift conditions by boundary; they decide nothing.
+        excluded: text and reason of every item that was left out.
+        notes: sentences on what is undetermined, and on what else a reader must know.
+        thresholds: the declared margins and cut-offs.
+        provenance: models, facts, versions and seeds.
     """
 
     change: Change
@@ -38,7 +53,7 @@ class Verdict:
     fact_unchanged: Location | None
     content: Content | None
     handover: Handover
-    claims: tuple[Claim, ...]
+    claims: tuple[GradedClaim, ...]
     items: Sequence[Mapping[str, Any]]
     unknown_items: Sequence[Mapping[str, Any]]
     counts: Mapping[str, int]
@@ -72,7 +87,7 @@ class Verdict:
 
     @property
     def where_fact(self) -> str | None:
-        """The same by the fact contrast."""
+        """Place by the fact contrast, in the same words."""
         if self.changed != "changed":
             return None
         return "undetermined" if self.fact is None else self.fact.label
@@ -86,7 +101,7 @@ class Verdict:
 
     @property
     def sentence(self) -> str:
-        """The verdict in one sentence."""
+        """Verdict in one sentence."""
         return sentence(
             self.changed,
             self.counts,
@@ -99,7 +114,7 @@ class Verdict:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of verdict.json: plain JSON types, null for what is undefined."""
+        """Content of verdict.json: plain JSON types, null for what is undefined."""
         return as_data(self)
 
 
@@ -133,7 +148,7 @@ def as_data(verdict: Verdict) -> dict[str, Any]:
         "block_span": list(output.block_span) if output and output.block_span else None,
         "responsibility": _responsibility(output),
         "shared_shift": _content(content, verdict.logit_curves),
-        "claims": [_claim(c) for c in verdict.claims],
+        "claims": [_claim(claim) for claim in verdict.claims],
         "items": list(verdict.items),
         "unknown_items": list(verdict.unknown_items),
         "excluded": [{"text": t, "reason": r} for t, r in verdict.excluded],
@@ -164,7 +179,11 @@ def as_data(verdict: Verdict) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Any nesting of numbers, arrays, mappings and sequences as JSON types; non-finite is null."""
+    """Nested numbers, arrays, mappings and sequences as JSON types; what is not finite becomes null.
+
+    Args:
+        value: anything; what has no JSON type becomes text.
+    """
     if value is None or isinstance(value, str | bool):
         return str(value) if isinstance(value, str) else value
     if isinstance(value, Mapping):
@@ -181,55 +200,49 @@ def plain(value: Any) -> Any:
 
 
 def _interval(value: Interval | None) -> dict[str, Any] | None:
-    if value is None:
-        return None
-    return {"estimate": value.estimate, "low": value.low, "high": value.high, "n": value.n}
+    return None if value is None else value.as_dict()
 
 
 def _share(value: Interval | None, ends: Ends | None) -> dict[str, Any] | None:
-    """An interval beside its floor and ceiling."""
-    shown = _interval(value)
-    if shown is None:
-        return None
-    ends = ends or Ends()
-    return {**shown, "floor": ends.floor, "ceiling": ends.ceiling}
+    """Interval beside its floor and ceiling."""
+    return None if value is None else {**value.as_dict(), **asdict(ends or Ends())}
 
 
-def _location(one: Location | None) -> dict[str, Any] | None:
-    if one is None:
+def _location(location: Location | None) -> dict[str, Any] | None:
+    if location is None:
         return None
     return {
-        "where": one.label,
-        "term": one.term,
-        "reasons": one.reasons,
-        "n": one.n,
-        "total_change": _interval(one.delta),
-        "cut": one.cut,
-        "share_lower": _share(one.share_lower, _WHOLE),
-        "share_lower_order_u": _interval(one.share_lower_u),
-        "share_lower_order_v": _interval(one.share_lower_v),
-        "share_before_handover": _share(one.share_before_handover, _WHOLE),
-        "block_span": one.block_span,
-        "max_order_gap": one.max_order_gap,
-        "cancellation": one.cancellation,
-        "responsibility": _responsibility(one),
+        "where": location.label,
+        "term": location.term,
+        "reasons": location.reasons,
+        "n": location.n,
+        "total_change": _interval(location.delta),
+        "cut": location.cut,
+        "share_lower": _share(location.share_lower, _WHOLE),
+        "share_lower_order_u": _interval(location.share_lower_u),
+        "share_lower_order_v": _interval(location.share_lower_v),
+        "share_before_handover": _share(location.share_before_handover, _WHOLE),
+        "block_span": location.block_span,
+        "max_order_gap": location.max_order_gap,
+        "cancellation": location.cancellation,
+        "responsibility": _responsibility(location),
     }
 
 
-def _responsibility(one: Location | None) -> dict[str, Any] | None:
-    if one is None:
+def _responsibility(location: Location | None) -> dict[str, Any] | None:
+    if location is None:
         return None
-    shares = [_interval(share) for _, share in one.parts]
+    shares = [_interval(share) for _, share in location.parts]
     return {"embedding": shares[0], "blocks": shares[1:-1], "unembedding": shares[-1]}
 
 
-def _levels(one: Levels | None, ends: Mapping[str, Ends]) -> dict[str, Any]:
-    if one is None:
+def _levels(levels: Levels | None, ends: Mapping[str, Ends]) -> dict[str, Any]:
+    if levels is None:
         return dict.fromkeys(SHARES)
     return {
-        **{name: _share(one.shares[name], ends.get(name)) for name in SHARES},
-        "levels": dict(one.level),
-        "n": one.n,
+        **{name: _share(levels.shares[name], ends.get(name)) for name in SHARES},
+        "levels": dict(levels.level),
+        "n": levels.n,
     }
 
 
@@ -258,8 +271,8 @@ def _content(content: Content | None, curves: Mapping[str, Any]) -> dict[str, An
         },
         "null_shift": answers.null_share if answers else None,
         "classes": [
-            {"tuned_token": token, "what": content.class_words[token], **_levels(one, {})}
-            for token, one in content.classes.items()
+            {"tuned_token": token, "what": content.class_words[token], **_levels(levels, {})}
+            for token, levels in content.classes.items()
         ],
         "gate": content.gate,
         "elsewhere": _interval(content.elsewhere),
@@ -271,12 +284,12 @@ def _words(words: OutputWords | None) -> list[dict[str, Any]]:
     if words is None:
         return []
     return [
-        {"word": word, **(_share(share, Ends(0.0, 1.0)) or {}), "groups": words.groups(word)}
+        {"word": word, **(_share(share, _WHOLE) or {}), "groups": words.groups(word)}
         for word, share in words.shares.items()
     ]
 
 
-def _claim(claim: Claim) -> dict[str, Any]:
+def _claim(claim: GradedClaim) -> dict[str, Any]:
     use, reading = claim.use, claim.reading
     return {
         "attribute": claim.attribute,

@@ -17,8 +17,11 @@ _WHAT = {
     "undetermined": "is of undetermined kind",
 }
 
-_WHERE = {"lower": "in the lower blocks", "upper": "in the upper blocks",
-          "distributed": "across lower and upper blocks"}  # fmt: skip
+_WHERE = {
+    "lower": "in the lower blocks",
+    "upper": "in the upper blocks",
+    "distributed": "across lower and upper blocks",
+}
 
 
 def sentence(
@@ -32,7 +35,7 @@ def sentence(
     what: str | None,
     content: Content | None,
 ) -> str:
-    """The verdict in one sentence that a colleague understands.
+    """Verdict in one sentence that a colleague understands.
 
     Args:
         changed: changed, unchanged or undetermined.
@@ -57,6 +60,7 @@ def sentence(
 
 
 def _place(output: Location | None, where: str | None, where_fact: str | None) -> str:
+    """First half of the sentence: where the change was installed."""
     if output is not None and output.term:
         return f"sits in the {output.term}, outside the blocks,"
     if output is None or where not in _WHERE:
@@ -71,18 +75,21 @@ def _place(output: Location | None, where: str | None, where_fact: str | None) -
 
 
 def _kind(what: str | None, content: Content | None) -> str:
+    """Second half of the sentence: what kind of change, with the shares behind it."""
     text = _WHAT[str(what)]
     if content is None or content.levels is None or what == "undetermined":
         return text
     if what == MIXED and content.words is not None:
         shares = content.words.shares
-        said = ", ".join(f"{w} {shares[w].estimate:.2f}" for w in (SHARED_PUSH, ITEM_BY_ITEM))
-        return f"{text} ({said} of the outputs)"
+        counted = ", ".join(
+            f"{word} {shares[word].estimate:.2f}" for word in (SHARED_PUSH, ITEM_BY_ITEM)
+        )
+        return f"{text} ({counted} of the outputs)"
     names = [SUFFICIENCY, RETENTION]
     if what == "knowledge":
         names.append(PERSISTENCE)
         if content.levels.level[RETENTION] == HIGH:
             text += ", late, with the old facts intact below"
     shares = {name: content.levels.shares[name] for name in names}
-    said = ", ".join(f"{name} {one.estimate:.2f}" for name, one in shares.items() if one is not None)
-    return f"{text} ({said})"
+    measured = [f"{name} {share.estimate:.2f}" for name, share in shares.items() if share is not None]
+    return f"{text} ({', '.join(measured)})"

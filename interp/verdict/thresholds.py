@@ -17,91 +17,106 @@ from interp._doors import held
 class Thresholds:
     """Margins and cut-offs. Shares are between 0 and 1; effects are in logits, gains in nats.
 
+    Attributes:
+        alpha: one-sided level of every bound and test; two-sided intervals have confidence 1 - alpha.
+        draws: draws of every bootstrap.
+        min_groups: fewest groups on which a place or a content is decided.
+        low_n: below this many groups a decided place is noted as resting on few.
+        change_share: share f of known groups that must differ: changed above it, unchanged below it.
+        change_logp: mean loss of log p(answer), in nats, that counts as a change; the same gain is
+            "sharpened".
+        cut: cut between lower and upper blocks, as a share of the depth: boundary floor(L * cut).
+        lower_share: `lower` needs the lower bounds of both orders of stitching at or above this.
+        upper_share: `upper` needs the upper bounds of both orders at or below this.
+        cancellation: largest sum of |c_k| over |sum of c_k|: beyond it blocks cancel and no place is
+            named.
+        term_share: embedding or unembedding share beyond which the change is labelled by that term.
+        span_low: cumulated responsibility at which the block span begins.
+        span_high: cumulated responsibility at which it ends.
+        item_order_gap: largest difference between the two orders at the cut for one item to be given a
+            place.
+        handover_recovery: recovery that the last position must reach, and keep, at the handover.
+        handover_pairs: fewest pairs behind a handover.
+        handover_entities: fewest entities behind it.
+        handover_width: widest interval of it, in blocks.
+        smallest_effect: pairs and items whose total effect is below this many logits have no share.
+        installed_share: share of the change that must be installed below k* (order V).
+        installed_said: share of the groups whose tuned state at k* makes the base say the tuned token.
+        high: sufficiency, retention and persistence are high when the lower Wilson bound is at least
+            this.
+        low: they are low when the upper Wilson bound is at most this.
+        placebo_shifts: norm-matched random shifts that sufficiency must exceed, every one.
+        shifted_groups: most changed groups that are shifted.
+        placebo_groups: most of these that random shifts are tried on.
+        part_groups: groups from which a token of the tuned model has a push of its own.
+        class_groups: groups from which it is judged by itself.
+        mixed_share: `mixed`: lower bounds of the shares of pushed and of item-by-item outputs, both at
+            least this.
+        elsewhere_share: a late `knowledge` needs the upper bound of f on facts never tuned on below
+            this.
+        attribute_side: an attribute is probed when each of its two sides has at least this many
+            entities.
+        statement_facts: known facts from which the truth of statements about them is probed.
+        claim_depth_subject: share of the depth at which a claim is tested at the subject's end.
+        claim_depth_last: share of the depth at which it is tested at the last token.
+        readable_gap: balanced accuracy above the control task: readable above it, unreadable below it.
+        claim_p: largest family-wise p of a readable or used claim.
+        label_draws: fewest label draws behind the p of a readable claim.
+        control_draws: fewest control-task directions behind the p of a used claim.
+        planted_power: share of planted directions that must be recovered before absence can be claimed.
+        used_effect: normalised swap effect: used at or above it, unused within plus or minus it.
+        whole_state_effect: normalised effect of swapping the whole state from which a site counts as
+            causal.
+
     Raises:
         ValueError: if a pair of cut-offs is out of order.
     """
 
-    #: One-sided level of every bound and test; two-sided intervals have confidence 1 - alpha.
     alpha: float = 0.05
-    #: Draws of every bootstrap.
     draws: int = 2_000
-    #: Fewest groups on which a place or a content is decided.
     min_groups: int = 12
-    #: Below this many groups a decided verdict is marked "low n".
     low_n: int = 20
 
-    #: Share f of known groups that must differ: changed above it, unchanged below it.
     change_share: float = 0.05
-    #: Mean loss of log p(answer), in nats, that counts as a change; the same gain is "sharpened".
     change_logp: float = 0.1
 
-    #: The cut between lower and upper blocks, as a share of the depth: boundary floor(L * cut).
     cut: float = 0.5
-    #: `lower` needs the lower bounds of both orders of stitching at or above this.
     lower_share: float = 0.8
-    #: `upper` needs the upper bounds of both orders at or below this.
     upper_share: float = 0.2
-    #: Largest sum of |c_k| over |sum of c_k|: beyond it blocks cancel and no place is named.
     cancellation: float = 1.5
-    #: Embedding or unembedding share beyond which the change is labelled by that term.
     term_share: float = 0.2
-    #: The block span runs between these shares of the cumulated responsibility.
     span_low: float = 0.05
     span_high: float = 0.95
-    #: Largest difference between the two orders at the cut for one item to be given a place.
     item_order_gap: float = 0.2
 
-    #: Recovery that the last position must reach, and keep, at the handover.
     handover_recovery: float = 0.5
-    #: Fewest pairs and entities, and widest interval (in blocks), of a handover.
     handover_pairs: int = 30
     handover_entities: int = 20
     handover_width: int = 2
-    #: Pairs and items whose total effect is below this many logits have no share.
     smallest_effect: float = 1.0
 
-    #: Share of the change that must be installed below k* (order V) ...
     installed_share: float = 0.9
-    #: ... and share of the groups of which the tuned state at k* makes the base say the tuned token.
     installed_said: float = 0.9
-    #: Sufficiency, retention, persistence: high when the lower Wilson bound is at least this ...
     high: float = 0.5
-    #: ... and low when the upper Wilson bound is at most this.
     low: float = 0.3
-    #: Norm-matched random shifts that sufficiency must exceed, every one.
     placebo_shifts: int = 99
-    #: Most changed groups that are shifted, and most of these that random shifts are tried on.
     shifted_groups: int = 128
     placebo_groups: int = 36
-    #: Groups from which a token of the tuned model has a push of its own ...
     part_groups: int = 8
-    #: ... and from which it is judged by itself.
     class_groups: int = 12
-    #: `mixed`: lower bounds of the shares of pushed and of item-by-item outputs, both at least this.
     mixed_share: float = 0.1
-    #: A late `knowledge` needs the upper bound of f on facts never tuned on below this.
     elsewhere_share: float = 0.3
 
-    #: An attribute is probed when each of its two sides has at least this many entities.
     attribute_side: int = 8
-    #: Known facts from which the truth of statements about them is probed.
     statement_facts: int = 40
-    #: Shares of the depth at which a claim is tested, at the subject's end and at the last token.
     claim_depth_subject: float = 0.5
     claim_depth_last: float = 0.75
-    #: Balanced accuracy above the control task: readable above it, unreadable below it.
     readable_gap: float = 0.05
-    #: Largest family-wise p of a readable or used claim.
     claim_p: float = 0.05
-    #: Fewest label draws behind the p of a readable claim.
     label_draws: int = 999
-    #: Fewest control-task directions behind the p of a used claim.
     control_draws: int = 99
-    #: Share of planted directions that must be recovered before absence can be claimed.
     planted_power: float = 0.8
-    #: Normalised swap effect: used at or above it, unused within plus or minus it.
     used_effect: float = 0.05
-    #: Normalised effect of swapping the whole state from which a site counts as causal.
     whole_state_effect: float = 0.2
 
     def __post_init__(self) -> None:
@@ -127,7 +142,7 @@ class Thresholds:
 
     @property
     def needs(self) -> str:
-        """How many facts a comparison needs, as one sentence: whoever says it reads it here."""
+        """Sentence that says how many facts a comparison needs: whoever says it reads it here."""
         return (
             f"A place needs {self.min_groups} changed facts; a kind of change needs {self.min_groups} "
             f"facts changed in both wordings, and {self.handover_entities} known facts that form "
@@ -136,5 +151,5 @@ class Thresholds:
         )
 
     def to_dict(self) -> dict[str, float | int]:
-        """All thresholds by name."""
+        """Every threshold by its name."""
         return asdict(self)
