@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from interp._files import write_atomically
 
 #: What to do when no browser is found.
 GET_CHROME = (
@@ -19,10 +21,17 @@ log = logging.getLogger(__name__)
 
 
 def write_svg(figures: Mapping[str, Any], folder: Path, *, timeout: float = 60.0) -> list[str]:
-    """Write FOLDER/NAME.svg for every figure in one browser session; return what went wrong.
+    """Write FOLDER/NAME.svg for every figure in one browser session.
 
-    Figures are plotly figures or their dictionaries. Nothing is downloaded. Every file is written
-    under a temporary name and renamed. `timeout` in seconds bounds the whole session.
+    Nothing is downloaded. Every file is written under a temporary name and renamed.
+
+    Args:
+        figures: name -> a plotly figure, or its dictionary.
+        folder: where the files go; it must exist.
+        timeout: seconds that the whole session may take.
+
+    Returns:
+        What went wrong, in sentences for the user; none if all was written.
     """
     if not figures:
         return []
@@ -65,10 +74,8 @@ async def _render(figures: Mapping[str, Any], folder: Path) -> None:
     async with Kaleido(mathjax=False, timeout=30) as browser:
         for name, figure in figures.items():
             image = await browser.calc_fig(figure, opts={"format": "svg"})
-            path = folder / f"{name}.svg"
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-            try:
-                temporary.write_bytes(image)
-                os.replace(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
+            write_atomically(folder / f"{name}.svg", partial(_write_bytes, image))
+
+
+def _write_bytes(image: bytes, path: Path) -> None:
+    path.write_bytes(image)

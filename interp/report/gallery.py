@@ -1,10 +1,10 @@
-"""Which figures a comparison gets: evidence to summaries, summaries to figures, with captions."""
+"""Which figures a comparison gets: evidence to tables, tables to figures, with captions."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -14,72 +14,42 @@ from interp.figures import (
     comparison as figures,
     patching as patch_figures,
     probes as probe_figures,
-    tables as summaries,
+    tables,
     text as figure_text,
 )
+from interp.report.prose import caption
 from interp.verdict.outcomes import Outcomes
 from interp.verdict.thresholds import Thresholds
 
 #: Pairs of the patch grid that are drawn; the rest are in the evidence.
 GRID_FIGURES = 3
 
+#: Headings of the report's sections, in its order.
 WHERE, WHAT = "Where the change is made", "What changed"
-
 READ, USED, BOTH = "What can be read", "Where the fact travels", "Read and used"
 
-CAPTIONS = {
-    "stitch": (
-        "U runs the base below the boundary and the tuned model above it, V the reverse. Where U "
-        "leaves the tuned model's value and V reaches it, the change is made. Dotted: the cut "
-        "between lower and upper, and the handover κ."
-    ),
-    "responsibility": (
-        "Share of the change in output that each block causes, averaged over the two orders of "
-        "stitching; embedding and unembedding (with the final norm) are separate terms. All bars "
-        "sum to one."
-    ),
-    "cross_patch": (
-        "One span of the other model's state is written in at one boundary. Only the all-position "
-        "curve locates a change; single spans show by which position it travels."
-    ),
-    "shared_shift": (
-        "Sufficiency: the base, given the shift predicted from its own state, says the tuned "
-        "model's token. Retention: the base's upper blocks, reading the tuned state without the "
-        "mean shift, give the right answer (read just below κ). Persistence: the tuned model "
-        "without the shift still says its token. Sufficiency and persistence are read at k*. "
-        "Changed groups only; the dotted lines bound low and high."
-    ),
-    "handover": (
-        "The base runs a corrupted prompt; one span of the clean run's state is restored at one "
-        "boundary. κ: the last position recovers half from here on."
-    ),
-    "handover_pairs": (
-        "The same, pair by pair (clean ← corrupted), for the pairs with the largest difference."
-    ),
-    "patch": (
-        "The clean run's state is written into the corrupted run of the base at one layer and one "
-        "token: 0 corrupted, 1 clean; blue means away from the clean answer."
-    ),
-    "probes": (
-        "Balanced accuracy on held-out groups. A probe that does not beat its controls reads "
-        "nothing; one that does shows what can be read, not what is used. Controls are trained on the "
-        "base's states."
-    ),
-    "transfer": (
-        "A probe trained on the base, read on the tuned model as it is, after correcting the mean, "
-        "and refitted (the ceiling). Cosines compare the two models' directions."
-    ),
-    "claims": (
-        "Each claim with 95% intervals; orange: the range of the control-task directions. Supported "
-        "needs both: read above the control task, and used beyond the control-task directions. "
-        "Dotted: the margin within which an effect is none. Without a dot: not measured there."
-    ),
-}
+#: Grades of claims in the order in which they are listed.
+GRADES = (
+    "supported",
+    "decodable-inert",
+    "causal-uncharacterised",
+    "null",
+    "undetermined",
+    "not measured",
+)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """One figure, the table it shows, and what a reader needs to know beside it."""
+    """One figure with all that stands beside it.
+
+    Attributes:
+        name: of its files.
+        caption: what a reader needs to know.
+        figure: the plotly figure.
+        data: the table that it shows.
+        section: heading under which it stands.
+    """
 
     name: str
     caption: str
@@ -88,84 +58,125 @@ class Drawn:
     section: str
 
 
+@dataclass
+class _Gallery:
+    """Figures as they are drawn, one after the other.
+
+    Attributes:
+        evidence: from which tables are read.
+        drawn: the figures so far.
+    """
+
+    evidence: Evidence
+    drawn: list[Drawn] = field(default_factory=list)
+
+    def table(self, method: str, reader: Callable[..., pd.DataFrame], *args: Any, **more: Any) -> Any:
+        """Table of a reader; an empty one where the evidence has no rows of the method."""
+        if not (self.evidence.table["method"] == method).any():
+            return pd.DataFrame(columns=["example", "metric", "layer"])
+        return reader(self.evidence, *args, **more)
+
+    def add(
+        self,
+        kind: str,
+        section: str,
+        data: pd.DataFrame,
+        draw: Callable[..., Any],
+        part: str = "",
+        **more: Any,
+    ) -> None:
+        """Draw a table under the kind's caption, unless it is empty."""
+        if data.empty:
+            return
+        name = f"{kind}_{part}" if part else kind
+        while name in {figure.name for figure in self.drawn}:
+            name += "_again"
+        self.drawn.append(Drawn(name, caption(kind), draw(data, **more), data, section))
+
+
 def gallery(
     verdict: Mapping[str, Any], outcomes: Outcomes, evidence: Evidence, *, seed: int = 0
 ) -> list[Drawn]:
     """Every figure for which there is evidence, in reading order.
 
-    `verdict` has the keys of verdict.json; its thresholds give the margins that are drawn.
+    Args:
+        verdict: has the keys of verdict.json; its thresholds give the margins that are drawn.
+        outcomes: which groups changed.
+        evidence: all that was measured.
+        seed: of the bootstraps.
     """
     kappa = _estimate(verdict.get("handover_layer"))
-    shift = verdict.get("shared_shift") or {}
     limits = {**Thresholds().to_dict(), **(verdict.get("thresholds") or {})}
-    smallest = float(limits["smallest_effect"])
-    drawn: list[Drawn] = []
+    shown = _Gallery(evidence)
+    _draw_place(shown, verdict, outcomes, kappa, seed)
+    shares = shown.table("shift", tables.shift_curves, outcomes.changed_groups)
+    boundary = (verdict.get("shared_shift") or {}).get("boundary")
+    bounds = {"low": limits["low"], "high": limits["high"]}
+    draw = figures.shared_shift_curves
+    shown.add("shared_shift", WHAT, shares, draw, boundary=boundary, handover=kappa, **bounds)
+    _draw_travel(shown, kappa, float(limits["smallest_effect"]), seed)
+    _draw_probes(shown, seed)
+    shown.add("claims", BOTH, claims(verdict), figures.claim_dots, margin=limits["used_effect"])
+    return shown.drawn
 
-    def add(
-        kind: str, section: str, data: pd.DataFrame, draw: Callable[..., Any], part: str = "",
-        **more: Any,
-    ) -> None:  # fmt: skip
-        if data.empty:
-            return
-        name = f"{kind}_{part}" if part else kind
-        taken = {d.name for d in drawn}
-        while name in taken:
-            name += "_again"
-        drawn.append(Drawn(name, CAPTIONS[kind], draw(data, **more), data, section))
 
-    held = set(evidence.table["method"].dropna())
+def _draw_place(
+    shown: _Gallery,
+    verdict: Mapping[str, Any],
+    outcomes: Outcomes,
+    kappa: float | None,
+    seed: int,
+) -> None:
+    """Figures of where the change was installed."""
+    curves = shown.table("stitch", tables.stitch_curves, outcomes, seed=seed)
+    cut = _cut(verdict, curves)
+    shown.add("stitch", WHERE, curves, figures.stitch_curves, cut=cut, handover=kappa)
+    bars, span = responsibility(verdict), verdict.get("block_span")
+    draw = figures.responsibility_bars
+    shown.add("responsibility", WHERE, bars, draw, span=span, handover=kappa)
+    form = outcomes.estimating_form
+    crossed = shown.table("cross_patch", tables.cross_patch_curves, form=form, seed=seed)
+    shown.add("cross_patch", WHERE, crossed, figures.cross_patch_curves, handover=kappa)
 
-    def read(
-        method: str, reader: Callable[..., pd.DataFrame], *given: Any, **more: Any
-    ) -> pd.DataFrame:
-        empty = pd.DataFrame(columns=["example", "metric", "layer"])
-        return reader(evidence, *given, **more) if method in held else empty
 
-    curves = read("stitch", summaries.stitch_curves, outcomes, seed=seed)
-    add("stitch", WHERE, curves, figures.stitch_curves, cut=_cut(verdict, curves), handover=kappa)
-    add("responsibility", WHERE, responsibility(verdict), figures.responsibility_bars,
-        span=verdict.get("block_span"), handover=kappa)  # fmt: skip
-    crossed = read(
-        "cross_patch", summaries.cross_patch_curves, form=outcomes.estimating_form, seed=seed
-    )
-    add("cross_patch", WHERE, crossed, figures.cross_patch_curves, handover=kappa)
-    shares = read("shift", summaries.shift_curves, outcomes.changed_groups)
-    add("shared_shift", WHAT, shares, figures.shared_shift_curves, boundary=shift.get("boundary"),
-        handover=kappa, low=limits["low"], high=limits["high"])  # fmt: skip
-    add("handover", USED, read("handover", summaries.handover_curves, seed=seed),
-        patch_figures.handover_curves,
-        handover=kappa)  # fmt: skip
-    add("handover_pairs", USED, read("handover", summaries.handover_pairs, smallest=smallest),
-        patch_figures.handover_heatmap, handover=kappa)  # fmt: skip
-    grid = read("patch", summaries.patch_grid, smallest=smallest)
+def _draw_travel(shown: _Gallery, kappa: float | None, smallest: float, seed: int) -> None:
+    """Figures of where the fact travels in the base."""
+    curves = shown.table("handover", tables.handover_curves, seed=seed)
+    shown.add("handover", USED, curves, patch_figures.handover_curves, handover=kappa)
+    pairs = shown.table("handover", tables.handover_pairs, smallest=smallest)
+    shown.add("handover_pairs", USED, pairs, patch_figures.handover_heatmap, handover=kappa)
+    grid = shown.table("patch", tables.patch_grid, smallest=smallest)
     for example in list(dict.fromkeys(grid["example"]))[:GRID_FIGURES]:
         rows = grid[grid["example"] == example]
         pair = str(rows["pair"].iloc[0])
-        add("patch", USED, rows, patch_figures.patch_heatmap, str(example), pair=pair)
-    for kind, table, draw in (
-        ("probes", read("probe", summaries.probe_curves, seed=seed), probe_figures.probe_curves),
-        (
-            "transfer",
-            read("transfer", summaries.transfer_curves, seed=seed),
-            probe_figures.transfer_curves,
-        ),
+        shown.add("patch", USED, rows, patch_figures.patch_heatmap, str(example), pair=pair)
+
+
+def _draw_probes(shown: _Gallery, seed: int) -> None:
+    """Figures of what probes read, one for each attribute."""
+    for kind, method, reader, draw in (
+        ("probes", "probe", tables.probe_curves, probe_figures.probe_curves),
+        ("transfer", "transfer", tables.transfer_curves, probe_figures.transfer_curves),
     ):
+        table = shown.table(method, reader, seed=seed)
         for attribute in dict.fromkeys(table["metric"]):
             rows = table[table["metric"] == attribute]
-            add(kind, READ, rows, draw, _slug(attribute), attribute=str(attribute))
-    add("claims", BOTH, claims(verdict), figures.claim_dots, margin=limits["used_effect"])
-    return drawn
+            shown.add(kind, READ, rows, draw, _slug(attribute), attribute=str(attribute))
 
 
 def responsibility(verdict: Mapping[str, Any]) -> pd.DataFrame:
     """Share of the change by part: embedding, blocks, unembedding.
 
-    Columns: part, share, low, high.
+    Args:
+        verdict: has the keys of verdict.json.
+
+    Returns:
+        Columns part, share, low, high.
     """
-    given = verdict.get("responsibility") or {}
-    parts = [(str(n), cell) for n, cell in enumerate(given.get("blocks", []))]
+    shares = verdict.get("responsibility") or {}
+    parts = [(str(n), cell) for n, cell in enumerate(shares.get("blocks", []))]
     if parts:
-        ends = (("embedding", given.get("embedding")), ("unembedding", given.get("unembedding")))
+        ends = [(name, shares.get(name)) for name in ("embedding", "unembedding")]
         parts = [ends[0], *parts, ends[1]]
     rows = [
         {"part": part, "share": cell["estimate"], "low": cell["low"], "high": cell["high"]}
@@ -177,18 +188,25 @@ def responsibility(verdict: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def claims(verdict: Mapping[str, Any]) -> pd.DataFrame:
-    """The graded claims, one row each, ordered by grade and then by effect.
+    """Graded claims, one row each, ordered by grade and then by effect.
 
-    Columns: claim, grade, selectivity, effect, control (each with _low and _high), p_adjusted.
-    The bounds of `control` are the extremes of the control-task directions.
+    Args:
+        verdict: has the keys of verdict.json.
+
+    Returns:
+        Columns claim, grade, selectivity, effect, control (each with _low and _high), p_adjusted. The
+        bounds of `control` are the extremes of the control-task directions.
     """
     rows = []
     for claim in verdict.get("claims") or []:
         place = figure_text.place(claim["position"])
         row: dict[str, Any] = {"claim": f"{claim['attribute']} · {claim['site']} · {place}"}
         row |= {"grade": claim["grade"], "p_adjusted": claim["p_adjusted"]}
-        cells = {"selectivity": claim["selectivity"], "effect": claim["effect"],
-                 "control": (claim["controls"] or {}).get("control_task")}  # fmt: skip
+        cells = {
+            "selectivity": claim["selectivity"],
+            "effect": claim["effect"],
+            "control": (claim["controls"] or {}).get("control_task"),
+        }
         for name, cell in cells.items():
             cell = cell or {}
             row[name] = cell.get("estimate")
@@ -197,14 +215,13 @@ def claims(verdict: Mapping[str, Any]) -> pd.DataFrame:
     numbers = [f"{n}{e}" for n in ("selectivity", "effect", "control") for e in ("", "_low", "_high")]
     table = pd.DataFrame(rows, columns=["claim", "grade", *numbers, "p_adjusted"])
     table = table.astype(dict.fromkeys([*numbers, "p_adjusted"], float))
-    order = ["supported", "decodable-inert", "causal-uncharacterised", "null", "undetermined",
-             "not measured"]  # fmt: skip
-    rank = table["grade"].map({grade: i for i, grade in enumerate(order)}).fillna(len(order))
+    rank = table["grade"].map({grade: i for i, grade in enumerate(GRADES)}).fillna(len(GRADES))
     keys = pd.DataFrame({"rank": rank, "effect": -table["effect"].fillna(0.0)})
     return table.loc[keys.sort_values(["rank", "effect"], kind="stable").index].reset_index(drop=True)
 
 
 def _cut(verdict: Mapping[str, Any], curves: pd.DataFrame) -> int | float | None:
+    """Boundary at which the verdict cut, or the middle of the curves."""
     cut = (verdict.get("output_contrast") or {}).get("cut")
     if cut is not None or curves.empty:
         return cut

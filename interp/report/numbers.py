@@ -28,12 +28,16 @@ _DRIVEN = {
 
 
 def headline_numbers(verdict: Mapping[str, Any]) -> pd.DataFrame:
-    """The numbers behind the verdict: quantity, estimate, low, high, floor, ceiling, n, meaning.
+    """Numbers behind the verdict, one row each; what is undefined is left out.
 
     A share stands beside its floor (no effect: what the base itself does) and its ceiling (the full
     effect: what the tuned model itself does; for retention the two change places).
 
-    `verdict` has the keys of verdict.json. What is undefined is left out.
+    Args:
+        verdict: has the keys of verdict.json.
+
+    Returns:
+        Columns quantity, estimate, low, high, floor, ceiling, n, meaning.
     """
     shift, change = verdict.get("shared_shift") or {}, verdict.get("change") or {}
     words = {row["word"]: row for row in shift.get("output_words") or []}
@@ -61,8 +65,13 @@ def headline_numbers(verdict: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def number(value: Any, digits: int = 2) -> str:
-    """A number for a table: rounded, a dash for nothing, integers as they are."""
-    if value is None or (isinstance(value, float) and value != value):
+    """Number for a table: rounded, a dash for nothing, integers as they are.
+
+    Args:
+        value: a number, text, or nothing.
+        digits: after the point.
+    """
+    if value is None or (isinstance(value, float) and pd.isna(value)):
         return "–"
     if isinstance(value, bool | str):
         return str(value)
@@ -73,7 +82,7 @@ def number(value: Any, digits: int = 2) -> str:
 
 
 def interval(row: Mapping[Any, Any]) -> str:
-    """The interval of {low, high} in brackets, or a dash where there is none."""
+    """Interval of {low, high} in brackets, or a dash where there is none."""
     low, high = row.get("low"), row.get("high")
     if low is None or high is None or pd.isna(low) or pd.isna(high):
         return "–"

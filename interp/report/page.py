@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from interp._files import write_atomically, write_text
@@ -18,48 +17,41 @@ from interp.figures.export import write_svg
 from interp.figures.style import figure_json, plotly_javascript
 from interp.report.gallery import Drawn, gallery
 from interp.report.numbers import headline_numbers, interval, number
+from interp.report.prose import template
 from interp.verdict.outcomes import Outcomes
 from interp.verdict.result import Verdict, plain
 
 #: Columns of the per-output table: key in verdict.json, heading, whether it is a number.
 ITEM_COLUMNS = (
-    ("text", "prompt", False), ("answer", "answer", False), ("said_base", "base says", False),
-    ("said_tuned", "tuned says", False), ("contrast", "contrast", False),
-    ("metric_base", "base (logits)", True), ("metric_tuned", "tuned (logits)", True),
-    ("share_lower", "share lower", True), ("where", "where", False), ("what", "what", False),
+    ("text", "prompt", False),
+    ("answer", "answer", False),
+    ("said_base", "base says", False),
+    ("said_tuned", "tuned says", False),
+    ("contrast", "contrast", False),
+    ("metric_base", "base (logits)", True),
+    ("metric_tuned", "tuned (logits)", True),
+    ("share_lower", "share lower", True),
+    ("where", "where", False),
+    ("what", "what", False),
     ("word", "driven by", False),
-)  # fmt: skip
+)
 
-METHODS = (
-    ("Items", "Only entities whose answer the base gives top-1 count. Query forms are averaged within "
-     "an entity, entities are the unit of every interval. Tokens are chosen on the first query form, "
-     "effects are estimated on the second."),
-    ("Contrasts", "Output: logit of the base's token minus logit of the tuned model's token, changed "
-     "entities. Fact: logit of the right answer minus the mean logit of the other known answers."),
-    ("Where", "Base and tuned model are stitched at every boundary in both orders; the share of the "
-     "change below the middle boundary decides. Means over entities are divided, intervals are "
-     "Fieller's. A share says where a change was made, not where a fact is stored."),
-    ("What", "Sufficiency: a shift predicted from the base's own state (group-disjoint ridge) makes "
-     "the base say the tuned token. Retention: the base's upper blocks answer from the tuned state "
-     "without the mean shift. Persistence: the tuned model without the shift. The tuned token is what "
-     "the tuned model says on the form that is read. High: lower bound at least {high:g}; low: upper "
-     "bound at most {low:g} (Wilson)."),
-    ("Output by output", "A changed output is a shared push if its part's push brings it about and "
-     "it vanishes without the push, item by item if the reverse, either if both would do, neither if "
-     "none does. A tuned token that at least {part_groups} entities share is a part; the others are "
-     "one. Mixed: pushed and item-by-item outputs are each more than {mixed_share:.0%} "
-     "for certain."),
-    ("Probes and claims", "Linear probes are tested on held-out entities against shuffled labels, a "
-     "control task and random features. A claim is supported when it is readable and its subspace "
-     "swap beats the control-task directions. A probe alone is correlation."),
-    ("Figures", "Bands and bars are 95% intervals: bootstrap over entities (BCa) for curves, Wilson "
-     "for shares. Figures draw tables and compute nothing; each table lies in the folder figures."),
-)  # fmt: skip
+#: Columns of that table by which a reader can filter.
+CHOICES = ("contrast", "where", "what", "word")
+
+#: Words of the verdict that stand below its sentence: key in verdict.json -> heading.
+LABELS = {"changed": "answers", "where": "where (output)", "where_fact": "where (fact)", "what": "what"}
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a report left on disk, and what a user should be told (for instance: no browser found)."""
+    """Files that a report left on disk, and what a user should be told.
+
+    Attributes:
+        report: the page.
+        files: everything that was written, the page last.
+        messages: sentences for the user, for instance that no browser was found.
+    """
 
     report: Path
     files: tuple[Path, ...]
@@ -81,7 +73,18 @@ def write_report(
     """Write report.html, verdict.json, evidence.parquet and .csv, and the folder figures.
 
     Every file is written under a temporary name and renamed; report.html comes last, so that a
-    folder with a report is complete. `base` and `tuned` are the names used in the sentence.
+    folder with a report is complete.
+
+    Args:
+        verdict: what `interp.judge` gave.
+        outcomes: what both models said.
+        evidence: all that was measured, of which figures are drawn.
+        folder: where it is written; made where it does not exist.
+        provenance: more about where it all came from.
+        base: name of the base model in the title.
+        tuned: name of the tuned model in the title.
+        svg: whether figures are also written as SVG, which needs a browser.
+        seed: of the figures' bootstraps.
 
     Raises:
         ValueError: if the folder holds a report already (nothing is overwritten) or cannot be made.
@@ -96,18 +99,18 @@ def write_report(
     data = verdict.to_dict()
     data["provenance"] = {**data["provenance"], **plain(dict(provenance or {}))}
     drawn = gallery(data, outcomes, evidence, seed=seed)
-    place = folder / "figures"
+    figures = folder / "figures"
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        figures.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(
             f"{folder} must be a folder that can be written to, got {error.strerror}; choose another"
         ) from error
     files = [write_text(folder / "verdict.json", json.dumps(data, indent=1, ensure_ascii=False))]
     files += evidence.save(folder)
-    files += _write_figures(drawn, place)
-    messages = write_svg({d.name: d.figure for d in drawn}, place) if svg else []
-    files += [p for d in drawn if (p := place / f"{d.name}.svg").exists()]
+    files += _write_figures(drawn, figures)
+    messages = write_svg({shown.name: shown.figure for shown in drawn}, figures) if svg else []
+    files += [path for shown in drawn if (path := figures / f"{shown.name}.svg").exists()]
     page = render(data, outcomes, drawn, base=base, tuned=tuned, messages=messages)
     files.append(write_text(target, page))
     return Written(target, tuple(files), tuple(messages))
@@ -122,94 +125,100 @@ def render(
     tuned: str = "tuned",
     messages: Sequence[str] = (),
 ) -> str:
-    """The page as text. Model text is escaped; scripts and styles are inside; nothing is fetched."""
+    """Page as text. Model text is escaped; scripts and styles are inside; nothing is fetched.
+
+    Args:
+        verdict: has the keys of verdict.json.
+        outcomes: what both models said.
+        drawn: the figures.
+        base: name of the base model in the title.
+        tuned: name of the tuned model in the title.
+        messages: sentences for the reader.
+    """
     sections = [
-        {"title": title, "figures": [_figure(d) for d in drawn if d.section == title]}
-        for title in dict.fromkeys(d.section for d in drawn)
+        {"title": title, "figures": [_figure(figure) for figure in drawn if figure.section == title]}
+        for title in dict.fromkeys(figure.section for figure in drawn)
     ]
-    numbers = [
-        {"quantity": row["quantity"], "estimate": number(row["estimate"]), "interval": interval(row),
-         "floor": number(row["floor"]), "ceiling": number(row["ceiling"]),
-         "n": number(row["n"]), "meaning": row["meaning"]}
-        for row in headline_numbers(verdict).to_dict("records")
-    ]  # fmt: skip
-    items = sorted(verdict["items"], key=lambda i: (i["group"], i["form"]))
-    return _environment().get_template("report.html.j2").render(
+    items = sorted(verdict["items"], key=lambda item: (item["group"], item["form"]))
+    headings = {key: title for key, title, _ in ITEM_COLUMNS}
+    return template("report.html.j2").render(
         title=f"{tuned} compared with {base}",
         sentence=str(verdict["sentence"]),
-        labels=_labels(verdict),
-        notes=[str(n) for n in verdict.get("notes") or []],
-        numbers=numbers,
+        labels=[(title, str(verdict[key])) for key, title in LABELS.items() if verdict.get(key)],
+        notes=[str(note) for note in verdict.get("notes") or []],
+        numbers=[_numbers(row) for row in headline_numbers(verdict).to_dict("records")],
         counts=_counts(outcomes, verdict),
         sections=sections,
-        items=[[_cell(item.get(key), key, numeric) for key, _, numeric in ITEM_COLUMNS]
-               for item in items],
-        item_columns=[{"key": k, "title": t, "numeric": n} for k, t, n in ITEM_COLUMNS],
-        choices=[(key, title, _choices(items, key)) for key, title in (
-            ("contrast", "contrast"), ("where", "where"), ("what", "what"), ("word", "driven by"))],
+        items=[
+            [_cell(item.get(key), key, numeric) for key, _, numeric in ITEM_COLUMNS] for item in items
+        ],
+        item_columns=[{"key": k, "title": title, "numeric": n} for k, title, n in ITEM_COLUMNS],
+        choices=[(key, headings[key], _choices(items, key)) for key in CHOICES],
         words=_words(verdict),
-        methods=[(name, text.format(**verdict["thresholds"])) for name, text in METHODS],
-        thresholds=sorted(_flat(verdict.get("thresholds") or {})),
+        limits=verdict["thresholds"],
+        thresholds=sorted(_flat(verdict["thresholds"])),
         excluded=list(verdict.get("excluded") or []),
         messages=messages,
         provenance=json.dumps(verdict.get("provenance"), indent=1, ensure_ascii=False, default=str),
         plotly_js=Markup(plotly_javascript()),
-    )  # fmt: skip
+    )
 
 
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
-    loader = PackageLoader("interp.report", "templates")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+def _numbers(row: Mapping[Any, Any]) -> dict[str, str]:
+    """Row of the table of numbers as text."""
+    shown = {key: number(row[key]) for key in ("estimate", "floor", "ceiling", "n")}
+    return {"quantity": row["quantity"], "meaning": row["meaning"], "interval": interval(row), **shown}
 
 
 def _write_figures(drawn: Sequence[Drawn], folder: Path) -> list[Path]:
+    """Write every figure as a page and as the table that it shows, beside one copy of plotly.js."""
     if not drawn:
         return []
-    template = _environment().get_template("figure.html.j2")
+    layout = template("figure.html.j2")
     files = [write_text(folder / "plotly.min.js", plotly_javascript())]
-    for one in drawn:
-        page = template.render(name=one.name, caption=one.caption, json=Markup(figure_json(one.figure)))
-        files.append(write_text(folder / f"{one.name}.html", page))
-        data = one.data
-        files.append(
-            write_atomically(folder / f"{one.name}.csv", lambda p, t=data: t.to_csv(p, index=False))
-        )
+    for shown in drawn:
+        data = Markup(figure_json(shown.figure))
+        page = layout.render(name=shown.name, caption=shown.caption, json=data)
+        files.append(write_text(folder / f"{shown.name}.html", page))
+        write = partial(shown.data.to_csv, index=False)
+        files.append(write_atomically(folder / f"{shown.name}.csv", write))
     return files
 
 
 def _figure(drawn: Drawn) -> dict[str, Any]:
-    height = int(drawn.figure.layout.height or 300)
-    return {"name": drawn.name, "caption": drawn.caption, "height": height,
-            "json": Markup(figure_json(drawn.figure))}  # fmt: skip
-
-
-def _labels(verdict: Mapping[str, Any]) -> list[tuple[str, str]]:
-    names = (("changed", "answers"), ("where", "where (output)"), ("where_fact", "where (fact)"),
-             ("what", "what"))  # fmt: skip
-    return [(title, str(verdict[key])) for key, title in names if verdict.get(key) is not None]
+    return {
+        "name": drawn.name,
+        "caption": drawn.caption,
+        "height": int(drawn.figure.layout.height or 300),
+        "json": Markup(figure_json(drawn.figure)),
+    }
 
 
 def _words(verdict: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The four words of single outputs, each with its share and its outputs."""
+    """Words of single outputs, each with its share and its outputs."""
     rows = (verdict.get("shared_shift") or {}).get("output_words") or []
     return [
-        {"word": row["word"], "share": f"{number(row['estimate'])} {interval(row)}",
-         "n": str(len(row["groups"])), "groups": ", ".join(row["groups"]) or "–"}
+        {
+            "word": row["word"],
+            "share": f"{number(row['estimate'])} {interval(row)}",
+            "n": str(len(row["groups"])),
+            "groups": ", ".join(row["groups"]) or "–",
+        }
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def _counts(outcomes: Outcomes, verdict: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Rows of the table of counts: what is counted, and how many."""
     known = outcomes.known_groups
-    rows = [
-        ("entities that the base knows", str(len(known))),
-        ("of these, changed", str(len(outcomes.changed_groups))),
-        ("of these, changed on the second wording as well", str(len(outcomes.confirmed_groups))),
-        ("entities that the base does not know (reported, never pooled)",
-         str(len(outcomes.unknown_groups))),
-        ("items left out", str(len(verdict.get("excluded") or []))),
-    ]  # fmt: skip
+    counts = {
+        "entities that the base knows": known,
+        "of these, changed": outcomes.changed_groups,
+        "of these, changed on the second wording as well": outcomes.confirmed_groups,
+        "entities that the base does not know (reported, never pooled)": outcomes.unknown_groups,
+        "items left out": verdict.get("excluded") or [],
+    }
+    rows = [(name, str(len(counted))) for name, counted in counts.items()]
     for model in ("base", "tuned"):
         share = outcomes.closed_set_accuracy(model, known)
         if share is not None:

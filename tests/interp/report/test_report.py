@@ -224,5 +224,30 @@ def test_numbers_as_text():
     assert interval({"low": -0.004, "high": 0.5}) == "[0.00, 0.50]"
 
 
-def test_written_is_a_value(written: Written):
-    assert dataclasses.is_dataclass(written) and written.messages == ()
+def test_what_was_written_is_listed_once_and_the_page_comes_last(written: Written):
+    on_disk = {path for path in written.report.parent.rglob("*") if path.is_file()}
+    assert set(written.files) == on_disk and len(written.files) == len(on_disk)
+    assert written.files[-1] == written.report
+    assert written.messages == (), "without a browser asked for there is nothing to say of one"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        written.report = Path("elsewhere")  # type: ignore[misc]
+
+
+def test_captions_and_methods_are_prose_in_whole_lines(case, page: Page):
+    verdict, outcomes, evidence = case
+    for shown in gallery(verdict.to_dict(), outcomes, evidence):
+        assert shown.caption.endswith(".") and "\n" not in shown.caption and "{" not in shown.caption
+    text = " ".join(" ".join(page.shown).split())
+    limits = verdict.thresholds
+    assert (
+        f"High: lower bound at least {limits.high:g}; low: upper bound at most {limits.low:g}" in text
+    )
+
+
+def test_the_methods_name_the_thresholds_of_the_verdict_that_is_reported(case):
+    verdict, outcomes, _ = case
+    data = verdict.to_dict()
+    data["thresholds"] = {**data["thresholds"], "high": 0.61, "mixed_share": 0.27}
+    text = " ".join(" ".join(Page(render(data, outcomes, [])).shown).split())
+    assert "lower bound at least 0.61" in text and "more than 27% for certain" in text
+    assert f"at least {verdict.thresholds.high:g};" not in text
