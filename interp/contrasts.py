@@ -14,6 +14,7 @@ from interp import columns
 from interp._doors import held
 from interp.arguments import reader_of
 from interp.columns import Index
+from interp.evidence.pairs import pair_name as pair_name, split_pair as split_pair
 from interp.examples import Examples
 from interp.models.tokens import common_start, following
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 #: The conditions of the two unedited runs of a pair.
 UNEDITED = ("clean", "corrupted")
@@ -74,9 +74,9 @@ class PairRuns:
         """Edited minus corrupted."""
         return self.edited.to_numpy(float) - self.corrupted[:, None]
 
-    def of(self, keep: Array) -> PairRuns:
-        """The pairs where `keep` is true, or those with these numbers, in this order."""
-        rows = np.flatnonzero(keep) if keep.dtype == bool else keep
+    def where(self, keep: Bool[Array, " pair"]) -> PairRuns:
+        """The same of the pairs where `keep` is true."""
+        rows = np.flatnonzero(keep)
         return PairRuns(
             tuple(self.clean_groups[i] for i in rows),
             tuple(self.corrupted_groups[i] for i in rows),
@@ -86,8 +86,8 @@ class PairRuns:
         )
 
     def complete(self) -> PairRuns:
-        """The pairs in which every cell was measured."""
-        return self.of(self.edited.notna().to_numpy().all(axis=1))
+        """The same of the pairs in which every cell was measured."""
+        return self.where(self.edited.notna().all(axis="columns").to_numpy())
 
     def recovery(self) -> pd.DataFrame:
         """Recovery of single pairs, (edited - corrupted) / (clean - corrupted), laid out as `edited`.

@@ -7,6 +7,7 @@ recovery = sum_i (edited_i - corrupted_i) / sum_i (clean_i - corrupted_i) over p
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,16 +43,15 @@ MEASUREMENT = ("model", "method", "metric")
 def recovery_table(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0) -> pd.DataFrame:
     """Recovery of every edited run in the evidence, one row each: what `patching.recovery` gives."""
     parts = []
-    for names, rows in evidence.table.groupby(list(MEASUREMENT), observed=True, dropna=False):
+    for key, rows in evidence.table.groupby(list(MEASUREMENT), observed=True, dropna=False):
         if not {*UNEDITED} < {*rows["condition"].dropna()}:
             continue
         runs = pair_runs(rows, CELL)
         estimate, low, high = recovery_bounds(runs, resamples=resamples, seed=seed)
         cells = runs.edited.columns.to_frame(index=False)
-        for place, (column, name) in enumerate(zip(MEASUREMENT, names, strict=True)):
-            cells.insert(place, column, name)
+        measurement: dict[str, Any] = dict(zip(MEASUREMENT, tuple(key), strict=True))  # type: ignore[arg-type]
         n = runs.edited.notna().to_numpy().sum(axis=0)
-        parts.append(cells.assign(estimate=estimate, low=low, high=high, n=n))
+        parts.append(cells.assign(**measurement, estimate=estimate, low=low, high=high, n=n))
     if not parts:
         held = ", ".join(sorted({str(name) for name in evidence.table["method"].dropna()}))
         raise ValueError(

@@ -62,7 +62,8 @@ def patch_grid(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0) -> 
     """
     rows = evidence.needed("patching.patch_sites", method=["patch", "handover"])
     table = recovery_table(Evidence(rows, evidence.provenance), resamples=resamples, seed=seed)
-    table = _at_boundaries(table[table["condition"].astype(str) == "patched"], evidence)
+    patched = (table["condition"].astype(str) == "patched") & table["layer"].notna()
+    table = _at_boundaries(table[patched], evidence)
     down = _row_column(table)
     tokens = tokens_of(evidence, rows["example"].iloc[0]) if rows["example"].nunique() == 1 else {}
     labels = _row_labels(table, down, tokens)
@@ -75,10 +76,9 @@ def patch_grid(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0) -> 
         row_height=max(90, ROW_HEIGHT * len(labels)),
         left=room(list(labels.values())) + 14,
     )
-    limit = _limit(table["estimate"])
+    limit, layers = _limit(table["estimate"]), sorted(int(k) for k in table["layer"].unique())
     for j, part in enumerate(parts.values(), start=1):
         grid = part.set_index([down, "layer"])
-        layers = sorted(table["layer"].unique())
         values = grid["estimate"].unstack("layer").reindex(list(labels), columns=layers)
         hover = [[_cell_text(grid, row, k, labels[row]) for k in layers] for row in labels]
         last = j == len(parts)
@@ -158,7 +158,7 @@ def _panels(table: pd.DataFrame, down: str) -> dict[str, pd.DataFrame]:
     return {_panel_title(columns, values): parts[values] for values in sorted(parts, key=rank)}
 
 
-def _panel_title(columns: Sequence[str], values: Sequence[object]) -> str:
+def _panel_title(columns: Sequence[str], values: Sequence[Any]) -> str:
     """What tells a panel from the others, in words."""
     told = {name: value for name, value in zip(columns, values, strict=True) if not pd.isna(value)}
     return ", ".join(_PANELS[name](value) for name, value in told.items())
@@ -182,10 +182,10 @@ def _layer_title(table: pd.DataFrame) -> str:
 def _limit(values: pd.Series) -> float:
     """Value at which the colours end: 1, or the largest one where all are below one half."""
     largest = float(values.abs().max())
-    return math.ceil(20 * largest) / 20 if 0 < largest < 0.5 else 1.0
+    return math.ceil(20 * largest - 1e-6) / 20 if 0 < largest < 0.5 else 1.0
 
 
-def _cell_text(grid: pd.DataFrame, row: object, layer: int, label: str) -> str:
+def _cell_text(grid: pd.DataFrame, row: Any, layer: int, label: str) -> str:
     """What a cell says when it is pointed at: its place, its pairs and its interval."""
     text = f"{plain(label)}, layer {layer}"
     if (row, layer) not in grid.index:

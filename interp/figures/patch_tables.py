@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -95,11 +95,12 @@ def patch_grid(evidence: Evidence, *, smallest: float) -> pd.DataFrame:
     cells = cells[(cells["kind"] == kind) & (cells["condition"] == "patched")]
     columns = ["example", "pair", "model", "kind", "layer", "position", "clean", "corrupted", "value"]
     runs = pair_runs(pd.concat([rows[unedited], cells]), ["layer", "position"])
-    runs = runs.of(abs(runs.effect) >= smallest)
-    models = cells.drop_duplicates("example").set_index("example")["model"].astype(str)
-    groups = cells.drop_duplicates("example").set_index("example")["group"].astype(str)
+    runs = runs.where(abs(runs.effect) >= smallest)
+    first_rows = cells.drop_duplicates("example").astype({"model": str, "group": str})
+    about: dict[Any, Any] = first_rows.set_index("example")[["model", "group"]].to_dict("index")
     tables = []
     for example, recovery in runs.recovery().iterrows():
+        example = cast(int, example)
         grid = recovery.dropna().rename("value").reset_index()
         if grid.empty:
             continue
@@ -107,8 +108,8 @@ def patch_grid(evidence: Evidence, *, smallest: float) -> pd.DataFrame:
         for side in UNEDITED:
             words = dict(enumerate(tokens.get(side, [])))
             grid[side] = [words.get(int(p), str(p)) for p in grid["position"]]
-        pair = pair_title(grid, tokens) or groups[example]
-        tables.append(grid.assign(example=example, pair=pair, model=models[example], kind=kind))
+        pair = pair_title(grid, tokens) or about[example]["group"]
+        tables.append(grid.assign(example=example, pair=pair, model=about[example]["model"], kind=kind))
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
 
 

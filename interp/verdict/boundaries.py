@@ -67,7 +67,7 @@ def handover_layer(
         nothing = np.zeros(0)
         return stats.Handover(None, None, None, 0, 0, "no handover rows", nothing, nothing.astype(int))
     runs = pair_runs(rows, ["layer"]).complete()
-    runs = runs.of(abs(runs.effect) >= thresholds.smallest_effect)
+    runs = runs.where(abs(runs.effect) >= thresholds.smallest_effect)
     return stats.handover(
         runs.edited.to_numpy(float),
         runs.clean,

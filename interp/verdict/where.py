@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from interp import stats
 from interp.stats.intervals import Interval
-from interp.verdict.profile import Profile, part_names
+from interp.verdict.profile import Array, Profile, part_names
 from interp.verdict.thresholds import Thresholds
 
 

@@ -256,7 +256,7 @@ def test_select_gives_evidence_and_rows_a_table():
             reader(stratum=1)
 
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 def table_rows(text: str) -> list[list[str]]:
