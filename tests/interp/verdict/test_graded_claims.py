@@ -10,7 +10,7 @@ from verdict_cases import fake_case
 from interp.evidence import Evidence
 from interp.verdict.answers import word
 from interp.verdict.claims import Claim, grade_claims
-from interp.verdict.readable import difference
+from interp.verdict.claims.readable import difference
 from interp.verdict.thresholds import Thresholds
 
 LAYERS = 12

@@ -19,7 +19,7 @@ from interp import stats
 from interp.evidence import Evidence
 from interp.evidence.pairs import PairRuns, pair_runs
 from interp.stats.intervals import Interval
-from interp.verdict.readable import PLACE, Key, Reading, as_key, best_read, readings
+from interp.verdict.claims.readable import PLACE, Key, Reading, as_key, best_read, readings
 from interp.verdict.thresholds import Thresholds
 
 Array = np.ndarray

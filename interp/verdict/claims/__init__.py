@@ -1,0 +1,5 @@
+"""What is claimed to be represented: read by probes, used under intervention, graded by both."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
