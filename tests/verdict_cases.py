@@ -13,9 +13,30 @@ import numpy as np
 import pandas as pd
 
 from interp.evidence import COLUMNS, Evidence
+from interp.evidence.pairs import pair_name
 from interp.verdict.outcomes import Outcomes
 
 UNKNOWN, LONDON = 900, 901
+
+
+#: What all rows of a method have in common.
+COMMON: Mapping[str, Mapping[str, object]] = {
+    "stitch": {"unit": "logits", "span": "all", "kind": "resid_pre"},
+    "handover": {"unit": "logits", "metric": "pair", "kind": "resid_pre", "model": "base",
+                 "template": "A"},
+    "patch": {"unit": "logits", "metric": "pair", "kind": "resid_pre", "model": "base",
+              "template": "A", "group": "France -> Peru"},
+    "cross_patch": {"unit": "logits", "metric": "output", "kind": "resid_pre", "template": "B"},
+    "shift": {"unit": "share", "metric": "said", "kind": "resid_pre", "span": "all", "template": "B",
+              "model": "base"},
+    "claim": {"unit": "logits", "kind": "resid_pre", "span": "subject_last", "model": "base",
+              "template": "B"},
+    "probe": {"unit": "accuracy", "kind": "resid_pre", "span": "subject_last", "model": "base",
+              "template": "B"},
+    "transfer": {"unit": "accuracy", "kind": "resid_pre", "span": "subject_last", "model": "tuned",
+                 "template": "B", "donor": "base"},
+    "readable": {"unit": "accuracy", "kind": "resid_pre", "span": "subject_last", "model": "base"},
+}  # fmt: skip
 
 
 class Rows:
@@ -25,14 +46,18 @@ class Rows:
         """Start empty."""
         self.columns: dict[str, list] = {name: [] for name in COLUMNS}
 
-    def add(self, value: object, **columns: object) -> None:
-        """Append rows: values, and columns given as arrays or constants."""
+    def add(self, method: str, value: object, **columns: object) -> None:
+        """Append rows of a method: values, and columns given as arrays or constants.
+
+        Columns that are not given are those that all rows of the method have (`COMMON`).
+        """
         values = list(np.asarray(value, dtype=float).reshape(-1))
         self.columns["value"].extend(values)
+        filled = {"method": method, **COMMON[method], **columns}
         for name in COLUMNS[:-1]:
-            given = columns.get(name)
-            constant = given is None or np.isscalar(given)
-            self.columns[name].extend([given] * len(values) if constant else list(given))
+            entry = filled.get(name)
+            constant = entry is None or np.isscalar(entry)
+            self.columns[name].extend([entry] * len(values) if constant else list(entry))
 
     def evidence(self) -> Evidence:
         """Everything collected so far."""
@@ -209,19 +234,12 @@ def _stitch(truth: Truth, outcomes: Outcomes, n_layers: int, rng: np.random.Gene
                 )
                 n = n_layers + 1
                 parts.add(
-                    values,
-                    method="stitch",
-                    metric=metric,
-                    unit="logits",
-                    span="all",
-                    group=group,
-                    template=form,
-                    kind="resid_pre",
+                    "stitch", values, metric=metric, group=group, template=form,
                     model=["base"] * n + ["tuned"] * n + ["base", "tuned"],
                     donor=["tuned"] * n + ["base"] * n + [None, None],
                     condition=["stitched"] * 2 * n + ["baseline"] * 2,
                     layer=[*boundaries, *boundaries, None, None],
-                )
+                )  # fmt: skip
     return parts.evidence()
 
 
@@ -241,25 +259,13 @@ def _handover(outcomes: Outcomes, n_layers: int, rng: np.random.Generator) -> Ev
         moved = 1 / (1 + np.exp(-3.0 * (boundaries - kappa + 0.5)))
         moved = np.where(boundaries == n_layers, 1.0, moved)
         for span, share in (("last", moved), ("subject", 1 - moved)):
-            values = [
-                *(low + share * (high - low) + rng.normal(0, 0.2, n_layers + 1)),
-                high,
-                low,
-            ]
+            values = low + share * (high - low) + rng.normal(0, 0.2, n_layers + 1)
             parts.add(
-                values,
-                model="base",
-                method="handover",
-                metric="pair",
-                unit="logits",
-                kind="resid_pre",
-                span=span,
-                example=pair,
-                group=f"{clean} -> {corrupted}",
-                template="A",
+                "handover", [*values, high, low], span=span, example=pair,
+                group=pair_name(clean, corrupted),
                 condition=["patched"] * (n_layers + 1) + ["clean", "corrupted"],
                 layer=[*boundaries, None, None],
-            )
+            )  # fmt: skip
     return parts.evidence()
 
 
@@ -276,19 +282,11 @@ def _grid(n_layers: int, rng: np.random.Generator) -> Evidence:
         layer, position = np.indices(grid.shape)
         n = grid.size
         parts.add(
-            [*values.ravel(), 5.0, -5.0],
-            model="base",
-            method="patch",
-            metric="pair",
-            unit="logits",
-            kind="resid_pre",
-            example=example,
-            group="France -> Peru",
-            template="A",
+            "patch", [*values.ravel(), 5.0, -5.0], example=example,
             condition=["patched"] * n + ["clean", "corrupted"],
             layer=[*layer.ravel(), None, None],
             position=[*position.ravel(), None, None],
-        )
+        )  # fmt: skip
     return parts.evidence().with_provenance(grid_tokens=clean)
 
 
@@ -304,19 +302,12 @@ def _cross_patch(truth: Truth, outcomes: Outcomes, n_layers: int, rng: np.random
                 carried = share if model == "base" else 1 - share
                 values = start + scale * (stop - start) * carried
                 parts.add(
-                    [*(values + rng.normal(0, 0.1, n_layers + 1)), start],
-                    method="cross_patch",
-                    metric="output",
-                    unit="logits",
-                    kind="resid_pre",
-                    model=model,
+                    "cross_patch", [*(values + rng.normal(0, 0.1, n_layers + 1)), start],
+                    model=model, span=span, group=group,
                     donor=["tuned" if model == "base" else "base"] * (n_layers + 1) + [None],
-                    span=span,
-                    group=group,
-                    template="B",
                     condition=["patched"] * (n_layers + 1) + ["baseline"],
                     layer=[*boundaries, None],
-                )
+                )  # fmt: skip
     return parts.evidence()
 
 
@@ -344,57 +335,24 @@ def _shift(truth: Truth, outcomes: Outcomes, n_layers: int, rng: np.random.Gener
         donors = {"retention": "tuned", "retention_control": "tuned"}
         for condition, values in said.items():
             model = "tuned" if condition == "persistence" else "base"
-            common = {
-                "method": "shift", "condition": condition, "model": model,
-                "donor": donors.get(condition), "kind": "resid_pre", "layer": boundaries,
-                "span": "all", "group": group, "template": "B",
-            }  # fmt: skip
-            parts.add(values.astype(float), metric="said", unit="share", **common)
+            about = {"condition": condition, "model": model, "donor": donors.get(condition)}
+            about |= {"layer": boundaries, "group": group}
+            parts.add("shift", values.astype(float), **about)
             if condition in ("sufficiency", "persistence"):
                 logit = 2 + 8 * values + rng.normal(0, 0.3, n_layers + 1)
-                parts.add(logit, metric="tuned_logit", unit="logits", **common)
-                parts.add(12 - logit, metric="answer_logit", unit="logits", **common)
+                parts.add("shift", logit, metric="tuned_logit", unit="logits", **about)
+                parts.add("shift", 12 - logit, metric="answer_logit", unit="logits", **about)
     first = int(np.argmax(share >= 0.9)) if (share >= 0.9).any() else n_layers
     draws, near = 99, np.clip(np.arange(first - 1, first + 2), 0, n_layers)
     layers = np.unique(near)
     grid = [(g, k, d) for g in changed for k in layers for d in range(draws)]
-    parts.add(
-        (rng.random(len(grid)) < truth.placebo).astype(float),
-        method="shift",
-        condition="placebo",
-        model="base",
-        metric="said",
-        unit="share",
-        kind="resid_pre",
-        span="all",
-        template="B",
-        group=[g for g, _, _ in grid],
-        layer=[k for _, k, _ in grid],
-        draw=[d for _, _, d in grid],
-    )
-    parts.add(
-        np.zeros(len(changed) * len(layers)),
-        method="shift",
-        condition="null_shift",
-        model="base",
-        metric="said",
-        unit="share",
-        kind="resid_pre",
-        span="all",
-        template="B",
-        group=np.repeat(changed, len(layers)),
-        layer=np.tile(layers, len(changed)),
-    )
-    parts.add(
-        0.5 + 0.05 * rng.random(n_layers + 1),
-        method="shift",
-        condition="gate",
-        model="base",
-        metric="auroc",
-        unit="auroc",
-        kind="resid_pre",
-        layer=boundaries,
-    )
+    groups, at, draw = zip(*grid, strict=True)
+    placebo = (rng.random(len(grid)) < truth.placebo).astype(float)
+    parts.add("shift", placebo, condition="placebo", group=groups, layer=at, draw=draw)
+    pairs = {"group": np.repeat(changed, len(layers)), "layer": np.tile(layers, len(changed))}
+    parts.add("shift", np.zeros(len(changed) * len(layers)), condition="null_shift", **pairs)
+    gate = {"condition": "gate", "metric": "auroc", "unit": "auroc", "span": None, "template": None}
+    parts.add("shift", 0.5 + 0.05 * rng.random(n_layers + 1), layer=boundaries, **gate)
     return parts.evidence()
 
 
@@ -430,21 +388,12 @@ def _claims(n_layers: int, rng: np.random.Generator, n_pairs: int = 40) -> Evide
                 if draw < 9:
                     rows.append(("swap_random", draw, low + span * rng.normal(0, 0.002)))
                     rows.append(("project_out_random", draw, high + span * rng.normal(0, 0.002)))
+            condition, draws, values = zip(*rows, strict=True)
+            partner = (pair + 7) % n_pairs
             parts.add(
-                [v for _, _, v in rows],
-                model="base",
-                method="claim",
-                metric=attribute,
-                unit="logits",
-                kind="resid_pre",
-                span="subject_last",
-                layer=layer,
-                template="B",
-                example=pair,
-                group=f"Country {pair:03d} -> Country {(pair + 7) % n_pairs:03d}",
-                condition=[c for c, _, _ in rows],
-                draw=[s for _, s, _ in rows],
-            )
+                "claim", values, metric=attribute, layer=layer, example=pair, condition=condition,
+                draw=draws, group=pair_name(f"Country {pair:03d}", f"Country {partner:03d}"),
+            )  # fmt: skip
     return parts.evidence()
 
 
@@ -455,73 +404,29 @@ def _probes(outcomes: Outcomes, n_layers: int, rng: np.random.Generator) -> Evid
     labels = np.arange(n) % 2
     parts = Rows()
 
-    def rows(values, condition, attribute, layer, model="base", **more):
-        common = {
-            "method": "probe",
-            "unit": "accuracy",
-            "kind": "resid_pre",
-            "template": "B",
-        }
-        common |= {
-            "span": "subject_last",
-            "group": list(groups),
-            "example": np.arange(n),
-        }
-        common |= {"label": labels.astype(float)}
-        columns = common | more
-        parts.add(
-            np.asarray(values, dtype=float),
-            condition=condition,
-            metric=attribute,
-            layer=layer,
-            model=model,
-            **columns,
-        )
-
+    each = {"group": groups, "example": np.arange(n), "label": labels.astype(float)}
     for attribute, (accuracy, *_) in CLAIMS.items():
         for layer in sorted({0, n_layers // 4, middle, 3 * n_layers // 4, n_layers - 1}):
             here = accuracy if layer >= n_layers // 4 else 0.5 + (accuracy - 0.5) / 2
+            about = {"metric": attribute, "layer": layer, **each}
             for model in ("base", "tuned"):
-                rows(_balanced(here, n, rng), "probe", attribute, layer, model)
-            rows(_balanced(0.5, n, rng), "surface", attribute, layer)
+                parts.add("probe", _balanced(here, n, rng), condition="probe", model=model, **about)
+            parts.add("probe", _balanced(0.5, n, rng), condition="surface", **about)
             for draw in range(3):
                 for condition in ("control_task", "shuffled", "random_features"):
-                    rows(_balanced(0.5, n, rng), condition, attribute, layer, draw=draw)
+                    values = _balanced(0.5, n, rng)
+                    parts.add("probe", values, condition=condition, draw=draw, **about)
             for condition in ("frozen", "mean_shifted", "refit"):
-                values = _balanced(here, n, rng)
-                rows(
-                    values,
-                    condition,
-                    attribute,
-                    layer,
-                    "tuned",
-                    method="transfer",
-                    donor="base",
-                )
-        one = {
-            "model": "base", "kind": "resid_pre", "span": "subject_last", "metric": attribute,
-            "layer": middle, "method": "readable", "unit": "accuracy",
-        }  # fmt: skip
-        parts.add([accuracy], condition="observed", **one)
-        parts.add(
-            0.5 + 0.05 * rng.normal(size=999),
-            condition="permutation",
-            draw=np.arange(999),
-            **one,
-        )
-        parts.add(
-            0.25 + 0.04 * rng.normal(size=99),
-            condition="planted",
-            draw=np.arange(99),
-            **one,
-        )
+                parts.add("transfer", _balanced(here, n, rng), condition=condition, **about)
+        about = {"metric": attribute, "layer": middle}
+        drawn = 0.5 + 0.05 * rng.normal(size=999)
+        planted = 0.25 + 0.04 * rng.normal(size=99)
+        parts.add("readable", [accuracy], condition="observed", **about)
+        parts.add("readable", drawn, condition="permutation", draw=np.arange(999), **about)
+        parts.add("readable", planted, condition="planted", draw=np.arange(99), **about)
         for condition, value in (("cosine", 0.95), ("cosine_random", 0.02)):
-            parts.add(
-                [value],
-                condition=condition,
-                donor="base",
-                **{**one, "method": "transfer", "unit": "cosine", "model": "tuned"},
-            )
+            cosine = {"condition": condition, "unit": "cosine", "template": None}
+            parts.add("transfer", [value], **about, **cosine)
     return parts.evidence()
 
 
