@@ -1,4 +1,3 @@
-from . import tables as tables
 from .comparison import (
     claim_dots as claim_dots,
     cross_patch_curves as cross_patch_curves,
