@@ -57,6 +57,9 @@ from .methods.knockout import (
 from .methods.paths import (
     path_patch as path_patch,
 )
+from .methods.recovery import (
+    recovery as recovery,
+)
 from .methods.shifting import (
     shared_shift as shared_shift,
 )
@@ -71,9 +74,6 @@ from .methods.stitching import (
 from .methods.tracing import (
     embedding_noise as embedding_noise,
     trace as trace,
-)
-from .recovery import (
-    recovery as recovery,
 )
 from .weights.grafting import (
     component_responsibility as component_responsibility,
