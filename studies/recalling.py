@@ -216,7 +216,7 @@ def recall(model: Model, facts: FactSet | str = "capitals", *, seed: int = 0) ->
             fact_contrast(prompts, right),
             window=WINDOW,
             positions=(position,),
-            draws=NOISES,
+            repeats=NOISES,
             seed=seed,
         )
         for kind, position in ((Kind.MLP_OUT, "subject_last"), (Kind.ATTN_OUT, "last"))
