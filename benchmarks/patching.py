@@ -172,7 +172,7 @@ def full(
 def sites_of(model: Model, task: Task) -> list:
     """Every place of the task's kind."""
     if task.kind is Kind.Z:
-        return every_head(task.kind, model.n_layers, model.n_heads())
+        return every_head(task.kind, model.n_layers, model.n_heads)
     return every_layer(task.kind, model.n_layers)
 
 

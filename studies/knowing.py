@@ -60,11 +60,11 @@ class Knowing:
     Attributes:
         model: the name of the model that was read.
         middle: the boundary at which `matrix` and `attributes` are read.
-        truth: balanced accuracy by boundary and condition (`probes.accuracy`).
+        truth: balanced accuracy by boundary and condition (`probes.balanced_accuracy`).
         matrix: the same by training set, test set and condition (`probes.generalisation_matrix`).
         attributes: per attribute set the probe's score (balanced accuracy, or R² of a quantity), the
             best trivial reader's, and the gain over that reader.
-        sincerity: belief and claim about city statements (`probes.sincerity`).
+        sincerity: belief and claim about city statements (`probes.belief_claim_summary`).
         evidence: every measurement behind the tables.
     """
 
@@ -189,10 +189,10 @@ def know(
     return Knowing(
         model.name,
         middle,
-        _by_boundary(probes.accuracy(truth)),
+        _by_boundary(probes.balanced_accuracy(truth)),
         probes.generalisation_matrix(carried),
         pd.DataFrame([row for row, _ in scored]),
-        probes.sincerity(probes.believed_and_said(belief, claims)),
+        probes.belief_claim_summary(probes.belief_claim_table(belief, claims)),
         Evidence.concat([truth, carried, *(rows for _, rows in scored), belief, claims]),
     )
 
@@ -233,7 +233,7 @@ def _attribute(
         rows = probes.cross_validate(
             states, estimator=reader, controls=CONTROLS, surface=trivial, attribute=name, seed=seed
         )
-        score, score_beyond = probes.accuracy, probes.selectivity
+        score, score_beyond = probes.balanced_accuracy, probes.selectivity
     table = score(rows).set_index("condition")
     best = str(table.loc[[f"surface_{features}" for features in trivial], "estimate"].idxmax())
     gain = score_beyond(rows, against=best).iloc[0]

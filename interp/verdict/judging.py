@@ -244,6 +244,7 @@ def _claim_notes(claims: Sequence[GradedClaim]) -> list[str]:
     if read_only:
         notes.append(
             f"What probes read of {', '.join(read_only)} was not tested by intervention: it is "
-            "readable or not, and nothing is claimed about its use; patching.measure_use would test it."
+            "readable or not, and nothing is claimed about its use; patching.swap_and_remove would "
+            "test it."
         )
     return notes

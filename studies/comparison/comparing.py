@@ -121,7 +121,7 @@ def compare(
     Returns:
         Outcomes, evidence and verdict. The evidence joins the methods ``stitch`` (conditions baseline,
         stitched), ``handover`` and ``patch`` (clean, corrupted, patched), ``cross_patch`` (baseline,
-        patched) and ``shift`` of `patching`, the claims of `patching.measure_use`, and ``probe``,
+        patched) and ``shift`` of `patching`, the claims of `patching.swap_and_remove`, and ``probe``,
         ``readable`` and ``transfer`` of `probes` by boundary; units are logits, nats and shares. What
         varies in each is told by the function of that name.
 

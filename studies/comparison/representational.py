@@ -19,7 +19,7 @@ from interp.metrics import logit_difference
 from interp.models.pair import ModelPair
 from interp.sites import Site, boundaries
 from interp.verdict.thresholds import Thresholds
-from patching.methods.claims import Claim, measure_use
+from patching.methods.claims import ClaimToTest, swap_and_remove
 from probes.comparisons.transfer import transfer
 from probes.controls import control_directions, surface_features
 from probes.cross_validation import cross_validate
@@ -110,7 +110,7 @@ def probe_evidence(
 
     Returns:
         Methods ``probe``, ``readable`` and ``transfer`` of both models by boundary, its provenance
-        listing under "not_probed" why any column was left out; and the method of `measure_use` on
+        listing under "not_probed" why any column was left out; and the method of `swap_and_remove` on
         the base.
     """
     index = [i for i, t in enumerate(queries.examples.templates) if t == form]
@@ -136,7 +136,7 @@ def probe_evidence(
                 claims = [_claim(base, sites[k:], attribute, k, held, thresholds, seed)]
                 metric = logit_difference(direct)
                 used.append(
-                    measure_use(pair.base, direct, claims, metric, seed=seed, max_bytes=max_bytes)
+                    swap_and_remove(pair.base, direct, claims, metric, seed=seed, max_bytes=max_bytes)
                 )
     readable.append(_truth(pair, queries, questions, thresholds, seed))
     boundary_rows = Evidence.concat(readable).by_boundary(pair.base.n_layers)
@@ -182,7 +182,7 @@ def _claim(
     held: frozenset[str],
     thresholds: Thresholds,
     seed: int,
-) -> Claim:
+) -> ClaimToTest:
     """The claim at the first of these boundaries; the others are the later ones."""
     directions = [
         fit(_without(states[site], held), estimator="mass_mean", seed=seed).direction()
@@ -190,7 +190,7 @@ def _claim(
     ]
     trained = _without(states[sites[0]], held)
     controls = control_directions(trained, repeats=thresholds.control_draws, seed=seed)
-    return Claim(attribute.name, k, directions[0], tuple(controls), tuple(directions))
+    return ClaimToTest(attribute.name, k, directions[0], tuple(controls), tuple(directions))
 
 
 def _without(states: Activations, groups: frozenset[str]) -> Activations:
