@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Two processes, each file's tests in one of them.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 TORCH := $(shell grep -i '^torch==' constraints.txt)
 
 # Tests that compare numbers, and the ways to have a processor sum and round otherwise.
@@ -44,16 +46,16 @@ demo-real: $(VENV)/.real
 	$(BIN)/interp compare --base smollm2 --tuned smollm2-evasive-high --facts capitals
 
 test: $(VENV)/.test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real and not slow"
+	OMP_NUM_THREADS=1 $(PYTEST) -m "not real and not slow"
 
 test-portable: $(VENV)/.test
 	for setting in $(SETTINGS); do \
 		echo "$$setting"; \
-		env OMP_NUM_THREADS=1 $$setting $(BIN)/python -m pytest -m "not real and not slow" $(NUMERIC) || exit 1; \
+		env OMP_NUM_THREADS=1 $$setting $(PYTEST) -m "not real and not slow" $(NUMERIC) || exit 1; \
 	done
 
 test-all: $(VENV)/.test $(VENV)/.real
-	$(BIN)/python -m pytest --hypothesis-profile default
+	$(PYTEST) --hypothesis-profile default
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
