@@ -19,7 +19,7 @@ from collections.abc import Callable
 import joblib
 import numpy as np
 import torch
-from interp.facts.truth_sets import truth_statements
+from interp.facts.truth import truth_statements
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 

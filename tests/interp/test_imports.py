@@ -1,5 +1,6 @@
 """Importing is light, every public name resolves, and the built wheel carries what ships."""
 
+import ast
 import subprocess
 import sys
 import zipfile
@@ -134,3 +135,15 @@ print(sum(p.numel() for p in loaded.model.parameters()))
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout) > 10_000
+
+
+@pytest.mark.parametrize("script", sorted(p.stem for p in (ROOT / "benchmarks").glob("[a-z]*.py")))
+def test_every_benchmark_finds_what_it_imports(script: str):
+    tree = ast.parse((ROOT / "benchmarks" / f"{script}.py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+            (*PACKAGES, "benchmarks")
+        ):
+            module = import_module(str(node.module))
+            for alias in node.names:
+                assert hasattr(module, alias.name) or find_spec(f"{node.module}.{alias.name}")
