@@ -19,13 +19,13 @@ from collections.abc import Callable
 import joblib
 import numpy as np
 import torch
-from interp.facts.truth import truth_statements
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks import machine
 from interp.activations import collect
 from interp.examples import Examples
+from interp.facts.truth import truth_statements
 from interp.models.loading import load_model
 from interp.sites import boundaries
 from probes.estimators.logistic import solve_logistic
