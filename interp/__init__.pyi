@@ -1,3 +1,4 @@
+from . import figures as figures
 from .activations import (
     Activations as Activations,
     collect as collect,

@@ -1,4 +1,7 @@
-"""Modules under the names they had in version 0.1: they are still found, with a warning."""
+"""Modules under the names they had in earlier versions: they are still found, with a warning.
+
+What a module held for itself may have another name today; public names are those of the packages.
+"""
 
 from __future__ import annotations
 

@@ -116,6 +116,11 @@ class Site:
             return "hook_embed"
         return f"blocks.{self.layer}.{_HOOKS[self.kind]}"
 
+    def __repr__(self) -> str:
+        """As it is written in code, its kind by name."""
+        head = "" if self.head is None else f", head={self.head}"
+        return f"Site({str(self.kind)!r}, {self.layer}{head})"
+
     def __str__(self) -> str:
         """Short form such as ``resid_pre.3`` or ``z.3.h1``."""
         head = "" if self.head is None else f".h{self.head}"

@@ -1,8 +1,9 @@
 """Places of an edit: one site or several with positions, how they are named, and their order.
 
-Positions have one vocabulary in every method: "last", "subject_first" and "subject_last" (a token of
-each prompt), names of spans such as "subject" and "all", numbers that count tokens from 0 or from -1,
-the last, and "each" for every position alone. A list of these makes one cell for each.
+Positions have one vocabulary in every method of this package: "last", "subject_first" and
+"subject_last" (a token of each prompt), names of spans such as "subject" and "all", numbers that count
+tokens from 0 or from -1, the last, and "each" for every position alone. A list of these makes one cell
+for each.
 """
 
 from __future__ import annotations
@@ -67,8 +68,11 @@ def positions_of(
     for name in names:
         if name == "each":
             cells += _each_position(examples)
-        else:
+            continue
+        try:
             cells.append(({"span": str(name)}, positions_named(examples, name)))
+        except ValueError as error:
+            raise ValueError(f"{error}; or 'each', every position alone") from error
     return cells
 
 
@@ -83,7 +87,7 @@ def positions_named(examples: Examples, name: str | int) -> Bool[Tensor, "exampl
     try:
         column = examples.columns_at(name)
     except ValueError as error:
-        raise ValueError(f"{error}, 'each', or a span of {sorted(examples.spans)}") from error
+        raise ValueError(f"{error}, or a span of {sorted(examples.spans)}") from error
     return torch.arange(examples.tokens.shape[1], device=column.device) == column[:, None]
 
 

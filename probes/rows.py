@@ -60,7 +60,7 @@ class Rows:
             rows |= {"example": examples, "group": self.groups[examples]}
         if label is not None:
             rows["label"] = np.asarray(label, dtype=float)
-        if "fold" not in columns:  # as version 0.1 had it: 0 for what was measured
+        if "fold" not in columns:  # as earlier versions had it: 0 for what was measured
             rows["seed"] = draw or 0 if not isinstance(draw, Sequence) else [n or 0 for n in draw]
         self.blocks.append({**rows, "value": np.asarray(values, dtype=np.float32)})
 

@@ -228,7 +228,7 @@ def _attribute(
         rows = probes.cross_validate_quantity(
             states, estimator=probes.Ridge(alpha=ALPHAS), surface=trivial, attribute=name, seed=seed
         )
-        score, score_beyond = probes.explained, probes.explained_beyond
+        score, score_beyond = probes.r_squared, probes.r_squared_gain
     else:
         rows = probes.cross_validate(
             states, estimator=reader, controls=CONTROLS, surface=trivial, attribute=name, seed=seed

@@ -19,7 +19,7 @@ Seed = Annotated[int, typer.Option(min=0, help="Of splits, controls, noise and r
 @studies.command()
 def knowing(
     model: Annotated[str, typer.Option(help="Name, folder, .gguf file or hub id.")] = "smollm2",
-    base: Annotated[str | None, typer.Option(help="The base, where the model is an adapter.")] = None,
+    base: Annotated[str | None, typer.Option(help="The base, where --model is an adapter.")] = None,
     out: Annotated[Path | None, typer.Option(help="A new folder that keeps the tables.")] = None,
     seed: Seed = 0,
 ) -> None:
@@ -31,6 +31,11 @@ def knowing(
     """
     from studies.knowing import report
 
+    if base is not None and model == "smollm2":
+        raise typer.BadParameter(
+            f"--base is what an adapter given by --model stands on; got --base {base} without one; to "
+            f"study a full model write --model {base}"
+        )
     typer.echo(report(model, base=base, out=out, seed=seed))
 
 

@@ -115,6 +115,18 @@ padded = torch.full((1, 2, 3), float("nan"))
 padded[0, 0] = 1.0
 assert patching.Add(padded).tensors["vector"] is padded, "padding is no number, and is not written"
 assert patching.Resample(vector[None], [0]).donor.tolist() == [0]
+everywhere = torch.ones(2, 3, dtype=torch.bool)
+for make, told in (
+    (lambda: patching.Edit("blocks.1.attn.hook_z", everywhere, patching.Zero()), "Site('z', 1)"),
+    (lambda: patching.Edit(site, everywhere, patching.Zero), "must be callable"),
+    (lambda: interp.figures.patch_grid(pd.DataFrame()), "a grid is drawn from Evidence"),
+):
+    try:
+        make()
+    except ValueError as error:
+        assert told in str(error), error
+    else:
+        raise AssertionError(told)
 """
 
 

@@ -26,8 +26,6 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.tools.analysis import logit_lens
 
 import interp
-import interp.figures
-import interp.figures.tables
 import patching
 import probes
 from interp import Kind

@@ -43,10 +43,17 @@ MEASUREMENT = ("model", "method", "metric")
 def recovery_table(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0) -> pd.DataFrame:
     """Recovery of every edited run in the evidence, one row each: what `patching.recovery` gives."""
     parts = []
-    for key, rows in evidence.table.groupby(list(MEASUREMENT), observed=True, dropna=False):
+    # First-order effects are changes already, no values of an edited run.
+    table = evidence.table[~evidence.table["condition"].isin(["attribution"]).to_numpy(dtype=bool)]
+    for key, rows in table.groupby(list(MEASUREMENT), observed=True, dropna=False):
         if not {*UNEDITED} < {*rows["condition"].dropna()}:
             continue
         runs = pair_runs(rows, CELL)
+        if not len(runs):
+            raise ValueError(
+                "recovery needs clean and corrupted rows of the same examples; got none in common: "
+                "fill the column example"
+            )
         estimate, low, high = recovery_bounds(runs, resamples=resamples, seed=seed)
         cells = runs.edited.columns.to_frame(index=False)
         measurement: dict[str, Any] = dict(zip(MEASUREMENT, tuple(key), strict=True))  # type: ignore[arg-type]
@@ -57,7 +64,7 @@ def recovery_table(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0)
         raise ValueError(
             "recovery needs the clean, the corrupted and the edited runs of aligned pairs; got rows of "
             f"{held or 'no method'}; expected some made by patching.patch_sites, handover, path_patch "
-            "or trace"
+            "or causal_trace"
         )
     table = pd.concat(parts, ignore_index=True).infer_objects()
     described = [name for name in (*MEASUREMENT, *CELL) if table[name].notna().any()]

@@ -54,7 +54,7 @@ INTEGER = (
 REAL = ("label", "share", "strength")
 TEXT = tuple(c for c in COLUMNS if c not in (*INTEGER, *REAL, "value"))
 
-#: Columns of version 0.1 and what they also held. They are filled so once more, for readers of then.
+#: Columns of earlier versions and what they also held. For one release they are filled so again.
 FORMER = {
     "seed": ("draw", "fold"),
     "strength": ("label", "window", "share", "n_classes"),
@@ -64,10 +64,11 @@ FORMER = {
     "span": ("receivers", "parameters"),
 }
 
-#: Method -> new name: the column that held it in files of version 0.1.
+#: Method -> new name: the column that held it in files of earlier versions.
 _RENAMED = {
     "probe": {"label": "strength", "draw": "seed"},
     "margin": {"label": "strength", "draw": "seed"},
+    "erasure": {"label": "strength", "draw": "seed"},
     "quantity": {"label": "strength", "draw": "seed"},
     "code": {"n_classes": "strength", "draw": "seed"},
     "readable": {"draw": "seed"},
@@ -83,6 +84,7 @@ _RENAMED = {
     "trace": {"window": "strength", "draw": "seed"},
     "knockout": {"window": "strength", "source_span": "span", "draw": "seed"},
     "path_patch": {"receivers": "span"},
+    "attribute": {"neuron": "head"},
     "attribute_edges": {"sender": "donor"},
     "shift": {"draw": "seed"},
     "graft": {"share": "strength", "parameters": "span", "draw": "seed"},
@@ -90,23 +92,31 @@ _RENAMED = {
 
 
 def renamed(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Table of version 0.1 with today's columns, and in words what was renamed ("" for nothing).
+    """Table of an earlier version with today's columns, and in words what was renamed ("" for nothing).
 
     Args:
-        table: as read from a file.
+        table: as read from a file or made by hand. Rows of a method are left as they are where the
+            table has any of the columns that the method's were renamed to.
     """
     new = [name for name in COLUMNS if name not in table]
-    if not new:
+    if not new or "method" not in table:
         return table, ""
     table, told = table.copy(), []
-    for method, names in _RENAMED.items():
+    for method in table["method"].dropna().unique():
+        names = _RENAMED.get(str(method), {})
+        if not {*names} <= {*new}:
+            continue
         rows = (table["method"] == method).fillna(False).to_numpy(dtype=bool)
         for name, former in names.items():
+            if former not in table:
+                continue
             held = rows & table[former].notna().to_numpy(dtype=bool)
             if name == "question":  # tested claims share the method, and their template is a form
                 numbered = table[former].astype("string").str.isdigit()
                 held &= numbered.fillna(False).to_numpy(dtype=bool)
-            if name in new and held.any():
+            if name == "neuron":  # of other kinds the head is an attention head
+                held &= (table["kind"] == "mlp_post").fillna(False).to_numpy(dtype=bool)
+            if held.any():
                 column = table.get(
                     name, pd.Series([None] * len(table), index=table.index, dtype=object)
                 )

@@ -61,7 +61,7 @@ class Evidence:
                 f"an Evidence table has a value and some of the columns {', '.join(COLUMNS)}; "
                 f"unknown {unknown}; use Evidence.build"
             )
-        object.__setattr__(self, "table", typed(self.table))
+        object.__setattr__(self, "table", typed(renamed(self.table)[0]))
 
     @classmethod
     def build(
@@ -125,11 +125,11 @@ class Evidence:
         """Table of the rows whose columns equal the given values.
 
         Args:
-            **conditions: column = value; a list or set means any of its values, None the null, also
-                in a list.
+            **conditions: column = value; several, such as a list, a range or an array, mean any of
+                them, None the null, also among several.
 
         Raises:
-            ValueError: for a column that evidence has not got.
+            ValueError: for a column that evidence has not got, or a slice.
         """
         unknown = [name for name in conditions if name not in COLUMNS]
         if unknown:
@@ -137,7 +137,12 @@ class Evidence:
         keep = np.ones(len(self.table), dtype=bool)
         for name, wanted in conditions.items():
             column = self.table[name]
-            if isinstance(wanted, list | tuple | set | frozenset):
+            if isinstance(wanted, slice):
+                raise ValueError(
+                    f"{name} got {wanted}; expected a value, or several, as in range(3) or a list"
+                )
+            if isinstance(wanted, Iterable) and not isinstance(wanted, str):
+                wanted = list(wanted)
                 values = [value for value in wanted if value is not None]
                 match = column.isin([str(value) if name in TEXT else value for value in values])
                 match |= column.isna() & (len(values) < len(wanted))
@@ -195,7 +200,7 @@ class Evidence:
         """Number of rows."""
         return len(self.table)
 
-    def save(self, folder: Path, name: str = "evidence") -> list[Path]:
+    def save(self, folder: Path | str, name: str = "evidence") -> list[Path]:
         """Write NAME.parquet (complete) and NAME.csv (complete up to 10⁶ rows, else means).
 
         Files are written under a temporary name and renamed, so a failure leaves none half-written.
@@ -207,6 +212,7 @@ class Evidence:
         Returns:
             The parquet file, the CSV file and the JSON file with the provenance.
         """
+        folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         parquet, csv = folder / f"{name}.parquet", folder / f"{name}.csv"
         table = self.table
@@ -222,14 +228,15 @@ class Evidence:
         return [parquet, csv, sidecar]
 
     @classmethod
-    def load(cls, parquet: Path) -> Evidence:
+    def load(cls, parquet: Path | str) -> Evidence:
         """Evidence read back from what `save` wrote.
 
-        A file of version 0.1 gets today's columns, and a warning says what was renamed.
+        A file of an earlier version gets today's columns, and a warning says what was renamed.
 
         Args:
             parquet: the file; its provenance lies beside it.
         """
+        parquet = Path(parquet)
         sidecar = parquet.with_suffix(".provenance.json")
         notes = json.loads(sidecar.read_text(encoding="utf-8")) if sidecar.exists() else {}
         table, told = renamed(pd.read_parquet(parquet))

@@ -1,3 +1,4 @@
+from . import tables as tables
 from .comparison import (
     claim_dots as claim_dots,
     cross_patch_curves as cross_patch_curves,

@@ -60,10 +60,22 @@ def patch_grid(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0) -> 
         >>> len(figure.data[0].z[0]) == model.n_layers, list(figure.layout.yaxis.ticktext)[:3]
         (True, ['The', 'home', 'of'])
     """
+    if not isinstance(evidence, Evidence):
+        raise ValueError(
+            f"a grid is drawn from Evidence, as patching.patch_sites gives it; got a "
+            f"{type(evidence).__name__}; give the evidence itself"
+        )
     rows = evidence.needed("patching.patch_sites", method=["patch", "handover"])
     table = recovery_table(Evidence(rows, evidence.provenance), resamples=resamples, seed=seed)
+    table = table.reindex(columns=table.columns.union(["condition", "layer"], sort=False))
     patched = (table["condition"].astype(str) == "patched") & table["layer"].notna()
-    table = _at_boundaries(table[patched], evidence)
+    table = table[patched]
+    if "kind" not in table or not len(table):
+        raise ValueError(
+            "a grid needs patched rows with a kind and a layer; got a table without; expected one made "
+            "by patching.patch_sites"
+        )
+    table = _at_boundaries(table, evidence)
     down = _row_column(table)
     tokens = tokens_of(evidence, rows["example"].iloc[0]) if rows["example"].nunique() == 1 else {}
     labels = _row_labels(table, down, tokens)
@@ -112,7 +124,13 @@ def _row_column(table: pd.DataFrame) -> str:
         )
     if heads.any():
         return "head"
-    return "position" if "position" in table and table["position"].notna().all() else "span"
+    alone = table["position"].notna() if "position" in table else pd.Series(False, index=table.index)
+    if alone.any() and not alone.all():
+        raise ValueError(
+            "single positions and named ones are drawn apart, got both; expected one sort, as in "
+            'evidence.select(method="patch") or patch_sites(…, positions="each")'
+        )
+    return "position" if alone.all() else "span"
 
 
 def _row_labels(table: pd.DataFrame, down: str, tokens: Mapping[str, Any]) -> dict[Any, str]:

@@ -54,7 +54,7 @@ def probe_curves(table: pd.DataFrame, *, attribute: str) -> go.Figure:
     """Held-out probe accuracy by layer, one column per model and one row per position.
 
     `table`: kind, span, model, condition, layer, estimate, low, high; with a column `measure` (of
-    `probes.scores`) the axis bears that measure's name.
+    `probes.score_table`) the axis bears that measure's name.
 
     Raises:
         ValueError: for a table without rows, or of several measures.

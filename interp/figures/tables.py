@@ -50,7 +50,7 @@ def probe_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
     Raises:
         ValueError: without such rows.
     """
-    rows = evidence.needed("probes.cross_validate or probes.sweep", method="probe")
+    rows = evidence.needed("probes.cross_validate or probes.train_test", method="probe")
     keys = ["metric", "kind", "span", "model", "condition"]
     return _by_series(_at_boundaries(rows, evidence), keys, seed)
 

@@ -37,6 +37,11 @@ class Metric:
     name: str = UNNAMED
     measure: str = ""
 
+    def __repr__(self) -> str:
+        """What it measures, in which unit, of how many prompts."""
+        called = self.name if self.name != UNNAMED else self.measure or UNNAMED
+        return f"Metric({called}, in {self.unit}, of {len(self.positions)} prompts)"
+
     def __call__(
         self, logits: Float[Tensor, "row token"], example: Int[Tensor, " row"]
     ) -> Float[Tensor, " row"]:

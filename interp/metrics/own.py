@@ -108,7 +108,7 @@ def named_metrics(
         by what they measure; those of a mapping by the mapping's names.
 
     Raises:
-        ValueError: as `metric`; for none at all, or two of one name.
+        ValueError: as `metric`; for none at all, two of one name, or one of other prompts.
     """
     if isinstance(given, Mapping):
         named = {str(name): as_metric(value, examples) for name, value in given.items()}
@@ -126,6 +126,12 @@ def named_metrics(
         named = {alone.name: alone}
     if not named:
         raise ValueError("metrics got none; expected at least one, such as logit_difference(contrast)")
+    for name, value in named.items():
+        if len(value.positions) != len(examples):
+            raise ValueError(
+                f"{name} was made for {len(value.positions)} prompts, got {len(examples)}; expected a "
+                "metric of the same prompts, such as logit_difference of the same contrast"
+            )
     return named
 
 

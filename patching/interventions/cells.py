@@ -33,13 +33,19 @@ class Edit:
 
     def __post_init__(self) -> None:
         """Check the parts against each other."""
+        if isinstance(self.site, str):
+            site = Site.from_hook_name(self.site)
+            raise ValueError(
+                f"an edit needs a Site, got the hook name {self.site!r}; expected "
+                f"Site({str(site.kind)!r}, {site.layer}), with head= for one head"
+            )
         if not isinstance(self.site, Site):
             raise ValueError(
                 f"an edit needs a Site, got {in_words(self.site)}; "
                 "expected one like Site('resid_pre', 3)"
             )
         require_mask(f"where at {self.site}", self.where)
-        if not callable(self.intervention):
+        if isinstance(self.intervention, type) or not callable(self.intervention):
             raise ValueError(
                 f"an intervention at {self.site} must be callable, got {in_words(self.intervention)}; "
                 "expected one like Add(vector) or Zero()"

@@ -31,6 +31,8 @@ from patching.places import pair_names, positions_named
 class ClaimToTest:
     """One representational claim to test: an attribute's direction at a site and position.
 
+    Formerly `Claim`, which it is still called too.
+
     Attributes:
         attribute: its name.
         layer: the boundary k it is reported under.

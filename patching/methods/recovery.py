@@ -17,7 +17,7 @@ def recovery(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0) -> pd
 
     Args:
         evidence: with rows of both unedited runs and of edited ones, as `patch_sites`, `handover`,
-            `path_patch` and `trace` give them, for any kinds of sites and any number of pairs.
+            `path_patch` and `causal_trace` give them, for any kinds of sites and any number of pairs.
         resamples: bootstrap draws behind each interval.
         seed: of these draws.
 

@@ -14,6 +14,7 @@ from interp.stats.rates import auroc
 from probes.measures.accuracy import resampled
 
 
+@formerly(believed="belief", said="claim")
 def belief_claim_table(belief: Evidence, claim: Evidence) -> pd.DataFrame:
     """One row per statement: what a held-out probe reads and what the model says, side by side.
 

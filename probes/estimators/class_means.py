@@ -104,6 +104,8 @@ def _centred(rows: Tensor) -> Tensor:
 class PCAMeans(LinearEstimator):
     """Nearest class mean within the first principal components of the training rows.
 
+    Formerly `Principal`, which it is still called too.
+
     The components are found without labels; with one component the direction is the first principal
     component itself, and labels only orient and cut it. What it reads is what the activations vary
     in most. Features are centred and not scaled.

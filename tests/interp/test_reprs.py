@@ -42,3 +42,8 @@ def test_a_value_is_shown_on_one_line(values, name: str, told: str):
     shown = repr(values[name])
     assert shown.startswith(f"{name}(") and told in shown
     assert len(shown) < 200 and "\n" not in shown
+
+
+def test_sites_and_metrics_are_shown_as_they_are_written(values):
+    assert repr(interp.Site(interp.Kind.Z, 3, 1)) == "Site('z', 3, head=1)"
+    assert repr(interp.logit_difference(values["Contrast"])).endswith("in logits, of 1 prompts)")

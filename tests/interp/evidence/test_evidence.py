@@ -147,7 +147,7 @@ def test_joining_parts_loses_nothing(values: list, layers: list, groups: list):
     assert joined["group"].tolist() == groups[:n]
 
 
-#: The columns of version 0.1, in the order in which its files have them.
+#: The columns of earlier versions, in the order in which its files have them.
 FORMER_COLUMNS = (
     "model donor method condition metric kind layer head position span example group template "
     "strength seed unit value"
@@ -155,7 +155,7 @@ FORMER_COLUMNS = (
 
 
 def old_file(folder: Path, **columns: list) -> Path:
-    """A parquet file as version 0.1 wrote it: 17 columns, text as categories, the rest nullable."""
+    """A parquet file as earlier versions wrote it: 17 columns, text as categories, the rest null."""
     n = len(columns["value"])
     table = pd.DataFrame({name: columns.get(name, [None] * n) for name in FORMER_COLUMNS})
     for name in FORMER_COLUMNS:
@@ -281,3 +281,30 @@ def test_the_tables_of_the_packages_name_columns_that_exist(path: Path):
     for row in rows:
         named = re.sub(r"\([^)]*\)|`", "", row[4]).split(",")
         assert {name.strip() for name in named} <= set(COLUMNS), row[0]
+
+
+def test_several_values_are_given_in_any_way_that_holds_them():
+    evidence = Evidence.build([1.0, 2.0, 3.0], layer=[0, 1, 2], method="patch")
+    for several in ([0, 1], (0, 1), range(2), np.arange(2), pd.Series([0, 1], index=[7, 8])):
+        assert evidence.rows(layer=several)["value"].tolist() == [1.0, 2.0]
+    with pytest.raises(ValueError, match="layer got slice"):
+        evidence.rows(layer=slice(2))
+
+
+def test_files_are_named_by_text_too(tmp_path: Path):
+    Evidence.build([1.0], method="patch").save(str(tmp_path / "new"))
+    assert len(Evidence.load(str(tmp_path / "new" / "evidence.parquet"))) == 1
+
+
+@pytest.mark.parametrize("method", ["probe", "erasure", "quantity"])
+def test_a_table_made_by_hand_is_understood_by_its_former_columns(method: str):
+    evidence = Evidence.build([1.0, 0.0], method=method, strength=[0.0, 1.0], seed=[0, 1])
+    assert evidence.table["label"].tolist() == [0.0, 1.0]
+    assert evidence.table["draw"].tolist() == [0, 1]
+    today = Evidence.build([1.0, 0.0], method=method, label=[0.0, 1.0], seed=[0, 0])
+    assert today.table["draw"].isna().all(), "the control: a table of today is left as it is"
+
+
+def test_a_head_of_former_attributions_is_a_neuron_where_it_was_one():
+    old = Evidence.build([1.0, 2.0], method="attribute", kind=["mlp_post", "z"], head=[5, 1])
+    assert old.table["neuron"].tolist()[0] == 5 and old.table["neuron"].isna().tolist() == [False, True]
