@@ -88,6 +88,12 @@ def contents(folder: Path) -> dict[str, bytes | None]:
     }
 
 
+@pytest.fixture(autouse=True)
+def no_progress(monkeypatch):
+    """However slow a machine is, no minute passes here, so that no line of progress is written."""
+    monkeypatch.setattr("interp.progress.LINE_SECONDS", float("inf"))
+
+
 @pytest.fixture
 def fails(place: Path, monkeypatch, capsys) -> Callable[..., str]:
     """Run a command that must fail as a user's error does; gives its one line."""
