@@ -34,6 +34,10 @@ class Direction:
     origin: str = ""
     score: float | None = None
 
+    def __repr__(self) -> str:
+        """Where it points, its width, and what made it, on one line."""
+        return f"Direction({self.site} at {self.position!r}: width {len(self.vector)}{_made(self)})"
+
     def __post_init__(self) -> None:
         """Normalise to length one."""
         norm = torch.linalg.vector_norm(self.vector)
@@ -70,6 +74,11 @@ class Subspace:
     position: str = "last"
     origin: str = ""
     score: float | None = None
+
+    def __repr__(self) -> str:
+        """Where it lies, its width and rank, and what made it, on one line."""
+        width, rank = self.basis.shape
+        return f"Subspace({self.site} at {self.position!r}: width {width}, rank {rank}{_made(self)})"
 
     def __post_init__(self) -> None:
         """Orthonormalise."""
@@ -154,3 +163,9 @@ class AffineEraser:
     def subspace(self) -> Subspace:
         """The span of what is taken away, for swaps and projections."""
         return Subspace(self.site, self.left, self.position, self.origin)
+
+
+def _made(space: Direction | Subspace) -> str:
+    """What made a direction or subspace, and its held-out score, for one line."""
+    made = f", by {space.origin}" if space.origin else ""
+    return made if space.score is None else f"{made}, held-out score {space.score:.2f}"

@@ -38,6 +38,11 @@ class Generated:
     texts: tuple[str, ...]
     ids: tuple[tuple[int, ...], ...]
 
+    def __repr__(self) -> str:
+        """How many texts, and the first, on one line."""
+        first = f"; first {self.texts[0][:60]!r}" if self.texts else ""
+        return f"Generated({len(self.texts)} texts{first})"
+
     def __len__(self) -> int:
         """Number of prompts."""
         return len(self.prompts)

@@ -45,6 +45,12 @@ class LinearProbe:
     score: float | None = None
     position: str = "last"
 
+    def __repr__(self) -> str:
+        """What it reads where, and how well on held-out groups, on one line."""
+        told = f"{len(self.classes)} classes by {self.estimator}"
+        told += "" if self.score is None else f", held-out balanced accuracy {self.score:.2f}"
+        return f"LinearProbe({self.site} at {self.position!r}: {told})"
+
     @classmethod
     def of(
         cls,

@@ -44,6 +44,11 @@ class QuantityProbe:
     estimator: str
     position: str = "last"
 
+    def __repr__(self) -> str:
+        """What it reads where, on one line."""
+        place = f"{self.site} at {self.position!r}"
+        return f"QuantityProbe({place}: width {len(self.weight)}, by {self.estimator})"
+
     def predict(self, values: Float[Tensor, "example d"]) -> Float[Tensor, " example"]:
         """The predicted quantity of each example."""
         if values.shape[-1] != len(self.weight):

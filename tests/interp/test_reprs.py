@@ -1,8 +1,12 @@
 """What a notebook shows of a value is one line, however much the value holds."""
 
+from dataclasses import replace
+
 import pytest
+import torch
 
 import interp
+import probes
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +51,18 @@ def test_a_value_is_shown_on_one_line(values, name: str, told: str):
 def test_sites_and_metrics_are_shown_as_they_are_written(values):
     assert repr(interp.Site(interp.Kind.Z, 3, 1)) == "Site('z', 3, head=1)"
     assert repr(interp.logit_difference(values["Contrast"])).endswith("in logits, of 1 prompts)")
+
+
+def test_what_probes_and_texts_give_is_shown_on_one_line(values):
+    site = interp.Site(interp.Kind.RESID_PRE, 1)
+    direction = interp.Direction(site, torch.ones(64), origin="logistic", score=0.9)
+    assert repr(direction) == (
+        "Direction(resid_pre.1 at 'last': width 64, by logistic, held-out score 0.90)"
+    )
+    assert repr(direction.subspace()).startswith("Subspace(resid_pre.1 at 'last': width 64, rank 1")
+    states = values["Activations"]
+    labels = torch.arange(len(states)) % 2
+    probe = probes.fit(replace(states, labels=labels))
+    assert repr(probe).startswith("LinearProbe(resid_pre.1 at 'last': 2 classes by logistic, held-out")
+    texts = interp.generate(interp.load_model("organism-base"), ["The home of"], tokens=1)
+    assert repr(texts).startswith("Generated(1 texts; first ") and len(repr(texts)) < 100
