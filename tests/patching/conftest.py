@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import pytest
 
-from patching.engine import schedule
+from patching.engine import reuse, schedule
 
 
 @pytest.fixture(params=["whole prompts", "a pass for each first position", "packed"])
@@ -12,3 +14,9 @@ def layout(request, monkeypatch):
     """Prices under which the schedule always chooses one layout."""
     monkeypatch.setattr(schedule, "CALL_FLOPS", 1e18 if request.param == "whole prompts" else 0.0)
     monkeypatch.setattr(schedule, "PACKED_PRICE", -1e-9 if request.param == "packed" else 1e9)
+
+
+@pytest.fixture
+def untried(monkeypatch):
+    """Models whose ways of reuse are tried anew, whatever ran before in this process."""
+    monkeypatch.setattr(reuse, "_BY_MODEL", WeakKeyDictionary())

@@ -301,7 +301,7 @@ def test_a_plan_tells_the_cost_before_anything_runs(place: Path, monkeypatch, ca
     ("options", "message"),
     [
         (("--site", "head"), "--site must be one of resid_pre, .*; got 'head'"),
-        (("--positions", "object"), "no position 'object'; .*'each', or a span of"),
+        (("--positions", "object"), "no position 'object'; .* or a span of .*'each'"),
         (("--base", "nobody", *GOOD), "no model 'nobody'"),
         (("--base", "nobody"), "--base nobody needs facts to be asked about; give --facts"),
         (("--base", "nobody", "--facts", "nowhere.csv"), "existing file; got nowhere.csv"),

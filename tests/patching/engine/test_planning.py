@@ -18,6 +18,8 @@ from patching.engine.schedule import MAX_BYTES, BlockCost
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.values import Replace, Zero
 
+pytestmark = pytest.mark.usefixtures("untried")
+
 
 @pytest.fixture
 def shown(monkeypatch) -> dict[str, int]:

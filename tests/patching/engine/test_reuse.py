@@ -15,6 +15,8 @@ from interp.models.model import Model
 from patching import patch_sites, plan
 from patching.engine.reuse import Reuse, reuse
 
+pytestmark = pytest.mark.usefixtures("untried")
+
 _COMMON: dict[str, Any] = {"vocab_size": tiny.VOCABULARY, "tie_word_embeddings": False}
 _SMALL = _COMMON | {"num_hidden_layers": 3, "hidden_size": 32, "num_attention_heads": 4}
 _GPT = _COMMON | {"n_layer": 3, "n_embd": 32, "n_head": 4, "n_positions": 64}

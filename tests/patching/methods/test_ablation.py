@@ -149,8 +149,9 @@ def test_position_means_and_resampling(tiny_model, pairs):
         assert (values(drawn.where(condition="ablated", draw=draw)) - expected).abs().max() <= 1e-4
     plain = ablate(model, pairs.clean, [site], metric, how="mean")
     assert (values(plain.where(condition="ablated")) - expected).abs().max() > 1e-2
+    alone = pairs.subset([0])
     with pytest.raises(ValueError, match="another prompt of 6 tokens"):
-        ablate(model, pairs.clean.subset([0]), [site], metric, how="resample")
+        ablate(model, alone.clean, [site], logit_difference(alone), how="resample")
 
 
 def test_erasers_joint_sites_and_their_placebos(tiny_model, pairs):
