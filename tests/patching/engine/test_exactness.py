@@ -11,6 +11,7 @@ from interp.activations import collect
 from interp.metrics import logit_difference
 from interp.models.loading import wrap
 from interp.sites import Kind, Site
+from patching.engine.reuse import reuse
 from patching.engine.schedule import MAX_BYTES
 from patching.engine.sweeping import sweep
 from patching.interventions.cells import Cell, Edit
@@ -23,6 +24,8 @@ def rounded_by_place(family_model, monkeypatch):
 
     Every row of what leaves a block, and of the logits, is scaled by a factor of its place.
     """
+
+    reuse(family_model)  # as it is without such kernels; remembered
 
     def scaled(out):
         place = torch.arange(len(out)).reshape(-1, *[1] * (out.ndim - 1))
