@@ -53,16 +53,17 @@ def test_prompts_without_a_placebo_leave_the_sweep_as_it_was(tiny_model, monkeyp
     swept = []
 
     def keeping(*given, **options):
-        swept.append(sweep(*given, **options))
-        return swept[-1]
+        swept.append((sweep(*given, **options), sweep(*given, **options)))
+        return swept[-1][0]
 
     monkeypatch.setattr("patching.methods.knockout.sweep", keeping)
     # Four tokens: one is neither the first, source nor destination, too few for a placebo of two.
     model, pairs = tiny_model("llama"), tiny.contrast(4, 7)
     found = knock_out(model, pairs.clean, logit_difference(pairs), repeats=1)
     assert set(found.where(condition="placebo")["example"]) == {1}
-    (result,) = swept
-    assert result.values["metric"].isfinite().all()
+    ((handed_out, untouched),) = swept
+    assert untouched.values["metric"].isfinite().all()
+    assert (handed_out.values["metric"] - untouched.values["metric"]).abs().max() < 1e-4
 
 
 def test_source_and_destination_are_any_positions_and_stand_in_columns_of_their_own(tiny_model):
