@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
 from interp.sites import Site
+
+#: A warning is attributed to the first caller outside of these.
+_PACKAGES = ("interp", "probes", "patching", "studies")
 
 
 def numbers(name: str, value: Any) -> list[float]:
@@ -89,3 +93,11 @@ def said(value: object) -> str:
     """A value in a few words, on one line."""
     shown = " ".join(str(value).split())
     return f"{type(value).__name__} {shown[:40]!r}"
+
+
+def frames_inside() -> int:
+    """How many frames up the caller of these packages is, as `warnings.warn` counts them."""
+    frame, count = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals["__name__"].split(".")[0] in _PACKAGES:
+        frame, count = frame.f_back, count + 1
+    return count

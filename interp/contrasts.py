@@ -16,7 +16,7 @@ from interp.arguments import reader_of
 from interp.columns import Index
 from interp.evidence.pairs import pair_name as pair_name, split_pair as split_pair
 from interp.examples import Examples
-from interp.models.tokens import common_start, following
+from interp.models.tokens import common_start, following, require_answer
 
 if TYPE_CHECKING:
     from interp.models.model import Model
@@ -222,8 +222,7 @@ def _answers(
     answers = []
     for prompt, answer in zip(prompts, columns.texts(name, texts, len(prompts)), strict=True):
         ids = following(reader_of(model), prompt, answer)
-        if not ids:
-            raise ValueError(f"answer {answer!r} has no tokens; expected some text")
+        require_answer(reader_of(model), answer, ids)
         answers.append(ids)
     return answers
 

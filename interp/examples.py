@@ -18,7 +18,7 @@ from interp import columns
 from interp._doors import held
 from interp.arguments import said
 from interp.columns import Index
-from interp.models.tokens import continued, following
+from interp.models.tokens import continued, following, require_answer
 from interp.prompts import ids_of, subject_spans
 
 if TYPE_CHECKING:
@@ -436,7 +436,7 @@ def first_token(model: Model, text: str, *, prompt: str | None = None) -> int:
         A row of the vocabulary.
 
     Raises:
-        ValueError: if the text has no tokens.
+        ValueError: if the text has no tokens, or the vocabulary lacks it.
 
     Example:
         >>> import interp
@@ -449,8 +449,7 @@ def first_token(model: Model, text: str, *, prompt: str | None = None) -> int:
         ids = continued(model.tokenizer, text)
     else:
         ids = following(model.tokenizer, prompt, text)
-    if not ids:
-        raise ValueError(f"answer {text!r} has no tokens; expected some text")
+    require_answer(model.tokenizer, text, ids)
     return ids[0]
 
 

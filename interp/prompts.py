@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from interp import columns
-from interp.arguments import reader_of
-from interp.models.tokens import encode, find_name, token_span
+from interp.arguments import frames_inside, reader_of
+from interp.models.tokens import encode, find_name, lacks, token_span
 
 if TYPE_CHECKING:
     from interp.models.model import Model
@@ -39,6 +40,14 @@ def ids_of(
                 f"prompt {i} has {len(row)} tokens, the model reads at most {model.context}; "
                 f"shorten {text[:40]!r}…"
             )
+    strange = [i for i, row in enumerate(ids) if lacks(tokenizer, row)]
+    if strange:
+        first = strange[0]
+        warnings.warn(
+            f"{len(strange)} of {n} prompts hold words that the tokenizer has no token for; prompt "
+            f"{first}, {prompts[first][:60]!r}, reads {tokenizer.decode(ids[first])[:60]!r}",
+            stacklevel=frames_inside(),
+        )
     return ids
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from interp.arguments import sites_of
 from interp.contrasts import Contrast
+from interp.evidence.pairs import pair_name
 from interp.examples import Examples
 from interp.sites import Site
 
@@ -122,12 +123,14 @@ class Sides:
         source: the prompts whose activations are written in.
         patched_name: condition of the patched prompts' unedited run, "corrupted" or "clean".
         source_name: condition of the source's unedited run.
+        direction: "denoise" where the corrupted run is patched, "noise" where the clean one is.
     """
 
     patched: Examples
     source: Examples
     patched_name: str
     source_name: str
+    direction: str
 
     @classmethod
     def of(cls, contrast: Contrast, direction: str) -> Sides:
@@ -141,11 +144,11 @@ class Sides:
                 f"direction must be 'denoise' or 'noise', got {direction!r}; expected one of them"
             )
         if direction == "noise":
-            return cls(contrast.clean, contrast.corrupted, "clean", "corrupted")
-        return cls(contrast.corrupted, contrast.clean, "corrupted", "clean")
+            return cls(contrast.clean, contrast.corrupted, "clean", "corrupted", direction)
+        return cls(contrast.corrupted, contrast.clean, "corrupted", "clean", direction)
 
 
 def pair_names(contrast: Contrast) -> list[str]:
     """The name of each pair in the column group, "clean -> corrupted"."""
     sides = zip(contrast.clean.groups, contrast.corrupted.groups, strict=True)
-    return [f"{clean} -> {corrupted}" for clean, corrupted in sides]
+    return [pair_name(clean, corrupted) for clean, corrupted in sides]

@@ -7,12 +7,12 @@ taken before the split.
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from interp.arguments import frames_inside
 from probes.data import LabelledSites
 
 #: Below these a class is too small to trust its recall: groups, and examples relative to equal shares.
@@ -20,9 +20,6 @@ FEWEST_GROUPS, SMALLEST_SHARE = 5, 0.2
 
 #: Training and held-out rows.
 Split = tuple[np.ndarray, np.ndarray]
-
-#: A warning is attributed to the first caller outside of these.
-_PACKAGES = ("interp", "probes", "patching", "studies")
 
 #: The label of a row that a draw must not be fitted on.
 UNSEEN = -1
@@ -110,16 +107,8 @@ def check_sample(data: LabelledSites) -> None:
                 f"class {label} has {groups} groups and {share:.0%} of the examples; balanced accuracy "
                 "will be uncertain: add entities or merge classes",
                 SmallSample,
-                stacklevel=_frames_inside(),
+                stacklevel=frames_inside(),
             )
-
-
-def _frames_inside() -> int:
-    """How many frames up the caller of these packages is, as `warnings.warn` counts them."""
-    frame, count = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals["__name__"].split(".")[0] in _PACKAGES:
-        frame, count = frame.f_back, count + 1
-    return count
 
 
 def splits_of(fold: np.ndarray, folds: int | None = None) -> list[Split]:

@@ -23,6 +23,7 @@ Array = np.ndarray
 CELL = (
     "donor",
     "condition",
+    "direction",
     "kind",
     "layer",
     "head",
@@ -48,6 +49,7 @@ def recovery_table(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0)
     for key, rows in table.groupby(list(MEASUREMENT), observed=True, dropna=False):
         if not {*UNEDITED} < {*rows["condition"].dropna()}:
             continue
+        _refuse_repeats(rows)
         runs = pair_runs(rows, CELL)
         if not len(runs):
             raise ValueError(
@@ -69,6 +71,24 @@ def recovery_table(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0)
     table = pd.concat(parts, ignore_index=True).infer_objects()
     described = [name for name in (*MEASUREMENT, *CELL) if table[name].notna().any()]
     return table[[*described, "estimate", "low", "high", "n"]]
+
+
+def _refuse_repeats(rows: pd.DataFrame) -> None:
+    """Raise if a run of an example has two values that nothing tells apart.
+
+    They come from tables of different prompts, or of other settings that no column names, and their
+    mean would be a recovery of nothing.
+    """
+    edited = rows[~rows["condition"].isin(UNEDITED)]
+    twice = edited.duplicated([*CELL, "example", "group", "template", "label", "fold", "draw"])
+    if twice.any():
+        first = edited[twice.to_numpy()].iloc[0]
+        where = ", ".join(f"{name} {first[name]}" for name in CELL if pd.notna(first[name]))
+        raise ValueError(
+            f"recovery needs one value for each run of an example; example {first['example']} has "
+            f"several of {where}; expected one table of one set of prompts: take the recovery of each "
+            "table alone"
+        )
 
 
 def recovery_bounds(

@@ -19,6 +19,7 @@ MEANINGS = {
     "donor": "role of the model whose activations or weights were written in, or what else gave them",
     "method": "the measurement",
     "condition": "the measured case or the control",
+    "direction": "which run of a pair was patched: denoise the corrupted one, noise the clean one",
     "metric": "what the value measures: a metric, a contrast, an attribute",
     "kind": "kind of the site",
     "layer": "block, or boundary in evidence by boundary",

@@ -119,6 +119,34 @@ def continued(tokenizer: Any, text: str) -> tuple[int, ...]:
     return tuple(encode(tokenizer, text, special=False))
 
 
+def lacks(tokenizer: Any, ids: Sequence[int]) -> bool:
+    """Whether a text holds something that the tokenizer has no token for but the unknown one."""
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    # Some families name their end-of-text token as the unknown one, and never use it as such.
+    ends = (getattr(tokenizer, "bos_token_id", None), getattr(tokenizer, "eos_token_id", None))
+    return unknown is not None and unknown not in ends and unknown in ids
+
+
+def require_answer(tokenizer: Any, answer: str, ids: Sequence[int]) -> None:
+    """Refuse an answer that no token says.
+
+    Args:
+        tokenizer: which made the ids.
+        answer: the text.
+        ids: its tokens, as they follow a prompt.
+
+    Raises:
+        ValueError: if it has no tokens, or one of them is the unknown token.
+    """
+    if not ids:
+        raise ValueError(f"answer {answer!r} has no tokens; expected some text")
+    if lacks(tokenizer, ids):
+        raise ValueError(
+            f"answer {answer!r} is not in the tokenizer's vocabulary: it reads "
+            f"{tokenizer.decode(list(ids)).strip()!r}; give an answer that the model can say"
+        )
+
+
 def common_start(rows: Sequence[Sequence[int]]) -> tuple[int, ...]:
     """The ids with which all rows begin."""
     same = []

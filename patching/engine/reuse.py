@@ -25,7 +25,8 @@ from patching.engine.unedited import Baseline
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.values import Zero
 
-_BY_MODEL: WeakKeyDictionary[Any, Reuse] = WeakKeyDictionary()
+#: Model -> the hooks that hung on it when it was tried, and what was found.
+_FOUND: WeakKeyDictionary[Any, tuple[frozenset[int], Reuse]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,28 @@ class Reuse:
 
 
 def reuse(model: Model) -> Reuse:
-    """Try both ways on two short prompts without an edit; remembered for as long as the model is."""
-    if model.bridge not in _BY_MODEL:
+    """Try both ways on two short prompts without an edit.
+
+    What was found is remembered until a hook is added to the model or taken from it.
+    """
+    hooks = _hooks(model)
+    tried, found = _FOUND.get(model.bridge, (None, None))
+    if found is None or tried != hooks:
         prefix = _exact(model, [2, 2], packed=False)
         packed = prefix and not _hidden_mask(model) and _exact(model, [1, 3], packed=True)
-        _BY_MODEL[model.bridge] = Reuse(prefix, packed)
-    return _BY_MODEL[model.bridge]
+        found = Reuse(prefix, packed)
+        _FOUND[model.bridge] = hooks, found
+    return found
+
+
+def _hooks(model: Model) -> frozenset[int]:
+    """The numbers of all hooks on the model's modules; no two hooks of a process share one."""
+    return frozenset(
+        number
+        for module in model.bridge.modules()
+        for held in (module._forward_hooks, module._forward_pre_hooks)
+        for number in held
+    )
 
 
 @torch.no_grad()

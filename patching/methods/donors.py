@@ -71,3 +71,16 @@ def donated(
     if any(site.kind is Kind.PATTERN for site in sites):
         raise ValueError("attention patterns of different queries have no mean; give another donor")
     return {s: v[prompts.mask].mean(0).expand_as(v) for s, v in activations.items()}
+
+
+def donor_name(donor: Donor) -> str:
+    """What the column `donor` of evidence calls it.
+
+    Args:
+        donor: as `donated` takes it.
+    """
+    if isinstance(donor, Model):
+        return donor.role
+    if isinstance(donor, str):
+        return donor
+    return "prompts" if isinstance(donor, Examples) else "tensors"

@@ -28,7 +28,7 @@ from patching.interventions.base import Intervention
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.subspaces import SwapSubspace
 from patching.interventions.values import Replace
-from patching.methods.donors import Donor, donated
+from patching.methods.donors import Donor, donated, donor_name
 from patching.places import (
     Place,
     Sides,
@@ -85,8 +85,9 @@ def patch_sites(
     Returns:
         Evidence of method "patch": conditions "patched" and, with a subspace, "placebo", and the
         baselines "clean" and "corrupted"; the raw metric in its unit. Columns that vary: kind,
-        layer, head, position or span, draw, example. Of positions, provenance "grid_tokens"
-        holds the tokens of every pair, so that a picture of the grid has them on its axis.
+        layer, head, position or span, direction, donor (the role of the model, "mean", "prompts" or
+        "tensors"), draw, example. Of positions, provenance "grid_tokens" holds the tokens of every
+        pair, so that a picture of the grid has them on its axis.
 
     Raises:
         ValueError: for sites or spans that do not exist, or donors that do not fit.
@@ -117,18 +118,17 @@ def patch_sites(
         source = donated(model, sides.patched, sides.source, donor, sites_in(places))
         unedited = sweep(model, sides.source, [], metrics)
     spaces = _with_placebos(subspace, source, repeats, seed)
+    about = {"direction": sides.direction, "donor": None if donor is None else donor_name(donor)}
     cells, columns = [], []
     for place in places:
         for where_columns, where in positions_of(sides.patched, positions):
             for space_columns, space in spaces:
                 edits = [Edit(site, where, _written(site, source[site], space)) for site in place]
                 cells.append(Cell(tuple(edits)))
-                columns.append({**named(place), **where_columns, **space_columns})
+                columns.append({**named(place), **where_columns, **space_columns, **about})
     swept = sweep(model, sides.patched, cells, metrics, max_bytes=max_bytes, progress="patching")
     swept = tables.with_present(swept, cells, sides.patched)
     same = {"model": model.role, "method": "patch"}
-    if isinstance(donor, Model):
-        same["donor"] = donor.role
     ends = [{"condition": name} for name in (sides.patched_name, sides.source_name)]
     patched = tables.evidence(swept, sides.patched, metrics, columns, baseline=ends[0], **same)
     others = tables.evidence(unedited, sides.source, metrics, [], baseline=ends[1], **same)

@@ -72,7 +72,7 @@ def path_patch(
     Returns:
         Evidence of method "path_patch": condition "patched", and the baselines "clean" and
         "corrupted"; the raw metric in its unit. Columns that vary: kind, layer and head (the
-        sender's), receivers (joined by "+"), span or position, example.
+        sender's), receivers (joined by "+"), direction, span or position, example.
 
     Raises:
         ValueError: for kinds that cannot send or receive, a receiver below every sender, or words
@@ -116,7 +116,9 @@ def path_patch(
                 for r in group
             ]
             cells.append(Cell(tuple(edits)))
-            columns.append({**about, "receivers": "+".join(map(str, group))})
+            columns.append(
+                {**about, "direction": sides.direction, "receivers": "+".join(map(str, group))}
+            )
     swept = sweep(model, sides.patched, cells, metrics, max_bytes=max_bytes, progress="receivers")
     firsts = [cell for _, _, cell in sending for _ in groups]
     swept = tables.with_present(swept, [Cell(cell.edits[:1]) for cell in firsts], sides.patched)

@@ -14,7 +14,7 @@ from interp.examples import Examples
 from interp.facts.types import FactSet
 from interp.models.model import Model
 from interp.models.pair import ModelPair
-from interp.models.tokens import common_start, encode, following, user_turn
+from interp.models.tokens import common_start, encode, following, lacks, user_turn
 
 Prompt = Literal["raw", "chat"]
 #: The letters of the query forms, in the order of the templates.
@@ -163,6 +163,9 @@ def _questions(
             ids = following(tokenizer, whole, fact.answer, between=between, special=special)
             if not ids:
                 excluded.append((whole, f"answer {fact.answer!r} has no tokens"))
+                continue
+            if lacks(tokenizer, ids):
+                excluded.append((whole, f"answer {fact.answer!r} is not in the tokenizer's vocabulary"))
                 continue
             same = following(pair.tuned.tokenizer, whole, fact.answer, between=between, special=special)
             if ids != same:

@@ -32,6 +32,7 @@ def same(one: Examples, other: Examples) -> bool:
     )
 
 
+@pytest.mark.filterwarnings("ignore:.*prompts hold words")
 def test_statements_become_examples_labelled_with_their_truth(organism: Model):
     statements = truth_statements("capitals", n=6, seed=0)
     made = Examples.from_statements(organism, statements)
@@ -59,6 +60,7 @@ def test_facts_become_examples_of_one_form_with_their_subjects(organism: Model):
     assert same(first, Examples.from_facts(organism, facts)) and not same(first, second)
 
 
+@pytest.mark.filterwarnings("ignore:.*prompts hold words")
 def test_attributes_become_examples_labelled_with_their_values(organism: Model):
     attributes = entity_attributes("element_period")
     made = Examples.from_attributes(organism, attributes, 1)

@@ -19,4 +19,4 @@ def layout(request, monkeypatch):
 @pytest.fixture
 def untried(monkeypatch):
     """Models whose ways of reuse are tried anew, whatever ran before in this process."""
-    monkeypatch.setattr(reuse, "_BY_MODEL", WeakKeyDictionary())
+    monkeypatch.setattr(reuse, "_FOUND", WeakKeyDictionary())

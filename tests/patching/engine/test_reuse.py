@@ -142,3 +142,22 @@ def test_a_site_of_a_block_without_attention_is_refused_in_one_line(tokenizer):
     model, pairs = odd_model("mamba", tokenizer), tiny.contrast(5)
     with pytest.raises(ValueError, match="mamba has no z at layer 0"):
         patch_sites(model, pairs, [Site(Kind.Z, 0)], interp.logit_difference(pairs))
+
+
+def test_a_hook_that_was_added_after_a_model_was_tried_is_seen_and_forgotten_when_it_goes() -> None:
+    model = wrap(tiny.hf_model("gpt2"), None)
+    assert reuse(model).packed
+    block = model.bridge.blocks[0].original_component
+    # Attends to the number of tokens of its call: rows that start later come out otherwise.
+    hook = block.register_forward_hook(lambda _, __, out: _scaled(out))
+    try:
+        assert not reuse(model).packed
+    finally:
+        hook.remove()
+    assert reuse(model).packed
+
+
+def _scaled(out):
+    state = out[0] if isinstance(out, tuple) else out
+    changed = state * (1 + state.shape[1])
+    return (changed, *out[1:]) if isinstance(out, tuple) else changed

@@ -68,3 +68,28 @@ def test_evidence_of_another_method_is_refused(model, pairs):
     stitched = Evidence.build([1.0], method="stitch", condition="baseline")
     with pytest.raises(ValueError, match="got rows of stitch; expected some made by"):
         patching.recovery(stitched)
+
+
+def test_both_directions_of_one_grid_keep_apart_and_two_grids_of_one_direction_are_refused(
+    model, pairs
+):
+    metric, site = logit_difference(pairs), Site(Kind.RESID_PRE, 0)
+    grids = {
+        way: patch_sites(model, pairs, site, metric, positions="subject", direction=way)
+        for way in ("denoise", "noise")
+    }
+    both = patching.recovery(Evidence.concat(list(grids.values()))).set_index("direction")["estimate"]
+    assert both["denoise"] == pytest.approx(1.0, abs=1e-4)
+    assert both["noise"] == pytest.approx(0.0, abs=1e-4)
+    with pytest.raises(ValueError, match="one value for each run of an example; example 0 has several"):
+        patching.recovery(Evidence.concat([grids["noise"], grids["noise"]]))
+
+
+def test_what_was_written_in_is_named(model, pairs):
+    metric, site = logit_difference(pairs), Site(Kind.RESID_PRE, 1)
+    held = patching.patch_sites(model, pairs, site, metric, positions="last", donor=pairs.corrupted)
+    mean = patching.patch_sites(model, pairs, site, metric, positions="last", donor="mean")
+    table = patching.recovery(Evidence.concat([held, mean]), resamples=50).set_index("donor")
+    assert set(table.index) == {"prompts", "mean"}
+    assert table["estimate"]["prompts"] == pytest.approx(0.0, abs=1e-4), "its own states change nothing"
+    assert abs(table["estimate"]["mean"]) > 1e-3
