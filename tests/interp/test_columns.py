@@ -35,7 +35,7 @@ def test_columns_count_by_their_order_and_not_by_their_index(model: Model, how: 
     countries = [f"land{i}" for i in range(4)]
     found = Examples.from_text(
         model,
-        column([f"{a} and {b} in" for a, b in zip(countries, countries[::-1], strict=True)]),
+        column([f"{a} of {b} in" for a, b in zip(countries, countries[::-1], strict=True)]),
         subjects=column(countries),
         groups=column(countries[::-1]),
         templates=column(["A", "B", "A", "B"]),
