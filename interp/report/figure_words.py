@@ -83,13 +83,15 @@ def _pair(data: pd.DataFrame) -> dict[str, Any]:
 
 
 def _probed(data: pd.DataFrame) -> dict[str, Any]:
-    """What was probed, and the best accuracy of the probe itself in each model."""
+    """What was probed, and the best accuracy of the probe in each model and of any control."""
     probe = data[data["condition"] == "probe"].dropna(subset=["estimate"])
     best = [
-        f"{number(rows['estimate'].max())} in the {model}{' model' if model == 'tuned' else ''}"
+        f"{number(rows['estimate'].max())} correct in the {model}{' model' if model == 'tuned' else ''}"
         for model, rows in probe.groupby("model", observed=True)
     ]
-    return {"name": str(data["metric"].iloc[0]), "best": " and ".join(best) or "–"}
+    best_control = data[data["condition"] != "probe"]["estimate"].max()
+    control = "" if pd.isna(best_control) else number(best_control)
+    return {"name": str(data["metric"].iloc[0]), "best": ", ".join(best) or "–", "control": control}
 
 
 def _transferred(data: pd.DataFrame) -> dict[str, Any]:

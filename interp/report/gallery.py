@@ -29,6 +29,9 @@ GRID_FIGURES = 3
 WHERE, WHAT = "Where the change is made", "What kind of change it is"
 READ, USED, BOTH = "What can be read", "Where the fact travels", "What is read and used"
 
+#: Marks of the solid curves of a figure, in their order.
+SYMBOLS = ("circle", "square-open", "triangle-up", "diamond-open", "cross", "x-open")
+
 #: Grades of claims in the order in which they are listed.
 GRADES = (
     "supported",
@@ -102,7 +105,9 @@ class _Gallery:
             name += "_again"
         words = figure_words(kind, data, self.verdict)
         self.drawn.append(
-            Drawn(name, **vars(words), figure=draw(data, **more), data=data, section=section)
+            Drawn(
+                name, **vars(words), figure=told_apart(draw(data, **more)), data=data, section=section
+            )
         )
 
 
@@ -176,6 +181,25 @@ def _draw_probes(shown: _Gallery, seed: int) -> None:
         for attribute in dict.fromkeys(table["metric"]):
             rows = table[table["metric"] == attribute]
             shown.add(kind, READ, rows, draw, _slug(attribute), attribute=str(attribute))
+
+
+def told_apart(figure: Any) -> Any:
+    """The figure with a symbol of its own on every solid curve, so that grey print tells them apart.
+
+    Args:
+        figure: a plotly figure; it is changed.
+    """
+    curves = [
+        trace
+        for trace in figure.data
+        if trace.type == "scatter" and trace.mode == "lines" and trace.hoverinfo != "skip"
+    ]
+    solid = list(dict.fromkeys(t.name for t in curves if t.line.dash in (None, "solid")))
+    for trace in curves:
+        if trace.name in solid:
+            symbol = SYMBOLS[solid.index(trace.name) % len(SYMBOLS)]
+            trace.update(mode="lines+markers", marker={"symbol": symbol, "maxdisplayed": 10})
+    return figure
 
 
 def responsibility(verdict: Mapping[str, Any]) -> pd.DataFrame:

@@ -51,7 +51,7 @@ class FirstUses:
         self._entries = {way.lower(): e for e in glossary() for way in (e.name, *e.others)}
         ways = sorted(self._entries, key=len, reverse=True)
         self._pattern = re.compile(
-            rf"(?<![\w&#*-])({'|'.join(re.escape(way) for way in ways)})(?![\w*;-])", re.IGNORECASE
+            rf"(?<![\w&#*-])({'|'.join(re.escape(way) for way in ways)})(?![\w*;-]|\.\w)", re.IGNORECASE
         )
         self._used: set[str] = set()
 

@@ -62,7 +62,7 @@ def shown_rows(table: pd.DataFrame) -> list[list[str]]:
     for row in table.to_dict("records"):
         place = "" if pd.isna(row["place"]) else str(row["place"])
         if place and pd.notna(row["share lower"]):
-            place += f" ({number(row['share lower'])} below)"
+            place += f", {number(row['share lower'])}"
         cells = {**row, "place": place, "kind": "" if pd.isna(row["kind"]) else row["kind"]}
         rows.append([str(cells[column]) for column in SHOWN])
     return rows

@@ -17,14 +17,13 @@ from interp.figures.export import write_svg
 from interp.figures.style import figure_json, plotly_javascript
 from interp.report.controls import controls, left_out
 from interp.report.figure_tables import number_table
-from interp.report.gallery import BOTH, Drawn, gallery
+from interp.report.gallery import Drawn, gallery
 from interp.report.glossary import FirstUses, glossary
 from interp.report.methods import bibtex, command, methods_text
 from interp.report.numbers import headline_numbers
 from interp.report.outputs import SHOWN, choices, output_table, shown_rows
 from interp.report.packing import packed, packed_plotly
 from interp.report.prose import template
-from interp.verdict.claims import NOT_MEASURED
 from interp.verdict.outcomes import Outcomes
 from interp.verdict.result import Verdict, plain
 from interp.verdict.summary import interval, number, share, summary
@@ -130,7 +129,7 @@ def render(
     """
     provenance = verdict.get("provenance") or {}
     outputs = output_table(verdict)
-    sections = _sections(verdict, drawn, svgs)
+    sections = _sections(drawn, svgs)
     figures = ",".join(f"{json.dumps(shown.name)}:{figure_json(shown.figure)}" for shown in drawn)
     methods = methods_text(verdict, outcomes, base=base, tuned=tuned)
     layout = template("report.html.j2")
@@ -163,25 +162,13 @@ def render(
     )
 
 
-def _sections(
-    verdict: Mapping[str, Any], drawn: Sequence[Drawn], svgs: Collection[str]
-) -> list[dict[str, Any]]:
+def _sections(drawn: Sequence[Drawn], svgs: Collection[str]) -> list[dict[str, Any]]:
     """Sections with figures, in the order in which these were drawn."""
-    untested = sorted(
-        {claim["attribute"] for claim in verdict["claims"] if claim["grade"] == NOT_MEASURED}
-    )
-    note = (
-        f"What probes read of {', '.join(untested)} was not tested by an intervention, so it is no "
-        "claim here; patching.swap_and_remove would test it."
-        if untested
-        else ""
-    )
     return [
         {
             "title": title,
             "anchor": f"section-{n}",
             "figures": [_figure(shown, svgs) for shown in drawn if shown.section == title],
-            "note": note if title == BOTH else "",
         }
         for n, title in enumerate(dict.fromkeys(shown.section for shown in drawn), start=1)
     ]
