@@ -63,6 +63,8 @@ def _n(kind: str, data: pd.DataFrame, verdict: Mapping[str, Any]) -> str:
     """How many units are behind a figure, as a number or a range."""
     if kind == "responsibility":
         return str((verdict.get("share_lower") or {}).get("n", "–"))
+    if kind == "transfer":  # a cosine is one number of two directions; its n counts draws
+        data = data[~data["condition"].astype(str).str.startswith("cosine")]
     if "n" in data and data["n"].notna().any():
         low, high = int(data["n"].min()), int(data["n"].max())
         return str(low) if low == high else f"{low} to {high}"
