@@ -47,8 +47,8 @@ def number_table(data: pd.DataFrame) -> NumberTable:
         Series by boundary where there are boundaries, otherwise the rows as they are.
     """
     if "position" in data:
-        tokens = data["clean"].astype(str) + " | " + data["corrupted"].astype(str)
-        names = data["position"].map(lambda i: f"{int(i)}: ") + tokens
+        position = data["position"].astype(int).astype(str)
+        names = position + ": " + data["clean"].astype(str) + " | " + data["corrupted"].astype(str)
         return _crossed(names, data["layer"], data["value"].map(number), "token")
     if "pair" in data:
         series = data["span"].map(place) + ", " + data["pair"]
@@ -56,7 +56,7 @@ def number_table(data: pd.DataFrame) -> NumberTable:
     if "layer" in data:
         keys = [c for c in data if c not in _MEASURED and data[c].nunique(dropna=False) > 1]
         series = data[keys].astype(str).agg(", ".join, axis=1) if keys else "value"
-        at = data["layer"].map(lambda k: "alone" if pd.isna(k) else str(int(k)))
+        at = data["layer"].map(lambda k: "alone" if pd.isna(k) else f"{k:g}")
         return _crossed(at, pd.Series(series, index=data.index), _cells(data), "boundary")
     texts = data.map(lambda value: number(value, 3) if isinstance(value, float) else str(value))
     heads = tuple(str(name).replace("_", " ") for name in data)

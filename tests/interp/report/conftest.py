@@ -7,6 +7,7 @@ from report_pages import ATTRIBUTE, HOSTILE, Page
 from verdict_cases import fake_case
 
 from interp.evidence import Evidence
+from interp.report.gallery import Drawn, gallery
 from interp.report.page import Written, write_report
 from interp.verdict.judging import judge
 from interp.verdict.outcomes import Outcomes
@@ -38,3 +39,10 @@ def written(case, tmp_path_factory) -> Written:
 @pytest.fixture(scope="session")
 def page(written: Written) -> Page:
     return Page(written.report.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def drawn(case) -> list[Drawn]:
+    """The figures of the report."""
+    verdict, outcomes, evidence = case
+    return gallery(verdict.to_dict(), outcomes, evidence)

@@ -135,9 +135,7 @@ def test_without_a_browser_the_run_succeeds_and_says_how_to_get_one(case, tmp_pa
     assert GET_CHROME in Page(found.report.read_text(encoding="utf-8")).told
 
 
-def test_svg_where_a_browser_is_found(case, tmp_path):
-    verdict, outcomes, evidence = case
-    drawn = gallery(verdict.to_dict(), outcomes, evidence)
+def test_svg_where_a_browser_is_found(drawn, tmp_path):
     labelled = [d for d in drawn if d.name.startswith("patch")][:1]
     messages = write_svg({d.name: d.figure for d in labelled}, tmp_path)
     if messages:
@@ -174,9 +172,9 @@ def test_what_was_written_is_listed_once_and_the_page_comes_last(written: Writte
         written.report = Path("elsewhere")  # type: ignore[misc]
 
 
-def test_captions_and_methods_are_prose_in_whole_lines(case, page: Page):
-    verdict, outcomes, evidence = case
-    for shown in gallery(verdict.to_dict(), outcomes, evidence):
+def test_captions_and_methods_are_prose_in_whole_lines(case, drawn, page: Page):
+    verdict = case[0]
+    for shown in drawn:
         assert shown.caption.endswith(".") and "\n" not in shown.caption and "{" not in shown.caption
     text = page.told
     limits = verdict.thresholds
