@@ -17,7 +17,8 @@ from interp.figures import (
     tables,
     text as figure_text,
 )
-from interp.report.prose import caption
+from interp.report.figure_words import figure_words
+from interp.verdict.claims import NOT_MEASURED
 from interp.verdict.outcomes import Outcomes
 from interp.verdict.thresholds import Thresholds
 
@@ -25,8 +26,11 @@ from interp.verdict.thresholds import Thresholds
 GRID_FIGURES = 3
 
 #: Headings of the report's sections, in its order.
-WHERE, WHAT = "Where the change is made", "What changed"
-READ, USED, BOTH = "What can be read", "Where the fact travels", "Read and used"
+WHERE, WHAT = "Where the change is made", "What kind of change it is"
+READ, USED, BOTH = "What can be read", "Where the fact travels", "What is read and used"
+
+#: Marks of the solid curves of a figure, in their order.
+SYMBOLS = ("circle", "square-open", "triangle-up", "diamond-open", "cross", "x-open")
 
 #: Grades of claims in the order in which they are listed.
 GRADES = (
@@ -35,7 +39,7 @@ GRADES = (
     "causal-uncharacterised",
     "null",
     "undetermined",
-    "not measured",
+    NOT_MEASURED,
 )
 
 
@@ -45,14 +49,20 @@ class Drawn:
 
     Attributes:
         name: of its files.
-        caption: what a reader needs to know.
+        title: what is seen.
+        caption: how it is read.
+        interval: which intervals are drawn.
+        n: how many units are behind it.
         figure: the plotly figure.
         data: the table that it shows.
         section: heading under which it stands.
     """
 
     name: str
+    title: str
     caption: str
+    interval: str
+    n: str
     figure: Any
     data: pd.DataFrame
     section: str
@@ -64,10 +74,12 @@ class _Gallery:
 
     Attributes:
         evidence: from which tables are read.
+        verdict: has the keys of verdict.json.
         drawn: the figures so far.
     """
 
     evidence: Evidence
+    verdict: Mapping[str, Any]
     drawn: list[Drawn] = field(default_factory=list)
 
     def table(self, method: str, reader: Callable[..., pd.DataFrame], *args: Any, **more: Any) -> Any:
@@ -85,13 +97,18 @@ class _Gallery:
         part: str = "",
         **more: Any,
     ) -> None:
-        """Draw a table under the kind's caption, unless it is empty."""
+        """Draw a table beside the kind's words, unless it is empty."""
         if data.empty:
             return
         name = f"{kind}_{part}" if part else kind
         while name in {figure.name for figure in self.drawn}:
             name += "_again"
-        self.drawn.append(Drawn(name, caption(kind), draw(data, **more), data, section))
+        words = figure_words(kind, data, self.verdict)
+        self.drawn.append(
+            Drawn(
+                name, **vars(words), figure=told_apart(draw(data, **more)), data=data, section=section
+            )
+        )
 
 
 def gallery(
@@ -107,7 +124,7 @@ def gallery(
     """
     kappa = _estimate(verdict.get("handover_layer"))
     limits = {**Thresholds().to_dict(), **(verdict.get("thresholds") or {})}
-    shown = _Gallery(evidence)
+    shown = _Gallery(evidence, verdict)
     _draw_place(shown, verdict, outcomes, kappa, seed)
     shares = shown.table("shift", tables.shift_curves, outcomes.changed_groups)
     boundary = (verdict.get("shared_shift") or {}).get("boundary")
@@ -116,7 +133,9 @@ def gallery(
     shown.add("shared_shift", WHAT, shares, draw, boundary=boundary, handover=kappa, **bounds)
     _draw_travel(shown, kappa, float(limits["smallest_effect"]), seed)
     _draw_probes(shown, seed)
-    shown.add("claims", BOTH, claims(verdict), figures.claim_dots, margin=limits["used_effect"])
+    graded = claims(verdict)
+    graded = graded[graded["grade"] != NOT_MEASURED].reset_index(drop=True)
+    shown.add("claims", BOTH, graded, figures.claim_dots, margin=limits["used_effect"])
     return shown.drawn
 
 
@@ -162,6 +181,25 @@ def _draw_probes(shown: _Gallery, seed: int) -> None:
         for attribute in dict.fromkeys(table["metric"]):
             rows = table[table["metric"] == attribute]
             shown.add(kind, READ, rows, draw, _slug(attribute), attribute=str(attribute))
+
+
+def told_apart(figure: Any) -> Any:
+    """The figure with a symbol of its own on every solid curve, so that grey print tells them apart.
+
+    Args:
+        figure: a plotly figure; it is changed.
+    """
+    curves = [
+        trace
+        for trace in figure.data
+        if trace.type == "scatter" and trace.mode == "lines" and trace.hoverinfo != "skip"
+    ]
+    solid = list(dict.fromkeys(t.name for t in curves if t.line.dash in (None, "solid")))
+    for trace in curves:
+        if trace.name in solid:
+            symbol = SYMBOLS[solid.index(trace.name) % len(SYMBOLS)]
+            trace.update(mode="lines+markers", marker={"symbol": symbol, "maxdisplayed": 10})
+    return figure
 
 
 def responsibility(verdict: Mapping[str, Any]) -> pd.DataFrame:

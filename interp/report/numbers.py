@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from interp.verdict.summary import interval as interval, number as number
+
 _MEANS = {
     "share_differing": "share of known facts on which the first differing token differs",
     "log_p_gain": "mean change of log p(right answer), nats; negative: less likely",
@@ -62,28 +64,3 @@ def headline_numbers(verdict: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(
         rows, columns=["quantity", "estimate", "low", "high", "floor", "ceiling", "n", "meaning"]
     )
-
-
-def number(value: Any, digits: int = 2) -> str:
-    """Number for a table: rounded, a dash for nothing, integers as they are.
-
-    Args:
-        value: a number, text, or nothing.
-        digits: after the point.
-    """
-    if value is None or (isinstance(value, float) and pd.isna(value)):
-        return "–"
-    if isinstance(value, bool | str):
-        return str(value)
-    if float(value).is_integer() and abs(float(value)) >= 2:
-        return str(int(value))
-    # Adding zero turns a rounded minus zero into zero.
-    return f"{round(float(value), digits) + 0.0:.{digits}f}".replace("-", "−")
-
-
-def interval(row: Mapping[Any, Any]) -> str:
-    """Interval of {low, high} in brackets, or a dash where there is none."""
-    low, high = row.get("low"), row.get("high")
-    if low is None or high is None or pd.isna(low) or pd.isna(high):
-        return "–"
-    return f"[{number(low)}, {number(high)}]"

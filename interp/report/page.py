@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,32 +15,18 @@ from interp._files import write_atomically, write_text
 from interp.evidence import Evidence
 from interp.figures.export import write_svg
 from interp.figures.style import figure_json, plotly_javascript
+from interp.report.controls import controls, left_out
+from interp.report.figure_tables import number_table
 from interp.report.gallery import Drawn, gallery
-from interp.report.numbers import headline_numbers, interval, number
+from interp.report.glossary import FirstUses, glossary
+from interp.report.methods import bibtex, command, methods_text
+from interp.report.numbers import headline_numbers
+from interp.report.outputs import SHOWN, choices, output_table, shown_rows
+from interp.report.packing import packed, packed_plotly
 from interp.report.prose import template
 from interp.verdict.outcomes import Outcomes
 from interp.verdict.result import Verdict, plain
-
-#: Columns of the per-output table: key in verdict.json, heading, whether it is a number.
-ITEM_COLUMNS = (
-    ("text", "prompt", False),
-    ("answer", "answer", False),
-    ("said_base", "base says", False),
-    ("said_tuned", "tuned says", False),
-    ("contrast", "contrast", False),
-    ("metric_base", "base (logits)", True),
-    ("metric_tuned", "tuned (logits)", True),
-    ("share_lower", "share lower", True),
-    ("where", "where", False),
-    ("what", "what", False),
-    ("word", "driven by", False),
-)
-
-#: Columns of that table by which a reader can filter.
-CHOICES = ("contrast", "where", "what", "word")
-
-#: Words of the verdict that stand below its sentence: key in verdict.json -> heading.
-LABELS = {"changed": "answers", "where": "where (output)", "where_fact": "where (fact)", "what": "what"}
+from interp.verdict.summary import interval, number, share, summary
 
 
 @dataclass(frozen=True)
@@ -70,7 +56,7 @@ def write_report(
     svg: bool = True,
     seed: int = 0,
 ) -> Written:
-    """Write report.html, verdict.json, evidence.parquet and .csv, and the folder figures.
+    """Write report.html, verdict.json, outputs.csv, evidence.parquet and .csv, and the folder figures.
 
     Every file is written under a temporary name and renamed; report.html comes last, so that a
     folder with a report is complete.
@@ -107,11 +93,15 @@ def write_report(
             f"{folder} must be a folder that can be written to, got {error.strerror}; choose another"
         ) from error
     files = [write_text(folder / "verdict.json", json.dumps(data, indent=1, ensure_ascii=False))]
+    write = partial(output_table(data).to_csv, index=False)
+    files.append(write_atomically(folder / "outputs.csv", write))
     files += evidence.save(folder)
     files += _write_figures(drawn, figures)
     messages = write_svg({shown.name: shown.figure for shown in drawn}, figures) if svg else []
-    files += [path for shown in drawn if (path := figures / f"{shown.name}.svg").exists()]
-    page = render(data, outcomes, drawn, base=base, tuned=tuned, messages=messages)
+    svgs = [path for shown in drawn if (path := figures / f"{shown.name}.svg").exists()]
+    files += svgs
+    names = [path.stem for path in svgs]
+    page = render(data, outcomes, drawn, base=base, tuned=tuned, messages=messages, svgs=names)
     files.append(write_text(target, page))
     return Written(target, tuple(files), tuple(messages))
 
@@ -124,6 +114,7 @@ def render(
     base: str = "base",
     tuned: str = "tuned",
     messages: Sequence[str] = (),
+    svgs: Collection[str] = (),
 ) -> str:
     """Page as text. Model text is escaped; scripts and styles are inside; nothing is fetched.
 
@@ -134,34 +125,65 @@ def render(
         base: name of the base model in the title.
         tuned: name of the tuned model in the title.
         messages: sentences for the reader.
+        svgs: names of the figures that lie beside the page as SVG too.
     """
-    sections = [
-        {"title": title, "figures": [_figure(figure) for figure in drawn if figure.section == title]}
-        for title in dict.fromkeys(figure.section for figure in drawn)
-    ]
-    items = sorted(verdict["items"], key=lambda item: (item["group"], item["form"]))
-    headings = {key: title for key, title, _ in ITEM_COLUMNS}
-    return template("report.html.j2").render(
+    provenance = verdict.get("provenance") or {}
+    outputs = output_table(verdict)
+    sections = _sections(drawn, svgs)
+    figures = ",".join(f"{json.dumps(shown.name)}:{figure_json(shown.figure)}" for shown in drawn)
+    methods = methods_text(verdict, outcomes, base=base, tuned=tuned)
+    layout = template("report.html.j2")
+    return layout.render(
+        css=Markup(template("report.css").render()),
+        script=Markup(template("report.js").render()),
+        terms=FirstUses(),
         title=f"{tuned} compared with {base}",
-        sentence=str(verdict["sentence"]),
-        labels=[(title, str(verdict[key])) for key, title in LABELS.items() if verdict.get(key)],
-        notes=[str(note) for note in verdict.get("notes") or []],
-        numbers=[_numbers(row) for row in headline_numbers(verdict).to_dict("records")],
-        counts=_counts(outcomes, verdict),
-        sections=sections,
-        items=[
-            [_cell(item.get(key), key, numeric) for key, _, numeric in ITEM_COLUMNS] for item in items
-        ],
-        item_columns=[{"key": k, "title": title, "numeric": n} for k, title, n in ITEM_COLUMNS],
-        choices=[(key, headings[key], _choices(items, key)) for key in CHOICES],
+        top=summary(verdict),
+        contents=_contents(sections),
+        outputs=shown_rows(outputs),
+        output_heads=SHOWN,
+        choices=choices(outputs),
         words=_words(verdict),
+        sections=sections,
+        controls=controls(verdict),
+        numbers=[_numbers(row) for row in headline_numbers(verdict).to_dict("records")],
+        general=str(template("limits.txt").render()).splitlines(),
+        left_out=left_out(verdict, outcomes),
+        methods=methods.split("\n\n"),
+        command=command(provenance),
+        bibtex=bibtex(provenance),
         limits=verdict["thresholds"],
         thresholds=sorted(_flat(verdict["thresholds"])),
-        excluded=list(verdict.get("excluded") or []),
+        provenance=json.dumps(provenance, indent=1, ensure_ascii=False, default=str),
+        glossary=glossary(),
         messages=messages,
-        provenance=json.dumps(verdict.get("provenance"), indent=1, ensure_ascii=False, default=str),
-        plotly_js=Markup(plotly_javascript()),
+        packed_plotly=packed_plotly() if drawn else "",
+        packed_figures=packed(f"{{{figures}}}"),
     )
+
+
+def _sections(drawn: Sequence[Drawn], svgs: Collection[str]) -> list[dict[str, Any]]:
+    """Sections with figures, in the order in which these were drawn."""
+    return [
+        {
+            "title": title,
+            "anchor": f"section-{n}",
+            "figures": [_figure(shown, svgs) for shown in drawn if shown.section == title],
+        }
+        for n, title in enumerate(dict.fromkeys(shown.section for shown in drawn), start=1)
+    ]
+
+
+def _contents(sections: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Anchors and headings of the page, in its order."""
+    return [
+        ("outputs", "All outputs"),
+        *((str(section["anchor"]), str(section["title"])) for section in sections),
+        ("controls", "Controls"),
+        ("limits", "Limits"),
+        ("methods", "Methods and citation"),
+        ("glossary", "Glossary"),
+    ]
 
 
 def _numbers(row: Mapping[Any, Any]) -> dict[str, str]:
@@ -178,19 +200,25 @@ def _write_figures(drawn: Sequence[Drawn], folder: Path) -> list[Path]:
     files = [write_text(folder / "plotly.min.js", plotly_javascript())]
     for shown in drawn:
         data = Markup(figure_json(shown.figure))
-        page = layout.render(name=shown.name, caption=shown.caption, json=data)
-        files.append(write_text(folder / f"{shown.name}.html", page))
+        words = {name: getattr(shown, name) for name in ("name", "title", "caption", "interval", "n")}
+        files.append(write_text(folder / f"{shown.name}.html", layout.render(json=data, **words)))
         write = partial(shown.data.to_csv, index=False)
         files.append(write_atomically(folder / f"{shown.name}.csv", write))
     return files
 
 
-def _figure(drawn: Drawn) -> dict[str, Any]:
+def _figure(drawn: Drawn, svgs: Collection[str]) -> dict[str, Any]:
+    """What the page shows of a figure."""
     return {
         "name": drawn.name,
+        "title": drawn.title,
         "caption": drawn.caption,
+        "interval": drawn.interval,
+        "n": drawn.n,
+        "alt": f"Figure: {drawn.title}. {drawn.caption} The numbers stand in the table below.",
         "height": int(drawn.figure.layout.height or 300),
-        "json": Markup(figure_json(drawn.figure)),
+        "svg": drawn.name in svgs,
+        "table": number_table(drawn.data),
     }
 
 
@@ -200,41 +228,12 @@ def _words(verdict: Mapping[str, Any]) -> list[dict[str, str]]:
     return [
         {
             "word": row["word"],
-            "share": f"{number(row['estimate'])} {interval(row)}",
+            "share": share(row),
             "n": str(len(row["groups"])),
-            "groups": ", ".join(row["groups"]) or "–",
+            "groups": ", ".join(row["groups"]) or "none",
         }
         for row in rows
     ]
-
-
-def _counts(outcomes: Outcomes, verdict: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Rows of the table of counts: what is counted, and how many."""
-    known = outcomes.known_groups
-    counts = {
-        "entities that the base knows": known,
-        "of these, changed": outcomes.changed_groups,
-        "of these, changed on the second wording as well": outcomes.confirmed_groups,
-        "entities that the base does not know (reported, never pooled)": outcomes.unknown_groups,
-        "items left out": verdict.get("excluded") or [],
-    }
-    rows = [(name, str(len(counted))) for name, counted in counts.items()]
-    for model in ("base", "tuned"):
-        share = outcomes.closed_set_accuracy(model, known)
-        if share is not None:
-            rows.append((f"{model}: right answer wins among all known answers", number(share)))
-    return rows
-
-
-def _cell(value: Any, key: str, numeric: bool) -> dict[str, Any]:
-    if not numeric:
-        text = "–" if value is None else str(value)
-        return {"text": text, "numeric": False, "output": key.startswith("said") or key == "answer"}
-    return {"text": number(value), "numeric": True, "value": "" if value is None else repr(value)}
-
-
-def _choices(items: Sequence[Mapping[str, Any]], key: str) -> list[str]:
-    return sorted({str(i[key]) for i in items if i.get(key) is not None})
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -1,8 +1,10 @@
-"""The templates of the report, and the captions of its figures, which are one of them."""
+"""The templates of the report, and the words of its figures, which are macros of two of them."""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from html import unescape
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
@@ -14,7 +16,7 @@ def _environment() -> Environment:
 
 
 def template(name: str) -> Template:
-    """Template of a name; what it is given is escaped.
+    """Template of a name; what it is given is escaped where it is HTML.
 
     Args:
         name: of a file in the folder templates.
@@ -22,11 +24,23 @@ def template(name: str) -> Template:
     return _environment().get_template(name)
 
 
+def sentence_of(name: str, macro: str, *values: Any) -> str:
+    """What a macro of a template says, on one line, not escaped.
+
+    Args:
+        name: of a file in the folder templates.
+        macro: of that file.
+        *values: what the macro takes.
+    """
+    said = getattr(template(name).module, macro)(*values)
+    return " ".join(unescape(str(said)).split())
+
+
 @lru_cache
 def caption(kind: str) -> str:
-    """Caption of a kind of figure, on one line.
+    """How a kind of figure is read, on one line.
 
     Args:
         kind: name of a macro of captions.txt.j2.
     """
-    return " ".join(str(getattr(template("captions.txt.j2").module, kind)()).split())
+    return sentence_of("captions.txt.j2", kind)

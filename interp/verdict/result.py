@@ -16,6 +16,7 @@ from interp.verdict.changed import Change
 from interp.verdict.claims import GradedClaim
 from interp.verdict.output_words import OutputWords
 from interp.verdict.sentence import sentence
+from interp.verdict.summary import as_html, summary
 from interp.verdict.thresholds import Thresholds
 from interp.verdict.what import Content
 from interp.verdict.where import Location
@@ -67,6 +68,10 @@ class Verdict:
     def __repr__(self) -> str:
         """The sentence; every number is in `to_dict()`."""
         return f"Verdict({self.sentence})"
+
+    def _repr_html_(self) -> str:
+        """The top of the report, for a notebook: sentence, words with their shares, three outputs."""
+        return as_html(summary(self.to_dict()))
 
     @property
     def changed(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,11 @@ class Comparison:
     def __repr__(self) -> str:
         """The two models and the verdict's sentence; the tables are left out."""
         return f"Comparison({self.base} -> {self.tuned}: {self.verdict.sentence})"
+
+    def _repr_html_(self) -> str:
+        """The two models and the top of the report, for a notebook."""
+        title = f"<p>{escape(self.tuned)} compared with {escape(self.base)}</p>"
+        return title + self.verdict._repr_html_()
 
     def save(self, folder: Path, *, svg: bool = True) -> Written:
         """Write report.html, verdict.json, the evidence and the figures into a folder.

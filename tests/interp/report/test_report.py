@@ -5,86 +5,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
+from report_pages import ATTRIBUTE, HOSTILE, Page
 from verdict_cases import fake_case
 
 from interp.evidence import Evidence
 from interp.figures.export import GET_CHROME, write_svg
-from interp.figures.style import plotly_javascript
 from interp.report.gallery import gallery
 from interp.report.numbers import headline_numbers, interval, number
 from interp.report.page import Written, render, write_report
 from interp.verdict.judging import judge
-from interp.verdict.outcomes import Outcomes
-from interp.verdict.result import Verdict
-
-HOSTILE = "<script>alert(1)</script>"
-ATTRIBUTE = '" onmouseover="alert(2)'
-
-
-class Page(HTMLParser):
-    """What a browser would load and run, and what it would show as text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.loads: list[str] = []
-        self.scripts: list[str] = []
-        self.shown: list[str] = []
-        self.handlers: list[str] = []
-        self.inside: str | None = None
-        self.text = text
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list) -> None:
-        self.inside = tag if tag in ("script", "style") else None
-        if tag == "script":
-            self.scripts.append("")
-        for name, value in attrs:
-            if name.startswith("on"):
-                self.handlers.append(name)
-            if name == "src" or (name == "href" and tag == "link"):
-                self.loads.append(str(value))
-
-    def handle_endtag(self, tag: str) -> None:
-        self.inside = None
-
-    def handle_data(self, data: str) -> None:
-        if self.inside == "script":
-            self.scripts[-1] += data
-        elif self.inside is None:
-            self.shown.append(data)
-
-
-@pytest.fixture(scope="module")
-def case() -> tuple[Verdict, Outcomes, Evidence]:
-    """A changed pair, among whose texts are two that would be markup if they were not escaped."""
-    outcomes, probes, causal = fake_case("evasive_high", n_groups=24, n_layers=6)
-    table = outcomes.table.copy()
-    table.loc[table.index[0], "said_tuned"] = HOSTILE
-    table.loc[table.index[1], "said_base"] = ATTRIBUTE
-    tokens = {key: {side: [HOSTILE, *words[1:]] for side, words in pair.items()}
-              for key, pair in causal.provenance["grid_tokens"].items()}  # fmt: skip
-    causal = causal.with_provenance(grid_tokens=tokens)
-    outcomes = Outcomes(table, [(HOSTILE, "markup & more")])
-    return judge(outcomes, probes, causal), outcomes, Evidence.concat([probes, causal])
-
-
-@pytest.fixture(scope="module")
-def written(case, tmp_path_factory) -> Written:
-    verdict, outcomes, evidence = case
-    folder = tmp_path_factory.mktemp("report")
-    return write_report(verdict, outcomes, evidence, folder, provenance={"note": HOSTILE},
-                        base="the base", tuned=HOSTILE, svg=False)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def page(written: Written) -> Page:
-    return Page(written.report.read_text(encoding="utf-8"))
 
 
 def test_report_loads_nothing_from_anywhere(page: Page):
@@ -93,22 +27,29 @@ def test_report_loads_nothing_from_anywhere(page: Page):
 
 
 def test_report_says_the_verdict_first(case, page: Page):
-    text = " ".join(t.strip() for t in page.shown if t.strip())
+    text = page.told
     verdict = case[0].to_dict()
     first = text.index(verdict["sentence"])
-    headings = ["Numbers", "Where the change is made", "Outputs, one by one", "Methods", "Thresholds",
-                "Exclusions", "Provenance"]  # fmt: skip
-    places = [text.index(h, first) for h in headings]
+    headings = [
+        "Three outputs side by side",
+        "All outputs",
+        "Where the change is made",
+        "What kind of change it is",
+        "Controls",
+        "Limits",
+        "Methods and citation",
+        "Glossary",
+    ]
+    listed = text.index("Glossary", first)  # the table of contents ends with it
+    places = [text.index(headings[0], first), *(text.index(h, listed + 1) for h in headings[1:])]
     assert places == sorted(places)
 
 
 def test_hostile_text_is_shown_and_never_run(page: Page):
     assert any(HOSTILE in t for t in page.shown), "shown as text"
     assert ATTRIBUTE in page.shown and page.handlers == []
-    own = [s for s in page.scripts if "alert(1)" in s]
-    assert own, "the token is a label of a figure"
-    for script in own:
-        assert "<script" not in script and json.loads(script), "data only, and whole"
+    assert not [s for s in page.scripts if "alert(1)" in s]
+    assert "alert(1)" in json.dumps(page.figures), "the token is a label of a figure"
 
 
 def test_control_markup_left_alone_would_be_run():
@@ -117,7 +58,7 @@ def test_control_markup_left_alone_would_be_run():
 
 
 def test_figures_in_the_page_equal_those_on_disk(written: Written, page: Page):
-    inside = [json.loads(s) for s in page.scripts if s.startswith('{"data"')]
+    inside = list(page.figures.values())
     files = sorted(p for p in written.files if p.parent.name == "figures" and p.suffix == ".html")
     assert len(inside) == len(files) > 8
     beside = [s for p in files for s in Page(p.read_text()).scripts if s.startswith('{"data"')]
@@ -131,7 +72,7 @@ def test_figures_in_the_page_equal_those_on_disk(written: Written, page: Page):
 def test_no_figure_offers_to_upload_itself(written: Written):
     for path in written.files:
         if path.suffix == ".html":
-            text = path.read_text(encoding="utf-8").replace(plotly_javascript(), "")
+            text = path.read_text(encoding="utf-8")
             assert 'modeBarButtons: [["toImage", "resetScale2d"]]' in text
             assert not re.search(r"""(src|href)=["'](https?:)?//""", text)
 
@@ -169,7 +110,7 @@ def test_every_item_and_number_is_in_the_page(case, page: Page):
     rows = headline_numbers(verdict)
     assert len(rows) >= 6
     for row in rows.to_dict("records"):
-        assert number(row["estimate"]) in page.shown and interval(row) in page.shown
+        assert number(row["estimate"]) in page.told and interval(row) in page.told
     prompts = [i["text"] for i in verdict["items"]]
     assert set(prompts) <= set(page.shown)
 
@@ -180,7 +121,7 @@ def test_a_pair_without_a_located_change_has_a_report_too(kind: str, tmp_path: P
     verdict = judge(outcomes, probes, causal)
     drawn = gallery(verdict.to_dict(), outcomes, Evidence.concat([probes, causal]))
     text = render(verdict.to_dict(), outcomes, drawn)
-    assert verdict.to_dict()["sentence"] in Page(text).shown
+    assert verdict.to_dict()["sentence"] in Page(text).told
     empty = Evidence.concat([])
     assert gallery(judge(outcomes, empty, empty).to_dict(), outcomes, empty) == []
 
@@ -191,12 +132,10 @@ def test_without_a_browser_the_run_succeeds_and_says_how_to_get_one(case, tmp_pa
     found = write_report(*case, tmp_path / "out")
     assert found.messages == (GET_CHROME,) and found.report.exists()
     assert "chromium" in found.messages[0] and not list((tmp_path / "out").rglob("*.svg"))
-    assert GET_CHROME in Page(found.report.read_text(encoding="utf-8")).shown
+    assert GET_CHROME in Page(found.report.read_text(encoding="utf-8")).told
 
 
-def test_svg_where_a_browser_is_found(case, tmp_path):
-    verdict, outcomes, evidence = case
-    drawn = gallery(verdict.to_dict(), outcomes, evidence)
+def test_svg_where_a_browser_is_found(drawn, tmp_path):
     labelled = [d for d in drawn if d.name.startswith("patch")][:1]
     messages = write_svg({d.name: d.figure for d in labelled}, tmp_path)
     if messages:
@@ -233,11 +172,11 @@ def test_what_was_written_is_listed_once_and_the_page_comes_last(written: Writte
         written.report = Path("elsewhere")  # type: ignore[misc]
 
 
-def test_captions_and_methods_are_prose_in_whole_lines(case, page: Page):
-    verdict, outcomes, evidence = case
-    for shown in gallery(verdict.to_dict(), outcomes, evidence):
+def test_captions_and_methods_are_prose_in_whole_lines(case, drawn, page: Page):
+    verdict = case[0]
+    for shown in drawn:
         assert shown.caption.endswith(".") and "\n" not in shown.caption and "{" not in shown.caption
-    text = " ".join(" ".join(page.shown).split())
+    text = page.told
     limits = verdict.thresholds
     assert (
         f"High: lower bound at least {limits.high:g}; low: upper bound at most {limits.low:g}" in text
@@ -248,6 +187,6 @@ def test_the_methods_name_the_thresholds_of_the_verdict_that_is_reported(case):
     verdict, outcomes, _ = case
     data = verdict.to_dict()
     data["thresholds"] = {**data["thresholds"], "high": 0.61, "mixed_share": 0.27}
-    text = " ".join(" ".join(Page(render(data, outcomes, [])).shown).split())
+    text = Page(render(data, outcomes, [])).told
     assert "lower bound at least 0.61" in text and "more than 27% for certain" in text
     assert f"at least {verdict.thresholds.high:g};" not in text

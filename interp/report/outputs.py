@@ -1,0 +1,84 @@
+"""All outputs as one table: what was asked, what both models say, and what drives each change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from interp.verdict.summary import number, output_word
+
+#: Column of outputs.csv -> key of an item in verdict.json.
+_COPIED = {
+    "prompt": "text",
+    "right answer": "answer",
+    "base says": "said_base",
+    "tuned says": "said_tuned",
+    "fact": "group",
+    "wording": "form",
+    "contrast": "contrast",
+    "contrast base, logits": "metric_base",
+    "contrast tuned, logits": "metric_tuned",
+    "share lower": "share_lower",
+    "place": "where",
+    "kind": "what",
+}
+
+#: Columns that the page shows; the others are in outputs.csv.
+SHOWN = ("prompt", "right answer", "base says", "tuned says", "answer", "driven by", "place", "kind")
+
+#: Columns by which a reader can filter.
+CHOICES = ("answer", "driven by", "kind")
+
+CHANGED, SAME, UNKNOWN = "changed", "same", "base does not know it"
+
+
+def output_table(verdict: Mapping[str, Any]) -> pd.DataFrame:
+    """Every output, one row each: changed ones first, those of unknown facts last.
+
+    Args:
+        verdict: has the keys of verdict.json.
+
+    Returns:
+        Columns prompt, right answer, base says, tuned says, answer (changed, same, or the base does not
+        know it), driven by, and the further keys of an item under plain headings.
+    """
+    rows = [_row(item, verdict) for item in verdict.get("items") or ()]
+    rows += [_row(item, verdict, UNKNOWN) for item in verdict.get("unknown_items") or ()]
+    columns = [*list(_COPIED)[:4], "answer", "driven by", *list(_COPIED)[4:]]
+    table = pd.DataFrame(rows, columns=columns)
+    rank = table["answer"].map({CHANGED: 0, SAME: 1, UNKNOWN: 2})
+    return table.assign(rank=rank).sort_values(["rank", "fact", "wording"])[columns]
+
+
+def shown_rows(table: pd.DataFrame) -> list[list[str]]:
+    """Cells of the page's table, as text; a cell that does not apply is empty.
+
+    Args:
+        table: what `output_table` gave.
+    """
+    rows = []
+    for row in table.to_dict("records"):
+        place = "" if pd.isna(row["place"]) else str(row["place"])
+        if place and pd.notna(row["share lower"]):
+            place += f", {number(row['share lower'])}"
+        cells = {**row, "place": place, "kind": "" if pd.isna(row["kind"]) else row["kind"]}
+        rows.append([str(cells[column]) for column in SHOWN])
+    return rows
+
+
+def choices(table: pd.DataFrame) -> list[tuple[str, int, Sequence[str]]]:
+    """Columns to filter by: heading, place in the table, and the values that occur."""
+    return [
+        (column, SHOWN.index(column), sorted({str(v) for v in table[column].dropna()}))
+        for column in CHOICES
+    ]
+
+
+def _row(item: Mapping[str, Any], verdict: Mapping[str, Any], answer: str = "") -> dict[str, Any]:
+    row = {column: item.get(key) for column, key in _COPIED.items()}
+    same = item["said_base"] == item["said_tuned"]
+    row["answer"] = answer or (SAME if same else CHANGED)
+    row["driven by"] = "" if answer else output_word(item, verdict)
+    return row

@@ -1,0 +1,243 @@
+"""What a reader sees of a verdict first: its sentence, its words with their shares, three outputs.
+
+Reads the keys of verdict.json, so that a verdict in memory and one on disk look alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from interp.verdict.output_words import EITHER, ITEM_BY_ITEM, NEITHER, SHARED_PUSH
+
+#: How many outputs stand side by side.
+SHOWN = 3
+
+NOT_ASKED, NOT_JUDGED, SAME = "not asked again", "not judged", "unchanged"
+
+#: Word of an output -> what it says of that output.
+MEANS = {
+    SHARED_PUSH: "a push that other facts predict brings it about, and without the push it is gone",
+    ITEM_BY_ITEM: "it stays when the push is taken away, and no push brings it about",
+    EITHER: "a push that other facts predict brings it about, and it stays without the push",
+    NEITHER: "no push brings it about, and without the push it is gone",
+    NOT_ASKED: "what drives it was not asked: it differs on the first wording only, or was held out",
+    NOT_JUDGED: "too few outputs differ for the verdict to speak of a change",
+    SAME: "both models say the same",
+}
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word of the verdict, with the numbers that it rests on.
+
+    Attributes:
+        heading: what the word is about.
+        word: the word itself.
+        rests_on: its shares with their intervals; empty where there are none.
+    """
+
+    heading: str
+    word: str
+    rests_on: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """One prompt with what both models say to it.
+
+    Attributes:
+        prompt: what was asked.
+        answer: the right answer.
+        base: what the base says.
+        tuned: what the tuned model says.
+        word: what drives the output.
+        share: how common that word is, with its interval.
+        means: the word in a sentence.
+    """
+
+    prompt: str
+    answer: str
+    base: str
+    tuned: str
+    word: str
+    share: str
+    means: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The top of a report.
+
+    Attributes:
+        sentence: the verdict in one sentence.
+        words: its words with their numbers.
+        outputs: up to three outputs; empty where none is known.
+        notes: sentences on what is missing and what to do.
+    """
+
+    sentence: str
+    words: tuple[Word, ...]
+    outputs: tuple[Output, ...]
+    notes: tuple[str, ...]
+
+
+def summary(verdict: Mapping[str, Any]) -> Summary:
+    """What a reader sees first.
+
+    Args:
+        verdict: has the keys of verdict.json.
+
+    Returns:
+        The sentence, the words, three outputs and the notes.
+    """
+    return Summary(
+        str(verdict["sentence"]),
+        tuple(_words(verdict)),
+        tuple(_output(item, verdict) for item in _chosen(verdict)),
+        tuple(str(note) for note in verdict.get("notes") or ()),
+    )
+
+
+def as_html(shown: Summary) -> str:
+    """The summary for a notebook: no script, no style sheet, every text escaped.
+
+    Args:
+        shown: what `summary` gave.
+    """
+    cell = "text-align:left;vertical-align:top;padding:4px 12px 4px 0"
+    words = "".join(
+        f'<tr><th scope="row" style="{cell}">{escape(word.heading)}</th>'
+        f'<td style="{cell}"><b>{escape(word.word)}</b></td>'
+        f'<td style="{cell}">{escape(word.rests_on)}</td></tr>'
+        for word in shown.words
+    )
+    heads = ("prompt", "base says", "tuned says", "right answer", "driven by", "share")
+    rows = "".join(
+        "<tr>"
+        + "".join(
+            f'<td style="{cell}">{escape(text)}</td>'
+            for text in (out.prompt, out.base, out.tuned, out.answer, out.word, out.share)
+        )
+        + "</tr>"
+        for out in shown.outputs
+    )
+    head = "".join(f'<th scope="col" style="{cell}">{name}</th>' for name in heads)
+    outputs = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" if rows else ""
+    return (
+        f'<div style="max-width:60em"><p style="font-size:1.2em">{escape(shown.sentence)}</p>'
+        f"<table><tbody>{words}</tbody></table>{outputs}</div>"
+    )
+
+
+def output_word(item: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
+    """Word of one output; every output has one.
+
+    Args:
+        item: one of the verdict's items.
+        verdict: has the keys of verdict.json.
+    """
+    if item.get("contrast") != "output":
+        return SAME
+    if verdict.get("changed") != "changed":
+        return NOT_JUDGED
+    return str(item.get("word") or NOT_ASKED)
+
+
+def number(value: Any, digits: int = 2) -> str:
+    """Number for a reader: rounded, a dash for nothing, integers as they are.
+
+    Args:
+        value: a number, text, or nothing.
+        digits: after the point.
+    """
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return "–"
+    if isinstance(value, bool | str):
+        return str(value)
+    if float(value).is_integer() and abs(float(value)) >= 2:
+        return str(int(value))
+    # Adding zero turns a rounded minus zero into zero.
+    return f"{round(float(value), digits) + 0.0:.{digits}f}".replace("-", "−")
+
+
+def interval(row: Mapping[Any, Any]) -> str:
+    """Interval of {low, high} in brackets, or a dash where there is none."""
+    low, high = row.get("low"), row.get("high")
+    if low is None or high is None or pd.isna(low) or pd.isna(high):
+        return "–"
+    return f"[{number(low)}, {number(high)}]"
+
+
+def share(cell: Mapping[str, Any] | None) -> str:
+    """Estimate with its interval; empty where nothing was measured."""
+    if not cell or cell.get("estimate") is None:
+        return ""
+    bounds = interval(cell)
+    return number(cell["estimate"]) + ("" if bounds == "–" else f" {bounds}")
+
+
+def _words(verdict: Mapping[str, Any]) -> list[Word]:
+    """Rows of the table under the sentence."""
+    counts, change = verdict.get("counts") or {}, verdict.get("change") or {}
+    facts = f"{counts.get('changed')} of {counts.get('known')} facts"
+    differing = share(change.get("share_differing"))
+    rows = [Word("answers", str(verdict["changed"]), f"{facts} differ, a share of {differing}")]
+    for heading, key, contrast in (
+        ("place, by what is said", "where", "output_contrast"),
+        ("place, by the right answer", "where_fact", "fact_contrast"),
+    ):
+        if verdict.get(key):
+            where = verdict.get(contrast) or {}
+            below = share(where.get("share_lower"))
+            text = f"{below} of the change is made below boundary {where.get('cut')}" if below else ""
+            rows.append(Word(heading, str(verdict[key]), text))
+    if verdict.get("what"):
+        shift = verdict.get("shared_shift") or {}
+        shares = {name: share(shift.get(name)) for name in ("sufficiency", "retention", "persistence")}
+        told = ", ".join(f"{name} {text}" for name, text in shares.items() if text)
+        rows.append(Word("kind of change", str(verdict["what"]), told))
+    return rows
+
+
+def _chosen(verdict: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Up to three outputs: one of each word, the most common word first, then more of the same.
+
+    They are read on the second wording, on which effects are estimated, of different facts.
+    """
+    items = list(verdict.get("items") or ())
+    forms = sorted({item["form"] for item in items})
+    read = [item for item in items if item["form"] == forms[min(1, len(forms) - 1)]]
+    changed = [item for item in read if item["said_base"] != item["said_tuned"]] or read
+    by_word: dict[str, list[Mapping[str, Any]]] = {}
+    for item in sorted(changed, key=lambda item: item["group"]):
+        by_word.setdefault(output_word(item, verdict), []).append(item)
+    asked = [word for word in by_word if word not in (NOT_ASKED, SAME)]
+    words = sorted(asked or by_word, key=lambda word: -len(by_word[word]))
+    chosen = [by_word[word].pop(0) for word in words[:SHOWN]]
+    more = [item for word in words for item in by_word[word]]
+    more += [item for word in by_word if word not in words for item in by_word[word]]
+    return (chosen + more)[:SHOWN]
+
+
+def _output(item: Mapping[str, Any], verdict: Mapping[str, Any]) -> Output:
+    word = output_word(item, verdict)
+    counts = verdict.get("counts") or {}
+    cells = (verdict.get("shared_shift") or {}).get("output_words") or []
+    cell = next((cell for cell in cells if cell["word"] == word), None)
+    if cell is not None:
+        common = f"{share(cell)} of {cell['n']} changed outputs"
+    elif word == SAME:
+        common = f"{counts.get('known', 0) - counts.get('changed', 0)} of {counts.get('known')} facts"
+    else:
+        common = f"{counts.get('changed')} of {counts.get('known')} facts differ"
+    return Output(
+        *(str(item[key]) for key in ("text", "answer", "said_base", "said_tuned")),
+        word=word,
+        share=common,
+        means=MEANS[word],
+    )
