@@ -119,8 +119,7 @@ def _alike(shown: str, printed: str) -> bool:
     """Whether two lines agree: their words exactly, their numbers nearly."""
     if shown.endswith("…"):
         shown = shown[:-1].rstrip()
-        length = len(NUMBER.sub("#", shown).split())
-        printed = " ".join(printed.split()[:length])
+        printed = " ".join(printed.split()[: len(shown.split())])
     if NUMBER.sub("#", shown) != NUMBER.sub("#", printed):
         return False
     pairs = zip(NUMBER.findall(shown), NUMBER.findall(printed), strict=True)
