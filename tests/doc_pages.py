@@ -61,9 +61,9 @@ def blocks(text: str) -> list[Block]:
 
 
 def output(block: Block, names: dict[str, Any]) -> str:
-    """What a block prints when it is run among these names."""
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
+    """What a block prints when it is run among these names; of a command's errors the one line."""
+    printed, beside = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(beside):
         if block.kind == "python":
             _run(block.code, names)
         else:
@@ -71,6 +71,9 @@ def output(block: Block, names: dict[str, Any]) -> str:
                 print(f"$ {line}")
                 with mock.patch.object(sys, "argv", shlex.split(line)), contextlib.suppress(SystemExit):
                     cli.main()
+                errors = [line for line in beside.getvalue().splitlines() if line.startswith("interp: ")]
+                print(*errors, sep="\n")
+                beside.truncate(0)
     return printed.getvalue()
 
 
@@ -95,6 +98,10 @@ def differs(shown: str, printed: str) -> str:
 
     A line of `…` stands for any lines, and `…` at a line's end for its rest. Numbers agree within a
     tolerance, spaces count as one.
+
+    Args:
+        shown: the text of the page.
+        printed: the output of the run.
     """
     want, got = (_lines(text) for text in (shown, printed))
     while want:

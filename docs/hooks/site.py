@@ -21,13 +21,20 @@ def made_pages() -> dict[str, str]:
     """Address -> text of every page that no file under docs/ holds."""
     tutorials = sorted((ROOT / "notebooks").glob("*.ipynb"))
     return {
-        "index.md": (ROOT / "README.md").read_text("utf-8").replace("](docs/", "]("),
+        "index.md": _rooted("README.md"),
+        "contributing.md": _rooted("CONTRIBUTING.md"),
         **{f"tutorials/{file.stem}.md": notebooks.page(file) for file in tutorials},
         **reference.api_pages(),
         "reference/names.md": reference.api_index(),
         "reference/cli.md": reference.cli_page(),
         "reference/thresholds.md": reference.thresholds_page(),
     }
+
+
+def _rooted(name: str) -> str:
+    """A page of the repository's root, with its links as the site has them."""
+    text = (ROOT / name).read_text("utf-8").replace("](docs/", "](")
+    return text.replace("](CONTRIBUTING.md)", "](contributing.md)")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
