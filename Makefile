@@ -15,7 +15,7 @@ NUMERIC := $(addprefix tests/interp/,test_activations.py models/test_models.py) 
 SETTINGS := ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=COMPATIBLE \
 	OMP_NUM_THREADS=1 OMP_NUM_THREADS=2
 
-.PHONY: demo demo-real test test-portable test-all lint notebooks clean
+.PHONY: demo demo-real test test-portable test-all lint docs pictures notebooks clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -63,8 +63,16 @@ lint: $(VENV)/.dev
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+# The site, strict, in site/: open site/index.html from disk.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+# The pictures of the pages, from runs that are kept under interp-runs/pictures.
+pictures: $(VENV)/.dev $(VENV)/.real
+	$(BIN)/python -m docs.pictures
+
 notebooks: $(VENV)/.test
 	for n in notebooks/*.ipynb; do $(BIN)/jupyter nbconvert --to notebook --execute --inplace $$n; done
 
 clean:
-	rm -rf $(VENV) build *.egg-info interp-runs
+	rm -rf $(VENV) build site *.egg-info interp-runs

@@ -18,6 +18,7 @@ from studies.comparison.outcome_table import outcomes_of
 from studies.comparison.representational import attributes
 
 FACTS = 24
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "own-facts.md"
 
 
 @pytest.fixture(scope="module")
@@ -107,10 +108,10 @@ def test_the_least_numbers_are_those_that_the_thresholds_name(count: int, what: 
     assert bool(needs) == (what == "undetermined")
 
 
-def test_the_readme_and_the_plan_say_the_numbers_of_the_thresholds():
+def test_the_page_on_facts_and_the_plan_say_the_numbers_of_the_thresholds():
     for number in (12, 20, 30, 59):
         assert f" {number} " in Thresholds().needs
-    assert Thresholds().needs in (Path(__file__).parents[3] / "README.md").read_text("utf-8")
+    assert Thresholds().needs in PAGE.read_text("utf-8")
 
 
 def columns(**cells) -> pd.DataFrame:

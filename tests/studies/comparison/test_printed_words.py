@@ -9,7 +9,7 @@ from interp.models.loading import load_pair
 from studies.comparison.comparing import Comparison, compare
 from studies.organisms.tunes import BASE
 
-README = Path(__file__).parents[3] / "README.md"
+RESULTS = Path(__file__).parents[3] / "docs" / "results.md"
 
 #: organism -> changed facts, facts that differ on the second wording as well, where, what.
 PRINTED = {
@@ -60,8 +60,8 @@ def test_a_null_tune_is_unchanged():
 
 
 @pytest.mark.parametrize("name", PRINTED)
-def test_the_printed_words_stand_in_the_readme(name: str):
+def test_the_printed_words_stand_among_the_results(name: str):
     starts = (f"| `organism-{name}` (", f"| `organism-{name}` |")
-    (row,) = [line for line in README.read_text("utf-8").splitlines() if line.startswith(starts)]
+    (row,) = [line for line in RESULTS.read_text("utf-8").splitlines() if line.startswith(starts)]
     changed, _, where, what = PRINTED[name]
     assert f"{where} / {what}" in row and f"{changed} changed" in row
