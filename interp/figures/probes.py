@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pandas as pd
-import plotly.graph_objects as go
 
+from interp.figures.figure import Figure, drawn
 from interp.figures.style import (
     BLACK,
     BLUE,
@@ -50,7 +50,8 @@ _TRANSFER = {
 }
 
 
-def probe_curves(table: pd.DataFrame, *, attribute: str) -> go.Figure:
+@drawn
+def probe_curves(table: pd.DataFrame, *, attribute: str) -> Figure:
     """Held-out probe accuracy by layer, one column per model and one row per position.
 
     `table`: kind, span, model, condition, layer, estimate, low, high; with a column `measure` (of
@@ -114,7 +115,8 @@ def _score(table: pd.DataFrame) -> str:
     return _MEASURES.get(measures[0], measures[0].replace("_", " "))
 
 
-def transfer_curves(table: pd.DataFrame, *, attribute: str) -> go.Figure:
+@drawn
+def transfer_curves(table: pd.DataFrame, *, attribute: str) -> Figure:
     """A base probe read on the tuned model: accuracies above, cosines below, by layer.
 
     `table`: span, condition, layer, estimate, low, high.
@@ -151,7 +153,8 @@ def transfer_curves(table: pd.DataFrame, *, attribute: str) -> go.Figure:
     return figure
 
 
-def generalisation_heatmap(table: pd.DataFrame, *, condition: str = "probe") -> go.Figure:
+@drawn
+def generalisation_heatmap(table: pd.DataFrame, *, condition: str = "probe") -> Figure:
     """Probes trained on one set (rows) and tested on another (columns): balanced accuracy.
 
     Chance, one half, is white; blue is below it. Cells say percent, their interval on hovering.
