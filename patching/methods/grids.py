@@ -85,8 +85,9 @@ def patch_sites(
     Returns:
         Evidence of method "patch": conditions "patched" and, with a subspace, "placebo", and the
         baselines "clean" and "corrupted"; the raw metric in its unit. Columns that vary: kind,
-        layer, head, position or span, draw, example. Of positions, provenance "grid_tokens"
-        holds the tokens of every pair, so that a picture of the grid has them on its axis.
+        layer, head, position or span, draw, example. Provenance "direction" says which run was
+        patched, and of positions "grid_tokens" holds the tokens of every pair, so that a picture of
+        the grid has them on its axis.
 
     Raises:
         ValueError: for sites or spans that do not exist, or donors that do not fit.
@@ -132,7 +133,7 @@ def patch_sites(
     ends = [{"condition": name} for name in (sides.patched_name, sides.source_name)]
     patched = tables.evidence(swept, sides.patched, metrics, columns, baseline=ends[0], **same)
     others = tables.evidence(unedited, sides.source, metrics, [], baseline=ends[1], **same)
-    measured = Evidence.concat([patched, others])
+    measured = Evidence.concat([patched, others]).with_provenance(direction=direction)
     if not any("position" in about for about in columns):
         return measured
     return measured.with_provenance(grid_tokens=_grid_tokens(model, contrast))
