@@ -31,7 +31,7 @@ LABELS = 0.36
 LEADING = 0.85
 
 
-def style(size: float) -> dict[str, Any]:
+def style(size: float) -> dict[Any, Any]:
     """Matplotlib's settings for a font size in points."""
     return {
         "font.family": ["STIXGeneral", "DejaVu Sans"],
@@ -48,7 +48,7 @@ def style(size: float) -> dict[str, Any]:
         "axes.spines.right": False,
         "axes.grid": True,
         "axes.axisbelow": True,
-        "axes.labelpad": 2.0,
+        "axes.labelpad": 3.0,
         "axes.titlepad": 3.0,
         "grid.color": "#E9E9E9",
         "grid.linewidth": 0.5,

@@ -80,8 +80,9 @@ def _series(ax: Axes, trace: Mapping[str, Any], markers: Mapping[str, str]) -> N
             ends = np.stack([_numbers(bar["arrayminus"]), _numbers(bar["array"])])
             known = np.isfinite(ends).all(axis=0) & np.isfinite(x if axis == "x" else y)
             ends, at = np.abs(ends[:, known]), (x[known], y[known])
-            ax.errorbar(*at, **{f"{axis}err": ends}, fmt="none", ecolor=colour, elinewidth=0.8)
-    step = max(1, -(-len(x) // MOST_MARKERS))
+            width: dict[str, Any] = {f"{axis}err": ends}
+            ax.errorbar(*at, **width, fmt="none", ecolor=colour, elinewidth=0.8)
+    step = max(1, -(-len(x) // MOST_MARKERS)) if has_line else 1  # of dots every one is a number
     shape = markers.get(trace["name"])
     ax.plot(
         x,

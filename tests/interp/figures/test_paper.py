@@ -233,6 +233,24 @@ def test_heads_are_ranked_by_size_and_keep_their_signs():
         figures.head_ranking(grid())
 
 
+def marks_at(line) -> list[float]:
+    """Where a line bears its markers."""
+    start, step = line.get_markevery() or (0, 1)
+    return [float(x) for x in line.get_xdata()[start::step]]
+
+
+def test_every_head_of_a_long_ranking_has_its_dot_on_paper_while_curves_thin_their_markers():
+    table = pd.DataFrame({"layer": range(20), "head": 0, "estimate": np.linspace(0.1, 0.9, 20)})
+    (ax,) = figures.head_ranking(table, most=20).matplotlib().axes
+    dots = [line for line in ax.lines if not str(line.get_label()).startswith("_")]
+    np.testing.assert_allclose(sorted(marks_at(dots[0])), table["estimate"])
+    long = pd.DataFrame({"span": "last", "layer": range(20), "estimate": 0.5, "low": 0.4, "high": 0.6})
+    both = pd.concat([long, long.assign(span="other"), long.assign(span="another")])
+    (ax,) = figures.handover_curves(both, handover=None).matplotlib().axes
+    curve = next(line for line in ax.lines if line.get_label() == "other")
+    assert len(marks_at(curve)) < 10 < len(curve.get_xdata()), "the control: markers can be left out"
+
+
 def test_a_table_has_its_intervals_and_nothing_that_latex_would_read():
     rows = pd.DataFrame({"set": ["a_1 & b", "50%"], "estimate": [0.526, -0.001], "low": [0.4, -0.1],
                          "high": [0.66, np.nan], "n": [12, 30]})  # fmt: skip
