@@ -14,9 +14,6 @@ from interp.verdict.outcomes import NUMBERS, TOKENS, Outcomes
 from interp.verdict.row import row_of
 from studies.comparison.comparing import Comparison
 
-#: A finished comparison: the value that `compare` gives, or the folder that it was saved in.
-Run = Comparison | str | Path
-
 
 def summary(runs: Sequence[Comparison | str | Path]) -> pd.DataFrame:
     """Put many comparisons into one table, a flat row each.
@@ -41,10 +38,9 @@ def summary(runs: Sequence[Comparison | str | Path]) -> pd.DataFrame:
         >>> table[["run", "known"]].to_dict("records")
         [{'run': 'organism-evasive-high ← organism-base', 'known': 24}]
     """
-    if isinstance(runs, str | Path | Comparison) or not len(runs):
+    if not runs:
         raise ValueError(
-            f"runs got {type(runs).__name__ if not isinstance(runs, str | Path) else repr(str(runs))}; "
-            "expected a list of comparisons or of their folders, such as [run] or ['interp-runs/001']"
+            "runs got none; expected comparisons or their folders, such as ['interp-runs/001']"
         )
     rows = []
     for run in runs:

@@ -48,8 +48,10 @@ def test_runs_stand_in_one_table_and_one_forest(folder: Path):
     assert list(table["run"]) == ["two ← one"] * 2 and table["sufficiency"].notna().all()
     drawn = [t for t in figures.forest(table).data if t.name == "estimate"]
     assert list(drawn[1].x) == list(table["sufficiency"])
-    with pytest.raises(ValueError, match="expected a list of comparisons"):
+    with pytest.raises(ValueError, match="runs got str"):
         studies.summary(str(folder))
+    with pytest.raises(ValueError, match="runs got none"):
+        studies.summary([])
     with pytest.raises(ValueError, match="must be a folder of a finished comparison"):
         studies.summary([folder / "nowhere"])
 
