@@ -77,7 +77,7 @@ def names() -> dict[str, Any]:
 
     model = interp.load_model("organism-base")
     pair = interp.load_pair("organism-base", "organism-evasive-high")
-    facts = interp.load_facts("world").subset(range(40))
+    facts = interp.load_facts("world").subset(list(range(40)))
     prompts, answers = facts.prompts(0), facts.answers
     differing = [i for i in range(20) if answers[i] != answers[i + 20]]
     clean, corrupted = ([i + shift for i in differing] for shift in (0, 20))

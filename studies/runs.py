@@ -33,7 +33,7 @@ def summary(runs: Sequence[Comparison | str | Path]) -> pd.DataFrame:
     Example:
         >>> import interp, studies
         >>> pair = interp.load_pair("organism-base", "organism-evasive-high")
-        >>> run = studies.compare(pair, interp.load_facts("world").subset(range(24)))
+        >>> run = studies.compare(pair, interp.load_facts("world").subset(list(range(24))))
         >>> table = studies.summary([run])
         >>> table[["run", "known"]].to_dict("records")
         [{'run': 'organism-evasive-high ← organism-base', 'known': 24}]

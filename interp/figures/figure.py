@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -12,25 +11,12 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import pandas as pd
 import plotly.graph_objects as go
 
+from interp.figures.source import Source
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
 Arguments = ParamSpec("Arguments")
-
-
-@dataclass(frozen=True)
-class Source:
-    """What a figure was drawn from.
-
-    Attributes:
-        function: name of the function that drew it.
-        table: every number that is drawn.
-        arguments: what else the function was given; with the table they draw the figure anew.
-    """
-
-    function: str
-    table: pd.DataFrame
-    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Figure(go.Figure):

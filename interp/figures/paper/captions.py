@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import plotly.graph_objects as go
 
 from interp.figures.paper.panels import text_of
-
-if TYPE_CHECKING:
-    from interp.figures.figure import Source
+from interp.figures.source import Source
 
 _BANDS = "Shaded bands are 95% intervals."
 _BARS = "Bars are 95% intervals."

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 import pandas as pd
@@ -19,9 +19,7 @@ from interp.figures.paper.captions import caption_of
 from interp.figures.paper.drawing import draw, style
 from interp.figures.paper.panels import chosen, panels_of, text_of
 from interp.figures.paper.venues import width_and_size
-
-if TYPE_CHECKING:
-    from interp.figures.figure import Source
+from interp.figures.source import Source
 
 #: Endings of the files that stand beside a figure.
 BESIDE = (".csv", ".json", ".txt")

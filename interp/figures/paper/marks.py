@@ -92,6 +92,7 @@ def _series(ax: Axes, trace: Mapping[str, Any], markers: Mapping[str, str]) -> N
         linewidth=THIN * float(line.get("width") or 1.8),
         marker="|" if "line-ns" in str(marker.get("symbol")) else shape or ("" if has_line else "o"),
         markersize=3.2,
+        markerfacecolor="none" if "-open" in str(marker.get("symbol")) else colour,
         markeredgewidth=0.8,
         markevery=(list(markers).index(trace["name"]) % step if shape else 0, step),
         label=on_paper(trace["name"]),
