@@ -41,6 +41,10 @@ from .facts.types import (
     FactSet as FactSet,
     Statements as Statements,
 )
+from .figures.paper.tables import (
+    Table as Table,
+    table as table,
+)
 from .generation import (
     Generated as Generated,
     generate as generate,

@@ -10,3 +10,6 @@ from .recalling import (
     Recall as Recall,
     recall as recall,
 )
+from .runs import (
+    summary as summary,
+)

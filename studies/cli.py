@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from interp.progress import announce
+from studies.figure_commands import figures
 from studies.study_commands import studies
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(studies, name="study")
+app.command()(figures)
 
 #: The pair that is compared when none is named, and the facts of its world, which no other knows.
 DEFAULT_BASE, DEFAULT_TUNED, DEFAULT_FACTS = "organism-base", "organism-edited-low", "world"

@@ -10,6 +10,7 @@ import json
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,21 @@ class Evidence:
     def __len__(self) -> int:
         """Number of rows."""
         return len(self.table)
+
+    def plot(self, **options: Any) -> Any:
+        """Draw the evidence as its method is drawn; see `interp.figures.plot`.
+
+        Args:
+            **options: of the figure, such as seed.
+
+        Returns:
+            An `interp.figures.Figure`, which shows itself in a notebook and which `save` writes.
+
+        Raises:
+            ValueError: for evidence of several methods, or of one without a figure.
+        """
+        # Figures stand above evidence and are imported only where one is asked for.
+        return import_module("interp.figures").plot(self, **options)
 
     def save(self, folder: Path | str, name: str = "evidence") -> list[Path]:
         """Write NAME.parquet (complete) and NAME.csv (complete up to 10⁶ rows, else means).

@@ -1,10 +1,16 @@
 from . import tables as tables
+from .choosing import (
+    plot as plot,
+)
 from .comparison import (
     claim_dots as claim_dots,
     cross_patch_curves as cross_patch_curves,
     responsibility_bars as responsibility_bars,
     shared_shift_curves as shared_shift_curves,
     stitch_curves as stitch_curves,
+)
+from .figure import (
+    Figure as Figure,
 )
 from .grid import (
     patch_grid as patch_grid,
@@ -18,6 +24,10 @@ from .probes import (
     generalisation_heatmap as generalisation_heatmap,
     probe_curves as probe_curves,
     transfer_curves as transfer_curves,
+)
+from .ranking import (
+    forest as forest,
+    head_ranking as head_ranking,
 )
 from .style import (
     figure_json as figure_json,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
+from interp.figures.figure import Figure, drawn
 from interp.figures.style import (
     BLACK,
     BLUE,
@@ -50,9 +51,10 @@ _GRADES = {
 }
 
 
+@drawn
 def stitch_curves(
     table: pd.DataFrame, *, cut: int | float | None, handover: int | float | None
-) -> go.Figure:
+) -> Figure:
     """Contrast in the two orders of stitching, by boundary, with both models' own values.
 
     Args:
@@ -94,9 +96,10 @@ def stitch_curves(
     return figure
 
 
+@drawn
 def responsibility_bars(
     table: pd.DataFrame, *, span: Sequence[int] | None, handover: int | float | None
-) -> go.Figure:
+) -> Figure:
     """Share of the change that each block causes; embedding and unembedding stand apart.
 
     Args:
@@ -139,6 +142,7 @@ def responsibility_bars(
     return figure
 
 
+@drawn
 def shared_shift_curves(
     table: pd.DataFrame,
     *,
@@ -146,7 +150,7 @@ def shared_shift_curves(
     handover: int | float | None,
     low: float,
     high: float,
-) -> go.Figure:
+) -> Figure:
     """Shares of groups that follow one shift, and whose fact survives it, by boundary.
 
     Args:
@@ -177,7 +181,8 @@ def shared_shift_curves(
     return figure
 
 
-def cross_patch_curves(table: pd.DataFrame, *, handover: int | float | None) -> go.Figure:
+@drawn
+def cross_patch_curves(table: pd.DataFrame, *, handover: int | float | None) -> Figure:
     """Share of the change that crosses when one span of the other model's state is written in.
 
     Args:
@@ -209,7 +214,8 @@ def cross_patch_curves(table: pd.DataFrame, *, handover: int | float | None) -> 
     return figure
 
 
-def claim_dots(table: pd.DataFrame, *, margin: float) -> go.Figure:
+@drawn
+def claim_dots(table: pd.DataFrame, *, margin: float) -> Figure:
     """Every graded claim: what is read (selectivity) beside what is used (effect of the swap).
 
     Args:

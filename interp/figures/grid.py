@@ -7,15 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from interp.evidence import Evidence
 from interp.evidence.boundaries import behind_block, boundary_numbers, last_boundary
 from interp.evidence.recovery import recovery_table
+from interp.figures.figure import Figure
 from interp.figures.patch_tables import ARROW, tokens_of
 from interp.figures.patching import ROW_HEIGHT, token_labels
 from interp.figures.style import BOUNDARY, heat, panels
 from interp.figures.text import labelled, order, place, plain, room, shorten
+
+#: The direction of patching that writes corrupted states into the clean run.
+NOISE = "noise"
 
 #: Most panels of one grid.
 MOST_PANELS = 8
@@ -27,12 +30,16 @@ _PANELS = {"model": str, "metric": str, "kind": str, "position": "position {}".f
 _STREAM = "boundary"
 
 
-def patch_grid(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0) -> go.Figure:
+def patch_grid(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0) -> Figure:
     """Recovery of every patched place: layers by positions, by heads, or by spans.
 
     0 is the corrupted run and 1 the clean one; several pairs are pooled, sums before the division
     (`patching.recovery`). There is one panel per kind of site and model, and, where heads were patched,
     per position. The colours reach to 1, or, where everything is below one half, to the largest value.
+
+    Evidence that was made with direction="noise", where corrupted states are written into the clean
+    run, is drawn as the effect that is lost, 1 − recovery: 0 is the clean run and 1 the corrupted one,
+    so that a place which does not matter is white in both.
 
     Args:
         evidence: of any kinds of sites and any number of pairs; also of `patching.handover`.
@@ -76,13 +83,17 @@ def patch_grid(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0) -> 
             "by patching.patch_sites"
         )
     table = _at_boundaries(table, evidence)
+    noise = _is_noise(table)
+    if noise:
+        ends = {"estimate": 1 - table["estimate"], "low": 1 - table["high"], "high": 1 - table["low"]}
+        table = table.assign(**ends)
     down = _row_column(table)
     tokens = tokens_of(evidence, rows["example"].iloc[0]) if rows["example"].nunique() == 1 else {}
     labels = _row_labels(table, down, tokens)
     parts = _panels(table, down)
     figure = panels(
         [list(parts)],
-        title=_title(table, rows["example"].nunique(), tokens),
+        title=_title(table, rows["example"].nunique(), tokens, noise=noise),
         x=_layer_title(table),
         y=["token, clean | corrupted" if tokens and down == "position" else down.replace("span", "")],
         row_height=max(90, ROW_HEIGHT * len(labels)),
@@ -94,12 +105,36 @@ def patch_grid(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0) -> 
         values = grid["estimate"].unstack("layer").reindex(list(labels), columns=layers)
         hover = [[_cell_text(grid, row, k, labels[row]) for k in layers] for row in labels]
         last = j == len(parts)
-        heat(figure, values, unit="recovery", hover=hover, limit=limit, at=(1, j), bar=last)
+        heat(
+            figure,
+            values,
+            unit="effect lost" if noise else "recovery",
+            hover=hover,
+            limit=limit,
+            at=(1, j),
+            bar=last,
+        )
         figure.update_xaxes(labelled([str(k) for k in layers], most=18), row=1, col=j)
         figure.update_yaxes(labelled(list(labels.values())), row=1, col=j)
     figure.update_yaxes(autorange="reversed", title_standoff=8)
     figure.update_layout(margin_r=58)
-    return figure
+    told = {"resamples": resamples, "seed": seed, "direction": NOISE if noise else "denoise"}
+    return figure.drawn_from("patch_grid", table, **told)
+
+
+def _is_noise(table: pd.DataFrame) -> bool:
+    """Whether the clean run was patched, in every row.
+
+    Raises:
+        ValueError: if it was in some.
+    """
+    noise = table["direction"].astype(str) == NOISE if "direction" in table else pd.Series([False])
+    if noise.any() and not noise.all():
+        raise ValueError(
+            "what is restored and what is lost are drawn apart, got both directions; expected one, as in "
+            'evidence.select(direction=["denoise", None]), which keeps the unedited runs'
+        )
+    return bool(noise.all())
 
 
 def _at_boundaries(table: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:
@@ -182,10 +217,11 @@ def _panel_title(columns: Sequence[str], values: Sequence[Any]) -> str:
     return ", ".join(_PANELS[name](value) for name, value in told.items())
 
 
-def _title(table: pd.DataFrame, n_pairs: int, tokens: Mapping[str, Any]) -> str:
-    """The model, and the pair or how many pairs there are."""
+def _title(table: pd.DataFrame, n_pairs: int, tokens: Mapping[str, Any], *, noise: bool) -> str:
+    """What was done to the model, and the pair or how many pairs there are."""
     models = table["model"].dropna().unique() if "model" in table else []
-    patched = f"Patching the {models[0]}" if len(models) == 1 else "Patching"
+    done = "Corrupting" if noise else "Patching"
+    patched = f"{done} the {models[0]}" if len(models) == 1 else done
     if n_pairs > 1:
         return f"{patched}: {n_pairs} pairs"
     return f"{patched}: {ARROW.join(tokens['differs'])}" if tokens.get("differs") else patched

@@ -39,7 +39,9 @@ def handover_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
         estimate, low, high = recovery_bounds(runs, resamples=Thresholds.draws, seed=seed)
         columns = {"span": str(span), "layer": list(runs.edited.columns), "estimate": estimate}
         tables.append(pd.DataFrame({**columns, "low": low, "high": high, "n": len(runs)}))
-    return pd.concat(tables, ignore_index=True)
+    table = pd.concat(tables, ignore_index=True)
+    table.attrs = {"intervals": "95%, BCa bootstrap over entities", "seed": seed}
+    return table
 
 
 def handover_pairs(evidence: Evidence, *, smallest: float, most: int = 24) -> pd.DataFrame:

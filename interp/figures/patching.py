@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pandas as pd
-import plotly.graph_objects as go
 
+from interp.figures.figure import Figure, drawn
 from interp.figures.style import (
     BLACK,
     BLUE,
@@ -30,7 +30,8 @@ from interp.figures.text import labelled, order, place, plain, room, shorten, vi
 ROW_HEIGHT = 19
 
 
-def handover_curves(table: pd.DataFrame, *, handover: int | float | None) -> go.Figure:
+@drawn
+def handover_curves(table: pd.DataFrame, *, handover: int | float | None) -> Figure:
     """Recovery of the clean answer when one span of the clean state is restored in the base.
 
     Args:
@@ -57,7 +58,8 @@ def handover_curves(table: pd.DataFrame, *, handover: int | float | None) -> go.
     return figure
 
 
-def handover_heatmap(table: pd.DataFrame, *, handover: int | float | None) -> go.Figure:
+@drawn
+def handover_heatmap(table: pd.DataFrame, *, handover: int | float | None) -> Figure:
     """Recovery of each clean/corrupted pair by boundary, one panel per span.
 
     Args:
@@ -88,7 +90,8 @@ def handover_heatmap(table: pd.DataFrame, *, handover: int | float | None) -> go
     return figure
 
 
-def patch_heatmap(table: pd.DataFrame, *, pair: str | None = None) -> go.Figure:
+@drawn
+def patch_heatmap(table: pd.DataFrame, *, pair: str | None = None) -> Figure:
     """Recovery by layer and token when the clean state is written into the corrupted run.
 
     Args:

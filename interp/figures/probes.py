@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pandas as pd
-import plotly.graph_objects as go
 
+from interp.evidence.boundaries import behind_block, boundary_numbers, last_boundary
+from interp.figures.figure import Figure, drawn
 from interp.figures.style import (
     BLACK,
     BLUE,
@@ -50,15 +51,36 @@ _TRANSFER = {
 }
 
 
-def probe_curves(table: pd.DataFrame, *, attribute: str) -> go.Figure:
-    """Held-out probe accuracy by layer, one column per model and one row per position.
+@drawn
+def probe_curves(table: pd.DataFrame, *, attribute: str) -> Figure:
+    """Held-out probe accuracy by boundary, one column per model and one row per position.
 
-    `table`: kind, span, model, condition, layer, estimate, low, high; with a column `measure` (of
-    `probes.score_table`) the axis bears that measure's name.
+    What was read behind a block is drawn at the boundary after it, in the panel of those before.
+
+    Args:
+        table: kind, span, model, condition, layer, estimate, low, high, as
+            `interp.figures.tables.probe_curves` gives them; with a column `measure` (of
+            `probes.score_table`) the axis bears that measure's name.
+        attribute: what the probes read, for the title.
+
+    Returns:
+        The figure: each probe with its interval, beside its controls.
 
     Raises:
         ValueError: for a table without rows, or of several measures.
+
+    Example:
+        >>> import pandas as pd
+        >>> from interp import figures
+        >>> table = pd.DataFrame({
+        ...     "kind": ["resid_pre", "resid_pre", "resid_post"], "layer": [0, 1, 1], "span": "last",
+        ...     "model": "base", "condition": "probe", "estimate": [0.5, 0.8, 0.9],
+        ...     "low": [0.4, 0.7, 0.8], "high": [0.6, 0.9, 1.0]})
+        >>> figure = figures.probe_curves(table, attribute="truth")
+        >>> [trace.x for trace in figure.data if trace.showlegend]
+        [(0, 1, 2)]
     """
+    table = _by_boundary(table)
     models = [m for m in ("base", "tuned") if m in set(table["model"])]
     spans = order(table["span"])
     rows = sorted(pairs_of(table, "kind", "span"), key=lambda row: spans.index(row[1]))
@@ -99,6 +121,14 @@ def probe_curves(table: pd.DataFrame, *, attribute: str) -> go.Figure:
     return figure
 
 
+def _by_boundary(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with every row of the residual stream at its boundary."""
+    counted = last_boundary(table, {})
+    behind = behind_block(table)
+    kind = table["kind"].mask(behind, "resid_pre")
+    return table.assign(layer=boundary_numbers(table, counted=counted), kind=kind)
+
+
 def _score(table: pd.DataFrame) -> str:
     """What the numbers of a table of curves are."""
     if table.empty:
@@ -114,10 +144,17 @@ def _score(table: pd.DataFrame) -> str:
     return _MEASURES.get(measures[0], measures[0].replace("_", " "))
 
 
-def transfer_curves(table: pd.DataFrame, *, attribute: str) -> go.Figure:
-    """A base probe read on the tuned model: accuracies above, cosines below, by layer.
+@drawn
+def transfer_curves(table: pd.DataFrame, *, attribute: str) -> Figure:
+    """A base probe read on the tuned model: accuracies above, cosines below, by boundary.
 
-    `table`: span, condition, layer, estimate, low, high.
+    Args:
+        table: span, condition, layer, estimate, low, high, as `interp.figures.tables.transfer_curves`
+            gives them.
+        attribute: what the probes read, for the title.
+
+    Returns:
+        The figure, one column of panels for each position.
     """
     spans = order(table["span"])
     accuracy = ("frozen", "mean_shifted", "aligned", "refit")
@@ -151,11 +188,19 @@ def transfer_curves(table: pd.DataFrame, *, attribute: str) -> go.Figure:
     return figure
 
 
-def generalisation_heatmap(table: pd.DataFrame, *, condition: str = "probe") -> go.Figure:
+@drawn
+def generalisation_heatmap(table: pd.DataFrame, *, condition: str = "probe") -> Figure:
     """Probes trained on one set (rows) and tested on another (columns): balanced accuracy.
 
     Chance, one half, is white; blue is below it. Cells say percent, their interval on hovering.
-    `table`: train, test, condition, estimate, low, high, one place only (`generalisation_matrix`).
+
+    Args:
+        table: train, test, condition, estimate, low, high, of one place, as
+            `probes.generalisation_matrix` gives them.
+        condition: which of the table's rows are drawn.
+
+    Returns:
+        The figure.
     """
     rows = table[table["condition"].astype(str) == condition]
     names = list(dict.fromkeys(rows["test"].astype(str)))

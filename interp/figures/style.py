@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
 
+from interp.figures.figure import Figure
 from interp.figures.text import fitted, legend_rows, numbers, plain
 
 #: Okabe and Ito's palette, safe for the common kinds of colour blindness.
@@ -99,7 +100,7 @@ def panels(
     row_height: int = 170,
     shared_y: bool = True,
     left: int = 52,
-) -> go.Figure:
+) -> Figure:
     """An empty grid of panels with its titles, axes and room for the legend.
 
     `titles` has one row of panel titles per row; `y` one axis title per row; `entries` are the
@@ -112,7 +113,9 @@ def panels(
     top, bottom, gap = 30 + (18 if has_titles else 0), 44 + legend, 34 if has_titles else 16
     height = top + bottom + rows * row_height + (rows - 1) * gap
     inside = height - top - bottom
-    figure = make_subplots(
+    figure = Figure()
+    make_subplots(
+        figure=figure,
         rows=rows,
         cols=columns,
         shared_xaxes=rows > 1,

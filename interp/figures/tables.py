@@ -7,7 +7,7 @@ pairs stand in `interp.figures.patch_tables`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from interp import stats
 from interp.evidence import Evidence
 from interp.evidence.boundaries import behind_block, boundary_numbers, last_boundary
+from interp.evidence.recovery import recovery_table
 from interp.figures.patch_tables import (
     handover_curves as handover_curves,
     handover_pairs as handover_pairs,
@@ -25,6 +26,9 @@ from interp.figures.patch_tables import (
 )
 from interp.verdict.outcomes import Outcomes
 from interp.verdict.thresholds import Thresholds
+
+#: What the intervals are where groups are resampled.
+BOOTSTRAP = "95%, BCa bootstrap over groups"
 
 #: A table of groups by cells, or of draws by cells.
 Array = np.ndarray
@@ -52,7 +56,7 @@ def probe_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
     """
     rows = evidence.needed("probes.cross_validate or probes.train_test", method="probe")
     keys = ["metric", "kind", "span", "model", "condition"]
-    return _by_series(_at_boundaries(rows, evidence), keys, seed)
+    return noted(_by_series(_at_boundaries(rows, evidence), keys, seed), BOOTSTRAP, seed)
 
 
 def transfer_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
@@ -74,7 +78,8 @@ def transfer_curves(evidence: Evidence, *, seed: int = 0) -> pd.DataFrame:
     cosine = rows["condition"].astype("string").str.startswith("cosine").to_numpy(dtype=bool)
     keys = ["metric", "span", "condition"]
     tables = [_by_series(rows[~cosine], keys, seed), _drawn_range(rows[cosine], [*keys, "layer"])]
-    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
+    table = pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
+    return noted(table, f"{BOOTSTRAP}; of controls' cosines the central 95% of the draws", seed)
 
 
 def _drawn_range(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -90,7 +95,9 @@ def _drawn_range(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return pd.DataFrame(summaries)
 
 
-def stitch_curves(evidence: Evidence, outcomes: Outcomes, *, seed: int = 0) -> pd.DataFrame:
+def stitch_curves(
+    evidence: Evidence, outcomes: Outcomes | None = None, *, seed: int = 0
+) -> pd.DataFrame:
     """Mean contrast of U_k and V_k by boundary, beside both models' own.
 
     Changed and unchanged groups are separate panels, never pooled; the output contrast is read on
@@ -98,7 +105,8 @@ def stitch_curves(evidence: Evidence, outcomes: Outcomes, *, seed: int = 0) -> p
 
     Args:
         evidence: with the rows method ``stitch``.
-        outcomes: which groups changed.
+        outcomes: which groups changed; without them there is one panel for each metric, of all groups
+            and forms.
         seed: of the bootstrap.
 
     Returns:
@@ -109,16 +117,8 @@ def stitch_curves(evidence: Evidence, outcomes: Outcomes, *, seed: int = 0) -> p
         ValueError: without such rows.
     """
     rows = evidence.needed("patching.stitch", method="stitch")
-    panels = (
-        ("output contrast, changed groups", "output", outcomes.changed_groups),
-        ("fact contrast, changed groups", "fact", outcomes.changed_groups),
-        ("fact contrast, unchanged groups", "fact", outcomes.unchanged_groups),
-    )
     tables = []
-    for panel, metric, groups in panels:
-        part = rows[(rows["metric"] == metric) & rows["group"].isin(groups)]
-        if metric == "output":
-            part = part[part["template"] == outcomes.estimating_form]
+    for panel, part in _stitch_panels(rows, outcomes):
         part = part.assign(series=_stitched_series(part)).dropna(subset=["series"])
         if part["group"].nunique() < 2:
             continue
@@ -129,7 +129,24 @@ def stitch_curves(evidence: Evidence, outcomes: Outcomes, *, seed: int = 0) -> p
     columns = ["panel", "series", "layer", "estimate", "low", "high", "n"]
     if not tables:
         return pd.DataFrame(columns=columns)
-    return pd.concat(tables, ignore_index=True)[columns]
+    return noted(pd.concat(tables, ignore_index=True)[columns], BOOTSTRAP, seed)
+
+
+def _stitch_panels(rows: pd.DataFrame, outcomes: Outcomes | None) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Title and rows of every panel."""
+    if outcomes is None:
+        for metric, part in rows.groupby("metric", observed=True):
+            yield str(metric), part
+        return
+    for panel, metric, groups in (
+        ("output contrast, changed groups", "output", outcomes.changed_groups),
+        ("fact contrast, changed groups", "fact", outcomes.changed_groups),
+        ("fact contrast, unchanged groups", "fact", outcomes.unchanged_groups),
+    ):
+        part = rows[(rows["metric"] == metric) & rows["group"].isin(groups)]
+        if metric == "output":
+            part = part[part["template"] == outcomes.estimating_form]
+        yield panel, part
 
 
 def shift_curves(evidence: Evidence, groups: Sequence[str]) -> pd.DataFrame:
@@ -154,7 +171,8 @@ def shift_curves(evidence: Evidence, groups: Sequence[str]) -> pd.DataFrame:
         condition, layer = tuple(key)  # type: ignore[arg-type]
         share = stats.wilson(int((part >= 0.5).sum()), len(part))
         shares.append({"condition": str(condition), "layer": layer, **share.as_dict()})
-    return pd.DataFrame(shares) if shares else _empty(["condition"])
+    table = pd.DataFrame(shares) if shares else _empty(["condition"])
+    return noted(table, "95%, Wilson's interval of a share of groups")
 
 
 def cross_patch_curves(evidence: Evidence, *, form: str | None = None, seed: int = 0) -> pd.DataFrame:
@@ -190,7 +208,58 @@ def cross_patch_curves(evidence: Evidence, *, form: str | None = None, seed: int
         statistic = partial(_share_crossed, values=table.to_numpy(float), start=start, stop=stop)
         bounds = intervals(statistic, len(table), seed)
         tables.append(_rows(bounds, list(table.columns), len(table), model=model, span=span))
-    return pd.concat(tables, ignore_index=True) if tables else _empty(["model", "span"])
+    joined = pd.concat(tables, ignore_index=True) if tables else _empty(["model", "span"])
+    return noted(joined, BOOTSTRAP, seed)
+
+
+def head_effects(evidence: Evidence) -> pd.DataFrame:
+    """Effect of every head, one row each, from attribution, ablation or patching of heads.
+
+    Attribution: the estimated change of the metric, summed over positions. Ablation: the metric with
+    the head taken away minus the metric without. Patching: recovery. Of the first two the interval is
+    Student's over groups.
+
+    Args:
+        evidence: of `patching.attribute`, `patching.ablate` or `patching.patch_sites`, of heads.
+
+    Returns:
+        Columns layer, head, estimate, low, high, n, unit, and those of model, metric, kind and span
+        that are known.
+
+    Raises:
+        ValueError: without rows of heads.
+    """
+    made_by = "patching.attribute, patching.ablate or patching.patch_sites, with interp.every_head(…)"
+    rows = evidence.needed(made_by, method=["attribute", "ablate", "patch"])
+    heads = rows[rows["head"].notna()]
+    if not len(heads):
+        raise ValueError(
+            f"no rows of single heads: got whole sites only; expected some made by {made_by}"
+        )
+    if (rows["method"] == "patch").any():
+        table = recovery_table(Evidence(rows, evidence.provenance))
+        return table[table["head"].notna()].assign(unit="recovery").reset_index(drop=True)
+    effects = heads[heads["condition"].isin(["attribution", "ablated"])]
+    known = [name for name in ("model", "metric", "kind", "span") if effects[name].notna().any()]
+    keys = [*known, "layer", "head", "unit"]
+    single = ["example", "group", "metric"]
+    start = rows[rows["condition"] == "baseline"].groupby(single, observed=True)["value"].mean()
+    summed = effects.groupby([*keys, *[k for k in single if k not in keys]], observed=True)["value"]
+    values = (summed.sum() if start.empty else summed.mean()).rename("effect").reset_index()
+    if len(start):
+        before = start.reindex(pd.MultiIndex.from_frame(values[single])).to_numpy(float)
+        values["effect"] -= before
+    summaries = []
+    for key, part in values.groupby(keys, observed=True):
+        bounds = stats.mean_interval(part["effect"].to_numpy(float), list(part["group"]))
+        summaries.append({**dict(zip(keys, key, strict=True)), **bounds.as_dict()})  # type: ignore[call-overload]
+    return noted(pd.DataFrame(summaries), "95%, Student's t over groups")
+
+
+def noted(table: pd.DataFrame, intervals: str, seed: int | None = None) -> pd.DataFrame:
+    """The table, which bears what its intervals are and the seed of the resampling behind them."""
+    table.attrs = {"intervals": intervals, "seed": seed}
+    return table
 
 
 def intervals(

@@ -15,6 +15,7 @@ from interp.verdict.answers import RETENTION, SHARES, SUFFICIENCY, Ends, Levels
 from interp.verdict.changed import Change
 from interp.verdict.claims import GradedClaim
 from interp.verdict.output_words import OutputWords
+from interp.verdict.row import row_of
 from interp.verdict.sentence import sentence
 from interp.verdict.summary import as_html, summary
 from interp.verdict.thresholds import Thresholds
@@ -121,6 +122,15 @@ class Verdict:
     def to_dict(self) -> dict[str, Any]:
         """Content of verdict.json: plain JSON types, null for what is undefined."""
         return as_data(self)
+
+    def row(self) -> dict[str, Any]:
+        """Put the verdict into one flat row, for a table of many; `studies.summary` makes that table.
+
+        Returns:
+            The words, and each number with its interval, floor, ceiling and n; None for what is
+            undefined.
+        """
+        return row_of(self.to_dict())
 
 
 #: Shares of a whole: nothing of it, and all of it.

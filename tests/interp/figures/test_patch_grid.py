@@ -123,3 +123,27 @@ def test_what_does_not_fit_into_one_figure_is_refused_with_a_way_out():
     assert len(cells(figures.patch_grid(few))) == 2
     with pytest.raises(ValueError, match="made by patching.patch_sites"):
         figures.patch_grid(Evidence.build([1.0], method="stitch"))
+
+
+def test_a_grid_made_by_corrupting_shows_what_is_lost_and_says_so():
+    evidence = measured(POSITIONS, tokens=True)
+    edited = evidence.table["condition"] == "patched"
+    noise = Evidence(evidence.table.assign(direction=np.where(edited, "noise", None)), evidence.provenance)
+    lost = figures.patch_grid(noise)
+    (kept,), (gone,) = cells(figures.patch_grid(evidence)), cells(lost)
+    np.testing.assert_allclose(gone, 1 - kept, atol=1e-6)
+    assert lost.layout.title.text.startswith("<b>Corrupting the base")
+    assert lost.data[0].colorbar.title.text == "effect lost"
+    np.testing.assert_allclose(lost.source.table["estimate"], 1 - recovery_table(evidence)["estimate"])
+    with pytest.raises(ValueError, match="drawn apart, got both directions"):
+        figures.patch_grid(Evidence.concat([evidence.select(condition=["patched"]), noise]))
+
+
+def test_evidence_draws_itself_as_its_method_is_drawn():
+    grid = measured(POSITIONS, tokens=True)
+    figure = grid.plot(seed=1)
+    assert figure.source.function == "patch_grid" and figure.source.arguments["seed"] == 1
+    assert figure.layout == figures.patch_grid(grid, seed=1).layout
+    both = Evidence.concat([grid, Evidence.build([1.0], method="steer")])
+    with pytest.raises(ValueError, match="evidence of one of the methods .* got patch, steer; choose"):
+        both.plot()

@@ -1,0 +1,1 @@
+"""Figures and tables on paper: venues, the renderer by matplotlib, and the files it writes."""
