@@ -92,6 +92,14 @@ class Knowing:
         ]
         return "\n\n".join(parts)
 
+    def __repr__(self) -> str:
+        """How many rows each table has, on one line."""
+        sizes = ", ".join(
+            f"{name} {len(getattr(self, name))}"
+            for name in ("truth", "matrix", "attributes", "sincerity")
+        )
+        return f"Knowing(rows of {sizes}; {len(self.evidence):,} rows of evidence)"
+
     def save(self, folder: Path) -> None:
         """Write the tables as CSV, the evidence, and the matrix as a figure (SVG where a Chrome is).
 

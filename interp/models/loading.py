@@ -14,6 +14,7 @@ from interp.models import adapters, block_calls, sources
 from interp.models.formats import reason
 from interp.models.model import Model
 from interp.models.pair import ModelPair
+from interp.progress import stage
 from interp.sites import Kind, Site
 
 #: Largest difference between wrapped and bare logits, relative to the largest logit.
@@ -104,7 +105,10 @@ def load_pair(base: str | Path, tuned: str | Path, **same: Any) -> ModelPair:
         >>> pair.base.role, pair.tuned.role, pair.base.n_layers == pair.tuned.n_layers
         ('base', 'tuned', True)
     """
-    return ModelPair(load_model(base, **same), load_model(tuned, base=base, **same))
+    stage("loading the base")
+    loaded = load_model(base, **same)
+    stage("loading the tuned model")
+    return ModelPair(loaded, load_model(tuned, base=base, **same))
 
 
 def _dtype(asked: str | torch.dtype) -> torch.dtype:
