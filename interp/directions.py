@@ -9,12 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp._doors import held
+from interp.display.html import Shown
 from interp.sites import Site
 
 
 @held
 @dataclass(frozen=True)
-class Direction:
+class Direction(Shown):
     """A unit vector at a site, with where it came from.
 
     Attributes:
@@ -55,7 +56,7 @@ class Direction:
 
 @held
 @dataclass(frozen=True)
-class Subspace:
+class Subspace(Shown):
     """An orthonormal basis at a site.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from transformers import DynamicCache
 
 from interp.activations import check_sites
 from interp.arguments import at_least_one
+from interp.display.html import Shown
 from interp.examples import Examples
 from interp.models.editing import SiteEdit, Window, rewritten
 from interp.models.model import Model
@@ -25,7 +26,7 @@ POSITIONS = ("all", "prompt", "last")
 
 
 @dataclass(frozen=True, eq=False)
-class Generated:
+class Generated(Shown):
     """What a model wrote after each prompt.
 
     Attributes:
@@ -42,6 +43,9 @@ class Generated:
         """How many texts, and the first, on one line."""
         first = f"; first {self.texts[0][:60]!r}" if self.texts else ""
         return f"Generated({len(self.texts)} texts{first})"
+
+    def _rows_shown(self) -> tuple[Sequence[str], Iterable[Sequence[Any]], int]:
+        return ("prompt", "text"), zip(self.prompts, self.texts, strict=True), len(self.prompts)
 
     def __len__(self) -> int:
         """Number of prompts."""

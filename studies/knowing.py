@@ -28,6 +28,7 @@ import pandas as pd
 import probes
 from interp._files import write_atomically
 from interp.activations import Activations, collect
+from interp.display.html import Shown
 from interp.evidence import Evidence
 from interp.examples import Examples
 from interp.facts.attributes import attribute_sets, entity_attributes
@@ -54,7 +55,7 @@ DRAWS = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Knowing:
+class Knowing(Shown):
     """The four tables and the rows behind them.
 
     Attributes:

@@ -27,6 +27,7 @@ from jaxtyping import Float
 
 from interp._files import write_atomically, write_text
 from interp.contrasts import Contrast
+from interp.display.html import Shown
 from interp.evidence import Evidence
 from interp.facts.loading import load_facts
 from interp.facts.types import FactSet
@@ -54,7 +55,7 @@ NOISES = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Recall:
+class Recall(Shown):
     """The three findings; an effect is positive where the intervention hurts, or the restoring helps.
 
     Attributes:

@@ -6,15 +6,26 @@ Everything that a model or a file wrote is escaped.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields as fields_of
 from html import escape
 from typing import Any
+
+from interp.display.tensors import called
 
 #: Rows that a table shows, and letters that a cell shows.
 ROWS, LETTERS = 8, 80
 
 
 class Shown:
-    """A value that shows itself in a notebook: its one line, and a table where it has rows."""
+    """A value that shows itself in a few words, and in a notebook with a table where it has rows.
+
+    A dataclass made with ``repr=False`` is shown as the call that makes it, tensors by their shapes.
+    """
+
+    def __repr__(self) -> str:
+        """The call that makes it."""
+        named = fields_of(self)  # pyright: ignore[reportArgumentType]
+        return called(self, **{field.name: getattr(self, field.name) for field in named if field.repr})
 
     def _repr_html_(self) -> str:
         """The value for a notebook."""

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp.display.html import Shown
 from interp.models.tokens import encode
 from interp.sites import Kind
 
@@ -37,7 +38,7 @@ class HeadCount(int):
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class Model(Shown):
     """One language model behind TransformerLens hooks, with its tokenizer.
 
     Attributes:

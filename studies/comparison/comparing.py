@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from interp.display.html import Shown
 from interp.evidence import Evidence
 from interp.facts.loading import load_facts
 from interp.facts.types import FactSet
@@ -45,7 +46,7 @@ PACKAGES = ("interp", "torch", "transformers", "transformer-lens", "scikit-learn
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Comparison(Shown):
     """Everything one comparison found.
 
     Attributes:
