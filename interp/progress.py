@@ -89,7 +89,7 @@ class _Job:
     def told(self) -> str:
         """How far it is, as a line says it."""
         spent, line = time.monotonic() - self.begun, f"{self.what}: {self.done:.0%}, {self.stage}"
-        if not self.done:
+        if self.done < 0.05:  # too early to tell
             return line
         return f"{line}, about {_duration(spent * (1 - self.done) / self.done)} left"
 

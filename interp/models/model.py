@@ -61,7 +61,7 @@ class Model(Shown):
         """What it is on one line, its weights and its tokenizer's vocabulary left out."""
         kind = type(self.bridge.original_model).__name__
         parts = [f"{self.n_layers} blocks of width {self.d_model}", f"{self.vocabulary:,} tokens"]
-        parts += [str(self.dtype).removeprefix("torch."), str(self.device), self.role]
+        parts += [str(self.dtype).removeprefix("torch."), str(self.device), f"{self.role!r} in tables"]
         if self.warnings:
             parts.append(f"{len(self.warnings)} warning{'s' * (len(self.warnings) > 1)}")
         return f"Model({self.name!r}: {kind}, {', '.join(parts)})"
@@ -170,7 +170,16 @@ class Model(Shown):
         softcap(W_U[tokens] · norm(h) + b_U[tokens]); all rows when `tokens` is None. A token that
         the model has no row for is never said: -inf. Checked against the whole model's logits when
         the model is wrapped.
+
+        Raises:
+            ValueError: for anything but a tensor of the residual stream's width.
         """
+        if not isinstance(residual, Tensor) or residual.shape[-1:] != (self.d_model,):
+            got = list(residual.shape) if isinstance(residual, Tensor) else type(residual).__name__
+            raise ValueError(
+                f"residual got {got}; expected a tensor [..., {self.d_model}] of the residual stream; "
+                "of Activations give their values"
+            )
         weight, bias = self.unembedding
         if tokens is not None:
             rows = tokens.clamp(0, self.vocabulary - 1)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 #: What `studies.compare` does with a loaded pair.
 ASKED = {
-    "asking": 8,
-    "stitching": 12,
-    "patching": 8,
-    "shared shift": 22,
-    "probing": 35,
-    "judging": 5,
-    "writing": 10,
+    "asking": 6,
+    "stitching": 22,
+    "patching": 18,
+    "shared shift": 20,
+    "probing": 22,
+    "judging": 4,
+    "writing": 8,
 }
 
 #: What `interp compare` does besides: facts and models are read first.

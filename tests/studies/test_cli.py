@@ -347,8 +347,9 @@ def test_the_installed_command_prints_one_line_and_no_traceback(place: Path):
     code = "from studies.cli import main; main()"
     arguments = ("compare", *BASE, "--tuned", "../models/shallow", *GOOD)
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=place, env=HERE, capture_output=True, text=True
-    )
+        [sys.executable, "-c", code, *arguments], cwd=place, capture_output=True, text=True,
+        env={**HERE, "TQDM_DISABLE": "1"},  # however slow a machine is
+    )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr

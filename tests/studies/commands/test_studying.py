@@ -10,6 +10,12 @@ import pytest
 from studies import cli, knowing, recalling
 
 
+@pytest.fixture(autouse=True)
+def no_progress(monkeypatch):
+    """However slow a machine is, no minute passes here, so that no line of progress is written."""
+    monkeypatch.setattr("interp.progress.LINE_SECONDS", float("inf"))
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys):
     """`run(*arguments)`: exit code, standard output and standard error of the command."""
