@@ -106,8 +106,8 @@ def random_direction(
     return Direction(site, vector, position, "random")
 
 
-@dataclass(frozen=True)
-class AffineEraser:
+@dataclass(frozen=True, repr=False)
+class AffineEraser(Shown):
     """A map that removes what a few directions say and leaves the mean of the activations in place.
 
     h ↦ h − left (right (h − centre)) = P h + bias with P = I − left·right, a projection: applying it

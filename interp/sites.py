@@ -148,9 +148,10 @@ def _kind(value: object) -> Kind:
     except ValueError:
         site = site_of_text(str(value))
         if site is not None:
+            site_read = f", or Site.from_hook_name({value!r})" if "hook_" in str(value) else ""
             raise ValueError(
-                f"kind got {value!r}, which names a whole site; expected "
-                f"Site({str(site.kind)!r}, {site.layer})"
+                f"kind got the name of a whole site, {value!r}; expected "
+                f"Site({str(site.kind)!r}, {site.layer}){site_read}"
             ) from None
         raise ValueError(
             f"kind got {value!r}; expected one of {[str(kind) for kind in Kind]}, as in "

@@ -29,7 +29,7 @@ def brief(value: Any) -> str:
     return text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}…"
 
 
-def called(value: object, **arguments: Any) -> str:
+def called(value: object, /, **arguments: Any) -> str:
     """A value as the call that makes it, with tensors by their shapes.
 
     Args:

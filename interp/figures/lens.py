@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -69,7 +71,7 @@ def logit_lens(lens: LogitLens, *, example: int = 0) -> go.Figure:
 _SHADES = [[0.0, "#FFFFFF"], [1.0, "#7FB2D6"]]
 
 
-def _told(word: object, name: str, boundary: int) -> str:
+def _told(word: Any, name: str, boundary: Any) -> str:
     """What a cell says when it is pointed at."""
     shown = "not read" if pd.isna(word) else f"“{visible(word)}”"
     return f"{plain(shown)} at {plain(name)}, boundary {boundary}"

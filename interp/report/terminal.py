@@ -159,10 +159,12 @@ def _content(verdict: Mapping[str, Any]) -> list[RenderableType]:
 def _bar(share: Mapping[str, Any]) -> str:
     """A share on a line from floor (left) to ceiling (right), its interval as ═, itself as ●."""
     low, high = share.get("floor"), share.get("ceiling")
-    low, high = (0.0, 1.0) if None in (low, high) or low == high else (low, high)
+    if low is None or high is None or low == high:
+        low, high = 0.0, 1.0
+    start, length = float(low), float(high) - float(low)
 
     def cell(value: float) -> int:
-        return round(min(1.0, max(0.0, (value - low) / (high - low))) * (BAR - 1))
+        return round(min(1.0, max(0.0, (value - start) / length)) * (BAR - 1))
 
     first, last = sorted((cell(share["low"]), cell(share["high"])))
     marks = ["═" if first <= i <= last else "─" for i in range(BAR)]

@@ -22,7 +22,8 @@ for item in progress.tracked(list(range(40)), "sweeping"):
 """
 JOB = WORK.replace(
     "for item",
-    "whole = progress.job('whole', {{'stage': 1}})\nwhole.__enter__()\nprogress.stage('stage')\nfor item",
+    "whole = progress.job('whole', {{'stage': 1}})\nwhole.__enter__()\n"
+    "progress.stage('stage')\nfor item",
 )
 
 
