@@ -65,7 +65,9 @@ def made_below(name: str) -> dict[str, pd.Series]:
         rows[(rows["condition"] == "baseline") & (rows["model"] == role)]["value"].mean()
         for role in ("base", "tuned")
     )
-    means = rows[rows["condition"] == "stitched"].groupby(["donor", "layer"], observed=True)["value"].mean()
+    means = (
+        rows[rows["condition"] == "stitched"].groupby(["donor", "layer"], observed=True)["value"].mean()
+    )
     return {
         "tuned below": (means["tuned"] - base) / (tuned - base),
         "tuned above": (tuned - means["base"]) / (tuned - base),
@@ -75,7 +77,9 @@ def made_below(name: str) -> dict[str, pd.Series]:
 def stitching(names: Iterable[str], file: str) -> None:
     """Curves of both orders, one panel for each run, trained blocks shaded."""
     names = list(names)
-    figure, panels = plt.subplots(1, len(names), figsize=(3.6 * len(names), 3), sharey=True, squeeze=False)
+    figure, panels = plt.subplots(
+        1, len(names), figsize=(3.6 * len(names), 3), sharey=True, squeeze=False
+    )
     for name, panel in zip(names, panels[0], strict=True):
         curves, found = made_below(name), verdict(name)
         first, last = found["block_span"]

@@ -49,6 +49,10 @@ from .generation import (
     Generated as Generated,
     generate as generate,
 )
+from .lens.logit_lens import (
+    LogitLens as LogitLens,
+    logit_lens as logit_lens,
+)
 from .metrics.answers import (
     answer_log_prob as answer_log_prob,
     closed_set_correct as closed_set_correct,

@@ -9,6 +9,7 @@ texts (`read_as`), as sites read the names of TransformerLens's hooks.
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -58,7 +59,7 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
                 shown = " ".join(str(value).split())[:40]
                 raise ValueError(
                     f"{called}: {name} got {type(value).__name__} {shown!r}; expected "
-                    f"{parameter.annotation}; see help({function.__module__}.{called})"
+                    f"{_said(parameter.annotation)}; see help({function.__module__}.{called})"
                 )
             bound.arguments[name] = meant
         return function(*bound.args, **bound.kwargs)
@@ -81,6 +82,25 @@ def read_as(kind: type, reader: Callable[[str], Any]) -> None:
             ValueError for one that nearly does.
     """
     _READERS[kind] = reader
+
+
+#: Names that modules give to unions of kinds -> what a user would write.
+_WRITTEN = {
+    "Place": "Site | tuple[Site, ...]",
+    "Sites": "Activations | dict[Site, Activations] | Sequence[Activations]",
+    "Labels": "dict[str, Sequence[number]]",
+    "Index": "row numbers or a mask",
+    "Surface": "Tensor | dict[str, Tensor]",
+}
+
+
+def _said(annotation: Any) -> str:
+    """An annotation without names that only its own module knows."""
+    return re.sub(
+        r"(?<![\w.'\"])\b(" + "|".join(_WRITTEN) + r")\b(?![\w'\"])",
+        lambda found: _WRITTEN[found[1]],
+        str(annotation),
+    )
 
 
 def _hint(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:

@@ -15,6 +15,7 @@ from torch import Tensor
 from interp._doors import held
 from interp.arguments import at_least_one, sites_of
 from interp.columns import Index, chosen_rows
+from interp.display.html import Shown
 from interp.examples import Examples
 from interp.progress import tracked
 from interp.sites import RESIDUAL_KINDS, Kind, Site, last_layer
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 @held
 @dataclass(frozen=True, eq=False)
-class Activations:
+class Activations(Shown):
     """What one site held, a row for each example or for each token that was asked for.
 
     Attributes:

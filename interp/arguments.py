@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from interp.sites import Site
+from interp.sites import Site, site_of_text
 
 #: A warning is attributed to the first caller outside of these.
 _PACKAGES = ("interp", "probes", "patching", "studies")
@@ -61,7 +61,8 @@ def reader_of(model: Any) -> Any:
 def sites_of(value: Any) -> list[Any]:
     """One site or several, as a list; a tuple is one place whose sites are written together.
 
-    The name of a TransformerLens hook, such as "blocks.5.hook_resid_pre", stands for its site.
+    The name of a TransformerLens hook, such as "blocks.5.hook_resid_pre", stands for its site, and so
+    does a site's short form, such as "resid_pre.5".
 
     Args:
         value: a site or a hook's name, or several of these, or tuples of them.
@@ -81,11 +82,13 @@ def _site(value: Any) -> Site:
     """A site as it is, or the site of a hook's name."""
     if isinstance(value, Site):
         return value
-    if isinstance(value, str) and "hook_" in value:
-        return Site.from_hook_name(value)
+    if isinstance(value, str):
+        site = site_of_text(value)
+        if site is not None:
+            return site
     raise ValueError(
         f"sites hold {said(value)}; expected only Sites, such as Site('resid_pre', 3), or names of "
-        "hooks, such as 'blocks.3.hook_resid_pre'"
+        "hooks or sites, such as 'blocks.3.hook_resid_pre' or 'resid_pre.3'"
     )
 
 

@@ -14,6 +14,7 @@ from interp import columns
 from interp._doors import held
 from interp.arguments import reader_of
 from interp.columns import Index
+from interp.display.html import Shown
 from interp.evidence.pairs import pair_name as pair_name, split_pair as split_pair
 from interp.examples import Examples
 from interp.models.tokens import common_start, following, require_answer
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @held
 @dataclass(frozen=True, eq=False)
-class Contrast:
+class Contrast(Shown):
     """Clean and corrupted prompts aligned token by token, with answer and foil token ids.
 
     Attributes:
@@ -47,6 +48,10 @@ class Contrast:
         """How many pairs, and the first of them, on one line."""
         first = f"{self.clean.texts[0]!r} against {self.corrupted.texts[0]!r}"
         return f"Contrast({len(self)} pairs of {self.clean.tokens.shape[1]} tokens; first {first})"
+
+    def _rows_shown(self) -> tuple[Sequence[str], Iterable[Sequence[Any]], int]:
+        texts = zip(self.clean.texts, self.corrupted.texts, strict=True)
+        return ("clean", "corrupted"), texts, len(self)
 
     def __post_init__(self) -> None:
         """Check the alignment."""

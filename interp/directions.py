@@ -9,12 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp._doors import held
+from interp.display.html import Shown
 from interp.sites import Site
 
 
 @held
 @dataclass(frozen=True)
-class Direction:
+class Direction(Shown):
     """A unit vector at a site, with where it came from.
 
     Attributes:
@@ -55,7 +56,7 @@ class Direction:
 
 @held
 @dataclass(frozen=True)
-class Subspace:
+class Subspace(Shown):
     """An orthonormal basis at a site.
 
     Attributes:
@@ -105,8 +106,8 @@ def random_direction(
     return Direction(site, vector, position, "random")
 
 
-@dataclass(frozen=True)
-class AffineEraser:
+@dataclass(frozen=True, repr=False)
+class AffineEraser(Shown):
     """A map that removes what a few directions say and leaves the mean of the activations in place.
 
     h ↦ h − left (right (h − centre)) = P h + bias with P = I − left·right, a projection: applying it

@@ -18,6 +18,7 @@ from interp import columns
 from interp._doors import held
 from interp.arguments import said
 from interp.columns import Index
+from interp.display.html import Shown
 from interp.models.tokens import continued, following, require_answer
 from interp.prompts import ids_of, subject_spans
 
@@ -32,7 +33,7 @@ FORMS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @held
 @dataclass(frozen=True, eq=False)
-class Examples:
+class Examples(Shown):
     """Tokenised prompts with padding, named spans and groups.
 
     Attributes:
@@ -65,6 +66,10 @@ class Examples:
         parts += [f"spans {', '.join(sorted(self.spans))}", f"first {self.texts[0]!r}"]
         parts += [] if self.labels is None else ["labelled"]
         return f"Examples({'; '.join(parts)})"
+
+    def _rows_shown(self) -> tuple[Sequence[str], Iterable[Sequence[Any]], int]:
+        columns = (self.texts, self.groups, self.templates, self.mask.sum(1).tolist())
+        return ("text", "group", "template", "tokens"), zip(*columns, strict=True), len(self.texts)
 
     def __post_init__(self) -> None:
         """Check that everything is per example and every span holds real tokens."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,18 +14,22 @@ from transformers import DynamicCache
 
 from interp.activations import check_sites
 from interp.arguments import at_least_one
+from interp.display.html import Shown
 from interp.examples import Examples
 from interp.models.editing import SiteEdit, Window, rewritten
 from interp.models.model import Model
 from interp.progress import tracked
 from interp.sites import Site
 
+#: How many tokens are generated where nothing is said and the context leaves as many.
+TOKENS = 32
+
 #: Names of the positions that edits act on.
 POSITIONS = ("all", "prompt", "last")
 
 
 @dataclass(frozen=True, eq=False)
-class Generated:
+class Generated(Shown):
     """What a model wrote after each prompt.
 
     Attributes:
@@ -43,6 +47,9 @@ class Generated:
         first = f"; first {self.texts[0][:60]!r}" if self.texts else ""
         return f"Generated({len(self.texts)} texts{first})"
 
+    def _rows_shown(self) -> tuple[Sequence[str], Iterable[Sequence[Any]], int]:
+        return ("prompt", "text"), zip(self.prompts, self.texts, strict=True), len(self.prompts)
+
     def __len__(self) -> int:
         """Number of prompts."""
         return len(self.prompts)
@@ -55,7 +62,7 @@ def generate(
     *,
     edits: Any = (),
     positions: str | Tensor | None = None,
-    tokens: int = 32,
+    tokens: int | None = None,
     temperature: float = 0.0,
     top_p: float = 1.0,
     seed: int = 0,
@@ -74,7 +81,7 @@ def generate(
             generated; the "prompt" only; its "last" token only; or a mask [example, position] of
             the prompts. With None each acts where its mask says, and on nothing generated. An edit
             that acts on generated tokens needs tensors shared by all positions.
-        tokens: the most that are generated.
+        tokens: the most that are generated; by default 32, or what the model's context leaves.
         temperature: 0 takes the likeliest token; else they are drawn from softmax(logits / it).
         top_p: draw from the smallest set of likeliest tokens that holds this probability.
         seed: of the draws; a prompt's do not depend on the batch it runs in.
@@ -101,6 +108,7 @@ def generate(
         True
     """
     examples = prompts if isinstance(prompts, Examples) else Examples.from_text(model, _listed(prompts))
+    tokens = _room(model, examples) if tokens is None else tokens
     _check_numbers(model, examples, tokens, temperature, top_p)
     inside, later = _placed(model, examples, edits, positions)
     draws = torch.rand(len(examples), tokens, generator=torch.Generator().manual_seed(seed))
@@ -230,6 +238,13 @@ def _mask(examples: Examples, positions: str | Tensor) -> Bool[Tensor, "example 
     if isinstance(positions, Tensor):
         return positions.to(examples.mask.device)
     return examples.span_mask("last") if positions == "last" else examples.mask
+
+
+def _room(model: Model, examples: Examples) -> int:
+    """As many tokens as are usual, or as the longest prompt leaves, but one at least."""
+    if model.context is None:
+        return TOKENS
+    return max(1, min(TOKENS, model.context - int(examples.lengths.max())))
 
 
 def _check_numbers(

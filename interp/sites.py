@@ -45,6 +45,17 @@ _HOOKS = {
 
 _KINDS = {hook: kind for kind, hook in _HOOKS.items()}
 
+#: Hooks without a site -> what to write instead, by layer.
+_ELSEWHERE = {
+    "hook_resid_mid": "Site('attn_out', {0}), since what is written between attention and MLP changes "
+    "the MLP's branch only",
+    "hook_in": "Site('resid_pre', {0})",
+    "hook_out": "Site('resid_post', {0})",
+    "attn.hook_result": "Site('z', {0}, head=…), a head's output before it is projected",
+    "attn.hook_attn_scores": "Site('pattern', {0}), the attention after the softmax",
+    "mlp.hook_pre": "Site('mlp_post', {0}), the neurons after their non-linearity",
+}
+
 #: Kinds that come head by head.
 HEADED = frozenset({Kind.Z, Kind.Q, Kind.K, Kind.V, Kind.PATTERN})
 
@@ -101,6 +112,9 @@ class Site:
         if name == "hook_embed":
             return cls(Kind.EMBED, 0)
         block = re.fullmatch(r"blocks\.(\d+)\.(.+)", name)
+        if block is not None and block[2] in _ELSEWHERE:
+            instead = _ELSEWHERE[block[2]].format(block[1])
+            raise ValueError(f"no site stands for the hook {name!r}; expected {instead}")
         kind = None if block is None else _KINDS.get(block[2])
         if block is None or kind is None:
             raise ValueError(
@@ -132,11 +146,12 @@ def _kind(value: object) -> Kind:
     try:
         return Kind(value)
     except ValueError:
-        site = _site_of_text(str(value))
+        site = site_of_text(str(value))
         if site is not None:
+            site_read = f", or Site.from_hook_name({value!r})" if "hook_" in str(value) else ""
             raise ValueError(
-                f"kind got the name of a hook, {value!r}; expected "
-                f"Site({str(site.kind)!r}, {site.layer}), or Site.from_hook_name({value!r})"
+                f"kind got the name of a whole site, {value!r}; expected "
+                f"Site({str(site.kind)!r}, {site.layer}){site_read}"
             ) from None
         raise ValueError(
             f"kind got {value!r}; expected one of {[str(kind) for kind in Kind]}, as in "
@@ -148,13 +163,16 @@ def _whole(number: object) -> bool:
     return hasattr(number, "__index__")
 
 
-def _site_of_text(text: str) -> Site | None:
-    """The site of a hook's name; None for a text that is no hook's name."""
+def site_of_text(text: str) -> Site | None:
+    """The site of a hook's name or of a site's short form; None for any other text."""
+    short = re.fullmatch(r"([a-z_]+)\.(\d+)(?:\.h(\d+))?", text)
+    if short is not None and short[1] in set(Kind):
+        return Site(Kind(short[1]), int(short[2]), None if short[3] is None else int(short[3]))
     return Site.from_hook_name(text) if "hook_" in text else None
 
 
 read_as(Kind, _kind)
-read_as(Site, _site_of_text)
+read_as(Site, site_of_text)
 
 
 def boundary(k: int, n_layers: int) -> Site:

@@ -62,10 +62,22 @@ class LabelledSites:
 
 
 def sites_of(activations: Sites) -> tuple[Activations, ...]:
-    """One or many sites as a tuple."""
+    """One or many sites as a tuple.
+
+    Raises:
+        ValueError: for anything but activations.
+    """
     if isinstance(activations, Activations):
         return (activations,)
-    return tuple(activations.values() if isinstance(activations, Mapping) else activations)
+    several = tuple(activations.values() if isinstance(activations, Mapping) else activations)
+    for one in several:
+        if not isinstance(one, Activations):
+            shape = f" of shape {list(one.shape)}" if isinstance(one, Tensor) else ""
+            raise ValueError(
+                f"activations got a {type(one).__name__}{shape}; expected Activations, as "
+                "interp.collect gives them, or interp.Activations(site, values, groups, labels)"
+            )
+    return several
 
 
 def labelled_sites(activations: Sites, *, classes: Iterable[Label] | None = None) -> LabelledSites:

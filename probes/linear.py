@@ -12,6 +12,7 @@ from torch import Tensor
 
 from interp.activations import Activations
 from interp.directions import Direction, Subspace
+from interp.display.html import Shown
 from interp.sites import Site
 from probes.data import Label, LabelledSites, labelled_sites
 from probes.estimators.base import Estimator, Solution
@@ -20,7 +21,7 @@ from probes.splits import Split, balance, group_folds, held_out, masked, splits_
 
 
 @dataclass(frozen=True)
-class LinearProbe:
+class LinearProbe(Shown):
     """Scores = values @ weight.T + bias, one column per class; the largest wins.
 
     It says what can be read here, not what the model uses.

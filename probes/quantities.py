@@ -14,6 +14,7 @@ from torch import Tensor
 from interp._aliases import alias, formerly
 from interp.activations import Activations
 from interp.directions import Direction
+from interp.display.html import Shown
 from interp.evidence import Evidence
 from interp.sites import Site
 from probes.controls import Surface, permute_over_groups, trivial_readers
@@ -27,7 +28,7 @@ from probes.splits import group_folds, held_out, splits_of
 
 
 @dataclass(frozen=True)
-class QuantityProbe:
+class QuantityProbe(Shown):
     """Prediction = values · weight + bias, in the unit of the labels.
 
     Attributes:

@@ -28,6 +28,7 @@ import pandas as pd
 import probes
 from interp._files import write_atomically
 from interp.activations import Activations, collect
+from interp.display.html import Shown
 from interp.evidence import Evidence
 from interp.examples import Examples
 from interp.facts.attributes import attribute_sets, entity_attributes
@@ -54,7 +55,7 @@ DRAWS = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Knowing:
+class Knowing(Shown):
     """The four tables and the rows behind them.
 
     Attributes:
@@ -91,6 +92,14 @@ class Knowing:
             sincerity_text(self.sincerity),
         ]
         return "\n\n".join(parts)
+
+    def __repr__(self) -> str:
+        """How many rows each table has, on one line."""
+        sizes = ", ".join(
+            f"{name} {len(getattr(self, name))}"
+            for name in ("truth", "matrix", "attributes", "sincerity")
+        )
+        return f"Knowing(rows of {sizes}; {len(self.evidence):,} rows of evidence)"
 
     def save(self, folder: Path) -> None:
         """Write the tables as CSV, the evidence, and the matrix as a figure (SVG where a Chrome is).

@@ -17,13 +17,17 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
+from interp._files import write_atomically, write_text
 from interp.contrasts import Contrast
+from interp.display.html import Shown
 from interp.evidence import Evidence
 from interp.facts.loading import load_facts
 from interp.facts.types import FactSet
@@ -34,7 +38,6 @@ from interp.models.pair import ModelPair
 from interp.progress import announce
 from interp.sites import Kind
 from interp.stats.crossing import Handover
-from interp.stats.resampling import bootstrap, resample_counts
 from interp.verdict.boundaries import handover_layer
 from interp.verdict.thresholds import Thresholds
 from patching.methods.grids import handover
@@ -43,6 +46,7 @@ from patching.methods.tracing import trace
 from patching.weights.sets import runs
 from studies.comparison.answers import answer_all
 from studies.comparison.questions import ask
+from studies.recalling_curves import Curve
 
 #: Prompts, blocks of a window, and noise draws.
 PROMPTS = 40
@@ -51,58 +55,7 @@ NOISES = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
-    """An effect by layer: mean over entities, its 95% interval, and each bootstrap draw's peak.
-
-    Attributes:
-        estimate: mean effect of each layer.
-        low: lower end of its 95% interval.
-        high: upper end.
-        peaks: the layer of the largest mean in each bootstrap draw.
-    """
-
-    estimate: Float[np.ndarray, " layer"]
-    low: Float[np.ndarray, " layer"]
-    high: Float[np.ndarray, " layer"]
-    peaks: Int[np.ndarray, " draw"]
-
-    @classmethod
-    def of(cls, values: Float[np.ndarray, "entity layer"], *, seed: int = 0) -> Curve:
-        """Resample entities; the peak is the layer of the largest mean.
-
-        Args:
-            values: the effect on each entity at each layer.
-            seed: of the resampling.
-
-        Returns:
-            The mean effect by layer, in the unit of the values.
-        """
-
-        def means(counts: np.ndarray) -> np.ndarray:
-            return counts @ values / counts.sum(1, keepdims=True)
-
-        n, draws = len(values), Thresholds.draws
-        estimate, low, high = bootstrap(means, n, draws=draws, seed=seed)
-        peaks = means(resample_counts(n, draws, seed)).argmax(1)
-        return cls(estimate, low, high, peaks)
-
-    @property
-    def peak(self) -> int:
-        """The layer of the largest mean effect."""
-        return int(self.estimate.argmax())
-
-    def peak_range(self) -> tuple[int, int]:
-        """Layers between which 95% of the draws peak: layers themselves, since a peak is one."""
-        first, last = np.quantile(self.peaks, (0.025, 0.975), method="inverted_cdf")
-        return int(first), int(last)
-
-    def band(self) -> list[int]:
-        """Layers whose interval lies above zero."""
-        return np.flatnonzero(self.low > 0).tolist()
-
-
-@dataclass(frozen=True, eq=False)
-class Recall:
+class Recall(Shown):
     """The three findings; an effect is positive where the intervention hurts, or the restoring helps.
 
     Attributes:
@@ -113,6 +66,7 @@ class Recall:
         mlp: what restoring MLPs at the subject's last token gives back, logits.
         attention: what restoring attention at the last token gives back, logits.
         evidence: every measurement behind them.
+        window: how many layers were cut or restored together.
     """
 
     known: int
@@ -122,6 +76,25 @@ class Recall:
     mlp: Curve
     attention: Curve
     evidence: Evidence
+    window: int = WINDOW
+
+    def __repr__(self) -> str:
+        """How many facts, and the three places, on one line."""
+        peaks = f"knockout at {self.knockout.peak}, MLPs at {self.mlp.peak}"
+        return (
+            f"Recall({self.known} known facts; handover at boundary {self.handover.estimate}; peaks of "
+            f"{peaks}, attention at {self.attention.peak})"
+        )
+
+    @property
+    def curves(self) -> dict[str, Curve]:
+        """The four effects by layer, each under what it is."""
+        return {
+            f"knockout subject -> last, windows of {self.window}, nats lost": self.knockout,
+            "the same for other keys (placebo)": self.placebo,
+            f"restoring {self.window} MLPs at the subject's last token, logits": self.mlp,
+            f"restoring {self.window} attentions at the last token, logits": self.attention,
+        }
 
     @property
     def earlier(self) -> float:
@@ -135,12 +108,7 @@ class Recall:
         if moved.estimate is not None:
             where = f"boundary {moved.estimate} [{moved.low}, {moved.high}]"
         lines = [f"{self.known} known facts", f"handover to the last position: {where}"]
-        for name, curve in (
-            (f"knockout subject -> last, windows of {WINDOW}, nats lost", self.knockout),
-            ("the same for other keys (placebo)", self.placebo),
-            (f"restoring {WINDOW} MLPs at the subject's last token, logits", self.mlp),
-            (f"restoring {WINDOW} attentions at the last token, logits", self.attention),
-        ):
+        for name, curve in self.curves.items():
             k, band, (first, last) = curve.peak, curve.band(), curve.peak_range()
             layers = ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs(tuple(band)))
             lines.append(
@@ -151,18 +119,41 @@ class Recall:
         lines.append(f"MLPs peak before attention in {self.earlier:.0%} of the draws")
         return "\n".join(lines)
 
+    def save(self, folder: Path) -> None:
+        """Write the findings as text, the curves as CSV, and the evidence.
 
-def recall(model: Model, facts: FactSet | str = "capitals", *, seed: int = 0) -> Recall:
+        Args:
+            folder: a new folder.
+
+        Raises:
+            FileExistsError: if the folder exists.
+        """
+        folder.mkdir(parents=True)
+        columns = ("estimate", "low", "high")
+        parts = {
+            name: pd.DataFrame({column: getattr(curve, column) for column in columns})
+            for name, curve in self.curves.items()
+        }
+        curves = pd.concat(parts, names=["effect", "layer"]).reset_index()
+        write_atomically(folder / "curves.csv", partial(curves.to_csv, index=False))
+        self.evidence.save(folder)
+        write_text(folder / "findings.txt", f"{self}\n")
+
+
+def recall(
+    model: Model, facts: FactSet | str = "capitals", *, window: int = WINDOW, seed: int = 0
+) -> Recall:
     """How a model recalls the facts it knows: where they are looked up, and when they move to the end.
 
     The handover is the boundary from which restoring the last position alone restores the answer;
-    the knockout is log p(answer) lost when the last position cannot attend to the subject in five
-    layers around each; the traces are logit(answer) less the mean of the other known answers, restored
-    less corrupted, when five MLPs (or attentions) are restored under noise on the subject.
+    the knockout is log p(answer) lost when the last position cannot attend to the subject in a window
+    of layers around each; the traces are logit(answer) less the mean of the other known answers,
+    restored less corrupted, when as many MLPs (or attentions) are restored under noise on the subject.
 
     Args:
         model: the model that is asked.
         facts: a fact set, or the name or file of one.
+        window: how many layers are cut or restored together.
         seed: of the prompts that are traced, of noise, placebos and resampling.
 
     Returns:
@@ -171,7 +162,8 @@ def recall(model: Model, facts: FactSet | str = "capitals", *, seed: int = 0) ->
         layer and draw) and ``trace`` (clean, corrupted, restored; logits; by kind, layer and draw).
 
     Raises:
-        ValueError: if it knows fewer than two of the facts, or they have one answer.
+        ValueError: if it knows fewer than two of the facts, or they have one answer, or it has fewer
+            layers than the window.
 
     Source:
         2202.05262 (handover and tracing), 2304.14767 (knockout).
@@ -207,14 +199,14 @@ def recall(model: Model, facts: FactSet | str = "capitals", *, seed: int = 0) ->
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
     chosen = sorted(order[:PROMPTS].tolist())
     prompts, right = examples.subset(chosen), answers[chosen]
-    cut = knock_out(model, prompts, answer_log_prob(prompts, right), window=WINDOW, seed=seed)
+    cut = knock_out(model, prompts, answer_log_prob(prompts, right), window=window, seed=seed)
     restored = {
         kind: trace(
             model,
             prompts,
             kind,
             fact_contrast(prompts, right),
-            window=WINDOW,
+            window=window,
             positions=(position,),
             repeats=NOISES,
             seed=seed,
@@ -230,6 +222,7 @@ def recall(model: Model, facts: FactSet | str = "capitals", *, seed: int = 0) ->
         Curve.of(_indirect(restored[Kind.MLP_OUT], layers), seed=seed),
         Curve.of(_indirect(restored[Kind.ATTN_OUT], layers), seed=seed),
         Evidence.concat([moved, cut, *restored.values()]),
+        window,
     )
 
 
@@ -254,35 +247,53 @@ def _by_layer(evidence: Evidence, condition: str, layers: int) -> pd.DataFrame:
     return table.reindex(columns=range(layers)).astype(float)
 
 
-def report(base: str = "smollm2", facts: str = "capitals", *, seed: int = 0) -> str:
-    """The findings on a model as text, with progress on the way.
+def report(
+    base: str = "smollm2",
+    facts: str = "capitals",
+    *,
+    window: int = WINDOW,
+    out: Path | None = None,
+    seed: int = 0,
+) -> str:
+    """The findings on a model as text, with progress on the way; kept with `out`.
 
     Args:
         base: name, folder or hub id of the model.
         facts: name or file of the facts.
+        window: of `recall`.
+        out: a new folder; None writes nothing.
         seed: of `recall`.
 
     Returns:
         Lines for a person.
 
     Raises:
-        ValueError: as `recall`, or for a model or facts that cannot be loaded.
+        ValueError: as `recall`; if `out` exists, or for a model or facts that cannot be loaded.
     """
+    if out is not None and out.exists():
+        raise ValueError(f"--out must be a new folder, got {out}; choose another")
     announce(f"asking {base} the facts of {facts}, then handover, knockout and tracing …")
-    return str(recall(load_model(base), facts, seed=seed))
+    findings = recall(load_model(base), facts, window=window, seed=seed)
+    if out is not None:
+        findings.save(out)
+    return str(findings)
 
 
 def main() -> None:
-    """Print the findings for a model and its facts."""
+    """Print the findings for a model and its facts; keep them with --out."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--base", default="smollm2", help="name, folder or hub id of a model")
     parser.add_argument("--facts", default="capitals", help="name or file of facts")
+    parser.add_argument("--window", type=int, default=WINDOW, help="layers that are cut together")
+    parser.add_argument("--out", type=Path, default=None, help="a new folder that keeps the tables")
     parser.add_argument("--seed", type=int, default=0, help="of noise, placebos and resampling")
     options = parser.parse_args()
     try:
-        text = report(options.base, options.facts, seed=options.seed)
+        text = report(
+            options.base, options.facts, window=options.window, out=options.out, seed=options.seed
+        )
     except (ValueError, OSError) as error:
         parser.error(str(error))
     print(text)  # noqa: T201

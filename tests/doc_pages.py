@@ -71,7 +71,9 @@ def output(block: Block, names: dict[str, Any]) -> str:
                 print(f"$ {line}")
                 with mock.patch.object(sys, "argv", shlex.split(line)), contextlib.suppress(SystemExit):
                     cli.main()
-                errors = [line for line in beside.getvalue().splitlines() if line.startswith("interp: ")]
+                errors = [
+                    line for line in beside.getvalue().splitlines() if line.startswith("interp: ")
+                ]
                 print(*errors, sep="\n")
                 beside.truncate(0)
     return printed.getvalue()

@@ -131,5 +131,7 @@ def thresholds_page() -> str:
         "were declared, not tuned: fixed on development organisms before any scored pair was looked at, "
         "and written into every `verdict.json`. `studies.compare(…, thresholds=interp.Thresholds(cut=0.4))`"
         " takes others; the words then mean something else.\n\n"
-        f"{Thresholds().needs}\n\n| name | default | meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+        f"{Thresholds().needs}\n\n| name | default | meaning |\n|---|---|---|\n"
+        + "\n".join(rows)
+        + "\n"
     )

@@ -63,6 +63,14 @@ def recovery_table(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0)
         parts.append(cells.assign(**measurement, estimate=estimate, low=low, high=high, n=n))
     if not parts:
         held = ", ".join(sorted({str(name) for name in evidence.table["method"].dropna()}))
+        conditions = set(map(str, evidence.table["condition"].dropna()))
+        missing = [name for name in UNEDITED if name not in conditions]
+        if held and missing:
+            raise ValueError(
+                f"recovery needs the unedited runs beside the edited ones; got no rows of condition "
+                f"{' or '.join(missing)}; select by other columns with None among their values, as in "
+                "evidence.select(layer=[3, None]), which keeps them"
+            )
         raise ValueError(
             "recovery needs the clean, the corrupted and the edited runs of aligned pairs; got rows of "
             f"{held or 'no method'}; expected some made by patching.patch_sites, handover, path_patch "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +19,7 @@ import pandas as pd
 
 from interp._doors import held
 from interp._files import write_atomically
+from interp.display.html import ROWS, Shown
 from interp.evidence.boundaries import NOTE, behind_block, boundary_numbers
 from interp.evidence.schema import COLUMNS, TEXT, joined, renamed, typed
 
@@ -28,7 +29,7 @@ CSV_ROWS = 1_000_000
 
 @held
 @dataclass(frozen=True)
-class Evidence:
+class Evidence(Shown):
     """A tidy table of measurements and where they came from.
 
     Attributes:
@@ -53,6 +54,11 @@ class Evidence:
             values = [str(v) for v in self.table[name].dropna().unique()]
             told += [f"{name} {', '.join(values[:4])}{', …' * (len(values) > 4)}"] if values else []
         return f"Evidence({'; '.join([f'{len(self):,} rows', *told])})"
+
+    def _rows_shown(self) -> tuple[Sequence[str], Iterable[Sequence[Any]], int]:
+        used = [name for name in COLUMNS if self.table[name].notna().any()]
+        first = self.table[used].head(ROWS).astype(object)
+        return used, first.where(first.notna(), "").to_numpy().tolist(), len(self)
 
     def __post_init__(self) -> None:
         """Hold the table to its columns and types."""

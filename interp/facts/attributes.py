@@ -14,6 +14,7 @@ from importlib.metadata import version
 import periodictable
 
 from interp._doors import held
+from interp.display.html import Shown
 from interp.facts import geonames
 from interp.facts.cities import city_country, us_cities
 from interp.facts.countries import (
@@ -38,8 +39,8 @@ Row = tuple[str, str | float, str]
 
 
 @held
-@dataclass(frozen=True)
-class EntityAttributes:
+@dataclass(frozen=True, repr=False)
+class EntityAttributes(Shown):
     """One property of many entities: a class (text) or a quantity (a number).
 
     Every entity occurs once; it is read at the last token of its name.

@@ -1,19 +1,20 @@
 """Fact, FactSet, Statements and Card: what a source of facts returns; no tokens, no models."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from interp._doors import held
+from interp.display.html import Shown
 
 SLOT, ANSWER = "{subject}", "{answer}"
 
 _EXAMPLE = '"The capital of {subject} is the city of"'
 
 
-@dataclass(frozen=True)
-class Fact:
+@dataclass(frozen=True, repr=False)
+class Fact(Shown):
     """One thing that may be known: `subject` -> `answer`.
 
     Attributes:
@@ -32,7 +33,7 @@ class Fact:
 
 @held
 @dataclass(frozen=True)
-class FactSet:
+class FactSet(Shown):
     """Facts of one relation with the sentences that ask for them.
 
     Attributes:
@@ -64,6 +65,10 @@ class FactSet:
         """How many facts in how many forms, and the first question, on one line."""
         first = self.templates[0] if self.templates else ""
         return f"FactSet({self.name!r}: {len(self)} facts in {len(self.templates)} forms; {first!r})"
+
+    def _rows_shown(self) -> tuple[Sequence[str], Iterable[Sequence[Any]], int]:
+        told = ((fact.subject, fact.answer, fact.attributes or "") for fact in self.facts)
+        return ("subject", "answer", "attributes"), told, len(self.facts)
 
     def __post_init__(self) -> None:
         """Check the sentences, and that every subject and group occurs once."""
@@ -151,7 +156,7 @@ class FactSet:
 
 
 @dataclass(frozen=True)
-class Statements:
+class Statements(Shown):
     """Complete sentences that are true or false; of the shipped ones, as many of each.
 
     Attributes:
@@ -178,6 +183,9 @@ class Statements:
         """How many statements, how many of them true, and the first, on one line."""
         first = f"; first {self.texts[0]!r}" if self.texts else ""
         return f"Statements({self.name!r}: {len(self)} sentences, {sum(self.labels)} true{first})"
+
+    def _rows_shown(self) -> tuple[Sequence[str], Iterable[Sequence[Any]], int]:
+        return ("statement", "true"), zip(self.texts, self.labels, strict=True), len(self.texts)
 
     def __len__(self) -> int:
         """Number of statements."""
@@ -282,8 +290,8 @@ def _words(name: str) -> list[str]:
     return [word for word in words if word not in small] or words
 
 
-@dataclass(frozen=True)
-class Card:
+@dataclass(frozen=True, repr=False)
+class Card(Shown):
     """One data set in a few lines.
 
     Attributes:

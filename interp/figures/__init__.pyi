@@ -15,6 +15,9 @@ from .figure import (
 from .grid import (
     patch_grid as patch_grid,
 )
+from .lens import (
+    logit_lens as logit_lens,
+)
 from .patching import (
     handover_curves as handover_curves,
     handover_heatmap as handover_heatmap,

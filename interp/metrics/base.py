@@ -9,12 +9,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp.display.html import Shown
+
 #: The name of a metric that was given none.
 UNNAMED = "metric"
 
 
 @dataclass(frozen=True, eq=False)
-class Metric:
+class Metric(Shown):
     """A number per row read from the logits at one position of each example.
 
     `metric(logits, example)` takes logits [row, token] whose columns are `tokens` (every vocabulary

@@ -61,6 +61,12 @@ def metric(
         ('top', 'logits')
     """
     own_name = getattr(function, "__name__", "").strip("<>")
+    needed = _needed(function)
+    if needed > 2:
+        raise ValueError(
+            f"a metric function got {needed} arguments to fill; expected one, the logits of a prompt, "
+            "or two, the logits and the number of each row's prompt; give the others defaults"
+        )
 
     def one_by_one(logits: Tensor, example: Tensor) -> Tensor:
         if not len(logits):
@@ -68,9 +74,9 @@ def metric(
         return torch.stack([_one_number(function, row) for row in logits])
 
     def all_rows(logits: Tensor, example: Tensor) -> Tensor:
-        return torch.as_tensor(function(logits, example), device=logits.device)
+        return torch.as_tensor(_no_none(function(logits, example)), device=logits.device)
 
-    read = all_rows if _takes_examples(function) else one_by_one
+    read = all_rows if needed == 2 else one_by_one
     return Metric(read, unit, examples.columns_at(positions), name=name or UNNAMED, measure=own_name)
 
 
@@ -135,17 +141,27 @@ def named_metrics(
     return named
 
 
-def _takes_examples(function: Callable[..., Any]) -> bool:
-    """Whether a function needs a second argument: which example each row of logits belongs to."""
+def _needed(function: Callable[..., Any]) -> int:
+    """How many arguments a function needs: the logits, and which example each row belongs to."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # some functions written in C do not tell
-        return False
+        return 1
     needed = [
         p for p in parameters
         if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     ]  # fmt: skip
-    return len(needed) >= 2
+    return len(needed)
+
+
+def _no_none(value: Any) -> Any:
+    """The value, refused where a function forgot to return one."""
+    if value is None:
+        raise ValueError(
+            "a metric function gave None; expected a number; end it with return, as in "
+            "lambda logits: logits[..., a] - logits[..., b]"
+        )
+    return value
 
 
 def _one_number(function: Callable[..., Any], logits: Float[Tensor, " token"]) -> Float[Tensor, ""]:
@@ -153,10 +169,13 @@ def _one_number(function: Callable[..., Any], logits: Float[Tensor, " token"]) -
     reason = "it gave no single number"
     for shaped in (logits[None], logits, logits[None, None]):
         try:
-            value = torch.as_tensor(function(shaped), device=logits.device)
+            value = function(shaped)
+            if value is not None:
+                value = torch.as_tensor(value, device=logits.device)
         except Exception as error:  # the function is the user's: whatever it raises is the reason
             reason = f"{type(error).__name__}: {str(error).splitlines()[0][:80] if str(error) else ''}"
             continue
+        _no_none(value)
         if value.numel() == 1:
             return value.reshape(()).to(logits.dtype)
         reason = f"it gave shape {list(value.shape)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from interp.models import adapters, block_calls, sources
 from interp.models.formats import reason
 from interp.models.model import Model
 from interp.models.pair import ModelPair
+from interp.progress import stage
 from interp.sites import Kind, Site
 
 #: Largest difference between wrapped and bare logits, relative to the largest logit.
@@ -35,6 +37,7 @@ def load_model(
     revision: str | None = None,
     dtype: str | torch.dtype = "float32",
     device: str | torch.device = "cpu",
+    role: str = "base",
 ) -> Model:
     """Load a model from a folder, a .gguf file, an adapter folder (with `base`), a name or a hub id.
 
@@ -48,10 +51,12 @@ def load_model(
         dtype: "float32", "bfloat16", "float16" or "float64", a usual short name of these ("fp16",
             "half", "bf16"), or torch's own.
         device: where the parameters are put, once; nothing moves afterwards.
+        role: "base" or "tuned", by which its numbers are told apart in tables; a tuned model that is
+            loaded alone is called "base" there unless this says otherwise.
 
     Returns:
         The model behind TransformerLens hooks: raw weights (nothing is folded), frozen parameters,
-        evaluation mode, role "base".
+        evaluation mode.
 
     Raises:
         ValueError: one line saying what was got, what was expected and what to do.
@@ -73,15 +78,18 @@ def load_model(
             f"device must be one that torch finds here, got {device!r} "
             f"({str(error).splitlines()[0][:80]}); use cpu"
         ) from error
+    if role not in ("base", "tuned"):
+        raise ValueError(f"role got {role!r}; expected 'base' or 'tuned'; leave it out for 'base'")
     loaded = sources.load(source, base=base, revision=revision, dtype=kind)
     loaded.model.to(device)  # pyright: ignore[reportArgumentType]
-    return wrap(
+    wrapped = wrap(
         loaded.model,
         loaded.tokenizer,
         name=loaded.name,
         stored_dtype=loaded.stored_dtype,
         warnings=tuple(loaded.warnings),
     )
+    return wrapped if role == wrapped.role else replace(wrapped, role=role)
 
 
 def load_pair(base: str | Path, tuned: str | Path, **same: Any) -> ModelPair:
@@ -104,7 +112,10 @@ def load_pair(base: str | Path, tuned: str | Path, **same: Any) -> ModelPair:
         >>> pair.base.role, pair.tuned.role, pair.base.n_layers == pair.tuned.n_layers
         ('base', 'tuned', True)
     """
-    return ModelPair(load_model(base, **same), load_model(tuned, base=base, **same))
+    stage("loading the base")
+    loaded = load_model(base, **same)
+    stage("loading the tuned model")
+    return ModelPair(loaded, load_model(tuned, base=base, **same))
 
 
 def _dtype(asked: str | torch.dtype) -> torch.dtype:

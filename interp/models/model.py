@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from interp.display.html import Shown
 from interp.models.tokens import encode
 from interp.sites import Kind
 
@@ -37,7 +38,7 @@ class HeadCount(int):
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class Model(Shown):
     """One language model behind TransformerLens hooks, with its tokenizer.
 
     Attributes:
@@ -60,7 +61,7 @@ class Model:
         """What it is on one line, its weights and its tokenizer's vocabulary left out."""
         kind = type(self.bridge.original_model).__name__
         parts = [f"{self.n_layers} blocks of width {self.d_model}", f"{self.vocabulary:,} tokens"]
-        parts += [str(self.dtype).removeprefix("torch."), str(self.device), self.role]
+        parts += [str(self.dtype).removeprefix("torch."), str(self.device), f"{self.role!r} in tables"]
         if self.warnings:
             parts.append(f"{len(self.warnings)} warning{'s' * (len(self.warnings) > 1)}")
         return f"Model({self.name!r}: {kind}, {', '.join(parts)})"
@@ -169,7 +170,16 @@ class Model:
         softcap(W_U[tokens] · norm(h) + b_U[tokens]); all rows when `tokens` is None. A token that
         the model has no row for is never said: -inf. Checked against the whole model's logits when
         the model is wrapped.
+
+        Raises:
+            ValueError: for anything but a tensor of the residual stream's width.
         """
+        if not isinstance(residual, Tensor) or residual.shape[-1:] != (self.d_model,):
+            got = list(residual.shape) if isinstance(residual, Tensor) else type(residual).__name__
+            raise ValueError(
+                f"residual got {got}; expected a tensor [..., {self.d_model}] of the residual stream; "
+                "of Activations give their values"
+            )
         weight, bias = self.unembedding
         if tokens is not None:
             rows = tokens.clamp(0, self.vocabulary - 1)

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from interp._doors import held
+from interp.display.html import Shown
 from interp.models.tokens import encode
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ _CAUTION = {
 
 @held
 @dataclass(frozen=True, eq=False)
-class ModelPair:
+class ModelPair(Shown):
     """A base model and a tuned version of it that can be compared.
 
     Construction runs the comparability gate: differing architecture, depth, width or head layout is

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from interp._doors import held
+from interp.display.html import Shown
 
 TEXT = ("text", "group", "form", "answer", "said_base", "said_tuned")
 
@@ -31,8 +32,8 @@ UNTUNED = "untuned"
 
 
 @held
-@dataclass(frozen=True)
-class Outcomes:
+@dataclass(frozen=True, repr=False)
+class Outcomes(Shown):
     """What each item said, under both models.
 
     Attributes:

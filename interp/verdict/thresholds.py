@@ -7,14 +7,17 @@ and written into every output. Changing one changes what the words of a verdict 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from interp._doors import held
+from interp.display.html import Shown
 
 
 @held
-@dataclass(frozen=True)
-class Thresholds:
+@dataclass(frozen=True, repr=False)
+class Thresholds(Shown):
     """Margins and cut-offs. Shares are between 0 and 1; effects are in logits, gains in nats.
 
     Attributes:
@@ -118,6 +121,15 @@ class Thresholds:
     planted_power: float = 0.8
     used_effect: float = 0.05
     whole_state_effect: float = 0.2
+
+    def __repr__(self) -> str:
+        """Only what differs from the declared values."""
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        changed = [f"{f.name}={own[f.name]}" for f in fields(self) if own[f.name] != f.default]
+        return f"Thresholds({', '.join(changed)})"
+
+    def _rows_shown(self) -> tuple[Sequence[str], Iterable[Sequence[Any]], int]:
+        return ("threshold", "value"), self.to_dict().items(), len(self.to_dict())
 
     def __post_init__(self) -> None:
         """Hold paired cut-offs to their order."""

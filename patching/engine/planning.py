@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from interp.display.html import Shown
 from interp.examples import Examples
 from interp.models.model import Model
 from patching.engine.copies import Copies
@@ -24,8 +25,8 @@ CALIBRATION = (8, 256)
 REPEATS = 3
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(Shown):
     """The cost of one sweep.
 
     Attributes:

@@ -27,6 +27,7 @@ from torch import Tensor
 from interp._aliases import formerly
 from interp.activations import capture, check_sites, in_columns
 from interp.arguments import sites_of
+from interp.display.html import Shown
 from interp.examples import Examples
 from interp.metrics import Metric, logits_of, named_metrics
 from interp.models.model import Model
@@ -42,8 +43,8 @@ from patching.interventions.cells import Cell, Edit
 CONTINUOUS = ("logits", "nats")
 
 
-@dataclass(frozen=True, eq=False)
-class Swept:
+@dataclass(frozen=True, eq=False, repr=False)
+class Swept(Shown):
     """What a sweep measured.
 
     Attributes:

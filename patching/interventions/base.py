@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.directions import Direction, Subspace
+from interp.display.html import Shown
 from interp.sites import Site
 
 
@@ -24,7 +25,7 @@ class Intervention(Protocol):
         ...
 
 
-class HasTensors:
+class HasTensors(Shown):
     """What an intervention was value, for checks before anything runs."""
 
     @property

@@ -8,13 +8,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp.display.html import Shown
 from interp.sites import HEADED, Kind, Site
 from patching.interventions.base import Intervention, in_words, require_mask, shape_misfit
 from patching.interventions.values import Knockout
 
 
-@dataclass(frozen=True, eq=False)
-class Edit:
+@dataclass(frozen=True, eq=False, repr=False)
+class Edit(Shown):
     """An intervention at a site, at some positions of each example.
 
     Attributes:
@@ -115,8 +116,8 @@ class Edit:
         return edited
 
 
-@dataclass(frozen=True, eq=False)
-class Cell:
+@dataclass(frozen=True, eq=False, repr=False)
+class Cell(Shown):
     """One row of a sweep per example: edits applied together, possibly at several sites.
 
     Attributes:

@@ -19,7 +19,7 @@ from patching.interventions.base import (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Erase(HasTensors):
     """Write what an eraser (LEACE and its kin) leaves of an activation: h ← P h + bias.
 
@@ -44,7 +44,7 @@ class Erase(HasTensors):
         return self.eraser.apply(act)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ProjectOut(HasTensors):
     """Remove a subspace: h ← h − (h − mean)QQᵀ; with `mean` None the component itself goes.
 
@@ -82,7 +82,7 @@ class ProjectOut(HasTensors):
         return act - space.project(centred)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SwapSubspace(HasTensors):
     """Exchange one subspace: h ← h + (source − h)QQᵀ; a `Direction` stands for the line it spans.
 

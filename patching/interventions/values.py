@@ -22,7 +22,7 @@ from patching.interventions.base import (
 from patching.interventions.subspaces import spread
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Replace(HasTensors):
     """Write a source in: h ← source (of a clean run, of another model, …).
 
@@ -46,7 +46,7 @@ class Replace(HasTensors):
         return spread("source", self.source, act, example).expand_as(act)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Zero(HasTensors):
     """h ← 0."""
 
@@ -55,7 +55,7 @@ class Zero(HasTensors):
         return torch.zeros_like(act)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Mean(HasTensors):
     """h ← a mean taken over a reference set, for instance one vector for all.
 
@@ -79,7 +79,7 @@ class Mean(HasTensors):
         return spread("mean", self.value, act, example).expand_as(act)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Add(HasTensors):
     """Steer: h ← h + strength · v; a `Direction` (or a `Subspace` of rank one) gives its unit vector.
 
@@ -131,7 +131,7 @@ class Add(HasTensors):
         return act + self.strength * spread("vector", self.tensors["vector"], act, example)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Resample(HasTensors):
     """Resample ablation: h ← the source's row of another example, `donor[example]`.
 
@@ -175,7 +175,7 @@ class Resample(HasTensors):
         return spread("source", self.source, act, chosen).expand_as(act)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scale(HasTensors):
     """h ← factor · h, the factor a number.
 
@@ -197,7 +197,7 @@ class Scale(HasTensors):
         return self.factor * act
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Features(HasTensors):
     """Another intervention on some features only, for instance single MLP neurons.
 
@@ -236,7 +236,7 @@ class Features(HasTensors):
         return torch.where(chosen, self.intervention(act, example), act)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Knockout(HasTensors):
     """Cut attention to some keys (2304.14767): a ← a·(1 − m) / Σ_keys a·(1 − m), at `Kind.PATTERN`.
 

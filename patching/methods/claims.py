@@ -14,6 +14,7 @@ from interp._aliases import alias, formerly
 from interp.activations import collect
 from interp.contrasts import Contrast
 from interp.directions import Direction, Subspace, random_direction
+from interp.display.html import Shown
 from interp.evidence import Evidence
 from interp.metrics import Metric, as_metric
 from interp.models.model import Model
@@ -27,8 +28,8 @@ from patching.interventions.values import Replace
 from patching.places import pair_names, positions_named
 
 
-@dataclass(frozen=True, eq=False)
-class ClaimToTest:
+@dataclass(frozen=True, eq=False, repr=False)
+class ClaimToTest(Shown):
     """One representational claim to test: an attribute's direction at a site and position.
 
     Formerly `Claim`, which it is still called too.

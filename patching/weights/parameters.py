@@ -20,6 +20,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from interp._doors import held
+from interp.display.html import Shown
 from interp.models.model import Model
 from interp.models.pair import ModelPair
 
@@ -69,8 +70,8 @@ class Slot:
 
 
 @held
-@dataclass(frozen=True, eq=False)
-class Parameters:
+@dataclass(frozen=True, eq=False, repr=False)
+class Parameters(Shown):
     """The parameters of a pair, slot by slot.
 
     Attributes:

@@ -14,6 +14,7 @@ from interp.evidence import Evidence
 from interp.metrics import Metric, fact_contrast, logit_difference, says, token_contrast
 from interp.models.model import Model
 from interp.models.pair import ModelPair
+from interp.progress import stage
 from interp.sites import Kind, every_layer
 from interp.verdict.boundaries import Installed, handover_layer, installed_boundary, record
 from interp.verdict.thresholds import Thresholds
@@ -103,8 +104,10 @@ def causal_evidence(
         from `patching`.
     """
     plan = RowPlan.of(questions, thresholds, seed)
+    stage("stitching", parts=4)
     stitched = stitch(pair, questions.examples, _metrics(questions, plan), max_bytes=max_bytes)
     parts = [stitched]
+    stage("patching", parts=6)
     if plan.paired is not None:
         metric = logit_difference(plan.paired)
         parts.append(handover(pair.base, plan.paired, metric, max_bytes=max_bytes))
@@ -115,6 +118,7 @@ def causal_evidence(
         parts.append(cross_patch(pair, examples, {"output": output}, max_bytes=max_bytes))
     kappa = handover_layer(Evidence.concat(parts), thresholds, seed).estimate
     if int(plan.pushed.sum()) >= FOLDS:
+        stage("shared shift", parts=12)
         groups = [questions.examples.groups[i] for i in plan.shifted[plan.pushed].tolist()]
         labels = part_of(questions.target[plan.shifted[plan.pushed]], thresholds.part_groups)
         halves = installed_boundary(

@@ -17,11 +17,13 @@ from typing import Any
 import pandas as pd
 import torch
 
+from interp.display.html import Shown
 from interp.evidence import Evidence
 from interp.facts.loading import load_facts
 from interp.facts.types import FactSet
 from interp.models.model import Model
 from interp.models.pair import ModelPair
+from interp.progress import job, stage
 from interp.report.page import Written, write_report
 from interp.verdict.judging import judge
 from interp.verdict.outcomes import Outcomes
@@ -34,6 +36,7 @@ from studies.comparison.known_questions import KnownQuestions, known_questions
 from studies.comparison.outcome_table import outcomes_of, with_output_contrast
 from studies.comparison.questions import Prompt, Queries
 from studies.comparison.representational import probe_evidence
+from studies.comparison.stages import ASKED
 
 #: Facts of another relation, asked to see whether the change reaches facts never tuned on.
 REFERENCES = {"capitals": "continents", "currencies": "continents", "continents": "currencies"}
@@ -44,7 +47,7 @@ PACKAGES = ("interp", "torch", "transformers", "transformer-lens", "scikit-learn
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Comparison(Shown):
     """Everything one comparison found.
 
     Attributes:
@@ -85,6 +88,7 @@ class Comparison:
         Raises:
             ValueError: if the folder holds a report already, or cannot be written.
         """
+        stage("writing")
         return write_report(
             self.verdict,
             self.outcomes,
@@ -152,8 +156,25 @@ def compare(
         >>> len(comparison.outcomes.changed_groups)
         20
     """
-    thresholds = thresholds or Thresholds()
     facts = task if isinstance(task, FactSet) else load_facts(task)
+    with job(f"comparing {pair.tuned.name} with {pair.base.name}", ASKED):
+        comparison = _compare(pair, facts, budget, prompt, null, thresholds or Thresholds(), seed)
+        if out is not None:
+            comparison.save(Path(out))
+    return comparison
+
+
+def _compare(
+    pair: ModelPair,
+    facts: FactSet,
+    budget: int,
+    prompt: Prompt,
+    null: Model | None,
+    thresholds: Thresholds,
+    seed: int,
+) -> Comparison:
+    """The comparison, stage by stage; nothing is written."""
+    stage("asking", parts=4)
     reference = reference_facts(facts, seed)
     answers = ask_both(pair, facts, reference, prompt=prompt, max_bytes=budget)
     outcomes = outcomes_of(pair, answers)
@@ -164,19 +185,18 @@ def compare(
         causal = causal_evidence(
             pair, questions, form, thresholds=thresholds, null=null, seed=seed, max_bytes=budget
         )
+        stage("probing", parts=5)
         readable, used = probe_evidence(
             pair, answers.queries, questions, form, thresholds=thresholds, seed=seed, max_bytes=budget
         )
         causal = Evidence.concat([causal, used])
         outcomes = with_output_contrast(outcomes, causal)
     outcomes = replace(outcomes, excluded=[*outcomes.excluded, *questions.left_out])
+    stage("judging")
     verdict = judge(outcomes, readable, causal, thresholds=thresholds, seed=seed)
     provenance = _provenance(pair, answers.queries, questions, prompt, seed, null)
     evidence = Evidence.concat([causal, readable]).with_provenance(**provenance)
-    comparison = Comparison(outcomes, evidence, verdict, provenance, pair.base.name, pair.tuned.name)
-    if out is not None:
-        comparison.save(Path(out))
-    return comparison
+    return Comparison(outcomes, evidence, verdict, provenance, pair.base.name, pair.tuned.name)
 
 
 def reference_facts(facts: FactSet, seed: int) -> FactSet | None:

@@ -17,6 +17,7 @@ from interp.facts.pairing import statements_of
 from interp.facts.types import FactSet
 from interp.metrics import logit_difference
 from interp.models.pair import ModelPair
+from interp.progress import counted
 from interp.sites import Site, boundaries
 from interp.verdict.thresholds import Thresholds
 from patching.methods.claims import ClaimToTest, swap_and_remove
@@ -123,22 +124,27 @@ def probe_evidence(
     }
     readable, used = [], []
     chosen, reasons = attributes(queries.facts, thresholds)
-    for attribute in chosen:
-        labelled = [i for i, g in enumerate(entities.groups) if g in attribute.label]
-        surface = _trivial(entities.subset(labelled), named=True)
-        held, direct = _hold_out(questions, attribute, seed)
-        for position in POSITIONS:
-            base = _labelled(states["base", position], entities, attribute)
-            tuned = _labelled(states["tuned", position], entities, attribute)
-            readable += _read(base, tuned, surface, attribute.name, thresholds, seed)
-            if direct is not None:
-                k = _claim_boundary(pair.base.n_layers, position, thresholds)
-                claims = [_claim(base, sites[k:], attribute, k, held, thresholds, seed)]
-                metric = logit_difference(direct)
-                used.append(
-                    swap_and_remove(pair.base, direct, claims, metric, seed=seed, max_bytes=max_bytes)
-                )
-    readable.append(_truth(pair, queries, questions, thresholds, seed))
+    with counted(len(chosen) * len(POSITIONS) + 1, "probing", "readings") as step:
+        for attribute in chosen:
+            labelled = [i for i, g in enumerate(entities.groups) if g in attribute.label]
+            surface = _trivial(entities.subset(labelled), named=True)
+            held, direct = _hold_out(questions, attribute, seed)
+            for position in POSITIONS:
+                base = _labelled(states["base", position], entities, attribute)
+                tuned = _labelled(states["tuned", position], entities, attribute)
+                readable += _read(base, tuned, surface, attribute.name, thresholds, seed)
+                if direct is not None:
+                    k = _claim_boundary(pair.base.n_layers, position, thresholds)
+                    claims = [_claim(base, sites[k:], attribute, k, held, thresholds, seed)]
+                    metric = logit_difference(direct)
+                    used.append(
+                        swap_and_remove(
+                            pair.base, direct, claims, metric, seed=seed, max_bytes=max_bytes
+                        )
+                    )
+                step(1)
+        readable.append(_truth(pair, queries, questions, thresholds, seed))
+        step(1)
     boundary_rows = Evidence.concat(readable).by_boundary(pair.base.n_layers)
     return boundary_rows.with_provenance(not_probed=list(reasons)), Evidence.concat(used)
 

@@ -20,6 +20,11 @@ progress.announce("comparing")
 for item in progress.tracked(list(range(40)), "sweeping"):
     time.sleep(0.02)
 """
+JOB = WORK.replace(
+    "for item",
+    "whole = progress.job('whole', {{'stage': 1}})\nwhole.__enter__()\n"
+    "progress.stage('stage')\nfor item",
+)
 
 
 @pytest.fixture
@@ -74,6 +79,51 @@ def test_work_without_a_name_is_not_shown(clock, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_job_says_its_stage_its_share_and_the_time_left(clock, capsys):
+    with progress.job("comparing", {"loading": 1, "sweeping": 3}):
+        progress.stage("loading")
+        clock[0] += 100.0
+        progress.stage("sweeping", parts=2)
+        for _ in range(2):
+            for _ in progress.tracked(range(2), "cells"):
+                clock[0] += 100.0
+    assert capsys.readouterr().err.splitlines() == [
+        "comparing: 25%, sweeping, about 5 min left",
+        "comparing: 44%, sweeping, about 4 min left (cells: 1 of 2 batches)",
+        "comparing: 62%, sweeping, about 3 min left (cells: 2 of 2 batches)",
+        "comparing: 81%, sweeping, about 2 min left (cells: 1 of 2 batches)",
+        "comparing: 100%, sweeping, about 0 s left (cells: 2 of 2 batches)",
+    ]
+
+
+def test_work_inside_of_other_work_and_jobs_inside_of_jobs_count_once(clock):
+    with progress.job("outer", {"one": 1, "two": 1}):
+        progress.stage("one")
+        with progress.job("inner", {"two": 1}):
+            with progress.counted(2, "readings", "readings") as step:
+                step(1)
+                list(progress.tracked(range(5), "inside"))
+                assert progress._job is not None and progress._job.done == 0.25
+                step(1)
+            assert progress._job.what == "outer" and progress._job.done == 0.5
+            progress.stage("two")
+        assert progress._job is not None
+    assert progress._job is None
+
+
+def test_how_much_is_told_can_be_set(clock, capsys):
+    try:
+        for detail, lines in ((progress.Detail.VERBOSE, 3), (progress.Detail.QUIET, 0)):
+            progress.tell(detail)
+            with progress.job("comparing", {"loading": 1, "sweeping": 1}):
+                progress.announce("reading")
+                progress.stage("loading")
+                progress.stage("sweeping")
+            assert len(capsys.readouterr().err.splitlines()) == lines
+    finally:
+        progress.tell(progress.Detail.USUAL)
+
+
 def test_a_pipe_gets_lines_and_no_carriage_return():
     environment = {k: v for k, v in os.environ.items() if k != "TQDM_DISABLE"}
     command = [sys.executable, "-c", WORK.format(seconds=0.0)]
@@ -84,7 +134,8 @@ def test_a_pipe_gets_lines_and_no_carriage_return():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals there")
-def test_a_terminal_gets_a_bar():
+@pytest.mark.parametrize("work", [WORK, JOB])
+def test_a_terminal_gets_a_bar(work: str):
     import fcntl
     import pty
     import struct
@@ -93,7 +144,7 @@ def test_a_terminal_gets_a_bar():
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
     environment = {k: v for k, v in os.environ.items() if k != "TQDM_DISABLE"}
-    command = [sys.executable, "-c", WORK.format(seconds=0.0)]
+    command = [sys.executable, "-c", work.format(seconds=0.0)]
     with subprocess.Popen(command, stderr=theirs, cwd=ROOT, env=environment) as process:
         os.close(theirs)
         seen = b""
@@ -107,7 +158,8 @@ def test_a_terminal_gets_a_bar():
             seen += part
     os.close(ours)
     assert process.returncode == 0
-    assert seen.startswith(b"comparing") and b"sweeping" in seen and b"\rsweeping" in seen
+    assert seen.startswith(b"comparing") and b"sweeping" in seen
+    assert (b"whole: stage" in seen and b" left" in seen) if work == JOB else b"\rsweeping" in seen
 
 
 def test_no_module_makes_a_bar_of_its_own():

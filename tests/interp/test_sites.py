@@ -35,7 +35,7 @@ def test_the_name_of_a_hook_is_read_back_as_its_site(kind: Kind):
     assert sites_of([(site.hook_name, Site(Kind.Z, 1))]) == [(site, Site(Kind.Z, 1))]
 
 
-@pytest.mark.parametrize("name", ["blocks.3.hook_resid_mid", "hook_resid_pre", "blocks.x.attn.hook_z"])
+@pytest.mark.parametrize("name", ["blocks.3.hook_rot_q", "hook_resid_pre", "blocks.x.attn.hook_z"])
 def test_a_hook_without_a_site_is_answered_with_those_that_have_one(name: str):
     for read in (Site.from_hook_name, sites_of):
         with pytest.raises(ValueError, match=f"no site stands for the hook '{name}'; .*hook_resid_pre"):

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from interp.facts.loading import load_facts
 from interp.verdict.thresholds import Thresholds
 from studies import cli
+from studies.commands import comparing
 
 FACTS = "# template: The capital of {subject} is\n# template: In {subject} the capital is\n"
 FACTS += "subject,answer\n" + "".join(f"land{i},city{i} new\n" for i in range(4))
@@ -182,10 +183,10 @@ def test_an_unknown_command_is_named(fails):
     ],
 )
 def test_defaults_stand_beside_the_default_world_only(given, meant):
-    assert cli._pair(*given) == meant
+    assert comparing.pair_of(*given) == meant
     if meant[0] == "organism-base":
-        assert cli._facts(meant[0], None) == "world"
-    assert cli._facts(meant[0], "capitals") == "capitals"
+        assert comparing.facts_of(meant[0], None) == "world"
+    assert comparing.facts_of(meant[0], "capitals") == "capitals"
 
 
 def test_the_version_is_told(monkeypatch, capsys):
@@ -251,7 +252,7 @@ def test_an_interrupted_process_ends_with_130_and_one_line(place: Path):
 
 def test_a_terminal_is_told_at_once_what_begins(place: Path, monkeypatch, capsys):
     told = []
-    monkeypatch.setattr(cli, "announce", told.append)
+    monkeypatch.setattr(comparing, "announce", told.append)
     monkeypatch.setattr(
         "interp.facts.loading.load_facts", lambda *_: (_ for _ in ()).throw(ValueError("stop"))
     )
@@ -280,7 +281,7 @@ def test_our_own_mistakes_keep_their_traceback(place: Path, monkeypatch):
 
 def test_without_arguments_the_help_is_shown(monkeypatch, capsys):
     assert run(monkeypatch) == 2
-    assert capsys.readouterr().err.startswith("Usage: interp")
+    assert "Usage: interp" in capsys.readouterr().out
 
 
 def test_a_plan_tells_the_cost_before_anything_runs(place: Path, monkeypatch, capsys):
@@ -346,8 +347,9 @@ def test_the_installed_command_prints_one_line_and_no_traceback(place: Path):
     code = "from studies.cli import main; main()"
     arguments = ("compare", *BASE, "--tuned", "../models/shallow", *GOOD)
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=place, env=HERE, capture_output=True, text=True
-    )
+        [sys.executable, "-c", code, *arguments], cwd=place, capture_output=True, text=True,
+        env={**HERE, "TQDM_DISABLE": "1"},  # however slow a machine is
+    )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr

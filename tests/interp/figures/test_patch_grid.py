@@ -128,7 +128,9 @@ def test_what_does_not_fit_into_one_figure_is_refused_with_a_way_out():
 def test_a_grid_made_by_corrupting_shows_what_is_lost_and_says_so():
     evidence = measured(POSITIONS, tokens=True)
     edited = evidence.table["condition"] == "patched"
-    noise = Evidence(evidence.table.assign(direction=np.where(edited, "noise", None)), evidence.provenance)
+    noise = Evidence(
+        evidence.table.assign(direction=np.where(edited, "noise", None)), evidence.provenance
+    )
     lost = figures.patch_grid(noise)
     (kept,), (gone,) = cells(figures.patch_grid(evidence)), cells(lost)
     np.testing.assert_allclose(gone, 1 - kept, atol=1e-6)

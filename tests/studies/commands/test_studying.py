@@ -10,6 +10,12 @@ import pytest
 from studies import cli, knowing, recalling
 
 
+@pytest.fixture(autouse=True)
+def no_progress(monkeypatch):
+    """However slow a machine is, no minute passes here, so that no line of progress is written."""
+    monkeypatch.setattr("interp.progress.LINE_SECONDS", float("inf"))
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys):
     """`run(*arguments)`: exit code, standard output and standard error of the command."""
@@ -46,14 +52,27 @@ def test_options_reach_the_study(run, monkeypatch: pytest.MonkeyPatch):
     assert run("study", "knowing", "--model", "a", "--base", "b", "--out", "c", "--seed", "3")[1:] == (
         "tables\n", "",
     )  # fmt: skip
-    run("study", "recalling", "--base", "a", "--facts", "b", "--seed", "4")
+    run(
+        "study",
+        "recalling",
+        "--base",
+        "a",
+        "--facts",
+        "b",
+        "--seed",
+        "4",
+        "--window",
+        "3",
+        "--out",
+        "d",
+    )
     run("study", "recalling", "--base", "organism-null")
     run("study", "recalling")
     assert calls == [
         (("a",), {"base": "b", "out": Path("c"), "seed": 3}),
-        (("a", "b"), {"seed": 4}),
-        (("organism-null", "world"), {"seed": 0}),
-        (("smollm2", "capitals"), {"seed": 0}),
+        (("a", "b"), {"window": 3, "out": Path("d"), "seed": 4}),
+        (("organism-null", "world"), {"window": 5, "out": None, "seed": 0}),
+        (("smollm2", "capitals"), {"window": 5, "out": None, "seed": 0}),
     ]
 
 
@@ -80,5 +99,6 @@ def test_bad_input_is_one_line(run, arguments, message):
 
 
 def test_a_folder_that_exists_is_refused(run, tmp_path: Path):
-    code, _, err = run("study", "knowing", "--out", str(tmp_path))
-    assert code == 2 and "--out must be a new folder" in err
+    for study in ("knowing", "recalling"):
+        code, _, err = run("study", study, "--out", str(tmp_path))
+        assert code == 2 and "--out must be a new folder" in err

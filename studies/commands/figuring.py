@@ -1,4 +1,4 @@
-"""`interp figures DIR`: the standard figures of a finished comparison, for a paper. Only typer here."""
+"""`interp figures DIR`: the standard figures of a finished comparison, for a paper."""
 
 from __future__ import annotations
 
@@ -16,11 +16,7 @@ def figures(
     format: Annotated[str, typer.Option(help="pdf, svg or png.")] = "pdf",
     seed: Annotated[int, typer.Option(min=0, help="Of the resampling.")] = 0,
 ) -> None:
-    """Write the figures of a finished comparison for a paper, with their data and captions.
-
-    Examples: `interp figures interp-runs/001 --venue neurips --out figs`;
-    `interp figures interp-runs/001 --venue acl --columns 2 --format svg`.
-    """
+    """Write the figures of a finished comparison for a paper, with their data and captions."""
     from interp.figures.paper.venues import width_and_size
     from interp.report.gallery import gallery
     from studies.runs import evidence_of, outcomes_of, verdict_of

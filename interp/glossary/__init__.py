@@ -1,0 +1,1 @@
+"""What the words of a verdict, of evidence and of the methods mean: one table, and its look-up."""

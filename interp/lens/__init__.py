@@ -1,0 +1,1 @@
+"""The middle of a network read as if it were its end."""

@@ -1,0 +1,1 @@
+"""The commands behind `interp`, one module an idea; `studies.cli` registers them."""

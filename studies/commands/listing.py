@@ -1,0 +1,37 @@
+"""`interp list`: everything that can be named."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from studies.commands.options import Json
+
+
+def list_(as_json: Json = False) -> None:
+    """List models, adapters, facts, and the sets that probes are trained on."""
+    from interp.facts.attributes import attribute_sets
+    from interp.facts.loading import fact_names
+    from interp.facts.truth import truth_sets
+    from interp.models import sources
+
+    adapters = [name for name in sources.names() if sources.is_adapter(name)]
+    models = [name for name in sources.names() if name not in adapters]
+    if as_json:
+        named = {
+            "models": models, "adapters": adapters, "facts": fact_names(),
+            "truth_sets": list(truth_sets()), "attribute_sets": list(attribute_sets()),
+        }  # fmt: skip
+        typer.echo(json.dumps(named, indent=1))
+        return
+    for title, names in (
+        ("models", models),
+        ("adapters (applied to --base)", adapters),
+        ("facts", fact_names()),
+        ("truth sets", [str(card) for card in truth_sets().values()]),
+        ("attribute sets", [str(card) for card in attribute_sets().values()]),
+    ):
+        typer.echo(f"{title}:")
+        for name in names:
+            typer.echo(f"  {name}")

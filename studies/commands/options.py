@@ -1,0 +1,89 @@
+"""What commands share: options, their panels, exit codes, and the shape of a help text."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from interp.progress import Detail, tell
+
+#: What an exit code of `interp` means.
+EXIT_CODES = {
+    0: "done",
+    1: "a mistake of interp itself, with its traceback",
+    2: "bad input; one line says what to do, and nothing is written",
+    130: "interrupted; nothing of this run is kept",
+}
+
+MODELS, OUTPUT, MACHINE, STATISTICS = "Models and facts", "Output", "Machine", "Statistics"
+
+NAMED_MODEL = "name, folder, .gguf file or hub id"
+
+Device = Annotated[str, typer.Option(help="cpu, cuda, mps, …", rich_help_panel=MACHINE)]
+Dtype = Annotated[
+    str, typer.Option(help="float32, bfloat16, float16 or float64.", rich_help_panel=MACHINE)
+]
+Budget = Annotated[
+    float,
+    typer.Option(
+        min=0.01, help="Memory for activations beside the models, in GiB.", rich_help_panel=MACHINE
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(min=0, help="Of splits, placebos, noise and resampling.", rich_help_panel=STATISTICS),
+]
+
+
+def _quiet(wanted: bool) -> bool:
+    if wanted:
+        tell(Detail.QUIET)
+    return wanted
+
+
+def _verbose(wanted: bool) -> bool:
+    if wanted:
+        tell(Detail.VERBOSE)
+    return wanted
+
+
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", callback=_quiet, help="No progress.", rich_help_panel=OUTPUT),
+]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", "-v", callback=_verbose, help="A line at every stage, in log files too.",
+        rich_help_panel=OUTPUT,
+    ),
+]  # fmt: skip
+Json = Annotated[bool, typer.Option("--json", help="As JSON, for scripts.", rich_help_panel=OUTPUT)]
+Run = Annotated[str, typer.Argument(metavar="DIR", help="The folder of a finished run.")]
+
+
+def register(
+    app: typer.Typer, name: str, command: Callable[..., Any], *examples: str, panel: str | None = None
+) -> None:
+    """Make a function a command whose help ends with examples.
+
+    Args:
+        app: the group that gets the command.
+        name: of the command.
+        command: its docstring is the help, a paragraph on one line each.
+        *examples: two or more calls, written out.
+        panel: under which the group's help lists it.
+    """
+    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+    help_text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    app.command(
+        name, help=help_text, epilog=listed("Examples:", examples), rich_help_panel=panel
+    )(command)  # fmt: skip
+
+
+def listed(title: str, lines: tuple[str, ...] | list[str]) -> str:
+    """A title and lines under it, kept apart in either way of showing help."""
+    return "\n".join((title, *(f"  {line}" for line in lines)))

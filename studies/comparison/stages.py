@@ -1,0 +1,17 @@
+"""The stages of a comparison and their rough shares of the time, for the bar of the whole job."""
+
+from __future__ import annotations
+
+#: What `studies.compare` does with a loaded pair.
+ASKED = {
+    "asking": 6,
+    "stitching": 22,
+    "patching": 18,
+    "shared shift": 20,
+    "probing": 22,
+    "judging": 4,
+    "writing": 8,
+}
+
+#: What `interp compare` does besides: facts and models are read first.
+WHOLE = {"reading the facts": 2, "loading the base": 6, "loading the tuned model": 4, **ASKED}
