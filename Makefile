@@ -63,8 +63,9 @@ lint: $(VENV)/.dev
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-notebooks: $(VENV)/.test
-	for n in notebooks/*.ipynb; do $(BIN)/jupyter nbconvert --to notebook --execute --inplace $$n; done
+# Runs every notebook and stores it with its outputs; a second run writes the same bytes.
+notebooks: $(VENV)/.test $(VENV)/.real
+	$(BIN)/python notebooks/refresh.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info interp-runs
