@@ -29,8 +29,10 @@ SETTINGS = {
     "PLOTLY_RENDERER": "svg",
 }
 
-#: The random name that plotly gives the parts of one drawing.
+#: The random names that plotly gives to the parts of one drawing, and to each of its curves.
 _DRAWING = re.compile(r'id="(?:top)?defs-([0-9a-f]{6})"')
+
+_CURVE = re.compile(r"\b(trace|cb|hm)[0-9a-f]{6}\b")
 
 
 def execute(notebook: NotebookNode, *, timeout: int = 1800) -> NotebookNode:
@@ -97,6 +99,7 @@ def named_by_content(svg: str) -> str:
     Returns:
         The drawing under its new names.
     """
+    svg = _CURVE.sub(r"\1", svg)
     match = _DRAWING.search(svg)
     if match is None:
         return svg

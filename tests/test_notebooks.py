@@ -102,10 +102,10 @@ def test_a_notebook_with_an_error_or_a_figure_that_needs_a_script_is_refused():
 
 
 def test_a_drawing_is_named_by_what_it_shows_and_not_by_chance():
-    drawing = '<svg><defs id="defs-{}"/><g clip-path="url(#clip{}xy)">{}</g></svg>'
-    first = refresh.named_by_content(drawing.format("a1b2c3", "a1b2c3", "one"))
-    again = refresh.named_by_content(drawing.format("0f9e8d", "0f9e8d", "one"))
-    other = refresh.named_by_content(drawing.format("a1b2c3", "a1b2c3", "two"))
+    drawing = '<svg><defs id="defs-{0}"/><g class="trace{1}" clip-path="url(#clip{0}xy)">{2}</g></svg>'
+    first = refresh.named_by_content(drawing.format("a1b2c3", "123abc", "one"))
+    again = refresh.named_by_content(drawing.format("0f9e8d", "d4e5f6", "one"))
+    other = refresh.named_by_content(drawing.format("a1b2c3", "123abc", "two"))
     assert first == again and "a1b2c3" not in first
     assert first != other.replace("two", "one"), "two drawings in one page share no names"
 
