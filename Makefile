@@ -71,8 +71,9 @@ docs: $(VENV)/.dev
 pictures: $(VENV)/.dev $(VENV)/.real
 	$(BIN)/python -m docs.pictures
 
-notebooks: $(VENV)/.test
-	for n in notebooks/*.ipynb; do $(BIN)/jupyter nbconvert --to notebook --execute --inplace $$n; done
+# Runs every notebook and stores it with its outputs; a second run writes the same bytes.
+notebooks: $(VENV)/.test $(VENV)/.real
+	$(BIN)/python notebooks/refresh.py
 
 clean:
 	rm -rf $(VENV) build site *.egg-info interp-runs

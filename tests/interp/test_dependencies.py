@@ -56,8 +56,8 @@ def test_everything_declared_is_imported_or_has_its_reason():
 
 def test_everything_the_tests_import_is_declared_for_them():
     extra = declared(PROJECT["optional-dependencies"]["test"])
-    assert imported("tests") - declared(PROJECT["dependencies"]) - extra == set()
-    assert extra - imported("tests") == TOOLS
+    assert imported("tests", "notebooks") - declared(PROJECT["dependencies"]) - extra == set()
+    assert extra - imported("tests", "notebooks") == TOOLS
 
 
 def test_the_pinned_versions_hold_every_declared_one():
