@@ -131,8 +131,8 @@ def _is_noise(table: pd.DataFrame) -> bool:
     noise = table["direction"].astype(str) == NOISE if "direction" in table else pd.Series([False])
     if noise.any() and not noise.all():
         raise ValueError(
-            "what is restored and what is lost are drawn apart, got both directions; expected one, as in "
-            'evidence.select(direction=["denoise", None]), which keeps the unedited runs'
+            "what is restored and what is lost are drawn apart, got both directions; expected one, as "
+            'in evidence.select(direction=["denoise", None]), which keeps the unedited runs'
         )
     return bool(noise.all())
 

@@ -175,7 +175,7 @@ def _one_number(function: Callable[..., Any], logits: Float[Tensor, " token"]) -
         except Exception as error:  # the function is the user's: whatever it raises is the reason
             reason = f"{type(error).__name__}: {str(error).splitlines()[0][:80] if str(error) else ''}"
             continue
-        _no_none(value)
+        value = _no_none(value)
         if value.numel() == 1:
             return value.reshape(()).to(logits.dtype)
         reason = f"it gave shape {list(value.shape)}"
