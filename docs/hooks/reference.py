@@ -130,7 +130,8 @@ def thresholds_page() -> str:
         "# Thresholds\n\nEvery cut-off that a verdict rests on, generated from `interp.Thresholds`. "
         "They were declared, not tuned: fixed on development organisms before any scored pair was "
         "looked at, and written into every `verdict.json`. "
-        "`studies.compare(…, thresholds=interp.Thresholds(cut=0.4))` takes others; the words then mean something else.\n\n"
+        "`studies.compare(…, thresholds=interp.Thresholds(cut=0.4))` takes others; the words then "
+        "mean something else.\n\n"
         f"{Thresholds().needs}\n\n| name | default | meaning |\n|---|---|---|\n"
         + "\n".join(rows)
         + "\n"
