@@ -47,25 +47,26 @@ ROW = """
 #: The calls, by the name of the figure that they make.
 CALLS = {
     "patch_grid": "patching.patch_sites(model, one, streams, interp.logit_difference(one)).plot()",
-    "patch_grid_noise": "patching.patch_sites(\n"
-    '    model, one, streams, interp.logit_difference(one), direction="noise"\n).plot()',
-    "head_ranking": "patching.attribute(\n"
-    '    model, pairs, heads, interp.logit_difference(pairs), positions="all"\n).plot(most=10)',
+    "patch_grid_noise": "patching.patch_sites(model, one, streams, interp.logit_difference(one), "
+    'direction="noise").plot()',
+    "head_ranking": "patching.attribute(model, pairs, heads, interp.logit_difference(pairs), "
+    'positions="all").plot(most=10)',
     "handover_curves": 'run.evidence.select(method="handover").plot()',
     "handover_heatmap": "figures.handover_heatmap(\n"
-    "    figures.tables.handover_pairs(run.evidence, smallest=1.0, most=10), handover=None\n)",
-    "stitch_curves": "figures.stitch_curves(\n"
-    "    figures.tables.stitch_curves(run.evidence, run.outcomes), cut=3, handover=None\n)",
+    "    figures.tables.handover_pairs(run.evidence, smallest=1.0, most=10), handover=None\n"
+    ")",
+    "stitch_curves": "figures.stitch_curves(figures.tables.stitch_curves(run.evidence, "
+    "run.outcomes), cut=3, handover=None)",
     "cross_patch_curves": 'run.evidence.select(method="cross_patch").plot()',
     "shared_shift_curves": 'run.evidence.select(method="shift").plot()',
-    "responsibility_bars": "figures.responsibility_bars(\n"
-    "    gallery.responsibility(run.verdict.to_dict()), span=None, handover=None\n)",
+    "responsibility_bars": "figures.responsibility_bars(gallery.responsibility(run.verdict.to_dict()), "
+    "span=None, handover=None)",
     "probe_curves": 'run.evidence.select(method="probe", metric="region = north").plot()',
-    "transfer_curves": "run.evidence.select(\n"
-    '    method=["transfer", "transfer_control"], metric="region = north"\n).plot()',
+    "transfer_curves": 'run.evidence.select(method=["transfer", "transfer_control"], '
+    'metric="region = north").plot()',
     "claim_dots": "figures.claim_dots(gallery.claims(run.verdict.to_dict()), margin=0.05)",
-    "generalisation_heatmap": "figures.generalisation_heatmap(\n"
-    "    probes.generalisation_matrix(probes.generalisation(sets))\n)",
+    "generalisation_heatmap": "figures.generalisation_heatmap(probes.generalisation_matrix("
+    "probes.generalisation(sets)))",
     "forest": "figures.forest(studies.summary([run]))",
 }
 
