@@ -169,9 +169,8 @@ def _one_number(function: Callable[..., Any], logits: Float[Tensor, " token"]) -
     reason = "it gave no single number"
     for shaped in (logits[None], logits, logits[None, None]):
         try:
-            value = function(shaped)
-            if value is not None:
-                value = torch.as_tensor(value, device=logits.device)
+            given = function(shaped)
+            value = None if given is None else torch.as_tensor(given, device=logits.device)
         except Exception as error:  # the function is the user's: whatever it raises is the reason
             reason = f"{type(error).__name__}: {str(error).splitlines()[0][:80] if str(error) else ''}"
             continue
