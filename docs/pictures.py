@@ -65,7 +65,9 @@ def made_below(name: str) -> dict[str, pd.Series]:
         rows[(rows["condition"] == "baseline") & (rows["model"] == role)]["value"].mean()
         for role in ("base", "tuned")
     )
-    means = rows[rows["condition"] == "stitched"].groupby(["donor", "layer"], observed=True)["value"].mean()
+    means = (
+        rows[rows["condition"] == "stitched"].groupby(["donor", "layer"], observed=True)["value"].mean()
+    )
     return {
         "tuned below": (means["tuned"] - base) / (tuned - base),
         "tuned above": (tuned - means["base"]) / (tuned - base),
@@ -75,7 +77,9 @@ def made_below(name: str) -> dict[str, pd.Series]:
 def stitching(names: Iterable[str], file: str) -> None:
     """Curves of both orders, one panel for each run, trained blocks shaded."""
     names = list(names)
-    figure, panels = plt.subplots(1, len(names), figsize=(3.6 * len(names), 3), sharey=True, squeeze=False)
+    figure, panels = plt.subplots(
+        1, len(names), figsize=(3.6 * len(names), 3), sharey=True, squeeze=False
+    )
     for name, panel in zip(names, panels[0], strict=True):
         curves, found = made_below(name), verdict(name)
         first, last = found["block_span"]
@@ -111,14 +115,14 @@ def shares(names: Iterable[str]) -> None:
 def whether(names: Iterable[str]) -> None:
     """Share of facts that differ, with the margin."""
     names = list(names)
-    figure, panel = plt.subplots(figsize=(5.5, 2))
+    figure, panel = plt.subplots(figsize=(6.5, 2.2))
     for y, name in enumerate(names):
         share = verdict(name)["change"]["share_differing"]
         panel.plot([share["low"], share["high"]], [y, y], color=BLUE)
         panel.plot(share["estimate"], y, "o", color=BLUE)
     panel.axvline(0.05, color=GREY, linestyle=":", linewidth=0.8)
     panel.set_yticks(range(len(names)), [f"{MADE_OF[n][1]}: {verdict(n)['changed']}" for n in names])
-    panel.set(xlabel="share of known facts that differ (dotted: 5%)", xlim=(-0.02, 1.02))
+    panel.set(xlabel="share of facts that differ (dotted: 5%)", xlim=(-0.02, 1.02))
     save(figure, "whether.svg")
 
 

@@ -1,4 +1,4 @@
-"""The pages keep their word: their code runs and gives what they show, and no capability lacks a page."""
+"""The pages keep their word: their code gives what they show, and no capability lacks a page."""
 
 import inspect
 import re
@@ -94,7 +94,9 @@ def test_links_of_the_root_pages_lead_to_files():
     for address in ("README.md", "CONTRIBUTING.md"):
         for target in re.findall(r"\]\((?!http)([^)#]+)", TEXTS[address]):
             assert (ROOT / target).exists(), target
-        for named in re.findall(r"`((?:interp|probes|patching|studies|tests|docs)/[\w./-]+)`", TEXTS[address]):
+        for named in re.findall(
+            r"`((?:interp|probes|patching|studies|tests|docs)/[\w./-]+)`", TEXTS[address]
+        ):
             assert (ROOT / named).exists(), named
 
 
@@ -102,7 +104,9 @@ def test_every_key_of_verdict_json_is_told():
     outcomes, readable, causal = verdict_cases.fake_case()
     keys = set(judge(outcomes, readable, causal).to_dict())
     text = TEXTS["docs/reference/verdict-json.md"]
-    told = {key for row in re.findall(r"(?m)^\| (`.*?) \|", text) for key in re.findall(r"`(\w+)`", row)}
+    told = {
+        key for row in re.findall(r"(?m)^\| (`.*?) \|", text) for key in re.findall(r"`(\w+)`", row)
+    }
     assert told == keys
 
 
@@ -125,6 +129,10 @@ def test_public_functions_without_their_sections_are_refused(monkeypatch: pytest
             """Do something."""
 
         monkeypatch.setattr(import_module("interp"), "collect", bare)
-        assert [line.rsplit(" ", 1)[1] for line in reference.undocumented()] == ["Returns", "Example", "Args"]
+        assert [line.rsplit(" ", 1)[1] for line in reference.undocumented()] == [
+            "Returns",
+            "Example",
+            "Args",
+        ]
     finally:
         sys.modules.pop("reference", None)

@@ -6,12 +6,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-import notebooks
 import reference
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
+
+import notebooks
 
 ROOT = Path(__file__).parents[2]
 NAMES = reference.public_names()
@@ -51,7 +52,9 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         if isinstance(pages, list):
             known = set(_addresses(pages))
             pages += [
-                a for a in sorted({*made, *written}) if Path(a).parts[:-1] == (folder,) and a not in known
+                a
+                for a in sorted({*made, *written})
+                if Path(a).parts[:-1] == (folder,) and a not in known
             ]
             if folder == "reference":
                 pages += [
