@@ -115,14 +115,14 @@ def shares(names: Iterable[str]) -> None:
 def whether(names: Iterable[str]) -> None:
     """Share of facts that differ, with the margin."""
     names = list(names)
-    figure, panel = plt.subplots(figsize=(5.5, 2))
+    figure, panel = plt.subplots(figsize=(6.5, 2.2))
     for y, name in enumerate(names):
         share = verdict(name)["change"]["share_differing"]
         panel.plot([share["low"], share["high"]], [y, y], color=BLUE)
         panel.plot(share["estimate"], y, "o", color=BLUE)
     panel.axvline(0.05, color=GREY, linestyle=":", linewidth=0.8)
     panel.set_yticks(range(len(names)), [f"{MADE_OF[n][1]}: {verdict(n)['changed']}" for n in names])
-    panel.set(xlabel="share of known facts that differ (dotted: 5%)", xlim=(-0.02, 1.02))
+    panel.set(xlabel="share of facts that differ (dotted: 5%)", xlim=(-0.02, 1.02))
     save(figure, "whether.svg")
 
 

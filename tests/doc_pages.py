@@ -68,13 +68,13 @@ def output(block: Block, names: dict[str, Any]) -> str:
             _run(block.code, names)
         else:
             for line in re.findall(r"(?m)^\$ (interp .*)$", block.code):
-                print(f"$ {line}")
+                printed.write(f"$ {line}\n")
                 with mock.patch.object(sys, "argv", shlex.split(line)), contextlib.suppress(SystemExit):
                     cli.main()
                 errors = [
                     line for line in beside.getvalue().splitlines() if line.startswith("interp: ")
                 ]
-                print(*errors, sep="\n")
+                printed.write("\n".join([*errors, ""]))
                 beside.truncate(0)
     return printed.getvalue()
 
@@ -87,7 +87,7 @@ def _run(code: str, names: dict[str, Any]) -> None:
     if last is not None:
         value = eval(compile(ast.Expression(last.value), "<page>", "eval"), names)
         if value is not None:
-            print(value)
+            sys.stdout.write(f"{value}\n")
 
 
 def expected(block: Block) -> str:

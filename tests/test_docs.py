@@ -1,4 +1,4 @@
-"""The pages keep their word: code runs and gives what they show, and no capability lacks a page."""
+"""The pages keep their word: their code gives what they show, and no capability lacks a page."""
 
 import inspect
 import re

@@ -96,11 +96,11 @@ def _first_line(name: str) -> str:
 def cli_page() -> str:
     """Every command with its help and options."""
     command = typer.main.get_command(app)
-    parts = [
+    head = (
         "# The command `interp`\n\nGenerated from the command itself. `interp COMMAND --help` prints "
         "the same. What the commands end with stands under [exit codes](exit-codes.md).\n"
-    ]
-    return "\n".join([*parts, *_commands(command, "interp", 2)]) + "\n"
+    )
+    return "\n".join([head, *_commands(command, "interp", 2)]) + "\n"
 
 
 def _commands(command: click.Command, name: str, level: int) -> Iterator[str]:
@@ -130,8 +130,8 @@ def thresholds_page() -> str:
         "# Thresholds\n\nEvery cut-off that a verdict rests on, generated from `interp.Thresholds`. "
         "They were declared, not tuned: fixed on development organisms before any scored pair was "
         "looked at, and written into every `verdict.json`. "
-        "`studies.compare(…, thresholds=interp.Thresholds(cut=0.4))` takes others; the words then "
-        "mean something else.\n\n"
+        "`studies.compare(…, thresholds=interp.Thresholds(cut=0.4))` takes others; the words then mean "
+        "something else.\n\n"
         f"{Thresholds().needs}\n\n| name | default | meaning |\n|---|---|---|\n"
         + "\n".join(rows)
         + "\n"
