@@ -13,6 +13,8 @@ from pathlib import Path
 import click
 import typer.main
 
+from interp.glossary.lookup import by_group
+from interp.glossary.term import Term
 from interp.verdict.thresholds import Thresholds
 from studies.cli import app
 
@@ -136,3 +138,26 @@ def thresholds_page() -> str:
         + "\n".join(rows)
         + "\n"
     )
+
+
+def glossary_page() -> str:
+    """Every word of the house with what it means, its formula and its home."""
+    parts = [
+        "# Glossary\n\nThe words of the verdict, of evidence and of the methods, as `interp explain WORD` "
+        "tells them. Words of the verdict have [a page with pictures](explanation/words.md).\n"
+    ]
+    for group, terms in by_group().items():
+        parts.append(
+            f"## {group[0].upper()}{group[1:]}\n\n| word | means | computed in |\n|---|---|---|"
+        )
+        parts += [_term_row(term) for term in terms]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _term_row(term: Term) -> str:
+    also = f" ({', '.join(term.also)})" if term.also else ""
+    formula = f" `{term.formula}`" if term.formula else ""
+    not_so = f" *Not:* {term.is_not}" if term.is_not else ""
+    cells = [f"**{term.word}**{also}", f"{term.meaning}{formula}{not_so}", f"`{term.home}`"]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -29,6 +29,7 @@ def made_pages() -> dict[str, str]:
         "reference/names.md": reference.api_index(),
         "reference/cli.md": reference.cli_page(),
         "reference/thresholds.md": reference.thresholds_page(),
+        "glossary.md": reference.glossary_page(),
     }
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 from markupsafe import Markup, escape
 
-from interp.report.prose import template
+from interp.glossary.lookup import GLOSSARY
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Entry:
     Attributes:
         name: the word.
         others: further ways to write it.
-        means: what it means, one sentence without its full stop.
+        means: what it means, and how it is computed where that is a formula.
     """
 
     name: str
@@ -33,14 +34,16 @@ class Entry:
         )
 
 
+#: Ways to write a word of the house that prose mostly means otherwise: they are not linked.
+_EVERYDAY = frozenset({"where", "what", "both", "either", "neither", "position", "null", "left out"})
+
+
 @lru_cache(maxsize=1)
 def glossary() -> tuple[Entry, ...]:
-    """Every word with its meaning, in the alphabet's order."""
-    entries = []
-    for line in str(template("glossary.txt").render()).splitlines():
-        head, _, means = line.partition(": ")
-        name, _, others = head.rstrip(")").partition(" (")
-        entries.append(Entry(name, tuple(others.split(", ")) if others else (), means))
+    """Every word of the house with its meaning, in the alphabet's order."""
+    entries = (
+        Entry(term.word, term.also, " ".join((term.meaning, term.formula)).strip()) for term in GLOSSARY
+    )
     return tuple(sorted(entries, key=lambda entry: entry.name.lower()))
 
 
@@ -48,7 +51,7 @@ class FirstUses:
     """Text as markup in which the first use of each word of the glossary links to its meaning."""
 
     def __init__(self) -> None:
-        self._entries = {way.lower(): e for e in glossary() for way in (e.name, *e.others)}
+        self._entries = {way.lower(): e for e in glossary() for way in _ways(e)}
         ways = sorted(self._entries, key=len, reverse=True)
         self._pattern = re.compile(
             rf"(?<![\w&#*-])({'|'.join(re.escape(way) for way in ways)})(?![\w*;-]|\.\w)", re.IGNORECASE
@@ -71,3 +74,16 @@ class FirstUses:
         self._used.add(entry.name)
         title = escape(f"{entry.name}: {entry.means}")
         return f'<a class="term" href="#{entry.anchor}" title="{title}">{match[0]}</a>'
+
+
+def _ways(entry: Entry) -> Iterator[str]:
+    """The ways to write a word that prose uses, and their plurals: no names of columns, no letters."""
+    for way in (entry.name, *entry.others):
+        if (
+            way.lower() in _EVERYDAY
+            or "_" in way
+            or way.startswith("-")
+            or (len(way) == 1 and way.isascii())
+        ):
+            continue
+        yield from (way, f"{way}s")
