@@ -144,7 +144,8 @@ def glossary_page() -> str:
     """Every word of the house with what it means, its formula and its home."""
     parts = [
         "# Glossary\n\nThe words of the verdict, of evidence and of the methods, as "
-        "`interp explain WORD` tells them. Words of the verdict have [a page with pictures](explanation/words.md).\n"
+        "`interp explain WORD` tells them. Words of the verdict have "
+        "[a page with pictures](explanation/words.md).\n"
     ]
     for group, terms in by_group().items():
         parts.append(
