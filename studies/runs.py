@@ -11,7 +11,7 @@ import pandas as pd
 
 from interp.evidence import Evidence
 from interp.verdict.outcomes import NUMBERS, TOKENS, Outcomes
-from interp.verdict.row import row_of
+from interp.verdict.summary import row_of
 from studies.comparison.comparing import Comparison
 
 

@@ -15,9 +15,8 @@ from interp.verdict.answers import RETENTION, SHARES, SUFFICIENCY, Ends, Levels
 from interp.verdict.changed import Change
 from interp.verdict.claims import GradedClaim
 from interp.verdict.output_words import OutputWords
-from interp.verdict.row import row_of
 from interp.verdict.sentence import sentence
-from interp.verdict.summary import as_html, summary
+from interp.verdict.summary import as_html, row_of, summary
 from interp.verdict.thresholds import Thresholds
 from interp.verdict.what import Content
 from interp.verdict.where import Location

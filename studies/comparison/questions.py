@@ -122,7 +122,8 @@ def ask(pair: ModelPair, facts: FactSet, *, prompt: Prompt = "raw", forms: int =
     questions = _led(_that_fit(pair, questions, prompt == "raw", excluded))
     if not questions:
         raise ValueError(
-            f"no question of {facts.name!r} fits the models' context; shorten the templates"
+            f"no fact of {facts.name!r} can be asked: {excluded[0][1] if excluded else 'it has none'}; "
+            "give facts and templates that fit the models' vocabulary and context"
         )
     examples = Examples.from_text(
         pair.base,

@@ -137,7 +137,9 @@ def test_models_and_metrics_are_kept_apart():
 @pytest.mark.parametrize("gone", ["clean", "corrupted", "patched"])
 def test_without_both_ends_and_an_edit_there_is_no_recovery(gone: str):
     table = patched(FULL).table
-    with pytest.raises(ValueError, match="got rows of patch; expected some made by patching"):
+    with pytest.raises(
+        ValueError, match="needs the unedited runs beside the edited ones; got no rows of condition"
+    ):
         recovery_table(Evidence(table[table["condition"] != gone]))
 
 

@@ -108,7 +108,9 @@ def test_words_are_explained_and_all_of_them_listed(run):
 
 def test_facts_are_checked_before_they_are_used(run, tmp_path: Path):
     file = tmp_path / "mine.csv"
-    rows = "Farid Jansen,Norvik\nPavel Grimm,Norvik\nOlga Nunez,\nMira Moreau,Lomond\nNora Zauber,Ash\n"
+    rows = (
+        "Farid Jansen,Norvik\nPavel Grimm,Norvik\nOlga Nunez,\nMira Moreau,Lomond\nNora Zauber,Quarno\n"
+    )
     file.write_text(f"# template: The home of {{subject}} is\nsubject,answer\n{rows}")
     out = run("facts", "check", str(file))[1]
     assert "4 facts of 4 groups" in out and "one wording only" in out and "answer is empty" in out
