@@ -78,7 +78,7 @@ def stitching(names: Iterable[str], file: str) -> None:
     """Curves of both orders, one panel for each run, trained blocks shaded."""
     names = list(names)
     figure, panels = plt.subplots(
-        1, len(names), figsize=(3.6 * len(names), 3), sharey=True, squeeze=False
+        1, len(names), figsize=(max(6, 3.6 * len(names)), 3), sharey=True, squeeze=False
     )
     for name, panel in zip(names, panels[0], strict=True):
         curves, found = made_below(name), verdict(name)

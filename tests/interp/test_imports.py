@@ -117,6 +117,9 @@ def test_the_wheel_declares_its_command_and_registries(wheel: Path):
     assert parser["interp.sources"]["shipped"] == "studies.shipped:folders"
     assert parser["interp.facts"]["world"] == "studies.organisms:fact_set"
     assert {"interp/report/templates/report.html.j2", "studies/organisms/facts.csv"} <= set(names)
+    assert {f"{package}/py.typed" for package in ("interp", "probes", "patching", "studies")} <= set(
+        names
+    )
     assert not [n for n in names if "__pycache__" in n or n.startswith("tests")]
 
 
