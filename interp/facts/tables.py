@@ -17,7 +17,7 @@ SUFFIXES = (".csv", ".jsonl", ".parquet", ".tsv")
 
 _SEPARATORS = {".csv": ",;\t", ".tsv": "\t,;"}  # in the order in which they are tried
 
-_SHOWN, _SHOWN_IN_NOTE = 3, 3
+_SHOWN, _SHOWN_IN_NOTE = 5, 3
 
 _MOST_LEFT_OUT = 0.25  # of the rows; beyond it the table is taken for misread
 

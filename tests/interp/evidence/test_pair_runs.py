@@ -134,12 +134,17 @@ def test_models_and_metrics_are_kept_apart():
     assert table.groupby("model", observed=True)["layer"].count().to_dict() == {"base": 3, "tuned": 3}
 
 
-@pytest.mark.parametrize("gone", ["clean", "corrupted", "patched"])
-def test_without_both_ends_and_an_edit_there_is_no_recovery(gone: str):
+@pytest.mark.parametrize(
+    ("gone", "said"),
+    [
+        ("clean", "unedited runs beside the edited ones; got no rows of condition clean"),
+        ("corrupted", "unedited runs beside the edited ones; got no rows of condition corrupted"),
+        ("patched", "got rows of patch; expected some made by patching"),
+    ],
+)
+def test_without_both_ends_and_an_edit_there_is_no_recovery(gone: str, said: str):
     table = patched(FULL).table
-    with pytest.raises(
-        ValueError, match="needs the unedited runs beside the edited ones; got no rows of condition"
-    ):
+    with pytest.raises(ValueError, match=said):
         recovery_table(Evidence(table[table["condition"] != gone]))
 
 

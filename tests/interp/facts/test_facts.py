@@ -293,6 +293,7 @@ def test_every_malformed_row_is_named(tmp_path):
         "line 4: answer is empty",
         "line 5: subject 'Oz' repeats line 3",
         "line 6: 2 cells where the header has 3",
+        "line 7: answer is empty (NaN)",
         "line 8: subject 'Oz' contradicts (answer 'Emerald City') line 3",
     ):
         assert part in text

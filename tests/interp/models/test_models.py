@@ -155,7 +155,10 @@ def test_smollm2_is_dequantised_once_and_says_so():
 
 def test_a_model_a_pair_and_a_comparison_are_shown_in_a_few_lines(tiny_model):
     model = replace(tiny_model("llama"), warnings=("stored in 4 bit",))
-    expected = "Model('llama': LlamaForCausalLM, 3 blocks of width 32, 96 tokens, float32, cpu, 'base' in tables, "
+    expected = (
+        "Model('llama': LlamaForCausalLM, 3 blocks of width 32, 96 tokens, float32, cpu, "
+        "'base' in tables, "
+    )
     assert repr(model) == f"{expected}1 warning)"
     shown = repr(ModelPair(model, tiny_model("llama", 1)))
     assert len(shown.splitlines()) <= 5 and shown.count("LlamaForCausalLM") == 2
