@@ -65,7 +65,7 @@ lint: $(VENV)/.dev
 
 # The site, strict, in site/: open site/index.html from disk.
 docs: $(VENV)/.dev
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 # The pictures of the pages, from runs that are kept under interp-runs/pictures.
 pictures: $(VENV)/.dev $(VENV)/.real

@@ -26,7 +26,7 @@ import studies
 RUNS = Path("interp-runs/pictures")
 IMAGES = Path(__file__).parent / "images"
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "font.size": 10,
     "svg.fonttype": "path",
     "svg.hashsalt": "interp",
@@ -86,7 +86,7 @@ def stitching(names: Iterable[str], file: str) -> None:
         panel.axvspan(first, last + 1, color="0.9", label="blocks found")
         for (label, curve), colour, mark in zip(curves.items(), (BLUE, ORANGE), "os", strict=True):
             panel.plot(curve.index, curve, color=colour, marker=mark, markersize=4, label=label)
-        panel.axvline(len(curve) // 2, color=GREY, linewidth=0.8, linestyle=":")
+        panel.axvline((len(curves["tuned below"]) - 1) / 2, color=GREY, linewidth=0.8, linestyle=":")
         panel.set(xlabel="boundary between blocks", title=f"{MADE_OF[name][1]}: {found['where']}")
         panel.title.set_fontsize(10)
     panels[0][0].set_ylabel("share of the change\nmade below the boundary")

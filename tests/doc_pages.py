@@ -82,12 +82,14 @@ def output(block: Block, names: dict[str, Any]) -> str:
 def _run(code: str, names: dict[str, Any]) -> None:
     """Run code as a notebook's cell: its last expression is shown."""
     body = ast.parse(code).body
-    last = body.pop() if isinstance(body[-1], ast.Expr) else None
+    last = body.pop() if isinstance(body[-1], ast.Expr) else ast.Expr(ast.Constant(None))
     exec(compile(ast.Module(body, []), "<page>", "exec"), names)
-    if last is not None:
-        value = eval(compile(ast.Expression(last.value), "<page>", "eval"), names)
-        if value is not None:
-            sys.stdout.write(f"{value}\n")
+    assert isinstance(last, ast.Expr)
+    value = eval(
+        compile(ast.fix_missing_locations(ast.Expression(last.value)), "<page>", "eval"), names
+    )
+    if value is not None:
+        sys.stdout.write(f"{value}\n")
 
 
 def expected(block: Block) -> str:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-import click
 import typer.main
 
 from interp.glossary.lookup import by_group
@@ -105,7 +105,7 @@ def cli_page() -> str:
     return "\n".join([head, *_commands(command, "interp", 2)]) + "\n"
 
 
-def _commands(command: click.Command, name: str, level: int) -> Iterator[str]:
+def _commands(command: Any, name: str, level: int) -> Iterator[str]:
     """Help and options of a command, then of the commands inside it."""
     yield f"{'#' * level} `{name}`\n\n{inspect.cleandoc(command.help or '')}\n"
     yield "| option | default | |\n|---|---|---|"
@@ -115,7 +115,7 @@ def _commands(command: click.Command, name: str, level: int) -> Iterator[str]:
         told = (getattr(option, "help", "") or "").replace("|", "\\|")
         yield f"| {names} | {default} | {told} |"
     yield ""
-    inner: Mapping[str, click.Command] = getattr(command, "commands", {})
+    inner: Mapping[str, Any] = getattr(command, "commands", {})
     for word, inside in inner.items():
         yield from _commands(inside, f"{name} {word}", min(level + 1, 3))
 

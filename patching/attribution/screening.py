@@ -74,13 +74,14 @@ def screen_then_verify(
 
         - `top`: the k best verified cells, (kind, layer, head, place, mean |effect|), best first;
         - `threshold`: mean |effect| of the k-th; `sampled_max`: the largest in the sample;
-        - `recall`: 1 - M / k, a lower estimate of the share of the true top k among them, with M the
-          estimated number of unverified cells above the threshold: the sample is drawn half from the
-          k cells ranked next, half from all the rest, and each stratum's share is scaled to its size
-          (None where a stratum has no sample);
+        - `recall`: 1 - M / k, a lower estimate of the share of the true top k among them (below);
         - `recall_low`: the same with each share at its one-sided 95% bound (Clopper-Pearson);
-        - `verified`, `sampled`, `grid`: numbers of cells; `work`: layer-tokens spent on exact cells
-          as a share of the whole grid's.
+        - `verified`, `sampled`, `grid`: numbers of cells;
+        - `work`: layer-tokens spent on exact cells as a share of the whole grid's.
+
+        M is the estimated number of unverified cells above the threshold: the sample is drawn half
+        from the k cells ranked next, half from all the rest, and each stratum's share is scaled to its
+        size. Where a stratum has no sample, recall is None.
 
     Raises:
         ValueError: for k or candidates below 1, or what `attribute` refuses.
