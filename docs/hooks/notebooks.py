@@ -24,7 +24,7 @@ def page(file: Path) -> str:
 def _cell(cell: dict[str, Any]) -> list[str]:
     source = "".join(cell["source"]).rstrip()
     if cell["cell_type"] != "code":
-        return [source]
+        return [source.replace(".ipynb)", ".md)")]  # links to other notebooks lead to their pages
     shown = [_output(output) for output in cell.get("outputs", [])]
     return [f"```python\n{source}\n```", *(text for text in shown if text)] if source else []
 

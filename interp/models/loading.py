@@ -73,7 +73,7 @@ def load_model(
     kind = _dtype(dtype)
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch raises either, by device
+    except (RuntimeError, AssertionError, ImportError) as error:  # torch raises any, by device
         raise ValueError(
             f"device must be one that torch finds here, got {device!r} "
             f"({str(error).splitlines()[0][:80]}); use cpu"
