@@ -65,11 +65,10 @@ def recovery_table(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0)
         n = runs.edited.notna().to_numpy().sum(axis=0)
         parts.append(cells.assign(**measurement, estimate=estimate, low=low, high=high, n=n))
     if not parts:
-        held_methods = {str(name) for name in evidence.table["method"].dropna()}
-        held = ", ".join(sorted(held_methods))
+        methods = {str(name) for name in evidence.table["method"].dropna()}
         conditions = set(map(str, evidence.table["condition"].dropna()))
         missing = [name for name in UNEDITED if name not in conditions]
-        if missing and held_methods & PAIRED:
+        if missing and methods & PAIRED:
             raise ValueError(
                 f"recovery needs the unedited runs beside the edited ones; got no rows of condition "
                 f"{' or '.join(missing)}; select by other columns with None among their values, as in "
@@ -77,8 +76,8 @@ def recovery_table(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0)
             )
         raise ValueError(
             "recovery needs the clean, the corrupted and the edited runs of aligned pairs; got rows of "
-            f"{held or 'no method'}; expected some made by patching.patch_sites, handover, path_patch "
-            "or causal_trace"
+            f"{', '.join(sorted(methods)) or 'no method'}; expected some made by "
+            "patching.patch_sites, handover, path_patch or causal_trace"
         )
     table = pd.concat(parts, ignore_index=True).infer_objects()
     described = [name for name in (*MEASUREMENT, *CELL) if table[name].notna().any()]

@@ -1,13 +1,11 @@
 """A finished run is shown, opened and explained; facts and the installation are checked."""
 
 import json
-import sys
 import webbrowser
 from pathlib import Path
 
 import pytest
 
-from studies import cli
 from studies.commands.options import EXIT_CODES
 
 SHARE = {"estimate": 0.06, "low": 0.02, "high": 0.18, "n": 36, "floor": 0.0, "ceiling": 1.0}
@@ -37,24 +35,6 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "verdict.json").write_text(json.dumps(RUN))
     (tmp_path / "report.html").write_text("<!doctype html>")
     return tmp_path
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys):
-    """`run(*arguments)`: exit code, standard output and standard error of the command."""
-    monkeypatch.setattr("interp.progress.LINE_SECONDS", float("inf"))
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["interp", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        return code, *capsys.readouterr()
-
-    return call
 
 
 def test_a_run_is_shown_in_eighty_columns(run, folder: Path):

@@ -2,34 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from studies import cli, knowing, recalling
-
-
-@pytest.fixture(autouse=True)
-def no_progress(monkeypatch):
-    """However slow a machine is, no minute passes here, so that no line of progress is written."""
-    monkeypatch.setattr("interp.progress.LINE_SECONDS", float("inf"))
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys):
-    """`run(*arguments)`: exit code, standard output and standard error of the command."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["interp", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        return code, *capsys.readouterr()
-
-    return call
+from studies import knowing, recalling
 
 
 def test_the_studies_are_listed(run):
