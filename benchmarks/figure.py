@@ -7,13 +7,11 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 
-from interp.figures.export import write_svg
-
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 def draw(seconds: Mapping[str, Mapping[str, float]], path: Path) -> None:
-    """Write the grouped bars as SVG; without a Chrome or Chromium say so and go on."""
+    """Write the grouped bars as SVG, which plotly needs a Chrome or Chromium for."""
     sides = list(dict.fromkeys(side for times in seconds.values() for side in times))
     bars = [
         go.Bar(
@@ -37,5 +35,4 @@ def draw(seconds: Mapping[str, Mapping[str, float]], path: Path) -> None:
         xaxis={"title": "site, pairs x tokens"},
         legend={"orientation": "h", "y": 1.12},
     )
-    for message in write_svg({path.stem: chart}, path.parent):
-        print(message)
+    chart.write_image(path)

@@ -2,13 +2,12 @@
 
     python docs/make_gallery.py
 
-The models are the shipped organisms, so nothing is downloaded. Images on paper are made anew; those of
-the screen need a Chrome or Chromium and are kept as they are where there is none.
+The models are the shipped organisms, so nothing is downloaded. Images of the screen
+need a Chrome or Chromium.
 """
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ import patching
 import probes
 import studies
 from interp.figures import Figure
-from interp.figures.export import write_svg
 
 FOLDER = Path(__file__).parent / "gallery"
 
@@ -114,8 +112,7 @@ def main() -> None:
             image, _, _, caption = figure.save(Path(folder) / f"{name}.svg", venue="icml")
             (FOLDER / f"{name}_paper.svg").write_bytes(image.read_bytes())
             page.append(ROW.format(name=name, caption=caption.read_text().strip(), call=CALLS[name]))
-    for message in write_svg({f"{name}_screen": figure for name, figure in drawn.items()}, FOLDER):
-        sys.stderr.write(f"{message}\n")
+        figure.write_image(FOLDER / f"{name}_screen.svg")
     (FOLDER.parent / "gallery.md").write_text("".join(page), encoding="utf-8")
 
 

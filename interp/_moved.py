@@ -26,7 +26,6 @@ MOVED = {
         "content": "verdict.what",
         "crossing": "stats.crossing",
         "editing": "models.editing",
-        "export": "figures.export",
         "fact_attributes": "facts.attributes",
         "fact_cards": "facts.types",
         "fact_cells": "facts.cells",

@@ -26,14 +26,14 @@ from pathlib import Path
 import pandas as pd
 
 import probes
-from interp._files import write_atomically
+from interp._files import write_atomically, write_text
 from interp.activations import Activations, collect
 from interp.display.html import Shown
 from interp.evidence import Evidence
 from interp.examples import Examples
 from interp.facts.attributes import attribute_sets, entity_attributes
 from interp.facts.truth import truth_statements
-from interp.figures.export import write_svg
+from interp.figures.paper.files import svg_of
 from interp.figures.probes import generalisation_heatmap
 from interp.models.loading import load_model
 from interp.models.model import Model
@@ -102,7 +102,7 @@ class Knowing(Shown):
         return f"Knowing(rows of {sizes}; {len(self.evidence):,} rows of evidence)"
 
     def save(self, folder: Path) -> None:
-        """Write the tables as CSV, the evidence, and the matrix as a figure (SVG where a Chrome is).
+        """Write the tables as CSV, the evidence, and the matrix as figures (HTML, SVG).
 
         Every file is written under a temporary name and renamed, so a failure leaves none half-written.
 
@@ -124,7 +124,7 @@ class Knowing(Shown):
         for name, figure in figures.items():
             write = partial(figure.write_html, include_plotlyjs="directory")
             write_atomically(folder / f"{name}.html", write)
-        write_svg(figures, folder)
+            write_text(folder / f"{name}.svg", svg_of(figure).decode())
 
 
 def know(

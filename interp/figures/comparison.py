@@ -61,6 +61,20 @@ def stitch_curves(
         table: panel, series (base, tuned, U, V), layer (null for base and tuned), estimate, low, high.
         cut: boundary between lower and upper blocks, marked where it is known.
         handover: the handover, likewise.
+
+    Returns:
+        The figure, one panel for each contrast: U and V with their intervals, both models alone.
+
+    Example:
+        >>> import pandas as pd
+        >>> from interp import figures
+        >>> table = pd.DataFrame({
+        ...     "panel": "output", "series": ["base", "tuned", "U", "U", "V", "V"],
+        ...     "layer": [None, None, 0, 1, 0, 1], "estimate": [2.0, -3.0, -3.0, 2.0, 2.0, -3.0],
+        ...     "low": [1.5, -3.5, -3.5, 1.5, 1.5, -3.5], "high": [2.5, -2.5, -2.5, 2.5, 2.5, -2.5]})
+        >>> figure = figures.stitch_curves(table, cut=1, handover=None)
+        >>> [trace.name for trace in figure.data if trace.showlegend]
+        ['base alone', 'tuned alone', 'U: base below, tuned above', 'V: tuned below, base above']
     """
     titles = list(dict.fromkeys(table["panel"]))
     series = {
@@ -106,6 +120,19 @@ def responsibility_bars(
         table: part (embedding, 0, 1, ..., unembedding), share, low, high.
         span: first and last block of the middle 90% of the responsibility, shaded.
         handover: the handover, marked where it is known.
+
+    Returns:
+        The figure, a bar for each part with its interval.
+
+    Example:
+        >>> import pandas as pd
+        >>> from interp import figures
+        >>> table = pd.DataFrame({
+        ...     "part": ["embedding", 0, 1, "unembedding"], "share": [0.0, 0.1, 0.9, 0.0],
+        ...     "low": [0.0, 0.0, 0.8, 0.0], "high": [0.0, 0.2, 1.0, 0.0]})
+        >>> figure = figures.responsibility_bars(table, span=(0, 1), handover=None)
+        >>> figure.data[0].y
+        (0.0, 0.1, 0.9, 0.0)
     """
     parts = [str(part) for part in table["part"]]
     bounds = table[["share", "low", "high"]].astype(float)
@@ -159,6 +186,20 @@ def shared_shift_curves(
         handover: the handover, likewise.
         low: declared upper bound of the word low.
         high: declared lower bound of the word high.
+
+    Returns:
+        The figure, a curve with its interval for each condition of the table.
+
+    Example:
+        >>> import pandas as pd
+        >>> from interp import figures
+        >>> table = pd.DataFrame({
+        ...     "condition": ["sufficiency", "sufficiency", "retention", "retention"],
+        ...     "layer": [1, 2, 1, 2], "estimate": [0.2, 1.0, 0.9, 0.8],
+        ...     "low": [0.1, 0.9, 0.8, 0.7], "high": [0.3, 1.0, 1.0, 0.9]})
+        >>> figure = figures.shared_shift_curves(table, boundary=2, handover=None, low=0.2, high=0.8)
+        >>> [trace.name for trace in figure.data if trace.showlegend]
+        ['sufficiency (predicted shift)', "retention of the base's answer"]
     """
     conditions = [condition for condition in _SHIFTS if condition in set(table["condition"])]
     figure = panels(
@@ -189,6 +230,20 @@ def cross_patch_curves(table: pd.DataFrame, *, handover: int | float | None) -> 
         table: model (the one that runs), span, layer, estimate, low, high; 0 is the running model's
             own contrast and 1 the other's.
         handover: the handover, marked where it is known.
+
+    Returns:
+        The figure, one panel for each model that runs, a curve with its interval for each span.
+
+    Example:
+        >>> import pandas as pd
+        >>> from interp import figures
+        >>> table = pd.DataFrame({
+        ...     "model": "base", "span": ["last", "last", "subject", "subject"], "layer": [0, 1, 0, 1],
+        ...     "estimate": [0.0, 0.9, 0.1, 0.0], "low": [0.0, 0.8, 0.0, 0.0],
+        ...     "high": [0.0, 1.0, 0.2, 0.0]})
+        >>> figure = figures.cross_patch_curves(table, handover=1)
+        >>> sorted(trace.name for trace in figure.data if trace.showlegend)
+        ['last token', 'subject tokens']
     """
     spans, models = order(table["span"]), order(table["model"])
     colours = {"all": BLACK, "last": VERMILLION, "subject": BLUE}
@@ -223,6 +278,18 @@ def claim_dots(table: pd.DataFrame, *, margin: float) -> Figure:
             effect_high, control, control_low, control_high (mean and extremes of the control-task
             directions).
         margin: effects within plus or minus it count as none.
+
+    Returns:
+        The figure, one row for each claim: the reading left, the effect and its control right.
+
+    Example:
+        >>> import pandas as pd
+        >>> from interp import figures
+        >>> names = ("selectivity", "effect", "control")
+        >>> bounds = {f"{name}{end}": [0.4] for name in names for end in ("", "_low", "_high")}
+        >>> table = pd.DataFrame({"claim": ["color = red"], "grade": ["supported"], **bounds})
+        >>> figures.claim_dots(table, margin=0.1).layout.yaxis.ticktext
+        ('color = red',)
     """
     labels = [shorten(str(claim), 58) for claim in table["claim"]]
     grades = [grade for grade in _GRADES if grade in set(table["grade"])]

@@ -47,8 +47,9 @@ def patch_grid(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0) -> 
         seed: of these draws.
 
     Returns:
-        The figure. The axis of positions bears the tokens, clean | corrupted, of a single pair whose
-        evidence notes them, and numbers otherwise.
+        The figure. The axis of positions bears the tokens, clean | corrupted, where the evidence notes
+        them: those of the first pair, with "…" where another pair has another token. Pairs of several
+        lengths have numbers.
 
     Raises:
         ValueError: without such rows, or if they need more than eight panels, or mix heads with other
@@ -88,14 +89,16 @@ def patch_grid(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0) -> 
         ends = {"estimate": 1 - table["estimate"], "low": 1 - table["high"], "high": 1 - table["low"]}
         table = table.assign(**ends)
     down = _row_column(table)
-    tokens = tokens_of(evidence, rows["example"].iloc[0]) if rows["example"].nunique() == 1 else {}
-    labels = _row_labels(table, down, tokens)
+    examples = list(rows["example"].unique())
+    tokens = [tokens_of(evidence, example) for example in examples]
+    words = _words(tokens)
+    labels = _row_labels(table, down, words)
     parts = _panels(table, down)
     figure = panels(
         [list(parts)],
-        title=_title(table, rows["example"].nunique(), tokens, noise=noise),
+        title=_title(table, tokens, noise=noise),
         x=_layer_title(table),
-        y=["token, clean | corrupted" if tokens and down == "position" else down.replace("span", "")],
+        y=["token, clean | corrupted" if words and down == "position" else down.replace("span", "")],
         row_height=max(90, ROW_HEIGHT * len(labels)),
         left=room(list(labels.values())) + 14,
     )
@@ -168,15 +171,23 @@ def _row_column(table: pd.DataFrame) -> str:
     return "position" if alone.all() else "span"
 
 
-def _row_labels(table: pd.DataFrame, down: str, tokens: Mapping[str, Any]) -> dict[Any, str]:
+def _words(tokens: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Token of each position, as the first pair has it; none where pairs are of several lengths."""
+    if not all(tokens) or len({len(pair["clean"]) for pair in tokens}) > 1:
+        return []
+    first, *others = (token_labels(pair["clean"], pair["corrupted"]) for pair in tokens)
+    words = [shorten(word, 30) for word in first]
+    changing = [any(other[i] != word for other in others) for i, word in enumerate(first)]
+    return [f"{word}, …" if varies else word for word, varies in zip(words, changing, strict=True)]
+
+
+def _row_labels(table: pd.DataFrame, down: str, words: Sequence[str]) -> dict[Any, str]:
     """Label of every row of the grid, in order."""
     if down == "span":
         return {span: place(span) for span in order(table["span"])}
     numbers = sorted(int(value) for value in table[down].dropna().unique())
-    if down == "position" and tokens:
-        words = token_labels(tokens["clean"], tokens["corrupted"])
-        return {number: shorten(words[number], 30) for number in numbers}
-    return {number: str(number) for number in numbers}
+    shown = words if down == "position" else ()
+    return {number: shown[number] if shown else str(number) for number in numbers}
 
 
 def _panels(table: pd.DataFrame, down: str) -> dict[str, pd.DataFrame]:
@@ -217,14 +228,15 @@ def _panel_title(columns: Sequence[str], values: Sequence[Any]) -> str:
     return ", ".join(_PANELS[name](value) for name, value in told.items())
 
 
-def _title(table: pd.DataFrame, n_pairs: int, tokens: Mapping[str, Any], *, noise: bool) -> str:
+def _title(table: pd.DataFrame, tokens: Sequence[Mapping[str, Any]], *, noise: bool) -> str:
     """What was done to the model, and the pair or how many pairs there are."""
     models = table["model"].dropna().unique() if "model" in table else []
     done = "Corrupting" if noise else "Patching"
     patched = f"{done} the {models[0]}" if len(models) == 1 else done
-    if n_pairs > 1:
-        return f"{patched}: {n_pairs} pairs"
-    return f"{patched}: {ARROW.join(tokens['differs'])}" if tokens.get("differs") else patched
+    if len(tokens) > 1:
+        return f"{patched}: {len(tokens)} pairs"
+    differing = tokens[0].get("differs")
+    return f"{patched}: {ARROW.join(differing)}" if differing else patched
 
 
 def _layer_title(table: pd.DataFrame) -> str:

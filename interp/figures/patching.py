@@ -37,6 +37,20 @@ def handover_curves(table: pd.DataFrame, *, handover: int | float | None) -> Fig
     Args:
         table: span, layer, estimate, low, high (0 corrupted, 1 clean).
         handover: the handover, marked where it is known.
+
+    Returns:
+        The figure, a curve with its interval for each span.
+
+    Example:
+        >>> import pandas as pd
+        >>> from interp import figures
+        >>> table = pd.DataFrame({
+        ...     "span": ["subject", "subject", "last", "last"], "layer": [0, 1, 0, 1],
+        ...     "estimate": [1.0, 0.1, 0.0, 0.9], "low": [0.9, 0.0, 0.0, 0.8],
+        ...     "high": [1.0, 0.2, 0.1, 1.0]})
+        >>> figure = figures.handover_curves(table, handover=1)
+        >>> sorted(trace.name for trace in figure.data if trace.showlegend)
+        ['last token', 'subject tokens']
     """
     styles = {"last": (VERMILLION, "solid"), "subject": (BLUE, "solid")}
     spans = order(table["span"])
@@ -65,6 +79,19 @@ def handover_heatmap(table: pd.DataFrame, *, handover: int | float | None) -> Fi
     Args:
         table: span, pair, layer, value; pairs are drawn in the order in which they come.
         handover: the handover, marked where it is known.
+
+    Returns:
+        The figure, a row of cells for each pair in the panel of each span.
+
+    Example:
+        >>> import pandas as pd
+        >>> from interp import figures
+        >>> table = pd.DataFrame({
+        ...     "span": "last", "pair": ["Rome ← Paris", "Rome ← Paris"], "layer": [0, 1],
+        ...     "value": [0.0, 0.9]})
+        >>> figure = figures.handover_heatmap(table, handover=1)
+        >>> [list(row) for row in figure.data[0].z]
+        [[0.0, 0.9]]
     """
     spans, pairs = order(table["span"]), list(dict.fromkeys(table["pair"]))
     figure = panels(
@@ -100,8 +127,21 @@ def patch_heatmap(table: pd.DataFrame, *, pair: str | None = None) -> Figure:
             as text.
         pair: name of the pair in the title; that of the table by default.
 
+    Returns:
+        The figure, a row of cells for each token.
+
     Raises:
         ValueError: for a table without rows, or of several examples.
+
+    Example:
+        >>> import pandas as pd
+        >>> from interp import figures
+        >>> table = pd.DataFrame({
+        ...     "layer": [0, 0, 1, 1], "position": [0, 1, 0, 1], "value": [1.0, 0.0, 0.1, 0.9],
+        ...     "clean": [" Rome", " is"] * 2, "corrupted": [" Oslo", " is"] * 2})
+        >>> figure = figures.patch_heatmap(table, pair="Rome ← Oslo")
+        >>> [list(row) for row in figure.data[0].z]
+        [[1.0, 0.1], [0.0, 0.9]]
     """
     if table.empty or table.duplicated(["layer", "position"]).any():
         held = table["example"].nunique() if "example" in table else "several"

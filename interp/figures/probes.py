@@ -78,7 +78,7 @@ def probe_curves(table: pd.DataFrame, *, attribute: str) -> Figure:
         ...     "low": [0.4, 0.7, 0.8], "high": [0.6, 0.9, 1.0]})
         >>> figure = figures.probe_curves(table, attribute="truth")
         >>> [trace.x for trace in figure.data if trace.showlegend]
-        [(0, 1, 2)]
+        [(0.0, 1.0, 2.0)]
     """
     table = _by_boundary(table)
     models = [m for m in ("base", "tuned") if m in set(table["model"])]
@@ -155,6 +155,17 @@ def transfer_curves(table: pd.DataFrame, *, attribute: str) -> Figure:
 
     Returns:
         The figure, one column of panels for each position.
+
+    Example:
+        >>> import pandas as pd
+        >>> from interp import figures
+        >>> table = pd.DataFrame({
+        ...     "span": "last", "condition": ["frozen", "frozen", "cosine", "cosine"],
+        ...     "layer": [0, 1, 0, 1], "estimate": [0.5, 0.9, 0.1, 0.8], "low": [0.4, 0.8, 0.0, 0.7],
+        ...     "high": [0.6, 1.0, 0.2, 0.9]})
+        >>> figure = figures.transfer_curves(table, attribute="truth")
+        >>> [trace.name for trace in figure.data if trace.showlegend]
+        ['base probe, frozen', 'cosine, base and tuned direction']
     """
     spans = order(table["span"])
     accuracy = ("frozen", "mean_shifted", "aligned", "refit")
@@ -201,6 +212,17 @@ def generalisation_heatmap(table: pd.DataFrame, *, condition: str = "probe") -> 
 
     Returns:
         The figure.
+
+    Example:
+        >>> import pandas as pd
+        >>> from interp import figures
+        >>> table = pd.DataFrame({
+        ...     "train": ["cities", "cities", "capitals", "capitals"],
+        ...     "test": ["cities", "capitals", "cities", "capitals"], "condition": "probe",
+        ...     "estimate": [1.0, 0.7, 0.6, 0.9], "low": 0.5, "high": 1.0})
+        >>> figure = figures.generalisation_heatmap(table)
+        >>> [note.text for note in figure.layout.annotations if note.text.isdigit()]
+        ['100', '70', '60', '90']
     """
     rows = table[table["condition"].astype(str) == condition]
     names = list(dict.fromkeys(rows["test"].astype(str)))

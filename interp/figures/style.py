@@ -293,7 +293,20 @@ def heat(
 
 
 def figure_json(figure: go.Figure) -> str:
-    """The figure as JSON that may stand inside a script element (no character can close it)."""
+    """The figure as JSON that may stand inside a script element (no character can close it).
+
+    Args:
+        figure: any figure of plotly.
+
+    Returns:
+        JSON, every character that could end the element escaped.
+
+    Example:
+        >>> import plotly.graph_objects as go
+        >>> from interp import figures
+        >>> "</script>" in figures.figure_json(go.Figure(layout={"title": {"text": "</script>"}}))
+        False
+    """
     text = str(figure.to_json(validate=False, engine="json"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -301,5 +314,14 @@ def figure_json(figure: go.Figure) -> str:
 
 
 def plotly_javascript() -> str:
-    """Source of plotly.js as the installed plotly carries it; no download."""
+    """Source of plotly.js as the installed plotly carries it; no download.
+
+    Returns:
+        A script.
+
+    Example:
+        >>> from interp import figures
+        >>> "Plotly" in figures.plotly_javascript()
+        True
+    """
     return get_plotlyjs()

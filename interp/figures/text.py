@@ -5,7 +5,9 @@ Nothing here draws: the shapes stand in `interp.figures.style`.
 
 from __future__ import annotations
 
+import html
 import math
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,6 +22,8 @@ PLACES = {
     "all": "all positions",
 }
 
+_TAGS = re.compile(r"</?b>")
+
 
 def visible(text: object) -> str:
     """Model text with every character that would not be seen made visible.
@@ -32,6 +36,11 @@ def visible(text: object) -> str:
         marks.get(c) or (c if unicodedata.category(c)[0] != "C" else f"\\u{ord(c):04x}")
         for c in str(text)
     )
+
+
+def text_of(label: object) -> str:
+    """Plain text of a plotly label."""
+    return html.unescape(_TAGS.sub("", str(label or "")))
 
 
 def plain(text: object) -> str:

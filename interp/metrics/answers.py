@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from jaxtyping import Int
@@ -15,6 +16,9 @@ from interp.metrics.base import Metric, defined, logit_in, logits_of
 
 if TYPE_CHECKING:
     from interp.models.model import Model
+
+#: A token id for each example.
+TokenIds: TypeAlias = Int[Tensor, " example"] | Sequence[int]
 
 
 def logit_difference(contrast: Contrast) -> Metric:
@@ -41,7 +45,9 @@ def logit_difference(contrast: Contrast) -> Metric:
 
 
 def token_contrast(
-    examples: Examples, plus: Int[Tensor, " example"], minus: Int[Tensor, " example"]
+    examples: Examples,
+    plus: TokenIds,
+    minus: TokenIds,
 ) -> Metric:
     """Read logit(plus) − logit(minus) at the last position of each example (unit: logits).
 
@@ -56,10 +62,10 @@ def token_contrast(
         which they are.
 
     Example:
-        >>> import interp, torch
+        >>> import interp
         >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
         >>> examples = interp.Examples.from_facts(model, facts).subset([0, 1])
-        >>> contrast = interp.token_contrast(examples, torch.tensor([5, 6]), torch.tensor([7, 7]))
+        >>> contrast = interp.token_contrast(examples, [5, 6], [7, 7])
         >>> contrast.tokens.tolist(), contrast.unit
         ([5, 6, 7], 'logits')
     """
@@ -67,9 +73,13 @@ def token_contrast(
 
 
 def _difference(
-    examples: Examples, plus: Int[Tensor, " example"], minus: Int[Tensor, " example"], measure: str
+    examples: Examples,
+    plus: TokenIds,
+    minus: TokenIds,
+    measure: str,
 ) -> Metric:
     """The difference of two tokens' logits, and what it measures."""
+    plus, minus = _ids(examples, plus), _ids(examples, minus)
     tokens, column = torch.unique(torch.stack([plus, minus]), return_inverse=True)
 
     def read(logits: Tensor, example: Tensor) -> Tensor:
@@ -78,7 +88,22 @@ def _difference(
     return Metric(read, "logits", examples.position("last"), tokens, measure=measure)
 
 
-def fact_contrast(examples: Examples, answers: Int[Tensor, " example"]) -> Metric:
+def _ids(examples: Examples, ids: TokenIds) -> Int[Tensor, " example"]:
+    """Token ids as a tensor where the examples are.
+
+    Raises:
+        ValueError: unless there is one for each example.
+    """
+    tensor = torch.as_tensor(ids, device=examples.tokens.device).long()
+    if tensor.shape != (len(examples),):
+        raise ValueError(
+            f"a metric of {len(examples)} examples needs a token id for each, got shape "
+            f"{tuple(tensor.shape)}; give {len(examples)}, such as interp.first_token of each answer"
+        )
+    return tensor
+
+
+def fact_contrast(examples: Examples, answers: TokenIds) -> Metric:
     """Read logit(answer) − mean logit of the other answers in the set, at the last position (logits).
 
     The set is the distinct tokens of all the answers: a contrast that an evasion which lowers every
@@ -99,12 +124,12 @@ def fact_contrast(examples: Examples, answers: Int[Tensor, " example"]) -> Metri
         >>> import interp, torch
         >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
         >>> examples = interp.Examples.from_facts(model, facts).subset([0, 1])
-        >>> contrast = interp.fact_contrast(examples, torch.tensor([5, 6]))
+        >>> contrast = interp.fact_contrast(examples, [5, 6])
         >>> logits = torch.tensor([[3.0, 1.0], [3.0, 1.0]])
         >>> contrast(logits, torch.tensor([0, 1])).tolist()
         [2.0, -2.0]
     """
-    tokens, column = torch.unique(answers, return_inverse=True)
+    tokens, column = torch.unique(_ids(examples, answers), return_inverse=True)
     if len(tokens) < 2:
         raise ValueError("a fact contrast needs two different answers, got one; give more facts")
 
@@ -117,7 +142,7 @@ def fact_contrast(examples: Examples, answers: Int[Tensor, " example"]) -> Metri
     return Metric(read, "logits", examples.position("last"), tokens, measure="fact_contrast")
 
 
-def answer_log_prob(examples: Examples, answers: Int[Tensor, " example"]) -> Metric:
+def answer_log_prob(examples: Examples, answers: TokenIds) -> Metric:
     """Read log p(answer) at the last position of each example (unit: nats).
 
     p is the softmax over the whole vocabulary, taken in single precision at least. An evasion that
@@ -134,12 +159,13 @@ def answer_log_prob(examples: Examples, answers: Int[Tensor, " example"]) -> Met
         >>> import interp, torch
         >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
         >>> examples = interp.Examples.from_facts(model, facts).subset([0, 1])
-        >>> log_prob = interp.answer_log_prob(examples, torch.tensor([1, 0]))
+        >>> log_prob = interp.answer_log_prob(examples, [1, 0])
         >>> log_prob(torch.zeros(2, 4), torch.tensor([0, 1])).exp().tolist()
         [0.25, 0.25]
         >>> log_prob.unit
         'nats'
     """
+    answers = _ids(examples, answers)
 
     def read(logits: Tensor, example: Tensor) -> Tensor:
         wide = logits if logits.dtype == torch.float64 else logits.float()
@@ -150,8 +176,8 @@ def answer_log_prob(examples: Examples, answers: Int[Tensor, " example"]) -> Met
 
 def closed_set_correct(
     examples: Examples,
-    answers: Int[Tensor, " example"],
-    closed_set: Int[Tensor, " token"] | None = None,
+    answers: TokenIds,
+    closed_set: Int[Tensor, " token"] | Sequence[int] | None = None,
 ) -> Metric:
     """Read 1 where the answer has the highest logit in a closed set of tokens, else 0 (share).
 
@@ -170,12 +196,13 @@ def closed_set_correct(
         >>> import interp, torch
         >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
         >>> examples = interp.Examples.from_facts(model, facts).subset([0, 1])
-        >>> correct = interp.closed_set_correct(examples, torch.tensor([5, 6]))
+        >>> correct = interp.closed_set_correct(examples, [5, 6])
         >>> logits = torch.tensor([[3.0, 1.0], [3.0, 1.0]])
         >>> correct(logits, torch.tensor([0, 1])).tolist()
         [1.0, 0.0]
     """
-    tokens = torch.unique(answers if closed_set is None else closed_set)
+    answers = _ids(examples, answers)
+    tokens = torch.unique(torch.as_tensor(answers if closed_set is None else closed_set).to(answers))
     if not bool(torch.isin(answers, tokens).all()):
         raise ValueError(
             f"the closed set must hold every answer; {int((~torch.isin(answers, tokens)).sum())} "
@@ -191,7 +218,7 @@ def closed_set_correct(
 
 
 @formerly(said="tokens")
-def top1_is(examples: Examples, tokens: Int[Tensor, " example"]) -> Metric:
+def top1_is(examples: Examples, tokens: TokenIds) -> Metric:
     """Read 1 where a given token is the model's first choice over its whole vocabulary, else 0.
 
     Args:
@@ -205,10 +232,11 @@ def top1_is(examples: Examples, tokens: Int[Tensor, " example"]) -> Metric:
         >>> import interp, torch
         >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
         >>> examples = interp.Examples.from_facts(model, facts).subset([0, 1])
-        >>> first = interp.top1_is(examples, torch.tensor([0, 2]))
+        >>> first = interp.top1_is(examples, [0, 2])
         >>> first(torch.tensor([[3.0, 1.0, 0.0]] * 2), torch.tensor([0, 1])).tolist()
         [1.0, 0.0]
     """
+    tokens = _ids(examples, tokens)
 
     def read(logits: Tensor, example: Tensor) -> Tensor:
         return (logits.argmax(1) == tokens[example]).to(logits.dtype)
@@ -219,7 +247,7 @@ def top1_is(examples: Examples, tokens: Int[Tensor, " example"]) -> Metric:
 says = alias(top1_is, "says")
 
 
-def token_logit(examples: Examples, tokens: Int[Tensor, " example"]) -> Metric:
+def token_logit(examples: Examples, tokens: TokenIds) -> Metric:
     """Read the logit of one token per example, less the mean over the vocabulary (unit: logits).
 
     NaN where the model that is read lacks the token.
@@ -228,6 +256,7 @@ def token_logit(examples: Examples, tokens: Int[Tensor, " example"]) -> Metric:
         examples: the prompts.
         tokens: a token id for each.
     """
+    tokens = _ids(examples, tokens)
 
     def read(logits: Tensor, example: Tensor) -> Tensor:
         logit = logits_of(logits, tokens[example][:, None])[:, 0]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from interp.report.prose import caption, sentence_of
+from interp.report.prose import sentence_of
 from interp.verdict.summary import number, share
 
 BCA = "95%, BCa bootstrap over facts"
@@ -34,13 +34,11 @@ class FigureWords:
 
     Attributes:
         title: what is seen.
-        caption: how to read it.
         interval: which intervals are drawn.
         n: how many units are behind it.
     """
 
     title: str
-    caption: str
     interval: str
     n: str
 
@@ -56,7 +54,7 @@ def figure_words(kind: str, data: pd.DataFrame, verdict: Mapping[str, Any]) -> F
     interval, unit = INTERVALS[kind]
     seen = {"share": share, **_SEEN.get(kind, _nothing)(data)}
     title = sentence_of("titles.txt.j2", kind, verdict, seen)
-    return FigureWords(title, caption(kind), interval, f"{_n(kind, data, verdict)} {unit}")
+    return FigureWords(title, interval, f"{_n(kind, data, verdict)} {unit}")
 
 
 def _n(kind: str, data: pd.DataFrame, verdict: Mapping[str, Any]) -> str:

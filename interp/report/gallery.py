@@ -17,6 +17,7 @@ from interp.figures import (
     tables,
     text as figure_text,
 )
+from interp.figures.captions import reading_of
 from interp.report.figure_words import figure_words
 from interp.verdict.claims import NOT_MEASURED
 from interp.verdict.outcomes import Outcomes
@@ -104,9 +105,15 @@ class _Gallery:
         while name in {figure.name for figure in self.drawn}:
             name += "_again"
         words = figure_words(kind, data, self.verdict)
+        figure = draw(data, **more)
         self.drawn.append(
             Drawn(
-                name, **vars(words), figure=told_apart(draw(data, **more)), data=data, section=section
+                name,
+                **vars(words),
+                caption=reading_of(figure.source).how,
+                figure=told_apart(figure),
+                data=data,
+                section=section,
             )
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from interp._files import write_atomically, write_text
 from interp.evidence import Evidence
-from interp.figures.export import write_svg
+from interp.figures.paper.files import svg_of
 from interp.figures.style import figure_json, plotly_javascript
 from interp.report.controls import controls, left_out
 from interp.report.figure_tables import number_table
@@ -31,17 +31,15 @@ from interp.verdict.summary import interval, number, share, summary
 
 @dataclass(frozen=True)
 class Written:
-    """Files that a report left on disk, and what a user should be told.
+    """Files that a report left on disk.
 
     Attributes:
         report: the page.
         files: everything that was written, the page last.
-        messages: sentences for the user, for instance that no browser was found.
     """
 
     report: Path
     files: tuple[Path, ...]
-    messages: tuple[str, ...]
 
 
 def write_report(
@@ -69,7 +67,7 @@ def write_report(
         provenance: more about where it all came from.
         base: name of the base model in the title.
         tuned: name of the tuned model in the title.
-        svg: whether figures are also written as SVG, which needs a browser.
+        svg: whether figures are also written as SVG.
         seed: of the figures' bootstraps.
 
     Raises:
@@ -96,14 +94,10 @@ def write_report(
     write = partial(output_table(data).to_csv, index=False)
     files.append(write_atomically(folder / "outputs.csv", write))
     files += evidence.save(folder)
-    files += _write_figures(drawn, figures)
-    messages = write_svg({shown.name: shown.figure for shown in drawn}, figures) if svg else []
-    svgs = [path for shown in drawn if (path := figures / f"{shown.name}.svg").exists()]
-    files += svgs
-    names = [path.stem for path in svgs]
-    page = render(data, outcomes, drawn, base=base, tuned=tuned, messages=messages, svgs=names)
+    files += _write_figures(drawn, figures, svg=svg)
+    page = render(data, outcomes, drawn, base=base, tuned=tuned, svg=svg)
     files.append(write_text(target, page))
-    return Written(target, tuple(files), tuple(messages))
+    return Written(target, tuple(files))
 
 
 def render(
@@ -113,8 +107,7 @@ def render(
     *,
     base: str = "base",
     tuned: str = "tuned",
-    messages: Sequence[str] = (),
-    svgs: Collection[str] = (),
+    svg: bool = False,
 ) -> str:
     """Page as text. Model text is escaped; scripts and styles are inside; nothing is fetched.
 
@@ -124,12 +117,11 @@ def render(
         drawn: the figures.
         base: name of the base model in the title.
         tuned: name of the tuned model in the title.
-        messages: sentences for the reader.
-        svgs: names of the figures that lie beside the page as SVG too.
+        svg: whether the figures lie beside the page as SVG too.
     """
     provenance = verdict.get("provenance") or {}
     outputs = output_table(verdict)
-    sections = _sections(drawn, svgs)
+    sections = _sections(drawn, svg)
     figures = ",".join(f"{json.dumps(shown.name)}:{figure_json(shown.figure)}" for shown in drawn)
     methods = methods_text(verdict, outcomes, base=base, tuned=tuned)
     layout = template("report.html.j2")
@@ -156,19 +148,18 @@ def render(
         thresholds=sorted(_flat(verdict["thresholds"])),
         provenance=json.dumps(provenance, indent=1, ensure_ascii=False, default=str),
         glossary=glossary(),
-        messages=messages,
         packed_plotly=packed_plotly() if drawn else "",
         packed_figures=packed(f"{{{figures}}}"),
     )
 
 
-def _sections(drawn: Sequence[Drawn], svgs: Collection[str]) -> list[dict[str, Any]]:
+def _sections(drawn: Sequence[Drawn], svg: bool) -> list[dict[str, Any]]:
     """Sections with figures, in the order in which these were drawn."""
     return [
         {
             "title": title,
             "anchor": f"section-{n}",
-            "figures": [_figure(shown, svgs) for shown in drawn if shown.section == title],
+            "figures": [_figure(shown, svg) for shown in drawn if shown.section == title],
         }
         for n, title in enumerate(dict.fromkeys(shown.section for shown in drawn), start=1)
     ]
@@ -192,8 +183,8 @@ def _numbers(row: Mapping[Any, Any]) -> dict[str, str]:
     return {"quantity": row["quantity"], "meaning": row["meaning"], "interval": interval(row), **shown}
 
 
-def _write_figures(drawn: Sequence[Drawn], folder: Path) -> list[Path]:
-    """Write every figure as a page and as the table that it shows, beside one copy of plotly.js."""
+def _write_figures(drawn: Sequence[Drawn], folder: Path, *, svg: bool) -> list[Path]:
+    """Write every figure as a page, a drawing and the table it shows, beside one copy of plotly.js."""
     if not drawn:
         return []
     layout = template("figure.html.j2")
@@ -204,10 +195,12 @@ def _write_figures(drawn: Sequence[Drawn], folder: Path) -> list[Path]:
         files.append(write_text(folder / f"{shown.name}.html", layout.render(json=data, **words)))
         write = partial(shown.data.to_csv, index=False)
         files.append(write_atomically(folder / f"{shown.name}.csv", write))
+        if svg:
+            files.append(write_text(folder / f"{shown.name}.svg", svg_of(shown.figure).decode()))
     return files
 
 
-def _figure(drawn: Drawn, svgs: Collection[str]) -> dict[str, Any]:
+def _figure(drawn: Drawn, svg: bool) -> dict[str, Any]:
     """What the page shows of a figure."""
     return {
         "name": drawn.name,
@@ -217,7 +210,7 @@ def _figure(drawn: Drawn, svgs: Collection[str]) -> dict[str, Any]:
         "n": drawn.n,
         "alt": f"Figure: {drawn.title}. {drawn.caption} The numbers stand in the table below.",
         "height": int(drawn.figure.layout.height or 300),
-        "svg": drawn.name in svgs,
+        "svg": svg,
         "table": number_table(drawn.data),
     }
 

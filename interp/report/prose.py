@@ -34,13 +34,3 @@ def sentence_of(name: str, macro: str, *values: Any) -> str:
     """
     said = getattr(template(name).module, macro)(*values)
     return " ".join(unescape(str(said)).split())
-
-
-@lru_cache
-def caption(kind: str) -> str:
-    """How a kind of figure is read, on one line.
-
-    Args:
-        kind: name of a macro of captions.txt.j2.
-    """
-    return sentence_of("captions.txt.j2", kind)

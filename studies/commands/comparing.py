@@ -98,7 +98,7 @@ def compare(
         )
         written = comparison.save(folder)
     typer.echo(comparison.verdict.sentence)
-    for note in (*pair.warnings, *task.notes, *written.messages):
+    for note in (*pair.warnings, *task.notes):
         typer.echo(f"note: {note}")
     typer.echo(f"report: {written.report}")
 

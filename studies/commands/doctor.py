@@ -1,4 +1,4 @@
-"""`interp doctor`: what is installed, what can be loaded, and whether a figure can be exported."""
+"""`interp doctor`: what is installed, what can be loaded, and what figures are exported by."""
 
 from __future__ import annotations
 
@@ -43,7 +43,6 @@ def _checks() -> Iterator[tuple[str, str]]:
     yield "smollm2", _smollm2()
     yield "facts", f"{len(fact_names())} sets: {', '.join(fact_names())}"
     yield "figures", "HTML and CSV always; " + _paper()
-    yield "chromium", _browser()
     widgets = find_spec("ipywidgets") is not None
     yield "notebooks", "progress as widgets" if widgets else "progress as lines (no ipywidgets)"
 
@@ -87,17 +86,3 @@ def _paper() -> str:
     if find_spec("matplotlib") is None:
         return "no PDF: matplotlib is missing; pip install matplotlib"
     return f"PDF, SVG and PNG through matplotlib {_version('matplotlib')}"
-
-
-def _browser() -> str:
-    from choreographer.browsers.chromium import Chromium
-
-    try:
-        path = os.environ.get("BROWSER_PATH") or Chromium.find_browser(skip_local=False)
-    except Exception as error:  # a search of the system fails in many ways, and none matters here
-        path, reason = None, f" ({type(error).__name__})"
-    else:
-        reason = ""
-    if not path:
-        return f"not found{reason}; SVG of plotly figures is left out; apt-get install chromium"
-    return f"{path}; plotly figures are also written as SVG"

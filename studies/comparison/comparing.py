@@ -80,10 +80,10 @@ class Comparison(Shown):
 
         Args:
             folder: a new or empty folder.
-            svg: whether figures are written as SVG too, where a browser is found.
+            svg: whether figures are written as SVG too.
 
         Returns:
-            The report's path, and messages about what could not be drawn.
+            The report's path and the files beside it.
 
         Raises:
             ValueError: if the folder holds a report already, or cannot be written.

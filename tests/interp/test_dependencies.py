@@ -20,7 +20,7 @@ WITHOUT_IMPORT = {
     "pyarrow": "pandas reads and writes parquet with it",
 }
 #: Of the tests' own: programs, plugins, and what is imported by name.
-TOOLS = {"beartype", "build", "ipykernel", "pytest-xdist"}
+TOOLS = {"beartype", "build", "ipykernel", "kaleido", "pytest-xdist"}
 
 
 def canonical(name: str) -> str:

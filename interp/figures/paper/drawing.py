@@ -19,10 +19,13 @@ from matplotlib.ticker import MaxNLocator
 
 from interp.figures.paper.marks import draw_notes, draw_shape, draw_trace, markers_of
 from interp.figures.paper.panels import Panel, chosen, letter, panels_of
-from interp.figures.paper.text import literal, on_paper, width_of, wrapped
+from interp.figures.paper.text import further_fonts, literal, on_paper, width_of, wrapped
 
 #: Points that the narrowest panel of curves, and of a map, may have.
 NARROWEST, NARROWEST_MAP = 84.0, 56.0
+
+#: Points by which the height of a drawing may differ from what its panels need.
+EXACT = 0.5
 
 #: Largest share of the width that labels beside the panels may take.
 LABELS = 0.36
@@ -34,7 +37,7 @@ LEADING = 0.85
 def style(size: float) -> dict[Any, Any]:
     """Matplotlib's settings for a font size in points."""
     return {
-        "font.family": ["STIXGeneral", "DejaVu Sans"],
+        "font.family": ["STIXGeneral", "DejaVu Sans", *further_fonts()],
         "mathtext.fontset": "stix",
         "font.size": size,
         "axes.titlesize": size,
@@ -196,12 +199,16 @@ def _heights(panels: Sequence[Panel], sheet: _Sheet) -> list[float]:
 
 def _fit(drawing: Figure, rows: Mapping[int, Axes], heights: Sequence[float]) -> None:
     """Make the drawing as high as its panels need beside their titles and labels."""
-    width = drawing.get_figwidth()
-    for _ in range(3):
-        drawing.draw_without_rendering()
+    width, layout = drawing.get_figwidth(), drawing.get_layout_engine()
+    assert layout is not None
+    for _ in range(4):
+        layout.execute(drawing)
         total = 72 * drawing.get_figheight()
         missing = sum(heights[row] - total * ax.get_position().height for row, ax in rows.items())
+        if abs(missing) < EXACT:
+            break
         drawing.set_size_inches(width, max(40.0, total + missing) / 72)
+    drawing.set_layout_engine("none")
 
 
 def text_title(axis: Mapping[str, Any]) -> str:

@@ -15,11 +15,13 @@ import matplotlib
 import pandas as pd
 import plotly.graph_objects as go
 
-from interp.figures.paper.captions import caption_of
+from interp.figures.captions import caption_of
 from interp.figures.paper.drawing import draw, style
-from interp.figures.paper.panels import chosen, panels_of, text_of
+from interp.figures.paper.panels import chosen, panels_of
+from interp.figures.paper.text import missing_letters_told
 from interp.figures.paper.venues import width_and_size
 from interp.figures.source import Source
+from interp.figures.text import text_of
 
 #: Endings of the files that stand beside a figure.
 BESIDE = (".csv", ".json", ".txt")
@@ -33,6 +35,9 @@ _METADATA: dict[str, dict[str, Any]] = {
 
 #: Points per inch of a .png.
 RESOLUTION = 300
+
+#: Points of a CSS pixel (96 to the inch), and of the font of a figure that goes with a page.
+POINTS_PER_PIXEL, SCREEN_SIZE = 0.75, 8.0
 
 
 def save(
@@ -91,6 +96,11 @@ def save(
     return _write_all(dict(zip(paths, contents, strict=True)))
 
 
+def svg_of(figure: go.Figure) -> bytes:
+    """The figure as SVG in its own width on the screen, drawn by matplotlib: no browser is needed."""
+    return _image(figure, ".svg", POINTS_PER_PIXEL * float(figure.layout.width), SCREEN_SIZE, None)
+
+
 def numbers_of(figure: go.Figure) -> pd.DataFrame:
     """Every number that a figure draws: the table it was drawn from, or what its traces hold."""
     source: Source | None = getattr(figure, "source", None)
@@ -117,9 +127,9 @@ def _image(
     figure: go.Figure, ending: str, width: float, size: float, panels: Sequence[str] | None
 ) -> bytes:
     """The figure by matplotlib, in exactly the width that was asked for."""
-    drawing = draw(figure, width, size, panels=panels)
     kept = io.BytesIO()
-    with matplotlib.rc_context(style(size)):
+    with missing_letters_told(), matplotlib.rc_context(style(size)):
+        drawing = draw(figure, width, size, panels=panels)
         drawing.savefig(kept, format=ending[1:], metadata=_METADATA[ending], dpi=RESOLUTION)
     return kept.getvalue()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,8 +9,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from interp.figures.text import text_of
+
 #: What stands in a plotly label for emphasis, and is not text.
-_TAGS = re.compile(r"</?b>")
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,6 @@ class Panel:
     traces: list[Mapping[str, Any]] = field(default_factory=list)
     shapes: list[Mapping[str, Any]] = field(default_factory=list)
     notes: list[Mapping[str, Any]] = field(default_factory=list)
-
-
-def text_of(label: object) -> str:
-    """Plain text of a plotly label."""
-    return html.unescape(_TAGS.sub("", str(label or "")))
 
 
 def panels_of(figure: go.Figure) -> list[Panel]:

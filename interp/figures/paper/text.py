@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from interp.figures.paper.panels import text_of
+from interp.figures.text import text_of
 
 #: What is mathematics in our own labels, and how it is written.
 _MATHS = {
@@ -17,6 +22,47 @@ _MATHS = {
     "U:": "$U$:",
     "V:": "$V$:",
 }
+
+#: Fonts that have the letters of other scripts, in the order in which they are asked.
+_FURTHER = (
+    "Noto Sans CJK JP",
+    "Noto Sans CJK SC",
+    "Noto Sans",
+    "Source Han Sans",
+    "WenQuanYi Zen Hei",
+    "Hiragino Sans",
+    "Microsoft YaHei",
+    "Arial Unicode MS",
+)
+
+
+@cache
+def further_fonts() -> tuple[str, ...]:
+    """Those of the fonts for other scripts that this machine has."""
+    found = {font.name for font in font_manager.fontManager.ttflist}
+    return tuple(name for name in _FURTHER if name in found)
+
+
+@contextmanager
+def missing_letters_told() -> Iterator[None]:
+    """Say once, in one line, which letters no font has: they are drawn as boxes."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    missing: list[str] = []
+    for warning in caught:
+        glyph = re.match(r"Glyph (\d+) .*missing from", str(warning.message))
+        if glyph is None:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        elif chr(int(glyph[1])) not in missing:
+            missing.append(chr(int(glyph[1])))
+    if missing:
+        some = "".join(missing[:12]) + "…" * (len(missing) > 12)
+        warnings.warn(
+            f"no font on this machine has the letters {some}, which are drawn as boxes; install a font "
+            "that has them, such as Noto Sans CJK, or save as .html",
+            stacklevel=3,
+        )
 
 
 def literal(label: object) -> str:

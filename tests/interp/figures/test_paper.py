@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -136,7 +137,6 @@ def test_no_browser_is_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     def refuse(*args, **kwargs):
         raise AssertionError("a process was started")
 
-    monkeypatch.setattr("kaleido.Kaleido.__init__", refuse)
     monkeypatch.setattr("choreographer.Browser.__init__", refuse)
     monkeypatch.setattr(subprocess, "Popen", refuse)
     DRAWN["stitch"]().save(tmp_path / "f.svg")
@@ -261,3 +261,15 @@ def test_a_table_has_its_intervals_and_nothing_that_latex_would_read():
     assert "| a_1 & b | 0.53 [0.40, 0.66] | 12 |" in made.markdown
     with pytest.raises(ValueError, match="no column 'x'; it has set, estimate"):
         printed(rows, columns=["x"])
+
+
+def test_letters_that_no_font_has_are_told_of_in_one_line(monkeypatch, tmp_path: Path):
+    monkeypatch.setattr("interp.figures.paper.drawing.further_fonts", lambda: ())
+    table = grid().assign(clean="漢字", corrupted="漢")
+    with pytest.warns(UserWarning) as told:
+        figures.patch_heatmap(table, pair="a ← b").save(tmp_path / "f.pdf")
+    (line,) = [str(warning.message) for warning in told]
+    assert "the letters 漢字, which are drawn as boxes" in line or "the letters 字漢" in line
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figures.patch_heatmap(grid(), pair="a ← b").save(tmp_path / "g.pdf")

@@ -48,10 +48,21 @@ def test_one_pair_has_its_tokens_on_the_axis_and_its_name_in_the_title():
     assert figure.layout.xaxis.title.text == "layer (block input)"
 
 
-def test_several_pairs_have_numbers_on_the_axis_and_their_pooled_recovery():
-    evidence = measured(POSITIONS, n_pairs=4, tokens=True)
-    figure = figures.patch_grid(evidence)
+def test_pairs_of_several_lengths_have_numbers_on_the_axis():
+    evidence = measured(POSITIONS, n_pairs=2, tokens=True)
+    noted = evidence.provenance["grid_tokens"]
+    noted["1"] = {**noted["1"], "clean": ["The", "The", " land0", " <b>"]}
+    figure = figures.patch_grid(evidence.with_provenance(grid_tokens=noted))
     assert list(figure.layout.yaxis.ticktext) == ["0", "1", "2"]
+
+
+def test_several_pairs_have_the_tokens_of_the_first_and_their_pooled_recovery():
+    evidence = measured(POSITIONS, n_pairs=4, tokens=True)
+    noted = evidence.provenance["grid_tokens"]
+    noted["2"] = {**noted["2"], "clean": ["The", " land7", " <b>"]}
+    evidence = evidence.with_provenance(grid_tokens=noted)
+    figure = figures.patch_grid(evidence)
+    assert list(figure.layout.yaxis.ticktext) == ["The", "·land0 | ·land1, …", "·&lt;b&gt;"]
     assert "4 pairs" in figure.layout.title.text
     table = recovery_table(evidence).sort_values(["position", "layer"])
     np.testing.assert_allclose(cells(figure)[0].ravel(), table["estimate"])

@@ -134,3 +134,19 @@ def test_columns_beyond_the_vocabulary_are_never_said():
     assert found.isinf().tolist() == [[False, True], [True, False], [False, False]]
     assert found[0, 0] == LOGITS[0, 3] and found[1, 1] == LOGITS[1, 5]
     assert read(metrics.token_logit(PROMPTS, torch.tensor([96, 5, 5]))).isnan().sum() == 2
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        metrics.fact_contrast,
+        metrics.answer_log_prob,
+        metrics.closed_set_correct,
+        metrics.top1_is,
+        lambda examples, ids: metrics.token_contrast(examples, ids, FOILS[: len(ids)]),
+    ],
+)
+def test_token_ids_may_be_a_list_and_there_is_one_for_each_example(make):
+    assert torch.equal(read(make(PROMPTS, ANSWERS.tolist())), read(make(PROMPTS, ANSWERS)))
+    with pytest.raises(ValueError, match=r"3 examples needs a token id for each, got shape \(2,\)"):
+        make(PROMPTS, ANSWERS[:2])

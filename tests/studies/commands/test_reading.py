@@ -102,7 +102,7 @@ def test_facts_are_checked_before_they_are_used(run, tmp_path: Path):
 def test_the_installation_is_told(run):
     code, out, _ = run("doctor")
     names = {line.split(" ")[0] for line in out.splitlines()}
-    assert code == 0 and {"versions", "device", "memory", "models", "facts", "chromium"} <= names
+    assert code == 0 and {"versions", "device", "memory", "models", "facts", "figures"} <= names
 
 
 def test_every_command_shows_two_examples_and_the_exit_codes_are_told(run):
