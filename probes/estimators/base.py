@@ -18,6 +18,8 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from probes.blocks import Values, whole
+
 #: Weights and biases per draw of labels and class, in raw activation coordinates.
 Solution = tuple[Float[Tensor, "draw class d"], Float[Tensor, "draw class"]]
 
@@ -40,6 +42,18 @@ class Estimator(Protocol):
     ) -> Solution:
         """Weights and biases for each draw of labels 0..n_classes − 1 (−1: unseen), in float64."""
         ...
+
+
+def solved(
+    solver: Estimator,
+    values: Values,
+    labels: Int[Tensor, "draw example"],
+    n_classes: int,
+    groups: np.ndarray | None = None,
+) -> Solution:
+    """The solution of an estimator; rows on disk are read whole for one that does not go by blocks."""
+    rows = values if getattr(solver, "by_blocks", False) else whole(values)
+    return solver.solve(rows, labels, n_classes, groups)
 
 
 def two_class(weight: Float[Tensor, "*rows"], dim: int = 0) -> Tensor:
