@@ -7,8 +7,10 @@ memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import reduce
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -28,7 +30,12 @@ def whole(values: Values) -> Tensor:
 
 def block_rows(n: int, d: int) -> int:
     """How many of n rows of width d are worked through at once."""
-    return n if n * d <= LARGE else max(1, BLOCK // d)
+    return n if n * d <= LARGE or n <= d else max(1, BLOCK // d)
+
+
+def is_large(values: Values) -> bool:
+    """Whether rows are more than one block."""
+    return block_rows(len(values), values.shape[1]) < len(values)
 
 
 def blocks(
@@ -46,9 +53,15 @@ def blocks(
         start += len(part)
         if used is None or bool(used[examples].all()):
             yield examples, part
-        else:
-            kept = used[examples].nonzero()[:, 0]
+            continue
+        kept = used[examples].nonzero()[:, 0]
+        if len(kept):
             yield kept + examples.start, part[kept]
+
+
+def total(parts: Iterable[Tensor]) -> Tensor:
+    """The sum of what each block gives, without holding them all."""
+    return reduce(torch.add, parts)
 
 
 class Blocks:
@@ -66,7 +79,7 @@ class Blocks:
         self.centre: Tensor | None = None
         self.spread: Tensor | None = None
         self.held: Tensor | None = None
-        if block_rows(len(values), values.shape[1]) >= len(values):
+        if not is_large(values):
             self.held = (whole(values) if used is None else whole(values)[used]).double()
 
     def __iter__(self) -> Iterator[Tensor]:

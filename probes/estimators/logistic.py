@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.arguments import at_least_one
-from probes.blocks import Blocks, Values
+from probes.blocks import Blocks, Values, total
 from probes.estimators.base import Solution, one_by_one, two_class
 from probes.estimators.choosing import LinearEstimator, Strengths, check_choice, normalised
 from probes.solver.batch import LogisticBatch
@@ -85,7 +85,7 @@ def solve_logistic(
         raise ValueError("each draw needs a training row, got one where every label is -1")
     training = (labels >= 0).any(0)
     seen, rows = labels[:, training], Blocks(values, training)
-    centre = torch.stack([part.sum(0) for part in rows]).sum(0) / rows.shape[0]
+    centre = total(part.sum(0) for part in rows) / rows.shape[0]
     spread = torch.ones_like(centre)
     if standardise:
         spread = _moments(rows, centre, centre.new_ones(1, rows.shape[0]))[1][0]
@@ -195,8 +195,8 @@ def _moments(
         squares.append(mask @ moved.square())
         largest.append(torch.maximum(part.amax(0), -part.amin(0)))
     count = masks.sum(1, keepdim=True)
-    mean = torch.stack(sums).sum(0) / count
-    variance = (torch.stack(squares).sum(0) / count - mean.square()).clamp_(min=0)
+    mean = total(sums) / count
+    variance = (total(squares) / count - mean.square()).clamp_(min=0)
     spread = variance.sqrt()
     noise = CONSTANT * spread.amax(1, keepdim=True)
     # Differences of squares resolve a variance only down to rounding of the mean square.

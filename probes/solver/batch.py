@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from probes.blocks import Blocks
+from probes.blocks import Blocks, total
 
 
 @dataclass
@@ -173,11 +173,11 @@ class BlockDesign(Design):
         self, residual: Float[Tensor, "problem row example"]
     ) -> Float[Tensor, "problem row feature"]:
         """Residuals times rows, summed over the blocks in double."""
-        residual, start, total = residual.to(self.dtype), 0, []
+        residual, start, slopes = residual.to(self.dtype), 0, []
         for part in self.parts:
-            total.append(products(residual[..., start : start + len(part)], part).double())
+            slopes.append(products(residual[..., start : start + len(part)], part).double())
             start += len(part)
-        return torch.cat([torch.stack(total).sum(0), residual.double().sum(-1, keepdim=True)], -1)
+        return torch.cat([total(slopes), residual.double().sum(-1, keepdim=True)], -1)
 
     def along(self, change: Tensor) -> Tensor:
         """`scores` in the design's precision."""
@@ -191,7 +191,7 @@ class BlockDesign(Design):
     @cached_property
     def spectrum(self) -> tuple[Tensor, Tensor, Tensor]:
         """Eigenvectors of XᵀX, [feature, rank] and transposed, the last the intercept's, and values."""
-        gram = torch.stack([(part.T @ part).double() for part in self.parts]).sum(0)
+        gram = total((part.T @ part).double() for part in self.parts)
         return self.spectrum_of(gram.to(self.dtype), self.blocks.shape[0])
 
 

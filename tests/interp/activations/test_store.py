@@ -110,18 +110,14 @@ def test_a_collected_store_equals_what_is_collected_in_memory(
             assert torch.equal(loaded[site].token_index, held.token_index - starts)
 
 
-def test_more_prompts_are_appended_and_nothing_is_read_twice(
-    model, small_shards, tmp_path, monkeypatch
-):
+def test_only_new_prompts_are_read_and_appended(model, small_shards, tmp_path, monkeypatch):
     collect(model, prompts(ROWS[:6]), SITES, store=tmp_path, batch_size=2)
     before = contents(tmp_path)
     ran = ran_prompts(monkeypatch)
     again = collect(model, prompts(ROWS[:6][::-1]), SITES, store=tmp_path)
     assert ran == [] and contents(tmp_path) == before
     memory = collect(model, prompts(ROWS[:6]), SITES, batch_size=2)
-    assert torch.equal(again[SITES[1]].values, memory[SITES[1]].values.flip(0)), (
-        "in the order asked for"
-    )
+    assert torch.equal(again[SITES[1]].values, memory[SITES[1]].values.flip(0))
     ran.clear()
     more = collect(model, prompts(ROWS + ROWS[:1]), SITES, store=tmp_path, batch_size=2)
     assert sum(ran) == 5, "four new prompts, and one that stands twice"
@@ -243,9 +239,7 @@ def test_rows_of_a_store_are_read_when_they_are_used(model: Model, tmp_path: Pat
     monkeypatch.setattr(Shards, "read", lambda s, n, rows: read.append(len(rows)) or plain(s, n, rows))
     states = collect(model, prompts(), SITES, store=tmp_path)
     few = states[SITES[0]].subset([3, 1]).with_labels(torch.tensor([5, 6]))
-    assert repr(few).startswith("StoredActivations(resid_pre.0 of base") and few.shape == (
-        2,
-        tiny.WIDTH,
-    )
+    assert repr(few).startswith("StoredActivations(resid_pre.0 of base")
+    assert few.shape == (2, tiny.WIDTH)
     assert few.labels.tolist() == [5, 6] and read == []
     assert few.values.shape == (2, tiny.WIDTH) and read == [2]
