@@ -19,20 +19,22 @@ def write_atomically(path: Path, write: Any) -> Path:
 
 
 def write_durably(path: Path, write: Any) -> Path:
-    """`write_atomically`, the file on the disk before it bears its name, and then the name as well."""
+    """`write_atomically`, the file on the disk before it bears its name."""
 
     def flushed(temporary: Path) -> None:
         write(temporary)
         _flush(temporary, os.O_RDWR)
 
-    write_atomically(path, flushed)
+    return write_atomically(path, flushed)
+
+
+def flush_names(folder: Path) -> None:
+    """Wait until the names of a folder are on the disk, where a system can."""
     if os.name == "posix":
-        _flush(path.parent, os.O_RDONLY)
-    return path
+        _flush(folder, os.O_RDONLY)
 
 
 def _flush(path: Path, flags: int) -> None:
-    """Wait until what was written of a file or a folder is on the disk."""
     descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from interp._files import write_durably
+from interp._files import flush_names, write_durably
 from interp.sites import Site, site_of_text
 
 NAME, FORMAT, VERSION = "manifest.json", "interp activations", 1
@@ -129,6 +129,7 @@ class Manifest:
         }
         text = json.dumps(data, indent=1, ensure_ascii=False)
         write_durably(folder / NAME, lambda p: p.write_text(text, encoding="utf-8"))
+        flush_names(folder)
 
 
 def dtype_name(dtype: torch.dtype) -> str:

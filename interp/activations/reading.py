@@ -64,7 +64,7 @@ class Wanted:
         self.token = self.column[self.chosen] - self.columns[self.batch_row, 0]
         return self.columns
 
-    def of(self, site: Site, value: Float[Tensor, "row position *d"]) -> Float[Tensor, "chosen *d"]:
+    def of(self, site: Site, value: Float[Tensor, "row position *d"]) -> Float[Tensor, "chosen ..."]:
         """A copy of the wanted tokens of the batch out of a site's activation."""
         wanted = value[self.batch_row, self.token]
         if site.kind is Kind.PATTERN:
@@ -73,9 +73,7 @@ class Wanted:
         return wanted
 
 
-def batches(
-    examples: Examples, size: int, among: Int[Tensor, " chosen"] | None = None
-) -> list[Int[Tensor, " row"]]:
+def batches(examples: Examples, size: int, among: Int[Tensor, " chosen"] | None = None) -> list[Tensor]:
     """Examples of one length, so many at once.
 
     Args:
@@ -93,9 +91,9 @@ def forwards(
     model: Model,
     wanted: Wanted,
     sites: Sequence[Site],
-    parts: Sequence[Int[Tensor, " row"]],
+    parts: Sequence[Tensor],
     see: Callable[[Site, Tensor], None],
-) -> Iterator[Int[Tensor, " row"]]:
+) -> Iterator[Tensor]:
     """Run the batches and show `see` the wanted rows of each site; yields each batch behind it.
 
     The pass stops after the last layer needed; logits are never computed.

@@ -15,10 +15,11 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -35,6 +36,8 @@ from interp.activations.manifest import (
     parsed,
     read_bytes,
 )
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ class Shards:
         self.folder, self.manifest = folder, manifest
         self.starts = torch.tensor(manifest.starts)
         self.checked: set[tuple[int, int]] = set()
-        self.headers: dict[int, bytes] = {}
+        self.begins: dict[int, int] = {}
 
     def read(self, site: int, rows: Int[Tensor, " row"]) -> Float[Tensor, "row *d"]:
         """Some rows of a site in the dtype of the model, shard by shard.
@@ -127,9 +130,12 @@ class Shards:
             ValueError: naming a shard that is missing or damaged.
         """
         manifest = self.manifest
-        read = torch.empty((len(rows), *manifest.shapes[site]), dtype=manifest.read_as)
         shard_of = torch.bucketize(rows, self.starts, right=True) - 1
-        for number in shard_of.unique().tolist():
+        numbers = shard_of.unique().tolist()
+        for number in numbers:  # before room is made for what a manifest may only claim
+            self._named(number, self._measure)
+        read = torch.empty((len(rows), *manifest.shapes[site]), dtype=manifest.read_as)
+        for number in numbers:
             wanted = (shard_of == number).nonzero()[:, 0]
             stored = self.mapped(number, site)
             read[wanted] = stored[rows[wanted] - self.starts[number]].to(manifest.read_as)
@@ -141,35 +147,46 @@ class Shards:
         Raises:
             ValueError: naming the shard, if it is missing or damaged.
         """
-        shard = self.manifest.shards[number]
-        try:
-            rows = self._mapped(shard, site)
-            if (number, site) not in self.checked:
-                if checksum(rows) != shard.checksums[site]:
-                    raise ValueError(f"its rows of {self.manifest.sites[site]} have changed")
-                self.checked.add((number, site))
-        except FileNotFoundError:
-            raise ValueError(self._refused(shard.name, "it is missing")) from None
-        except ValueError as error:
-            raise ValueError(self._refused(shard.name, str(error))) from error
+        return self._named(number, partial(self._mapped, site))
+
+    def _mapped(self, site: int, number: int) -> Tensor:
+        start = self._measure(number)
+        shard, manifest = self.manifest.shards[number], self.manifest
+        sizes = [shard.rows * manifest.row_bytes(shape) for shape in manifest.shapes[: site + 1]]
+        with opened(self.folder, shard.name) as file:
+            # Copy on write, because a tensor could be written to; nobody does.
+            raw = np.memmap(file, np.uint8, "c", start + sum(sizes[:site]), (sizes[site],))
+        rows = torch.from_numpy(raw).view(manifest.dtype).view(shard.rows, *manifest.shapes[site])
+        if (number, site) not in self.checked:
+            if checksum(rows) != shard.checksums[site]:
+                raise ValueError(f"its rows of {manifest.sites[site]} have changed")
+            self.checked.add((number, site))
         return rows
 
-    def _mapped(self, shard: Shard, site: int) -> Tensor:
-        manifest = self.manifest
-        header = self.headers.get(shard.rows) or manifest.header(shard.rows)
-        self.headers[shard.rows] = header
-        sizes = [shard.rows * manifest.row_bytes(shape) for shape in manifest.shapes]
-        with opened(self.folder, shard.name) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size != len(header) + sum(sizes):
-                expected = len(header) + sum(sizes)
-                raise ValueError(f"it has {size:,} bytes instead of {expected:,}")
-            if file.read(len(header)) != header:
-                raise ValueError("its header is not that of these sites")
-            start = len(header) + sum(sizes[:site])
-            # Copy on write, because a tensor could be written to; nobody does.
-            raw = np.memmap(file, np.uint8, "c", start, (sizes[site],))
-        return torch.from_numpy(raw).view(manifest.dtype).view(shard.rows, *manifest.shapes[site])
+    def _measure(self, number: int) -> int:
+        """Hold size and header of a shard against the manifest, once; where its rows begin."""
+        if number not in self.begins:
+            shard, manifest = self.manifest.shards[number], self.manifest
+            header = manifest.header(shard.rows)
+            rows = sum(shard.rows * manifest.row_bytes(shape) for shape in manifest.shapes)
+            with opened(self.folder, shard.name) as file:
+                size = os.fstat(file.fileno()).st_size
+                if size != len(header) + rows:
+                    raise ValueError(f"it has {size:,} bytes instead of {len(header) + rows:,}")
+                if file.read(len(header)) != header:
+                    raise ValueError("its header is not that of these sites")
+            self.begins[number] = len(header)
+        return self.begins[number]
+
+    def _named(self, number: int, read: Callable[[int], Result]) -> Result:
+        """What is read of a shard; whatever is wrong is a line that names it."""
+        name = self.manifest.shards[number].name
+        try:
+            return read(number)
+        except FileNotFoundError:
+            raise ValueError(self._refused(name, "it is missing")) from None
+        except ValueError as error:
+            raise ValueError(self._refused(name, str(error))) from error
 
     def index(self, number: int) -> Index:
         """Whose rows a shard holds.
@@ -194,6 +211,7 @@ class Shards:
         Everything is read anew, however often it has been read before.
         """
         self.checked -= {(number, site) for site in range(len(self.manifest.sites))}
+        self.begins.pop(number, None)
         try:
             self.index(number)
             for site in range(len(self.manifest.sites)):

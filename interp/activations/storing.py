@@ -66,8 +66,8 @@ def collect_into(
         prompts = Prompts(wanted)
         writer = Writer(folder, manifest, prompts)
         known = writer.rows_of()
-        missing = torch.tensor([i for i, key in enumerate(prompts.keys) if key not in known])
-        parts = batches(wanted.examples, size, missing)
+        missing = [i for i, key in enumerate(prompts.keys) if key not in known]
+        parts = batches(wanted.examples, size, torch.tensor(missing, dtype=torch.long))
         for rows in forwards(model, wanted, manifest.sites, parts, writer.see):
             writer.add(rows.tolist())
         writer.commit()
@@ -98,12 +98,13 @@ def only_writer(folder: Path) -> Iterator[None]:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"{folder} is being written by another process; wait for it, or give another folder"
+            ) from None
         yield
-    except BlockingIOError:
-        raise ValueError(
-            f"{folder} is being written by another process; wait for it, or give another folder"
-        ) from None
     finally:
         os.close(descriptor)
 
@@ -218,7 +219,12 @@ class Writer:
             self.commit()
 
     def commit(self) -> None:
-        """Write what is pending as a shard, and the manifest with it."""
+        """Write what is pending as a shard, and the manifest with it.
+
+        Raises:
+            ValueError: if the rows have other shapes than those of the store.
+            OSError: if the disk does not take it; what was committed before stays.
+        """
         if not self.examples:
             return
         shapes = tuple(tuple(parts[0].shape[1:]) for parts in self.pending.values())
@@ -231,11 +237,19 @@ class Writer:
         taken = {shard.number for shard in manifest.shards}
         number = next(i for i in count() if i not in taken)
         index = self.prompts.index(self.examples)
-        shard = write_shard(self.folder, manifest, number, self.pending, index)
+        try:
+            shard = write_shard(self.folder, manifest, number, self.pending, index)
+            shards = sorted((*manifest.shards, shard), key=lambda one: one.number)
+            manifest = replace(manifest, shards=tuple(shards))
+            manifest.write(self.folder)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"{error.strerror}: shard {number} of the store {self.folder} was not written; those "
+                "before it are kept: mend this and call again to go on",
+            ) from error
         self.indexes[shard], self.written = index, [*self.written, shard]
-        shards = sorted((*manifest.shards, shard), key=lambda one: one.number)
-        self.manifest = replace(manifest, shards=tuple(shards))
-        self.manifest.write(self.folder)
+        self.manifest = manifest
         self._begin()
 
     def checked(self) -> set[tuple[int, int]]:

@@ -117,12 +117,12 @@ def test_draws_that_see_few_rows_are_solved_by_blocks(small_blocks):
 
 
 def test_train_and_test_of_one_store_stay_on_disk(tmp_path: Path, small_blocks, reads: list[int]):
-    toy, _ = planted(n_groups=20, strength=1.0)
+    toy, _ = planted(n_groups=50, strength=1.0)
     stored = store_of(tmp_path, toy, torch.float32)
     tables = [
         probes.train_test(
-            [a.subset(range(20)) for a in states.values()],
-            [a.subset(range(20, 40)) for a in states.values()],
+            [a.subset(range(50)) for a in states.values()],
+            [a.subset(range(50, 100)) for a in states.values()],
             estimator="mass_mean",
             controls=[],
         ).table

@@ -1,5 +1,8 @@
 """A store gives back what was stored, goes on where it stopped, and names what is damaged."""
 
+import errno
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +21,7 @@ from interp.activations import (
     verify_activations,
 )
 from interp.activations.manifest import DTYPES, read_manifest
-from interp.activations.storing import only_writer
+from interp.activations.storing import Writer, only_writer
 from interp.examples import Examples
 from interp.models.model import Model
 from interp.sites import Kind, Site, boundaries
@@ -54,14 +57,14 @@ def random_states(n: int, shapes: list[tuple[int, ...]], seed: int) -> dict[Site
     }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     n=st.integers(1, 40),
     shapes=st.lists(
         st.lists(st.integers(1, 5), min_size=1, max_size=3).map(tuple), min_size=1, max_size=3
     ),
     dtype=st.sampled_from(list(DTYPES)),
-    shard_rows=st.integers(1, 41),
+    shard_rows=st.integers(8, 41),
     data=st.data(),
 )
 def test_what_is_stored_comes_back_rounded_once(tmp_path_factory, n, shapes, dtype, shard_rows, data):
@@ -182,6 +185,40 @@ def test_a_second_writer_is_refused(model: Model, tmp_path: Path):
     with only_writer(tmp_path), pytest.raises(ValueError, match="written by another process"):
         collect(model, prompts(), SITES, store=tmp_path)
     collect(model, prompts(), SITES, store=tmp_path)
+
+
+def test_a_full_disk_loses_nothing_that_was_committed(
+    model: Model, small_shards, tmp_path: Path, monkeypatch
+):
+    whole, folder, plain, written = tmp_path / "whole", tmp_path / "full", os.fsync, []
+    collect(model, prompts(), SITES, store=whole, batch_size=2)
+
+    def full(descriptor: int) -> None:
+        written.append(descriptor)
+        if len(written) > 14:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        plain(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device: shard . of the store"):
+        collect(model, prompts(), SITES, store=folder, batch_size=2)
+    monkeypatch.undo()
+    assert verify_activations(folder) == [] and not list(folder.glob(".*"))
+    monkeypatch.setattr("interp.activations.storing.SHARD_BYTES", 1)
+    collect(model, prompts(), SITES, store=folder, batch_size=2)
+    assert contents(folder) == contents(whole)
+
+
+def test_a_folder_that_vanishes_is_told_of(model: Model, small_shards, tmp_path: Path, monkeypatch):
+    plain = Writer.commit
+
+    def vanishing(writer: Writer) -> None:
+        plain(writer)
+        shutil.rmtree(writer.folder, ignore_errors=True)
+
+    monkeypatch.setattr(Writer, "commit", vanishing)
+    with pytest.raises(OSError, match="shard 1 of the store .* was not written"):
+        collect(model, prompts(), SITES, store=tmp_path / "gone", batch_size=2)
 
 
 def damaged_files(folder: Path) -> list[Path]:
