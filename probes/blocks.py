@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from functools import reduce
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from interp.activations.rows import StoredRows
@@ -20,7 +20,7 @@ from interp.activations.rows import StoredRows
 LARGE, BLOCK = 2**24, 2**22
 
 #: The rows that a probe reads.
-Values = Float[Tensor, "example d"] | StoredRows
+Values = Shaped[Tensor, "example d"] | StoredRows
 
 
 def whole(values: Values) -> Tensor:
@@ -88,7 +88,8 @@ class Blocks:
             yield self.held
             return
         for _, part in blocks(self.values, self.used):
-            yield part.double() if self.centre is None else (part - self.centre).div_(self.spread)
+            moved = part.double() if self.centre is None else part - self.centre
+            yield moved if self.spread is None else moved.div_(self.spread)
 
     def standardised(self, centre: Float[Tensor, " d"], spread: Float[Tensor, " d"]) -> Blocks:
         """The same rows, moved and scaled.

@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from interp.activations import Activations, StoredActivations
-from interp.activations.rows import StoredRows, joined_rows
+from interp.activations import Activations
+from interp.activations.rows import joined_rows
+from interp.activations.values import activations_of
 from interp.sites import Site
 from probes.blocks import blocks
 
@@ -128,9 +129,8 @@ def joined(first: LabelledSites, second: LabelledSites) -> list[Activations]:
     for head, tail in zip(first.sites, second.sites, strict=True):
         assert head.labels is not None and tail.labels is not None  # held by `labelled_sites`
         labels, rows = torch.cat([head.labels, tail.labels]), joined_rows(head.rows, tail.rows)
-        kind = StoredActivations if isinstance(rows, StoredRows) else Activations
         groups = (*head.groups, *tail.groups)
-        both.append(kind(head.site, rows, groups, labels, head.position, tail.model))
+        both.append(activations_of(rows, head.site, groups, labels, head.position, tail.model))
     return both
 
 

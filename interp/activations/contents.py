@@ -46,12 +46,14 @@ class Prompts:
             chosen = examples.labels[list(rows)]
             labels = (chosen if chosen.is_floating_point() else chosen.long()).tolist()
         return Index(
-            self.call,
-            list(rows),
-            *([column[i] for i in rows] for column in (self.keys, self.start, self.stop)),
-            [examples.texts[i] for i in rows],
-            [examples.groups[i] for i in rows],
-            labels,
+            call=self.call,
+            number=list(rows),
+            key=[self.keys[i] for i in rows],
+            start=[self.start[i] for i in rows],
+            stop=[self.stop[i] for i in rows],
+            texts=[examples.texts[i] for i in rows],
+            groups=[examples.groups[i] for i in rows],
+            labels=labels,
         )
 
     def rows(self, first_row: dict[str, int]) -> Tensor:

@@ -265,4 +265,4 @@ def write_shard(
 
 
 def _raw(rows: Tensor) -> memoryview:
-    return memoryview(rows.contiguous().view(torch.uint8).numpy()).cast("B")
+    return rows.contiguous().view(torch.uint8).numpy().data.cast("B")

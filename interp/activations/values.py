@@ -164,3 +164,16 @@ class StoredActivations(Activations):
     def values(self) -> Tensor:  # pyright: ignore[reportIncompatibleVariableOverride]
         """All rows, read anew."""
         return self.rows[:]
+
+
+def activations_of(rows: Rows, site: Site, *parts: Any) -> Activations:
+    """Activations of rows wherever they are.
+
+    Args:
+        rows: in memory or on disk.
+        site: where they were read.
+        *parts: the others of `Activations`, in their order.
+    """
+    if isinstance(rows, Tensor):
+        return Activations(site, rows, *parts)
+    return StoredActivations(site, rows, *parts)

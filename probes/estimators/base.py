@@ -11,7 +11,7 @@ always in raw activation coordinates.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -35,12 +35,16 @@ class Estimator(Protocol):
 
     def solve(
         self,
-        values: Float[Tensor, "example d"],
+        values: Any,
         labels: Int[Tensor, "draw example"],
         n_classes: int,
         groups: np.ndarray | None = None,
     ) -> Solution:
-        """Weights and biases for each draw of labels 0..n_classes − 1 (−1: unseen), in float64."""
+        """Weights and biases for each draw of labels 0..n_classes − 1 (−1: unseen), in float64.
+
+        The values are a tensor [example, d]; to an estimator with a true attribute `by_blocks` they may
+        come as `StoredRows`, which have `shape`, `split` and `[rows]` like one.
+        """
         ...
 
 
