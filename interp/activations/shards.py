@@ -16,6 +16,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,9 @@ from interp.activations.manifest import (
 )
 
 Result = TypeVar("Result")
+
+#: While a shard is written, what has come together is sent to the disk in steps of so many bytes.
+FLUSHED_BYTES = 2**24
 
 
 @dataclass(frozen=True)
@@ -251,12 +255,20 @@ def write_shard(
     rows, told = sum(len(part) for part in parts[0]), index.as_bytes()
 
     def write(path: Path) -> None:
-        with open(path, "wb") as file:
+        # Flushed on a thread as it is written, so that the disk does not wait for the checksums.
+        with open(path, "wb") as file, ThreadPoolExecutor(1) as flusher:
             file.write(manifest.header(rows))
+            flushed, flushes = 0, []
             for site, pieces in parts.items():
                 for piece in pieces:
                     file.write(_raw(piece))
                     sums[site] = checksum(piece, sums[site])
+                if file.tell() - flushed >= FLUSHED_BYTES:
+                    file.flush()
+                    flushed = file.tell()
+                    flushes.append(flusher.submit(os.fsync, file.fileno()))
+            for flush in flushes:
+                flush.result()
 
     name = Shard(number, rows, (), 0)
     write_durably(folder / name.name, write)

@@ -203,12 +203,15 @@ class Writer:
         Raises:
             ValueError: if a number is too large for the dtype of the store.
         """
-        stored = rows.to("cpu", self.manifest.dtype)
-        if bool(stored.isinf().any()) and not bool(rows.isinf().any()):
-            raise ValueError(
-                f"{site} holds {float(rows.abs().max()):.3g}, too large for "
-                f"{dtype_name(self.manifest.dtype)}; give dtype='bfloat16' or 'float32'"
-            )
+        dtype = self.manifest.dtype
+        if torch.finfo(dtype).max < torch.finfo(rows.dtype).max:
+            low, high = (float(end) for end in rows.aminmax())
+            if max(-low, high) > torch.finfo(dtype).max:
+                raise ValueError(
+                    f"{site} holds {max(-low, high):.3g}, too large for {dtype_name(dtype)}; "
+                    "give dtype='bfloat16' or 'float32'"
+                )
+        stored = rows.to("cpu", dtype)
         self.pending[self.manifest.sites.index(site)].append(stored)
         self.bytes += stored.nbytes
 
