@@ -1,7 +1,14 @@
 from . import figures as figures
-from .activations import (
-    Activations as Activations,
+from .activations.collecting import (
     collect as collect,
+)
+from .activations.loading import (
+    load_activations as load_activations,
+    verify_activations as verify_activations,
+)
+from .activations.values import (
+    Activations as Activations,
+    StoredActivations as StoredActivations,
 )
 from .contrasts import (
     Contrast as Contrast,

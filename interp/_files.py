@@ -18,6 +18,30 @@ def write_atomically(path: Path, write: Any) -> Path:
     return path
 
 
+def write_durably(path: Path, write: Any) -> Path:
+    """`write_atomically`, the file on the disk before it bears its name."""
+
+    def flushed(temporary: Path) -> None:
+        write(temporary)
+        _flush(temporary, os.O_RDWR)
+
+    return write_atomically(path, flushed)
+
+
+def flush_names(folder: Path) -> None:
+    """Wait until the names of a folder are on the disk, where a system can."""
+    if os.name == "posix":
+        _flush(folder, os.O_RDONLY)
+
+
+def _flush(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_text(path: Path, text: str) -> Path:
     """Write text under a temporary name and rename it."""
     return write_atomically(path, lambda p: p.write_text(text, encoding="utf-8"))

@@ -19,10 +19,10 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
 from interp._aliases import alias, formerly
 from interp.evidence import Evidence
+from probes.blocks import Values
 from probes.controls import (
     CONTROLS,
     Surface,
@@ -224,14 +224,14 @@ def _measure(
     noisy = repeats if "random_features" in controls else 0
     generators = [generator.spawn(noisy) for _ in data.sites]
 
-    def scores(values: Tensor, labels: np.ndarray) -> np.ndarray:
+    def scores(values: Values, labels: np.ndarray) -> np.ndarray:
         return decisions(solver, values, labels, splits, data.n_classes, data.groups)
 
-    def guesses(values: Tensor) -> np.ndarray:
+    def guesses(values: Values) -> np.ndarray:
         return predicted_classes(scores(values, trained[:1]))[0]
 
     def read(number: int) -> _Read:
-        values, n = data.sites[number].values, len(data)
+        values, n = data.sites[number].rows, len(data)
         drawn = (random_features(n, values.shape[1], g, tokens) for g in generators[number])
         noise = [guesses(features) for features in drawn]
         return _Read(scores(values, trained), noise)

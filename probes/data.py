@@ -11,7 +11,10 @@ from jaxtyping import Int
 from torch import Tensor
 
 from interp.activations import Activations
+from interp.activations.rows import joined_rows
+from interp.activations.values import activations_of
 from interp.sites import Site
+from probes.blocks import blocks
 
 Sites = Activations | Mapping[Site, Activations] | Sequence[Activations]
 
@@ -125,9 +128,9 @@ def joined(first: LabelledSites, second: LabelledSites) -> list[Activations]:
     both = []
     for head, tail in zip(first.sites, second.sites, strict=True):
         assert head.labels is not None and tail.labels is not None  # held by `labelled_sites`
-        labels, values = torch.cat([head.labels, tail.labels]), torch.cat([head.values, tail.values])
+        labels, rows = torch.cat([head.labels, tail.labels]), joined_rows(head.rows, tail.rows)
         groups = (*head.groups, *tail.groups)
-        both.append(Activations(head.site, values, groups, labels, head.position, tail.model))
+        both.append(activations_of(rows, head.site, groups, labels, head.position, tail.model))
     return both
 
 
@@ -148,10 +151,10 @@ def _checked_labels(activations: Activations) -> Tensor:
 def _check_site(activations: Activations, first: Activations, labels: Tensor) -> None:
     """Refuse a site of another shape, of other examples, or with numbers that are not finite."""
     n = len(labels)
-    if activations.values.ndim != 2 or len(activations.values) != n:
+    if len(activations.shape) != 2 or len(activations) != n:
         raise ValueError(
             f"values at {activations.site} must have shape ({n}, d), one row per group entry; "
-            f"got {tuple(activations.values.shape)}"
+            f"got {activations.shape}"
         )
     same = activations.labels is not None and torch.equal(activations.labels.detach().cpu(), labels)
     if tuple(activations.groups) != tuple(first.groups) or not same:
@@ -159,7 +162,7 @@ def _check_site(activations: Activations, first: Activations, labels: Tensor) ->
             f"all sites must hold the same examples; {activations.site} differs from {first.site} in "
             "its groups or labels; collect them in one call"
         )
-    if not torch.isfinite(activations.values).all():
+    if not all(bool(torch.isfinite(part).all()) for _, part in blocks(activations.rows)):
         raise ValueError(
             f"activations at {activations.site} hold NaN or infinity; check the model's weights"
         )

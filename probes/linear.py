@@ -11,11 +11,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.activations import Activations
+from interp.activations.rows import Rows
 from interp.directions import Direction, Subspace
 from interp.display.html import Shown
 from interp.sites import Site
+from probes.blocks import Values, block_rows
 from probes.data import Label, LabelledSites, labelled_sites
-from probes.estimators.base import Estimator, Solution
+from probes.estimators.base import Estimator, Solution, solved
 from probes.estimators.named import named
 from probes.splits import Split, balance, group_folds, held_out, masked, splits_of
 
@@ -71,7 +73,7 @@ class LinearProbe(Shown):
             classes: the label of each class.
             score: balanced accuracy on held-out groups.
         """
-        dtype, device = weight_dtype(activations.values), activations.values.device
+        dtype, device = weight_dtype(activations.rows), activations.rows.device
         weight, bias = (part[0].to(device, dtype) for part in solution)
         site, position = activations.site, activations.position
         return cls(site, weight, bias, estimator, classes, score, position)
@@ -147,12 +149,13 @@ def fit(
     data, solver = labelled_sites(train), named(estimator)
     splits = _scoring_splits(data, folds, seed)
     drawn = np.stack([data.labels, *(masked(data.labels, rows) for rows, _ in splits)])
-    weight, bias = solver.solve(
-        train.values, torch.from_numpy(drawn).to(train.values.device), data.n_classes, data.groups
+    rows = train.rows
+    weight, bias = solved(
+        solver, rows, torch.from_numpy(drawn).to(rows.device), data.n_classes, data.groups
     )
     score = None
     if splits:
-        guess = predicted_classes(held_out_scores((weight[1:], bias[1:]), train.values, splits))
+        guess = predicted_classes(held_out_scores((weight[1:], bias[1:]), rows, splits))
         correct = guess == data.labels
         score = float((correct * balance(data.labels, data.n_classes)).mean())
     return LinearProbe.of(
@@ -169,9 +172,9 @@ def _scoring_splits(data: LabelledSites, folds: int, seed: int) -> list[Split]:
     return splits_of(group_folds(data.groups, folds, seed=seed, labels=data.labels))
 
 
-def weight_dtype(values: Tensor) -> torch.dtype:
+def weight_dtype(values: Rows) -> torch.dtype:
     """The type of weights read from these values: their own, or float where they are integers."""
-    return values.dtype if values.is_floating_point() else torch.get_default_dtype()
+    return values.dtype if values.dtype.is_floating_point else torch.get_default_dtype()
 
 
 def signed_margins(
@@ -203,7 +206,7 @@ def predicted_classes(
 
 
 def held_out_scores(
-    solution: Solution, values: Float[Tensor, "example d"], splits: Sequence[Split]
+    solution: Solution, values: Values, splits: Sequence[Split]
 ) -> Float[np.ndarray, "example class"]:
     """Each example's scores by the split that held it out; NaN where none did.
 
@@ -214,15 +217,19 @@ def held_out_scores(
     """
     weight, bias = solution
 
+    size = block_rows(len(values), values.shape[1])
+
     def read(k: int, rows: np.ndarray) -> np.ndarray:
-        return (values[rows].to(weight) @ weight[k].T + bias[k]).cpu().numpy()
+        parts = torch.from_numpy(rows).split(size)
+        scores = [values[part.to(weight.device)].to(weight) @ weight[k].T + bias[k] for part in parts]
+        return torch.cat(scores).cpu().numpy()
 
     return held_out(splits, len(values), read)
 
 
 def decisions(
     solver: Estimator,
-    values: Float[Tensor, "example d"],
+    values: Values,
     labels: Int[np.ndarray, "task split example"],
     splits: Sequence[Split],
     n_classes: int,
@@ -242,7 +249,7 @@ def decisions(
         The scores, NaN where no split held an example out.
     """
     drawn = torch.from_numpy(labels.reshape(-1, labels.shape[-1])).to(values.device)
-    weight, bias = solver.solve(values, drawn, n_classes, groups)
+    weight, bias = solved(solver, values, drawn, n_classes, groups)
     n = len(splits)
     tasks = (slice(start, start + n) for start in range(0, len(weight), n))
     return np.stack([held_out_scores((weight[t], bias[t]), values, splits) for t in tasks])
@@ -250,7 +257,7 @@ def decisions(
 
 def predictions(
     solver: Estimator,
-    values: Float[Tensor, "example d"],
+    values: Values,
     labels: Int[np.ndarray, "task split example"],
     splits: Sequence[Split],
     n_classes: int,

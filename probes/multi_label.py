@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import torch
 from jaxtyping import Shaped
@@ -133,4 +132,4 @@ def _labelled(
             f"label {name!r} must have one entry per example, ({len(activations)},); "
             f"got {tuple(column.shape)}"
         )
-    return replace(activations, labels=column)
+    return activations.with_labels(column)

@@ -93,9 +93,9 @@ def fit_quantity(train: Activations, *, estimator: Ridge | None = None) -> Quant
     """
     data, solver = labelled_sites(train), estimator or Ridge()
     targets = torch.tensor(data.classes, dtype=torch.float64)[data.tensor()]
-    targets = targets.to(train.values.device)
-    weight, bias = solver.solve_quantity(train.values, targets[None], data.groups)
-    direction = weight[0, 0].to(weight_dtype(train.values))
+    rows = train.rows
+    weight, bias = solver.solve_quantity(rows, targets[None].to(rows.device), data.groups)
+    direction = weight[0, 0].to(weight_dtype(rows))
     return QuantityProbe(train.site, direction, float(bias[0, 0]), solver.name, train.position)
 
 

@@ -11,12 +11,14 @@ always in raw activation coordinates.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
+
+from probes.blocks import Values, whole
 
 #: Weights and biases per draw of labels and class, in raw activation coordinates.
 Solution = tuple[Float[Tensor, "draw class d"], Float[Tensor, "draw class"]]
@@ -33,13 +35,29 @@ class Estimator(Protocol):
 
     def solve(
         self,
-        values: Float[Tensor, "example d"],
+        values: Any,
         labels: Int[Tensor, "draw example"],
         n_classes: int,
         groups: np.ndarray | None = None,
     ) -> Solution:
-        """Weights and biases for each draw of labels 0..n_classes − 1 (−1: unseen), in float64."""
+        """Weights and biases for each draw of labels 0..n_classes − 1 (−1: unseen), in float64.
+
+        The values are a tensor [example, d]; to an estimator with a true attribute `by_blocks` they may
+        come as `StoredRows`, which have `shape`, `split` and `[rows]` like one.
+        """
         ...
+
+
+def solved(
+    solver: Estimator,
+    values: Values,
+    labels: Int[Tensor, "draw example"],
+    n_classes: int,
+    groups: np.ndarray | None = None,
+) -> Solution:
+    """The solution of an estimator; rows on disk are read whole for one that does not go by blocks."""
+    rows = values if getattr(solver, "by_blocks", False) else whole(values)
+    return solver.solve(rows, labels, n_classes, groups)
 
 
 def two_class(weight: Float[Tensor, "*rows"], dim: int = 0) -> Tensor:
@@ -54,28 +72,43 @@ def one_by_one(
     n_classes: int,
     strengths: Float[Tensor, " draw"],
 ) -> Solution:
-    """A loop of scikit-learn fits `fit(rows, labels, strength) -> coef, intercept` over the draws.
+    """A loop of scikit-learn fits `fit(rows, labels, strength) -> coef, intercept` over the draws."""
+    rows = values.double().cpu().numpy()
+
+    def fit_draw(draw: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
+        return fit(rows[draw >= 0], draw[draw >= 0], strength)
+
+    weight, bias = draw_by_draw(fit_draw, rows.shape[1], labels.cpu().numpy(), n_classes, strengths)
+    return weight.to(values.device), bias.to(values.device)
+
+
+def draw_by_draw(
+    fit: Callable[[np.ndarray, float], tuple[np.ndarray, np.ndarray]],
+    d: int,
+    labels: Int[np.ndarray, "draw example"],
+    n_classes: int,
+    strengths: Float[Tensor, " draw"],
+) -> Solution:
+    """A loop of fits `fit(draw, strength) -> coef, intercept`, as scikit-learn gives them.
 
     Two classes: the one row u becomes −u/2 and u/2; one class: the constant answer; absent classes
     have bias −inf.
     """
-    rows = values.double().cpu().numpy()
-    weight = np.zeros((len(labels), n_classes, rows.shape[1]))
+    weight = np.zeros((len(labels), n_classes, d))
     bias = np.full((len(labels), n_classes), -np.inf)
-    for i, (draw, strength) in enumerate(zip(labels.cpu().numpy(), strengths.tolist(), strict=True)):
-        training = draw >= 0
-        present = np.unique(draw[training])
+    for i, (draw, strength) in enumerate(zip(labels, strengths.tolist(), strict=True)):
+        present = np.unique(draw[draw >= 0])
         if len(present) == 1:
             bias[i, present] = 0.0
             continue
-        coef, intercept = fit(rows[training], draw[training], strength)
+        coef, intercept = fit(draw, strength)
         if len(present) == 2:
             coef, intercept = (
                 np.concatenate([-coef, coef]) / 2,
                 np.concatenate([-intercept, intercept]) / 2,
             )
         weight[i, present], bias[i, present] = coef, intercept
-    return torch.from_numpy(weight).to(values.device), torch.from_numpy(bias).to(values.device)
+    return torch.from_numpy(weight), torch.from_numpy(bias)
 
 
 def distinct_draws(draws: Tensor) -> list[Tensor]:

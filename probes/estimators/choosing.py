@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from probes.blocks import Values
 from probes.estimators.base import Solution
 from probes.splits import UNSEEN, group_folds
 
@@ -27,7 +28,7 @@ from probes.splits import UNSEEN, group_folds
 Loss = Callable[[Float[Tensor, "row class"], Shaped[Tensor, " row"]], Float[Tensor, " row"]]
 
 #: Fits draws at one strength each: (values, draws, strengths) -> weights and biases.
-Fit = Callable[[Tensor, Tensor, Tensor], Solution]
+Fit = Callable[[Any, Tensor, Tensor], Solution]
 
 
 def log_loss(scores: Float[Tensor, "row class"], labels: Int[Tensor, " row"]) -> Float[Tensor, " row"]:
@@ -52,7 +53,7 @@ def squared(scores: Float[Tensor, "row 1"], targets: Float[Tensor, " row"]) -> F
 def choose(
     fit: Fit,
     loss: Loss,
-    values: Float[Tensor, "example d"],
+    values: Values,
     draws: Shaped[Tensor, "draw example"],
     path: tuple[float, ...],
     groups: np.ndarray | None,
@@ -88,7 +89,7 @@ def choose(
 def _losses(
     fit: Fit,
     loss: Loss,
-    values: Tensor,
+    values: Values,
     draw: Tensor,
     strengths: Tensor,
     groups: np.ndarray,
@@ -103,7 +104,7 @@ def _losses(
     train = torch.stack([draw.masked_fill(fold == k, blank) for k in parts])
     n = len(strengths)
     weight, bias = fit(values, train.repeat_interleave(n, 0), strengths.repeat(len(parts)))
-    losses = values.new_zeros((n, len(draw)), dtype=torch.float64)
+    losses = torch.zeros((n, len(draw)), dtype=torch.float64, device=values.device)
     for i, k in enumerate(parts):
         held = fold == k
         rows = values[held].double()
@@ -169,7 +170,7 @@ def strength_of_each(
     strengths: Strengths,
     fit: Fit,
     loss: Loss,
-    values: Float[Tensor, "example d"],
+    values: Values,
     draws: Shaped[Tensor, "draw example"],
     groups: np.ndarray | None,
     *,
@@ -205,9 +206,14 @@ class LinearEstimator(ABC):
         """The strength of regularisation, or several; an estimator without one ignores it."""
         return 1.0
 
+    @property
+    def by_blocks(self) -> bool:
+        """Whether rows may stay on disk, read block by block."""
+        return False
+
     def solve(
         self,
-        values: Float[Tensor, "example d"],
+        values: Values,
         labels: Int[Tensor, "draw example"],
         n_classes: int,
         groups: np.ndarray | None = None,
@@ -233,12 +239,12 @@ class LinearEstimator(ABC):
     @abstractmethod
     def fit_at(
         self,
-        values: Float[Tensor, "example d"],
+        values: Any,
         labels: Int[Tensor, "draw example"],
         strengths: Float[Tensor, " draw"],
         n_classes: int,
     ) -> Solution:
-        """Weights and biases of draws at one strength each."""
+        """Weights and biases of draws at one strength each; rows are a tensor, or go by blocks."""
 
 
 def check_count(count: object, name: str) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from probes.estimators.base import Solution, one_by_one
+from probes.blocks import Values, blocks, is_large, total, whole
+from probes.estimators.base import Solution, draw_by_draw, one_by_one
 from probes.estimators.choosing import LinearEstimator, check_count
+from probes.estimators.discriminants import discriminants
 
 
 @dataclass(frozen=True)
@@ -31,28 +34,36 @@ class MassMean(LinearEstimator):
     covariance: bool = False
     name: str = "mass_mean"
 
+    @property
+    def by_blocks(self) -> bool:
+        """Whether rows need not be in memory: without a covariance two passes over them are enough."""
+        return not self.covariance
+
     def fit_at(
         self,
-        values: Float[Tensor, "example d"],
+        values: Values,
         labels: Int[Tensor, "draw example"],
         strengths: Float[Tensor, " draw"],
         n_classes: int,
     ) -> Solution:
-        """Class means of every draw in one matrix product."""
+        """Class means of every draw in one matrix product for each block of rows."""
         labels = labels.long()
         used = (labels >= 0).any(0)
-        values, labels = values[used].double(), labels[:, used]
-        shift = values.mean(0)
-        values = values - shift
-        training = (labels >= 0).to(values)
-        centre = (training @ values) / training.sum(1, keepdim=True)
-        member = torch.nn.functional.one_hot(labels + 1, n_classes + 1)[..., 1:].to(values)
-        count = member.sum(1)
-        mean = torch.einsum("nec,ed->ncd", member / count.clamp(min=1)[:, None], values)
-        mean = (mean - centre[:, None]) * (count > 0)[..., None]
+        count = torch.stack([(labels == k).sum(1) for k in range(n_classes)], 1).double()
+        shift = total(part.double().sum(0) for _, part in blocks(values, used)) / used.sum()
+        centres, means = [], []
+        for examples, part in blocks(values, used):
+            rows, drawn = part.double() - shift, labels[:, examples]
+            centres.append((drawn >= 0).to(rows) @ rows)
+            member = torch.nn.functional.one_hot(drawn + 1, n_classes + 1)[..., 1:].to(rows)
+            share = member / count.clamp(min=1)[:, None]
+            means.append(torch.einsum("nec,ed->ncd", share, rows))
+        centre = total(centres) / count.sum(1, keepdim=True)
+        mean = (total(means) - centre[:, None]) * (count > 0)[..., None]
         weight = mean
         if self.covariance:
-            inverses = [self._inverse(values, draw, n_classes) for draw in labels]
+            rows = whole(values)[used].double() - shift
+            inverses = [self._inverse(rows, draw, n_classes) for draw in labels[:, used]]
             weight = torch.stack([m @ inverse for m, inverse in zip(mean, inverses, strict=True)])
         bias = -0.5 * (weight * mean).sum(-1) - torch.einsum("ncd,nd->nc", weight, centre + shift)
         return weight, bias.masked_fill(count == 0, -torch.inf)
@@ -76,14 +87,25 @@ class LDA(LinearEstimator):
 
     name: str = "lda"
 
+    @property
+    def by_blocks(self) -> bool:
+        """Whether rows need not be in memory: moments of each class are enough."""
+        return True
+
     def fit_at(
         self,
-        values: Float[Tensor, "example d"],
+        values: Values,
         labels: Int[Tensor, "draw example"],
         strengths: Float[Tensor, " draw"],
         n_classes: int,
     ) -> Solution:
-        """One fit per draw."""
+        """One fit per draw, by scikit-learn where the rows are one block."""
+        if is_large(values):
+            fit_draw = partial(discriminants, values)
+            weight, bias = draw_by_draw(
+                fit_draw, values.shape[1], labels.cpu().numpy(), n_classes, strengths
+            )
+            return weight.to(values.device), bias.to(values.device)
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
         def fit(rows: np.ndarray, draw: np.ndarray, _: float) -> tuple[np.ndarray, np.ndarray]:
@@ -93,7 +115,7 @@ class LDA(LinearEstimator):
             ).fit(rows, draw)
             return model.coef_, model.intercept_
 
-        return one_by_one(fit, values, labels, n_classes, strengths)
+        return one_by_one(fit, whole(values), labels, n_classes, strengths)
 
 
 def _centred(rows: Tensor) -> Tensor:

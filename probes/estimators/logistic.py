@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.arguments import at_least_one
+from probes.blocks import Blocks, Values, total
 from probes.estimators.base import Solution, one_by_one, two_class
 from probes.estimators.choosing import LinearEstimator, Strengths, check_choice, normalised
 from probes.solver.batch import LogisticBatch
@@ -27,7 +28,7 @@ CONSTANT = 1e-12
 
 
 def solve_logistic(
-    values: Float[Tensor, "example d"],
+    values: Values,
     labels: Int[Tensor, "draw example"],
     strengths: Float[Tensor, " draw"],
     n_classes: int,
@@ -83,26 +84,28 @@ def solve_logistic(
     if not bool((counts > 0).any(1).all()):
         raise ValueError("each draw needs a training row, got one where every label is -1")
     training = (labels >= 0).any(0)
-    labels, values = labels[:, training], values[training].double()
-    centre = values.mean(0)
-    spread = _spread(values, centre, values.new_ones(1, len(values)))[0]
-    spread = torch.where(spread > 0, spread, torch.ones_like(spread)) if standardise else 1.0
-    features = (values - centre).div_(spread)
+    seen, rows = labels[:, training], Blocks(values, training)
+    centre = total(part.sum(0) for part in rows) / rows.shape[0]
+    spread = torch.ones_like(centre)
     if standardise:
-        masks, mask_of = torch.unique(labels >= 0, dim=0, return_inverse=True)
-        deviation = _spread(features, torch.zeros_like(centre), masks.to(features))
-        if len(masks) > 1 and not _alike(features, masks.to(features), deviation):
+        spread = _moments(rows, centre, centre.new_ones(1, rows.shape[0]))[1][0]
+        spread = torch.where(spread > 0, spread, torch.ones_like(spread))
+    features = rows.standardised(centre, spread)
+    if standardise:
+        masks, mask_of = torch.unique(seen >= 0, dim=0, return_inverse=True)
+        mean, deviation = _moments(features, torch.zeros_like(centre), masks.to(centre))
+        if len(masks) > 1 and not _alike(mean, deviation):
             return _mask_by_mask(
                 values, labels, strengths, n_classes, mask_of,
                 balanced=balanced, keep=keep, tolerance=tolerance,
             )  # fmt: skip
         scale = torch.where(deviation > 0, 1 / deviation, torch.zeros_like(deviation))[mask_of]
     else:
-        scale = features.new_ones(len(labels), features.shape[1])
+        scale = centre.new_ones(len(labels), len(centre))
     if keep is not None:
         scale = scale * keep.to(scale)
-    rate = _rates(strengths.to(features), counts, balanced)
-    weight, bias = _minimised(features, labels, rate, scale, counts > 0, tolerance)
+    rate = _rates(strengths.to(centre), counts, balanced)
+    weight, bias = _minimised(features, seen, rate, scale, counts > 0, tolerance)
     weight = weight * (scale / spread)[:, None]
     bias = bias - weight @ centre
     return weight, bias.masked_fill(counts == 0, -torch.inf)
@@ -120,7 +123,7 @@ def _rates(
 
 
 def _minimised(
-    features: Float[Tensor, "example d"],
+    features: Blocks,
     labels: Int[Tensor, "draw example"],
     rate: Float[Tensor, "draw class"],
     scale: Float[Tensor, "draw d"],
@@ -128,7 +131,7 @@ def _minimised(
     tolerance: float,
 ) -> Solution:
     """The optimum of each draw over its scaled features: draws of two classes, then of more."""
-    weight = features.new_zeros(*present.shape, features.shape[1])
+    weight = scale.new_zeros(*present.shape, scale.shape[1])
     bias = torch.zeros_like(weight[..., 0])
     for binary in (True, False):
         kinds = present.sum(1)
@@ -145,18 +148,15 @@ def _minimised(
     return weight, bias
 
 
-def _alike(
-    features: Float[Tensor, "example d"], masks: Float[Tensor, "mask example"], deviation: Tensor
-) -> bool:
+def _alike(mean: Float[Tensor, "mask d"], deviation: Float[Tensor, "mask d"]) -> bool:
     """Whether all masks agree on coordinates well enough to share them: one bad row can prevent it."""
-    mean = (masks @ features) / masks.sum(1, keepdim=True)
     far = (deviation > 3) | (deviation < 1 / 3) | (mean.abs() > 1)
     off = (deviation > 0) & far
     return not bool(off.any())
 
 
 def _mask_by_mask(
-    values: Tensor,
+    values: Values,
     labels: Tensor,
     strengths: Tensor,
     n_classes: int,
@@ -167,7 +167,8 @@ def _mask_by_mask(
     tolerance: float,
 ) -> Solution:
     """The same draws, each mask in its own coordinates."""
-    weight = values.new_zeros(len(labels), n_classes, values.shape[1])
+    shape = (len(labels), n_classes, values.shape[1])
+    weight = torch.zeros(shape, dtype=torch.float64, device=values.device)
     bias = torch.zeros_like(weight[..., 0])
     for k in range(int(mask_of.max()) + 1):
         draws = mask_of == k
@@ -178,23 +179,30 @@ def _mask_by_mask(
     return weight, bias
 
 
-def _spread(
-    values: Float[Tensor, "example d"],
-    centre: Float[Tensor, " d"],
-    masks: Float[Tensor, "mask example"],
-) -> Float[Tensor, "mask d"]:
-    """Standard deviation of each feature over each mask's rows; exactly 0 where it is constant."""
+def _moments(
+    rows: Blocks, centre: Float[Tensor, " d"], masks: Float[Tensor, "mask example"]
+) -> tuple[Float[Tensor, "mask d"], Float[Tensor, "mask d"]]:
+    """Mean, from the centre, and standard deviation of each feature over each mask's rows.
+
+    The deviation is exactly 0 where a feature is constant.
+    """
+    sums, squares, largest, start = [], [], [], 0
+    for part in rows:
+        mask = masks[:, start : start + len(part)]
+        start += len(part)
+        moved = part - centre if bool(centre.any()) else part
+        sums.append(mask @ moved)
+        squares.append(mask @ moved.square())
+        largest.append(torch.maximum(part.amax(0), -part.amin(0)))
     count = masks.sum(1, keepdim=True)
-    moved = values - centre if bool(centre.any()) else values
-    mean = masks @ moved / count
-    variance = (masks @ moved.square() / count - mean.square()).clamp_(min=0)
+    mean = total(sums) / count
+    variance = (total(squares) / count - mean.square()).clamp_(min=0)
     spread = variance.sqrt()
     noise = CONSTANT * spread.amax(1, keepdim=True)
     # Differences of squares resolve a variance only down to rounding of the mean square.
     noise = torch.maximum(noise, 3e-8 * mean.abs())
-    largest = torch.maximum(values.amax(0), -values.amin(0))
-    noise = torch.maximum(noise, CONSTANT * largest)
-    return torch.where(spread > noise, spread, torch.zeros_like(spread))
+    noise = torch.maximum(noise, CONSTANT * torch.stack(largest).amax(0))
+    return mean, torch.where(spread > noise, spread, torch.zeros_like(spread))
 
 
 def _batch(labels: Tensor, rate: Tensor, scale: Tensor, present: Tensor, binary: bool) -> LogisticBatch:
@@ -253,9 +261,14 @@ class Logistic(LinearEstimator):
         """C, or several."""
         return self.c
 
+    @property
+    def by_blocks(self) -> bool:
+        """Whether rows need not be in memory; for scikit-learn they must be."""
+        return self.backend == "torch"
+
     def fit_at(
         self,
-        values: Float[Tensor, "example d"],
+        values: Values,
         labels: Int[Tensor, "draw example"],
         strengths: Float[Tensor, " draw"],
         n_classes: int,

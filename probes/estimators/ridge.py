@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from probes.blocks import Blocks, Values, total
 from probes.estimators.base import Solution, by_distinct_draw
 from probes.estimators.choosing import (
     LinearEstimator,
@@ -55,9 +56,14 @@ class RidgeClassifier(LinearEstimator):
         """α, or several."""
         return self.alpha
 
+    @property
+    def by_blocks(self) -> bool:
+        """Whether rows need not be in memory."""
+        return True
+
     def fit_at(
         self,
-        values: Float[Tensor, "example d"],
+        values: Values,
         labels: Int[Tensor, "draw example"],
         strengths: Float[Tensor, " draw"],
         n_classes: int,
@@ -92,7 +98,7 @@ class Ridge:
 
     def solve_quantity(
         self,
-        values: Float[Tensor, "example d"],
+        values: Values,
         targets: Float[Tensor, "draw example"],
         groups: np.ndarray | None = None,
     ) -> Solution:
@@ -104,19 +110,19 @@ class Ridge:
         return _fit_quantities(values, targets, strengths)
 
 
-def _fit_quantities(values: Tensor, targets: Tensor, strengths: Tensor) -> Solution:
+def _fit_quantities(values: Values, targets: Tensor, strengths: Tensor) -> Solution:
     """Ridge regressions of draws of quantities at one strength each."""
     return by_distinct_draw(targets, strengths.to(values.device), partial(_ridge_quantity, values))
 
 
-def _ridge_quantity(values: Tensor, targets: Tensor, strengths: Tensor) -> Solution:
+def _ridge_quantity(values: Values, targets: Tensor, strengths: Tensor) -> Solution:
     training = targets.isfinite()
     target = targets[training, None].double()
-    return ridge_path(values[training], target, torch.ones_like(target[:, 0]), strengths)
+    return ridge_path(Blocks(values, training), target, torch.ones_like(target[:, 0]), strengths)
 
 
 def ridge_path(
-    values: Float[Tensor, "example d"],
+    values: Float[Tensor, "example d"] | Blocks,
     targets: Float[Tensor, "example target"],
     weights: Float[Tensor, " example"],
     strengths: Float[Tensor, " strength"],
@@ -124,35 +130,43 @@ def ridge_path(
     """Weighted ridge regressions at many strengths from one eigendecomposition, in raw coordinates.
 
     (Xᵀ S X + α)⁻¹ Xᵀ S T in features standardised by their plain mean and deviation and centred by
-    their weighted mean, through the smaller of the two Gram matrices.
+    their weighted mean, through the smaller of the two Gram matrices; by blocks where there are
+    several.
     """
-    values = values.double()
-    centre, spread = values.mean(0), values.std(0, correction=0)
-    spread = torch.where(spread > 1e-12 * values.abs().amax(0), spread, torch.inf)
-    features = (values - centre) / spread
-    total = weights.sum()
-    mean, level = weights @ features / total, weights @ targets / total
+    rows = values if isinstance(values, Blocks) else Blocks(values)
+    n, d = rows.shape
+    centre = total(part.sum(0) for part in rows) / n
+    spread = (total((part - centre).square().sum(0) for part in rows) / n).sqrt()
+    largest = torch.stack([part.abs().amax(0) for part in rows]).amax(0)
+    features = rows.standardised(centre, torch.where(spread > 1e-12 * largest, spread, torch.inf))
+    sizes = [len(part) for part in features]
+    weighed = zip(features, weights.split(sizes), strict=True)
+    mean = total(share @ part for part, share in weighed) / weights.sum()
+    level = weights @ targets / weights.sum()
     root = weights.sqrt()[:, None]
-    x, t = root * (features - mean), root * (targets - level)
-    strengths = strengths.to(x)
-    if len(x) < x.shape[1]:
+    t = (root * (targets - level)).split(sizes)
+    x = (r * (part - mean) for part, r in zip(features, root.split(sizes), strict=True))
+    if n < d:
+        x, t = torch.cat(list(x)), torch.cat(t)
         energy, left = torch.linalg.eigh(x @ x.T)
         basis, inside = x.T @ left, left.T @ t
     else:
-        energy, basis = torch.linalg.eigh(x.T @ x)
-        inside = basis.T @ (x.T @ t)
+        moments = total(part.T @ torch.cat([part, y], 1) for part, y in zip(x, t, strict=True))
+        energy, basis = torch.linalg.eigh(moments[:, :d])
+        inside = basis.T @ moments[:, d:]
+    strengths = strengths.to(centre)
     shrunk = inside / (energy.clamp(min=0)[None, :, None] + strengths[:, None, None])
     weight = (basis @ shrunk).mT
     bias = level - weight @ mean
-    weight = weight / spread
+    weight = weight / features.spread
     return weight, bias - weight @ centre
 
 
-def _ridge_classes(values: Tensor, labels: Tensor, strengths: Tensor, n_classes: int) -> Solution:
+def _ridge_classes(values: Values, labels: Tensor, strengths: Tensor, n_classes: int) -> Solution:
     training = labels >= 0
     member = torch.nn.functional.one_hot(labels[training].long(), n_classes).double()
     count = member.sum(0)
     weights = member @ (len(member) / ((count > 0).sum() * count.clamp(min=1)))
-    weight, bias = ridge_path(values[training], 2 * member - 1, weights, strengths)
+    weight, bias = ridge_path(Blocks(values, training), 2 * member - 1, weights, strengths)
     weight = weight * (count > 0)[:, None]
     return weight, bias.masked_fill(count == 0, -torch.inf)

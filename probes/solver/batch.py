@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -9,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
+
+from probes.blocks import Blocks, total
 
 
 @dataclass
@@ -73,6 +76,27 @@ class Design:
         self.rows = torch.cat([features, features.new_ones(n, 1)], dim=1)
         self.penalty = features.new_ones(d + 1)
         self.penalty[-1] = 0
+        self.dtype = features.dtype
+
+    def scores(
+        self, weight: Float[Tensor, "problem row feature"]
+    ) -> Float[Tensor, "problem row example"]:
+        """Weights times rows, in the precision of the design and given back in double."""
+        return products(weight.to(self.dtype), self.rows.T).double()
+
+    def slopes(
+        self, residual: Float[Tensor, "problem row example"]
+    ) -> Float[Tensor, "problem row feature"]:
+        """Residuals times rows, in the precision of the design and given back in double."""
+        return products(residual.to(self.dtype), self.rows).double()
+
+    def along(self, change: Tensor) -> Tensor:
+        """`scores` of a change that has the design's precision, and keeps it."""
+        return products(change, self.columns)
+
+    def back(self, curved: Tensor) -> Tensor:
+        """`slopes` of what has the design's precision, and keeps it."""
+        return products(curved, self.rows)
 
     @cached_property
     def columns(self) -> Tensor:
@@ -82,7 +106,7 @@ class Design:
     @property
     def noise(self) -> float:
         """Rounding of the eigenvalues, as a share of the largest."""
-        return 4 * torch.finfo(self.features.dtype).eps
+        return 4 * torch.finfo(self.dtype).eps
 
     @cached_property
     def spectrum(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -98,17 +122,20 @@ class Design:
             basis = (exact.T @ (left[:, kept] / energy.sqrt())).to(features.dtype)
             energy = energy.to(features.dtype)
         else:
-            energy, basis = torch.linalg.eigh(features.T @ features)
-            # Rounding of the largest must not damp a slope along the smallest: it would look solved.
-            energy = energy - self.noise * energy[-1]
-        basis = torch.block_diag(basis, features.new_ones(1, 1))
-        energy = torch.cat([energy.clamp(min=0), energy.new_full((1,), float(n))])
-        return basis, basis.T.contiguous(), energy
+            return self.spectrum_of(features.T @ features, n)
+        return _with_intercept(energy, basis, n)
+
+    def spectrum_of(self, gram: Float[Tensor, "d d"], n: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The spectrum from XᵀX of n rows."""
+        energy, basis = torch.linalg.eigh(gram)
+        # Rounding of the largest must not damp a slope along the smallest: it would look solved.
+        return _with_intercept(energy - self.noise * energy[-1], basis, n)
 
     @cached_property
     def largest(self) -> Tensor:
         """The largest eigenvalue of XᵀX; 0 where all features are constant."""
-        return torch.cat([self.spectrum[2][:-1].double(), self.features.new_zeros(1).double()]).amax()
+        energy = self.spectrum[2][:-1].double()
+        return torch.cat([energy, energy.new_zeros(1)]).amax()
 
     @cached_property
     def spectral_rows(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -117,6 +144,69 @@ class Design:
         penalty = rows.new_ones(rows.shape[1])
         penalty[-1] = 0
         return rows, rows.T.contiguous(), penalty
+
+
+class BlockDesign(Design):
+    """The same of more rows than should be held in double precision, read block by block.
+
+    In single precision the rows are held, without a transposed copy and without their coordinates in
+    the spectrum; in double each product reads them anew.
+    """
+
+    def __init__(self, features: Blocks, dtype: torch.dtype) -> None:
+        """Take rows and the precision to compute in."""
+        self.blocks, self.dtype = features, dtype
+        self.parts: Iterable[Tensor] = features
+        if dtype != torch.float64:
+            self.parts = [part.to(dtype) for part in features]
+        first = next(iter(self.parts))
+        self.penalty = first.new_ones(first.shape[1] + 1)
+        self.penalty[-1] = 0
+
+    def scores(
+        self, weight: Float[Tensor, "problem row feature"]
+    ) -> Float[Tensor, "problem row example"]:
+        """Weights times rows, block by block."""
+        return self.along(weight.to(self.dtype)).double()
+
+    def slopes(
+        self, residual: Float[Tensor, "problem row example"]
+    ) -> Float[Tensor, "problem row feature"]:
+        """Residuals times rows, summed over the blocks in double."""
+        residual, start, slopes = residual.to(self.dtype), 0, []
+        for part in self.parts:
+            slopes.append(products(residual[..., start : start + len(part)], part).double())
+            start += len(part)
+        return torch.cat([total(slopes), residual.double().sum(-1, keepdim=True)], -1)
+
+    def along(self, change: Tensor) -> Tensor:
+        """`scores` in the design's precision."""
+        slope, intercept = change[..., :-1], change[..., -1:]
+        return torch.cat([products(slope, part.T) + intercept for part in self.parts], -1)
+
+    def back(self, curved: Tensor) -> Tensor:
+        """`slopes` in the design's precision."""
+        return self.slopes(curved).to(self.dtype)
+
+    @cached_property
+    def spectrum(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Eigenvectors of XᵀX, [feature, rank] and transposed, the last the intercept's, and values."""
+        gram = total((part.T @ part).double() for part in self.parts)
+        return self.spectrum_of(gram.to(self.dtype), self.blocks.shape[0])
+
+
+def design(features: Blocks, dtype: torch.dtype) -> Design:
+    """The design of rows in a precision, by blocks where they are not held."""
+    if features.held is None:
+        return BlockDesign(features, dtype)
+    return Design(features.held.to(dtype))
+
+
+def _with_intercept(energy: Tensor, basis: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """A spectrum with the intercept, whose column is ones, as its last direction."""
+    basis = torch.block_diag(basis, basis.new_ones(1, 1))
+    energy = torch.cat([energy.clamp(min=0), energy.new_full((1,), float(n))])
+    return basis, basis.T.contiguous(), energy
 
 
 def products(left: Float[Tensor, "problem row a"], right: Float[Tensor, "a b"]) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from probes.solver.batch import Design, LogisticBatch, products
+from probes.solver.batch import BlockDesign, Design, LogisticBatch, products
 
 _CG_STEPS = 300
 
@@ -25,7 +25,7 @@ class FeatureSystem:
         self, design: Design, batch: LogisticBatch, probabilities: Tensor, slope: Tensor
     ) -> None:
         """Set the system up in the precision of the design."""
-        dtype = design.rows.dtype
+        dtype = design.dtype
         self.design, self.batch = design, batch.to(dtype)
         self.probabilities = probabilities.to(dtype)
         self.shrink = _shrunk(design, batch, probabilities) - 1
@@ -39,9 +39,9 @@ class FeatureSystem:
 
     def image(self, change: Tensor) -> Tensor:
         """The Hessian times a change of weights."""
-        along = products(change * self.batch.scale, self.design.columns)
+        along = self.design.along(change * self.batch.scale)
         curved = self.batch.hessian_times(self.probabilities, along)
-        image = products(curved, self.design.rows) * self.batch.scale
+        image = self.design.back(curved) * self.batch.scale
         return image.addcmul_(self.design.penalty, change)
 
     def preconditioned(self, residual: Tensor) -> Tensor:
@@ -64,15 +64,15 @@ class SpectralSystem:
     """
 
     @staticmethod
-    def fits(scale: Tensor) -> bool:
-        """Whether all scales are near one."""
-        return bool(((scale > 0.75) & (scale < 1.4)).all())
+    def fits(design: Design, scale: Tensor) -> bool:
+        """Whether all scales are near one, and the rows are held as one matrix."""
+        return not isinstance(design, BlockDesign) and bool(((scale > 0.75) & (scale < 1.4)).all())
 
     def __init__(
         self, design: Design, batch: LogisticBatch, probabilities: Tensor, slope: Tensor
     ) -> None:
         """Set the system up in the precision of the design."""
-        dtype = design.features.dtype
+        dtype = design.dtype
         self.design = design
         self.scale = batch.scale
         self.binary = batch.target.shape[1] == 1

@@ -30,7 +30,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from probes.solver.batch import Design, LogisticBatch, products
+from probes.blocks import Blocks
+from probes.solver.batch import Design, LogisticBatch, design
 from probes.solver.conjugate_gradients import FeatureSystem, SpectralSystem, curvature
 
 #: Numbers per array of a chunk of problems; larger batches are cut into chunks.
@@ -51,7 +52,7 @@ _DIRECTION, _ZERO = 0.001, 1e-12
 
 
 def minimise(
-    features: Float[Tensor, "example d"], batch: LogisticBatch, *, tolerance: float = 3e-8
+    features: Float[Tensor, "example d"] | Blocks, batch: LogisticBatch, *, tolerance: float = 3e-8
 ) -> Float[Tensor, "problem row feature"]:
     """The optimum of each problem, intercept last, in float64.
 
@@ -70,17 +71,18 @@ def minimise(
     Warns:
         RuntimeWarning: if a problem did not converge.
     """
-    features = features.double()
-    exact, fast = Design(features), Design(features.float())
-    size = batch.target.shape[1] * max(exact.rows.shape)
+    rows = features if isinstance(features, Blocks) else Blocks(features)
+    exact, fast = design(rows, torch.float64), design(rows, torch.float32)
+    width = rows.shape[1] + 1
+    size = batch.target.shape[1] * max(rows.shape[0], width)
     step = max(1, CHUNK // size)
     optima, missed = [], 0
     for start in range(0, len(batch), step):
         part = batch[slice(start, start + step)]
-        weight = features.new_zeros(*part.target.shape[:2], exact.rows.shape[1])
-        gain_per_energy = features.new_full((len(part),), torch.inf)
+        weight = exact.penalty.new_zeros(*part.target.shape[:2], width)
+        gain_per_energy = exact.penalty.new_full((len(part),), torch.inf)
         _newton(fast, fast, part, weight, gain_per_energy, tolerance)
-        left = torch.arange(len(part), device=features.device)
+        left = torch.arange(len(part), device=weight.device)
         for inner in (fast, exact):
             weight_left, gain_left = weight[left], gain_per_energy[left]
             done = _newton(exact, inner, part[left], weight_left, gain_left, tolerance)
@@ -121,18 +123,18 @@ def _newton(
     along the directions that gain most. It is updated in place too.
     """
     weight, gain_per_energy = start.clone(), start_gain.clone()
-    rough = inner.rows.dtype != start.dtype
+    rough = inner.dtype != start.dtype
     penalty = outer.penalty.double()
-    scores = _product(weight * batch.scale, outer.rows.T)
+    scores = outer.scores(weight * batch.scale)
     value = batch.losses(scores) + 0.5 * (weight.square() * penalty).sum((1, 2))
     converged = torch.zeros(len(batch), dtype=torch.bool, device=start.device)
     live = torch.arange(len(batch), device=start.device)
-    system_of = SpectralSystem if rough and SpectralSystem.fits(batch.scale) else FeatureSystem
+    system_of = SpectralSystem if rough and SpectralSystem.fits(inner, batch.scale) else FeatureSystem
     energy_before = torch.full_like(value, torch.inf)
     length = torch.ones_like(value)
     for turn in range(_NEWTON_STEPS + 1):
         probabilities = batch.probabilities(scores)
-        slope = _product(batch.weight * (probabilities - batch.target), outer.rows)
+        slope = outer.slopes(batch.weight * (probabilities - batch.target))
         slope = (slope * batch.scale).addcmul_(penalty, weight)
         system = system_of(inner, batch, probabilities, slope)
         energy = system.energy.double()
@@ -160,7 +162,7 @@ def _newton(
             )
         forcing = (energy / value).clamp(min=0).sqrt().clamp(min=_TIGHT, max=_LOOSE)
         step = system.step(forcing.square())
-        change = _product(step * batch.scale, outer.rows.T)
+        change = outer.scores(step * batch.scale)
         gain = -(slope * step).sum((1, 2))
         search = LineSearch(weight, step, penalty, scores, change, value, gain)
         length, scores, value = search.halved(batch)
@@ -170,11 +172,6 @@ def _newton(
         gain_per_energy = torch.where(gain_per_energy.isinf(), latest, largest)
         energy_before = energy
     return converged
-
-
-def _product(left: Float[Tensor, "problem row a"], right: Float[Tensor, "a b"]) -> Tensor:
-    """A product in the precision of `right`, given back in double."""
-    return products(left.to(right.dtype), right).double()
 
 
 @dataclass

@@ -263,7 +263,7 @@ def test_double_precision_finishes_what_single_cannot(monkeypatch: pytest.Monkey
     assert slope(single[0, 0]) > 1e-2 * slope(start[0, 0])
     done = _newton(Design(x), Coarse(x.float()), problem, single, gain_per_energy, 1e-7)
     assert not done.any()
-    monkeypatch.setattr("probes.solver.newton.Design", Coarse)
+    monkeypatch.setattr("probes.solver.batch.Design", Coarse)
     assert slope(minimise(x, problem)[0, 0]) < 1e-3 * slope(start[0, 0])
 
 

@@ -165,7 +165,7 @@ def test_only_the_positions_asked_for_are_held(tiny_model, monkeypatch, width: i
         with observed(model, sites, watching):
             yield
 
-    monkeypatch.setattr("interp.activations.observed", watched)
+    monkeypatch.setattr("interp.activations.reading.observed", watched)
     examples = tiny.examples(tiny.token_rows(*[width] * 6))
     sites = [*boundaries(model.n_layers), Site(Kind.Z, 1, 0), Site(Kind.MLP_POST, 1)]
 
