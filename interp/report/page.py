@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from interp._files import write_atomically, write_text
+from interp._files import write_csv, write_text
 from interp.evidence import Evidence
 from interp.figures.export import write_svg
 from interp.figures.style import figure_json, plotly_javascript
@@ -54,9 +53,10 @@ def write_report(
     base: str = "base",
     tuned: str = "tuned",
     svg: bool = True,
+    csv: bool = False,
     seed: int = 0,
 ) -> Written:
-    """Write report.html, verdict.json, outputs.csv, evidence.parquet and .csv, and the folder figures.
+    """Write report.html, verdict.json, outputs.csv, evidence.parquet and the folder figures.
 
     Every file is written under a temporary name and renamed; report.html comes last, so that a
     folder with a report is complete.
@@ -70,6 +70,7 @@ def write_report(
         base: name of the base model in the title.
         tuned: name of the tuned model in the title.
         svg: whether figures are also written as SVG, which needs a browser.
+        csv: whether the evidence is also written as CSV, which is many times larger.
         seed: of the figures' bootstraps.
 
     Raises:
@@ -93,9 +94,8 @@ def write_report(
             f"{folder} must be a folder that can be written to, got {error.strerror}; choose another"
         ) from error
     files = [write_text(folder / "verdict.json", json.dumps(data, indent=1, ensure_ascii=False))]
-    write = partial(output_table(data).to_csv, index=False)
-    files.append(write_atomically(folder / "outputs.csv", write))
-    files += evidence.save(folder)
+    files.append(write_csv(folder / "outputs.csv", output_table(data)))
+    files += evidence.save(folder, csv=csv)
     files += _write_figures(drawn, figures)
     messages = write_svg({shown.name: shown.figure for shown in drawn}, figures) if svg else []
     svgs = [path for shown in drawn if (path := figures / f"{shown.name}.svg").exists()]
@@ -202,8 +202,7 @@ def _write_figures(drawn: Sequence[Drawn], folder: Path) -> list[Path]:
         data = Markup(figure_json(shown.figure))
         words = {name: getattr(shown, name) for name in ("name", "title", "caption", "interval", "n")}
         files.append(write_text(folder / f"{shown.name}.html", layout.render(json=data, **words)))
-        write = partial(shown.data.to_csv, index=False)
-        files.append(write_atomically(folder / f"{shown.name}.csv", write))
+        files.append(write_csv(folder / f"{shown.name}.csv", shown.data))
     return files
 
 
