@@ -5,6 +5,7 @@ The tables among them are CSV that a spreadsheet opens without running what stan
 
 from __future__ import annotations
 
+import csv
 import os
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -56,10 +57,16 @@ def csv_into(file: IO[str], table: pd.DataFrame) -> None:
     for start in range(0, max(1, len(table)), _ROWS):
         part = table.iloc[start : start + _ROWS]
         columns = [_as_text(part.iloc[:, i]) for i in range(part.shape[1])]
-        inert = dict(enumerate(columns))
-        names = [_inert(name) for name in table.columns] if start == 0 else False
-        type(table)(inert, index=part.index).to_csv(
-            file, index=False, header=names, lineterminator="\n"
+        names = [_inert(name) for name in table.columns]
+        cells = [names, *(column for column in columns if column.dtype == object)]
+        # Python's writer leaves a lone carriage return bare, at which readers begin a row.
+        bare = any(isinstance(cell, str) and "\r" in cell for c in cells for cell in c)
+        type(table)(dict(enumerate(columns)), index=part.index).to_csv(
+            file,
+            index=False,
+            header=names if start == 0 else False,
+            lineterminator="\n",
+            quoting=csv.QUOTE_NONNUMERIC if bare else csv.QUOTE_MINIMAL,
         )
 
 
@@ -69,8 +76,8 @@ def _as_text(column: pd.Series) -> pd.Series:
         return column
     if column.dtype == "category":  # each text once, and nothing at the code -1
         words = np.array([*map(_inert, column.cat.categories), None], dtype=object)
-        return type(column)(words[column.cat.codes.to_numpy()], index=column.index)
-    return column.map(_inert)
+        return type(column)(words[column.cat.codes.to_numpy()], index=column.index, dtype=object)
+    return column.astype(object).map(_inert)
 
 
 def _inert(cell: Any) -> Any:

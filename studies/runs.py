@@ -99,6 +99,8 @@ def outcomes_of(verdict: dict[str, Any]) -> Outcomes:
         raise ValueError("the run has no known facts in verdict.json, so there is nothing to draw")
     said = ["text", "group", "form", "answer", "said_base", "said_tuned"]
     table = pd.DataFrame(items)
+    if not {*said, "contrast"} <= {*table}:
+        raise ValueError("the run's items do not tell their wording and contrast; run it again")
     changed = table["contrast"] == "output"
     absent = dict.fromkeys((*TOKENS, *NUMBERS, "closed_base", "closed_tuned"), 0)
     return Outcomes(table[said].assign(known=True, differs=changed, **absent))

@@ -264,8 +264,8 @@ class Evidence(Shown):
             >>> import interp, tempfile, pathlib
             >>> rows = interp.Evidence.build([1.5], group=["=1+1"], layer=3)
             >>> file = rows.export(pathlib.Path(tempfile.mkdtemp()) / "rows.jsonl")
-            >>> file.read_text()
-            '{"layer": 3, "group": "=1+1", "value": 1.5}\\n'
+            >>> file.read_text().strip()
+            '{"layer": 3, "group": "=1+1", "value": 1.5}'
         """
         path = Path(path)
         ending = path.suffix.lower().removeprefix(".")

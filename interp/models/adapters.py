@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from interp.models.formats import ADAPTER_CONFIG as CONFIG, Loaded, quiet, read_tokenizer
 from interp.models.proportion import refuse_outsized_adapter
 from interp.untrusted.limits import SETTINGS
+from interp.untrusted.patterns import check_patterns
 from interp.untrusted.reading import read_json, read_text, reason
 from interp.untrusted.weights import check_folder, count, tensor_shapes
 
@@ -48,6 +49,7 @@ def merged(folder: Path, source: str | Path, under: Loaded, base: str | Path) ->
     """
     check_folder(folder)
     described = read_json(folder / CONFIG)
+    check_patterns(folder / CONFIG, described)
     if not (folder / WEIGHTS).is_file():
         raise ValueError(
             f"{folder} has no {WEIGHTS}; pickled adapters are never loaded; "

@@ -1,4 +1,4 @@
-"""verdict.json of a run that others sent: read within limits, and held to the shape its readers rely on."""
+"""verdict.json of a run that others sent: read within limits, and of the shape its readers rely on."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _PLACE = {
     "reasons": _TEXTS,
 }  # fmt: skip
 _ITEM = {
-    **{f"{key}!": str for key in ("text", "group", "form", "answer", "said_base", "said_tuned")},
-    "contrast": str, "word": str, "where": str, "what": str, "share_lower": float,
+    **{f"{key}!": str for key in ("text", "group", "answer", "said_base", "said_tuned")},
+    "form": str, "contrast": str, "word": str, "where": str, "what": str, "share_lower": float,
     "metric_base": float, "metric_tuned": float,
 }  # fmt: skip
 _CLAIM = {

@@ -33,8 +33,8 @@ def export(
     file = Path(os.path.expanduser(folder)) / f"evidence.{format}" if out is None else out
     if file.suffix != f".{format}":
         raise ValueError(
-            f"--out {file} must end in .{format}; got {file.suffix or 'no ending'!r}; give another name "
-            "or --format"
+            f"--out {file} must end in .{format}; got {file.suffix or 'no ending'!r}; give another "
+            "name or --format"
         )
     if os.path.lexists(file):
         raise ValueError(f"{file} exists; nothing is overwritten; give another file with --out")
