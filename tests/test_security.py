@@ -150,6 +150,16 @@ def test_links_within_a_repository_of_the_hubs_cache_are_followed(base: Path, tm
     refused(lambda: load_model(shot), "is a link out of its folder")
 
 
+@pytest.mark.parametrize("key", ["init_inputs", "fast_tokenizer_files"])
+def test_a_tokenizer_does_not_choose_its_files(base: Path, key: str):
+    other = base.parent / "tokenizer.9.json"
+    other.write_text((base / "tokenizer.json").read_text().replace('"land0"', '"secret"'))
+    configure(base / "tokenizer_config.json", tokenizer_file=str(other), vocab_file=str(other))
+    assert "secret" not in load_model(base).tokenizer.get_vocab(), "only its own file is read"
+    configure(base / "tokenizer_config.json", **{key: [f"../{other.name}"]})
+    refused(lambda: load_model(base), f"says {key} = .* which may name other files")
+
+
 def test_an_adapter_does_not_choose_its_base(base: Path, lora: Path):
     configure(lora / "adapter_config.json", base_model_name_or_path="/somewhere/else")
     loaded = load_model(lora, base=base)

@@ -22,7 +22,7 @@ from torch import nn
 from interp.models.proportion import refuse_outsized
 from interp.untrusted.gguf_header import read_header
 from interp.untrusted.reading import read_json, reason
-from interp.untrusted.weights import check_folder, check_settings, count, folder_shapes
+from interp.untrusted.weights import check_folder, check_settings, check_tokenizer, count, folder_shapes
 
 #: Files of which any one makes a tokenizer.
 _TOKENIZER_FILES = (
@@ -203,6 +203,7 @@ def read_tokenizer(source: Path) -> Any:
         files = [f for f in (*_TOKENIZER_FILES, _TOKENIZER_CONFIG) if (source / f).is_file()]
         if not files:
             return None
+        check_tokenizer(source)
         file, settings, folder = files[0], {}, source
     try:
         return AutoTokenizer.from_pretrained(

@@ -39,13 +39,39 @@ def check_folder(folder: Path) -> None:
     Raises:
         ValueError: one line that names the file.
     """
-    for path in sorted(folder.iterdir()):
+    templates = folder / "additional_chat_templates"
+    inside(folder, templates.name)
+    for path in sorted([*folder.iterdir(), *templates.glob("*.jinja")]):
         if path.suffix not in _READ or path.is_dir():
             continue
-        inside(folder, path.name)
+        inside(folder, str(path.relative_to(folder)))
         if path.suffix != ".safetensors":
             large = path.name in _LARGE or path.suffix == ".model"
             check_size(path, TOKENIZER if large else SETTINGS)
+
+
+def check_tokenizer(folder: Path) -> None:
+    """Refuse a tokenizer whose settings name other files than its own.
+
+    Args:
+        folder: with a tokenizer.
+
+    Raises:
+        ValueError: one line that names the setting.
+    """
+    file = folder / "tokenizer_config.json"
+    settings = read_json(file) if file.is_file() else {}
+    names = settings.get("fast_tokenizer_files") or []
+    bare = isinstance(names, list) and all(isinstance(n, str) and Path(n).name == n for n in names)
+    for name, wrong in (
+        ("init_inputs", settings.get("init_inputs")),
+        ("fast_tokenizer_files", not bare),
+    ):
+        if wrong:
+            raise ValueError(
+                f"{file} says {name} = {str(settings[name])[:80]!r}, which may name other files; expected "
+                "none; save the tokenizer again"
+            )
 
 
 def folder_shapes(folder: Path) -> Shapes:
