@@ -47,8 +47,8 @@ TEXTS = (
     "nan",
 )
 BYTES_OF_INTEREST = (
-    b"\0", b"\xff" * 8, b"\x00\x00\x00\x00\x00\x00\x00\x80", b"\n", b"\r\n", b'"', b",", b";", b"\t", b"{",
-    b"[" * 300, b"\xef\xbb\xbf", b"\xed\xa0\x80", b"#", b"1e999", b"null", b"\xe2\x80\xa8", b"True", b"|",
+    b"\0", b"\xff" * 8, b"\0\0\0\0\0\0\0\x80", b"\n", b"\r\n", b'"', b",", b";", b"\t", b"{", b"#",
+    b"[" * 300, b"\xef\xbb\xbf", b"\xed\xa0\x80", b"1e999", b"null", b"\xe2\x80\xa8", b"True", b"|",
 )  # fmt: skip
 
 
@@ -120,7 +120,9 @@ EDITS = st.tuples(
 VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(-3, 99), st.sampled_from(NUMBERS),
               st.sampled_from(TEXTS), st.text(max_size=12)),
-    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=6), inner, max_size=3)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=6), inner, max_size=3)
+    ),
     max_leaves=6,
 )  # fmt: skip
 

@@ -185,7 +185,8 @@ def _adapters(home: Path) -> Iterator[Reader]:
         ):
             copy = Path(shutil.copytree(folder, home / f"{name}-{kind}"))
             yield Reader(
-                f"{name}-{kind}", copy / file, lambda path: sources.load(path.parent, base=home / "base"),
+                f"{name}-{kind}", copy / file,
+                lambda path: sources.load(path.parent, base=home / "base"),
                 ((copy / file).read_bytes(),), 60,
             )  # fmt: skip
 

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 EXAMPLES = 300
 NAMES = (
     "facts-csv", "facts-tsv", "facts-jsonl", "facts-parquet", "statements-csv", "statements-tsv",
-    "statements-jsonl", "statements-parquet", "evidence-parquet", "provenance", "verdict", "config-llama",
-    "config-gpt2", "config-gemma3", "weights", "tokenizer", "tokenizer-settings", "generation", "index",
-    "lora-settings", "lora-weights", "ia3-settings", "ia3-weights", "gguf-header", "gguf", "prompts",
+    "statements-jsonl", "statements-parquet", "evidence-parquet", "provenance", "verdict",
+    "config-llama", "config-gpt2", "config-gemma3", "weights", "tokenizer", "tokenizer-settings",
+    "generation", "index", "lora-settings", "lora-weights", "ia3-settings", "ia3-weights",
+    "gguf-header", "gguf", "prompts",
 )  # fmt: skip
 
 

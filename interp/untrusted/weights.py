@@ -69,8 +69,8 @@ def check_tokenizer(folder: Path) -> None:
     ):
         if wrong:
             raise ValueError(
-                f"{file} says {name} = {str(settings[name])[:80]!r}, which may name other files; expected "
-                "none; save the tokenizer again"
+                f"{file} says {name} = {str(settings[name])[:80]!r}, which may name other files; "
+                "expected none; save the tokenizer again"
             )
 
 
