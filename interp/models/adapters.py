@@ -120,7 +120,9 @@ def _unknown_settings(described: dict[str, Any], config: Any, source: str | Path
     import peft
 
     unknown = sorted(
-        key for key, value in described.items() if value and not hasattr(config, key) and key[0] != "_"
+        key
+        for key, value in described.items()
+        if value and not hasattr(config, key) and not key.startswith("_")
     )
     unknown = [key for key in unknown if key != "peft_version"]
     if not unknown:

@@ -197,6 +197,7 @@ def read_tokenizer(source: Path) -> Any:
     from transformers import AutoTokenizer
 
     if is_gguf(source):
+        read_header(source)
         file, settings, folder = source.name, {"gguf_file": source.name}, source.parent
     else:
         check_folder(source)
@@ -264,6 +265,6 @@ def _quantised(folder: Path, stored: dict[str, Any]) -> str | None:
 
 def _dtype_named(stored: dict[str, Any]) -> str:
     """The dtype a configuration names, of the text model where it has several parts."""
-    parts = (stored, stored.get("text_config") or {})
+    parts = [part for part in (stored, stored.get("text_config")) if isinstance(part, dict)]
     named = (part.get("dtype") or part.get("torch_dtype") for part in parts)
     return str(next(filter(None, named), "unknown"))
