@@ -120,9 +120,7 @@ def _unknown_settings(described: dict[str, Any], config: Any, source: str | Path
     import peft
 
     unknown = sorted(
-        key
-        for key, value in described.items()
-        if value and not hasattr(config, key) and not key.startswith("_")
+        key for key, value in described.items() if value and not hasattr(config, key) and key[:1] != "_"
     )
     unknown = [key for key in unknown if key != "peft_version"]
     if not unknown:
