@@ -8,12 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from interp._files import write_atomically, write_csv
-from interp.evidence.schema import TEXT
+from interp.evidence.schema import COLUMNS, INTEGER, REAL, TEXT
 
 #: Rows that are made into text at once.
 _ROWS = 50_000
+
+#: Type of every column in a file, the same in all files, so that many can be read as one table.
+_TEXTS = pa.dictionary(pa.int32(), pa.string())
+_TYPES = {**dict.fromkeys(TEXT, _TEXTS), **dict.fromkeys(INTEGER, pa.int64())}
+_TYPES |= {**dict.fromkeys(REAL, pa.float64()), "value": pa.float32()}
+_SCHEMA = pa.schema([(name, _TYPES[name]) for name in COLUMNS])
 
 
 def stored(table: pd.DataFrame) -> pd.DataFrame:
@@ -39,7 +46,7 @@ def write_parquet(path: Path, table: pd.DataFrame) -> Path:
         table: of an Evidence.
     """
     kept = stored(table)
-    return write_atomically(path, lambda p: kept.to_parquet(p, index=False))
+    return write_atomically(path, lambda p: kept.to_parquet(p, index=False, schema=_SCHEMA))
 
 
 def write_jsonl(path: Path, table: pd.DataFrame) -> Path:

@@ -49,7 +49,7 @@ def _patterns(settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield from ((name, pattern) for pattern in several if isinstance(pattern, str))
 
 
-def _repeats(parsed: Iterable[Any], inside: bool) -> float:
+def _repeats(parsed: Any, inside: bool) -> float:
     """Repetitions of open length that follow each other; endless where one is inside another."""
     total = 0.0
     for code, value in parsed:

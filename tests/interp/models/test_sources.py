@@ -175,7 +175,7 @@ def test_broken_folders_and_files_are_refused(copy: Path, tmp_path: Path):
     (tmp_path / "notes.txt").write_text("hello")
     refused(tmp_path / "notes.txt", "got the file .*notes.txt; give the folder that holds it")
     (tmp_path / "torn.gguf").write_bytes(b"GGUF and then nothing")
-    refused(tmp_path / "torn.gguf", "could not be read as GGUF")
+    refused(tmp_path / "torn.gguf", "torn.gguf is no sound GGUF file")
     (copy / "model.safetensors").write_bytes(b"torn")
     refused(copy, "could not be loaded as a causal language model")
 
