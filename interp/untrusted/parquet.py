@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -63,11 +64,11 @@ def _long_texts(path: Path, schema: pa.Schema) -> str:
     names = [f.name for f in schema if _is_text(f.type) and schema.names.count(f.name) == 1]
     with pq.ParquetFile(path, read_dictionary=names) as file:
         for name in names:
-            length = 0
+            length = 0.0
             for part in file.read(columns=[name]).column(0).chunks:
                 if pa.types.is_dictionary(part.type):
-                    lengths = pc.binary_length(part.dictionary)
-                    length += pc.sum(lengths.take(part.indices), min_count=0).as_py()
+                    lengths = pc.call_function("binary_length", [part.dictionary])
+                    length += np.nansum(lengths.take(part.indices).to_numpy(zero_copy_only=False))
             if length > COLUMN_BYTES:
                 return f"writes out {length / MIB:,.0f} MiB of texts in its column {name!r:.40}"
     return ""

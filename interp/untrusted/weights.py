@@ -175,7 +175,9 @@ def check_proportion(source: Path, described: int, held: int) -> None:
 
 def _shape(name: str, entry: Any, room: int) -> tuple[int, ...]:
     """A tensor's shape, if it is one and its bytes lie in the file."""
-    shape, ends = (entry.get("shape"), entry.get("data_offsets")) if isinstance(entry, dict) else (0, 0)
+    told: dict[str, Any] = entry if isinstance(entry, dict) else {}
+    shape: Any = told.get("shape")
+    ends: Any = told.get("data_offsets")
     sound = all(
         isinstance(part, list) and all(type(n) is int and 0 <= n < 2**63 for n in part)
         for part in (shape, ends)
