@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -18,8 +19,7 @@ HERE = Path(__file__).parent
 def main() -> None:
     """Feed the reader that is named first; the other arguments are libFuzzer's."""
     sys.path[:0] = [str(HERE.parent), str(HERE)]
-    import atheris  # pyright: ignore[reportMissingImports]
-
+    atheris = import_module("atheris")
     with atheris.instrument_imports(include=["interp", "studies"]):
         from fuzz import readers
 
