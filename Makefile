@@ -15,7 +15,7 @@ NUMERIC := $(addprefix tests/interp/,test_activations.py models/test_models.py) 
 SETTINGS := ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=COMPATIBLE \
 	OMP_NUM_THREADS=1 OMP_NUM_THREADS=2
 
-.PHONY: demo demo-real test test-portable test-all lint docs pictures notebooks clean
+.PHONY: demo demo-real test test-portable test-all fuzz lint docs pictures notebooks clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -56,6 +56,10 @@ test-portable: $(VENV)/.test
 
 test-all: $(VENV)/.test $(VENV)/.real
 	$(PYTEST) --hypothesis-profile default
+
+# Every reader of files of others, given random ones for an hour or so; what fails is kept in tests/corpus.
+fuzz: $(VENV)/.test
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,10 +1,25 @@
-"""Files that a failure leaves whole: written under a temporary name, then renamed."""
+"""Files that a failure leaves whole: written under a temporary name, then renamed.
+
+The tables among them are CSV that a spreadsheet opens without running what stands in a cell.
+"""
 
 from __future__ import annotations
 
+import csv
 import os
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: What a spreadsheet takes for the beginning of a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+#: Rows that are made into text at once.
+_ROWS = 50_000
 
 
 def write_atomically(path: Path, write: Any) -> Path:
@@ -45,3 +60,49 @@ def _flush(path: Path, flags: int) -> None:
 def write_text(path: Path, text: str) -> Path:
     """Write text under a temporary name and rename it."""
     return write_atomically(path, lambda p: p.write_text(text, encoding="utf-8"))
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> Path:
+    """Write a table as CSV under a temporary name and rename it; see `csv_into`."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            csv_into(file, table)
+
+    return write_atomically(path, write)
+
+
+def csv_into(file: IO[str], table: pd.DataFrame) -> None:
+    """Write a table as CSV, a few rows at a time, without its index.
+
+    A text that begins with =, +, -, @, a tab or a carriage return gets an apostrophe before it, so that
+    no spreadsheet takes it for a formula; numbers stay as they are.
+    """
+    for start in range(0, max(1, len(table)), _ROWS):
+        part = table.iloc[start : start + _ROWS]
+        columns = [_as_text(part.iloc[:, i]) for i in range(part.shape[1])]
+        names = [_inert(name) for name in table.columns]
+        cells = [names, *(column for column in columns if column.dtype == object)]
+        # Python's writer leaves a lone carriage return bare, at which readers begin a row.
+        bare = any(isinstance(cell, str) and "\r" in cell for c in cells for cell in c)
+        type(table)(dict(enumerate(columns)), index=part.index).to_csv(
+            file,
+            index=False,
+            header=names if start == 0 else False,
+            lineterminator="\n",
+            quoting=csv.QUOTE_NONNUMERIC if bare else csv.QUOTE_MINIMAL,
+        )
+
+
+def _as_text(column: pd.Series) -> pd.Series:
+    """A column whose texts are inert."""
+    if column.dtype.kind in "biufcmM":
+        return column
+    if column.dtype == "category":  # each text once, and nothing at the code -1
+        words = np.array([*map(_inert, column.cat.categories), None], dtype=object)
+        return type(column)(words[column.cat.codes.to_numpy()], index=column.index, dtype=object)
+    return column.astype(object).map(_inert)
+
+
+def _inert(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell

@@ -12,9 +12,11 @@ from typing import Annotated
 import typer
 
 from interp.progress import Detail, tell
+from interp.untrusted.reading import printable
 from studies.commands.comparing import compare
 from studies.commands.doctor import doctor
 from studies.commands.explaining import explain
+from studies.commands.exporting import export
 from studies.commands.facts_check import facts
 from studies.commands.figuring import figures
 from studies.commands.listing import list_
@@ -51,6 +53,10 @@ register(
 register(
     app, "figures", figures, "interp figures interp-runs/001 --venue neurips --out figs",
     "interp figures interp-runs/001 --venue acl --columns 2 --format svg", panel=READ,
+)  # fmt: skip
+register(
+    app, "export", export, "interp export interp-runs/001",
+    "interp export interp-runs/001 --format jsonl --out rows.jsonl", panel=READ,
 )  # fmt: skip
 register(app, "list", list_, "interp list", "interp list --json", panel=PREPARE)
 register(
@@ -114,7 +120,7 @@ def main() -> None:
 
 def _fail(message: str) -> None:
     """End with one line on standard error and exit code 2."""
-    typer.echo(f"interp: {message}", err=True)
+    typer.echo(printable(f"interp: {message}"), err=True)
     sys.exit(2)
 
 

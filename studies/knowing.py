@@ -26,7 +26,7 @@ from pathlib import Path
 import pandas as pd
 
 import probes
-from interp._files import write_atomically, write_text
+from interp._files import write_atomically, write_csv, write_text
 from interp.activations import Activations, collect
 from interp.display.html import Shown
 from interp.evidence import Evidence
@@ -115,7 +115,7 @@ class Knowing(Shown):
         folder.mkdir(parents=True)
         for name in ("truth", "matrix", "attributes", "sincerity"):
             table: pd.DataFrame = getattr(self, name)
-            write_atomically(folder / f"{name}.csv", partial(table.to_csv, index=False))
+            write_csv(folder / f"{name}.csv", table)
         self.evidence.save(folder)
         figures = {
             f"generalisation_{condition}": generalisation_heatmap(self.matrix, condition=condition)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 
-from interp._files import write_atomically, write_text
+from interp._files import write_csv, write_text
 from interp.contrasts import Contrast
 from interp.display.html import Shown
 from interp.evidence import Evidence
@@ -135,7 +134,7 @@ class Recall(Shown):
             for name, curve in self.curves.items()
         }
         curves = pd.concat(parts, names=["effect", "layer"]).reset_index()
-        write_atomically(folder / "curves.csv", partial(curves.to_csv, index=False))
+        write_csv(folder / "curves.csv", curves)
         self.evidence.save(folder)
         write_text(folder / "findings.txt", f"{self}\n")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 
 from interp.evidence import Evidence
+from interp.untrusted.reading import inside
+from interp.untrusted.verdict_file import read_verdict
 from interp.verdict.outcomes import NUMBERS, TOKENS, Outcomes
 from interp.verdict.summary import row_of
 from studies.comparison.comparing import Comparison
@@ -62,14 +64,7 @@ def verdict_of(run: Comparison | str | Path) -> dict[str, Any]:
     if isinstance(run, Comparison):
         data = run.verdict.to_dict()
         return {**data, "provenance": {**data["provenance"], **run.provenance}}
-    path = Path(run) / "verdict.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{run} must be a folder of a finished comparison, got no verdict.json that can be "
-            "read; give the folder that `interp compare --out` wrote"
-        ) from error
+    return read_verdict(run)
 
 
 def evidence_of(folder: str | Path) -> Evidence:
@@ -81,10 +76,10 @@ def evidence_of(folder: str | Path) -> Evidence:
     Raises:
         ValueError: for a folder without one.
     """
-    path = Path(folder) / "evidence.parquet"
-    if not path.exists():
+    folder = Path(os.path.expanduser(folder))
+    if not os.path.isfile(folder / "evidence.parquet"):
         raise ValueError(f"{folder} has no evidence.parquet; give a folder that `interp compare` wrote")
-    return Evidence.load(path)
+    return Evidence.load(inside(folder, "evidence.parquet"))
 
 
 def outcomes_of(verdict: dict[str, Any]) -> Outcomes:
@@ -104,6 +99,8 @@ def outcomes_of(verdict: dict[str, Any]) -> Outcomes:
         raise ValueError("the run has no known facts in verdict.json, so there is nothing to draw")
     said = ["text", "group", "form", "answer", "said_base", "said_tuned"]
     table = pd.DataFrame(items)
+    if not {*said, "contrast"} <= {*table}:
+        raise ValueError("the run's items do not tell their wording and contrast; run it again")
     changed = table["contrast"] == "output"
     absent = dict.fromkeys((*TOKENS, *NUMBERS, "closed_base", "closed_tuned"), 0)
     return Outcomes(table[said].assign(known=True, differs=changed, **absent))

@@ -24,6 +24,7 @@ def made_pages() -> dict[str, str]:
     return {
         "index.md": _rooted("README.md"),
         "contributing.md": _rooted("CONTRIBUTING.md"),
+        "security.md": _rooted("SECURITY.md"),
         **{f"tutorials/{file.stem}.md": notebooks.page(file) for file in tutorials},
         **reference.api_pages(),
         "reference/names.md": reference.api_index(),
@@ -36,7 +37,8 @@ def made_pages() -> dict[str, str]:
 def _rooted(name: str) -> str:
     """A page of the repository's root, with its links as the site has them."""
     text = (ROOT / name).read_text("utf-8").replace("](docs/", "](")
-    return text.replace("](CONTRIBUTING.md)", "](contributing.md)")
+    text = text.replace("](CONTRIBUTING.md)", "](contributing.md)")
+    return text.replace("](SECURITY.md)", "](security.md)")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

@@ -18,13 +18,14 @@ import numpy as np
 import pandas as pd
 
 from interp._doors import held
-from interp._files import write_atomically
+from interp._files import write_text
 from interp.display.html import ROWS, Shown
 from interp.evidence.boundaries import NOTE, behind_block, boundary_numbers
+from interp.evidence.exporting import FORMATS, write_parquet
 from interp.evidence.schema import COLUMNS, TEXT, joined, renamed, typed
-
-#: Above this many rows only the parquet file is complete and the CSV holds group means.
-CSV_ROWS = 1_000_000
+from interp.untrusted.limits import RUN
+from interp.untrusted.parquet import read_parquet
+from interp.untrusted.reading import inside, read_json, reason
 
 
 @held
@@ -222,32 +223,58 @@ class Evidence(Shown):
         # Figures stand above evidence and are imported only where one is asked for.
         return import_module("interp.figures").plot(self, **options)
 
-    def save(self, folder: Path | str, name: str = "evidence") -> list[Path]:
-        """Write NAME.parquet (complete) and NAME.csv (complete up to 10⁶ rows, else means).
+    def save(self, folder: Path | str, name: str = "evidence", *, csv: bool = False) -> list[Path]:
+        """Write NAME.parquet with every row, and beside it what is known about the table.
 
         Files are written under a temporary name and renamed, so a failure leaves none half-written.
+        Equal tables give equal bytes.
 
         Args:
             folder: made where it does not exist.
             name: of the files, without their ends.
+            csv: whether NAME.csv is written too, which is many times larger; see `export`.
 
         Returns:
-            The parquet file, the CSV file and the JSON file with the provenance.
+            The parquet file, the JSON file with the provenance, and the CSV file if there is one.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        parquet, csv = folder / f"{name}.parquet", folder / f"{name}.csv"
-        table = self.table
-        if len(table) > CSV_ROWS:
-            keys = [c for c in COLUMNS if c not in ("example", "group", "value")]
-            table = table.groupby(keys, dropna=False, observed=True)["value"].agg(["mean", "count"])
-            table = table.reset_index()
-        write_atomically(parquet, lambda p: self.table.to_parquet(p, index=False))
-        write_atomically(csv, lambda p: table.to_csv(p, index=False))
+        parquet = write_parquet(folder / f"{name}.parquet", self.table)
         notes = json.dumps(self.provenance, indent=1, default=str, sort_keys=True)
-        sidecar = folder / f"{name}.provenance.json"
-        write_atomically(sidecar, lambda p: p.write_text(notes, encoding="utf-8"))
-        return [parquet, csv, sidecar]
+        sidecar = write_text(folder / f"{name}.provenance.json", notes)
+        return [parquet, sidecar, *([self.export(folder / f"{name}.csv")] if csv else [])]
+
+    def export(self, path: Path | str) -> Path:
+        """Write every row to one file for another program: .csv, .jsonl or .parquet.
+
+        It is written as it goes, a few rows in memory at a time. In CSV a text that a spreadsheet
+        would take for a formula (it begins with =, +, -, @, a tab or a carriage return) gets an
+        apostrophe before it; numbers stay as they are. In JSON lines a row holds only what applies.
+
+        Args:
+            path: its ending says the format.
+
+        Returns:
+            The file.
+
+        Raises:
+            ValueError: for another ending.
+
+        Example:
+            >>> import interp, tempfile, pathlib
+            >>> rows = interp.Evidence.build([1.5], group=["=1+1"], layer=3)
+            >>> file = rows.export(pathlib.Path(tempfile.mkdtemp()) / "rows.jsonl")
+            >>> file.read_text().strip()
+            '{"layer": 3, "group": "=1+1", "value": 1.5}'
+        """
+        path = Path(path)
+        ending = path.suffix.lower().removeprefix(".")
+        if ending not in FORMATS:
+            raise ValueError(
+                f"{path} must end in {', '.join('.' + end for end in FORMATS)}; got "
+                f"{path.suffix or 'no ending'!r}; give one of these"
+            )
+        return FORMATS[ending](path, self.table)
 
     @classmethod
     def load(cls, parquet: Path | str) -> Evidence:
@@ -257,11 +284,23 @@ class Evidence(Shown):
 
         Args:
             parquet: the file; its provenance lies beside it.
+
+        Raises:
+            ValueError: one line, if it is no parquet file, holds anything but evidence, or its rows
+                are out of all proportion to its size.
         """
         parquet = Path(parquet)
         sidecar = parquet.with_suffix(".provenance.json")
-        notes = json.loads(sidecar.read_text(encoding="utf-8")) if sidecar.exists() else {}
-        table, told = renamed(pd.read_parquet(parquet))
+        notes = read_json(inside(parquet.parent, sidecar.name), RUN) if sidecar.exists() else {}
+        read = read_parquet(parquet)
+        try:
+            table, told = renamed(read)
+            evidence = cls(table, notes)
+        except Exception as error:  # columns of any type, which fail in as many ways
+            raise ValueError(
+                f"{parquet.name} holds no evidence ({reason(error)}); give a file that Evidence.save "
+                "wrote"
+            ) from error
         if told:
             warnings.warn(f"{parquet.name} is of an older version: {told}", stacklevel=2)
-        return cls(table, notes)
+        return evidence

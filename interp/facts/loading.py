@@ -4,6 +4,7 @@ Further names are found through the entry-point group `interp.facts`: every entr
 function without arguments that returns a FactSet.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
@@ -86,7 +87,7 @@ def load_facts(
         chosen = (templates,) if isinstance(templates, str) else tuple(templates)
         return replace(facts, templates=chosen)
     path = Path(source)
-    if isinstance(source, Path) or path.suffix.lower() in SUFFIXES or path.exists():
+    if isinstance(source, Path) or path.suffix.lower() in SUFFIXES or os.path.exists(path):
         return facts_from_table(path, templates)
     raise ValueError(
         f"facts must be one of {', '.join(fact_names())}, or a file ending in "

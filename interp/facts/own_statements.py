@@ -1,5 +1,6 @@
 """Statements with labels from a table, with what was left out in notes and every bad row named."""
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ def load_statements(source: str | Path | pd.DataFrame, *, group: str | None = No
         return truth_statements(source)
     if isinstance(source, str):
         path = Path(source)
-        if not path.suffix and not path.exists():
+        if not path.suffix and not os.path.exists(path):
             raise ValueError(
                 f"statements must be one of {', '.join(STATEMENT_NAMES)}, or a file; got {source!r}: "
                 "choose a name or give a path"

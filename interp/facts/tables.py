@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from interp.facts.cells import BYTE_ORDER_MARK, CellProblem, EmptyCell, attribute_text
+from interp.untrusted.limits import TABLE
+from interp.untrusted.parquet import read_parquet
+from interp.untrusted.reading import parse_json, read_text
 
 SUFFIXES = (".csv", ".jsonl", ".parquet", ".tsv")
 
@@ -75,7 +79,7 @@ def read_table(source: Path | pd.DataFrame, what: str, names: Sequence[str]) -> 
     """
     if isinstance(source, pd.DataFrame):
         return _from_frame("dataframe", "dataframe", source, names)
-    if not source.is_file():
+    if not os.path.isfile(source):
         raise ValueError(f"{what} must come from an existing file; got {source}: check the path")
     suffix = source.suffix.lower()
     if suffix not in SUFFIXES:
@@ -83,10 +87,10 @@ def read_table(source: Path | pd.DataFrame, what: str, names: Sequence[str]) -> 
             f"a {what} file must end in one of {', '.join(SUFFIXES)}; got {source.name}: convert it"
         )
     if suffix == ".parquet":
-        return _from_frame(source.stem, source.name, _parquet(source), names)
+        return _from_frame(source.stem, source.name, read_parquet(source), names)
     if suffix == ".jsonl":
-        return _from_json(source.stem, source.name, _text(source), names)
-    return _from_cells(source.stem, source.name, _text(source), _SEPARATORS[suffix], names)
+        return _from_json(source.stem, source.name, read_text(source, TABLE), names)
+    return _from_cells(source.stem, source.name, read_text(source, TABLE), _SEPARATORS[suffix], names)
 
 
 def checked_rows(
@@ -223,8 +227,8 @@ def _from_json(name: str, source: str, text: str, names: Sequence[str]) -> Table
     for number, line in filled:
         where = f"line {number}"
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            record = parse_json(line)
+        except ValueError as error:
             reason = error.msg if isinstance(error, json.JSONDecodeError) else "too deep or too long"
             rows.append((where, f"not valid JSON ({reason})"))
             continue
@@ -240,27 +244,6 @@ def _from_json(name: str, source: str, text: str, names: Sequence[str]) -> Table
             columns.update(dict.fromkeys(cells))
             rows.append((where, cells))
     return Table(name, source, tuple(columns), tuple(rows), metadata)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path.name} must be UTF-8 text; got byte {error.object[error.start]:#04x} at offset "
-            f"{error.start}: save it as UTF-8"
-        ) from error
-
-
-def _parquet(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # pyarrow's errors are subclasses of these
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"{path.name} must be a parquet file; got something unreadable ({reason}): "
-            "write it again with DataFrame.to_parquet"
-        ) from error
 
 
 def _of_named_columns(

@@ -16,9 +16,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from interp.models.formats import Loaded, quiet, read_json, read_tokenizer, reason
+from interp.models.formats import ADAPTER_CONFIG as CONFIG, Loaded, quiet, read_tokenizer
+from interp.models.proportion import refuse_outsized_adapter
+from interp.untrusted.limits import SETTINGS
+from interp.untrusted.patterns import check_patterns
+from interp.untrusted.reading import read_json, read_text, reason
+from interp.untrusted.weights import check_folder, count, tensor_shapes
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+WEIGHTS = "adapter_model.safetensors"
 
 #: What PEFT writes before the base model's own names of its weights.
 _PREFIX = "base_model.model."
@@ -42,7 +47,9 @@ def merged(folder: Path, source: str | Path, under: Loaded, base: str | Path) ->
         ValueError: one line, if it has no weights to merge, if any of its tensors finds no place in
             the base or any of its weights is not given, or if merging changes the logits.
     """
+    check_folder(folder)
     described = read_json(folder / CONFIG)
+    check_patterns(folder / CONFIG, described)
     if not (folder / WEIGHTS).is_file():
         raise ValueError(
             f"{folder} has no {WEIGHTS}; pickled adapters are never loaded; "
@@ -54,6 +61,7 @@ def merged(folder: Path, source: str | Path, under: Loaded, base: str | Path) ->
         notes.append(f"{source} names base {named!r}; applied to {base} as asked")
     config = _config(folder, source)
     notes += _unknown_settings(described, config, source)
+    held = count(tensor_shapes(folder / WEIGHTS))
     try:
         tensors = load_file(folder / WEIGHTS)
     except Exception as error:
@@ -64,12 +72,13 @@ def merged(folder: Path, source: str | Path, under: Loaded, base: str | Path) ->
         # What PEFT warns of here is checked below.
         warnings.simplefilter("ignore")
         _fit_vocabulary(under.model, config, tensors, source, base)
+        refuse_outsized_adapter(folder / CONFIG, under.model, config, held)
         wrapped = _wrapped(under.model, config, tensors, source, base)
         model = _merged(wrapped, source)
     tokenizer = read_tokenizer(folder) or under.tokenizer
     template = folder / "chat_template.jinja"
     if tokenizer is not None and template.is_file():
-        tokenizer.chat_template = template.read_text(encoding="utf-8")
+        tokenizer.chat_template = read_text(template, SETTINGS)
     return Loaded(model, tokenizer, str(source), under.stored_dtype, notes)
 
 
@@ -92,6 +101,11 @@ def _config(folder: Path, source: str | Path) -> Any:
             f"{source}: {CONFIG} cannot be read by peft {peft.__version__} ({reason(error)}); "
             "give an adapter saved by PEFT, or install the release it was written with"
         ) from error
+    if getattr(config, "megatron_config", None):
+        raise ValueError(
+            f"{source}: {CONFIG} asks for megatron_config, which imports a module that it names; code "
+            "named by files is never run; train or save the adapter without it"
+        )
     if config.is_prompt_learning or not hasattr(kind, "merge_and_unload"):
         raise ValueError(
             f"{source} is an adapter of kind {getattr(config.peft_type, 'value', config.peft_type)}, "
@@ -106,7 +120,7 @@ def _unknown_settings(described: dict[str, Any], config: Any, source: str | Path
     import peft
 
     unknown = sorted(
-        key for key, value in described.items() if value and not hasattr(config, key) and key[0] != "_"
+        key for key, value in described.items() if value and not hasattr(config, key) and key[:1] != "_"
     )
     unknown = [key for key in unknown if key != "peft_version"]
     if not unknown:

@@ -6,7 +6,6 @@ weight that it does not find with random numbers and goes on; here that is refus
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections.abc import Iterator
@@ -20,10 +19,18 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+from interp.models.proportion import refuse_outsized
+from interp.untrusted.gguf_header import read_header
+from interp.untrusted.reading import read_json, reason
+from interp.untrusted.weights import check_folder, check_settings, check_tokenizer, count, folder_shapes
+
 #: Files of which any one makes a tokenizer.
 _TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer.model", "spiece.model", "tekken.json", "vocab.json", "vocab.txt",
 )  # fmt: skip
+
+#: What makes a folder one of an adapter, to transformers too.
+ADAPTER_CONFIG = "adapter_config.json"
 
 #: What a tokenizer is saved with beside those; some tokenizers need nothing else.
 _TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -77,7 +84,7 @@ def from_folder(folder: Path, dtype: torch.dtype) -> Loaded:
     Raises:
         ValueError: one line, if anything of it is missing, pickled, quantised or unreadable.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     if not (folder / "config.json").is_file():
         raise ValueError(
@@ -89,8 +96,13 @@ def from_folder(folder: Path, dtype: torch.dtype) -> Loaded:
             f"{folder} has no *.safetensors; pickled weights (.bin, .pt) are never loaded; "
             "convert with save_pretrained(safe_serialization=True)"
         )
+    check_folder(folder)
     stored = read_json(folder / "config.json")
+    check_settings(folder / "config.json", stored)
+    held = count(folder_shapes(folder))
     try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        refuse_outsized(folder / "config.json", config, held)
         model_and_report: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
@@ -125,7 +137,7 @@ def from_gguf(file: Path, dtype: torch.dtype) -> Loaded:
     Raises:
         ValueError: one line, if it is one part of several, lacks weights, or cannot be read.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     part = _PART.search(file.stem)
     if part is not None and int(part[2]) > 1:
@@ -134,11 +146,25 @@ def from_gguf(file: Path, dtype: torch.dtype) -> Loaded:
             f"{file} is part {int(part[1])} of {int(part[2])} ({others}) and holds only some of the "
             "weights; join them with llama-gguf-split --merge and give the one file"
         )
+    if (file.parent / ADAPTER_CONFIG).exists():
+        raise ValueError(
+            f"{file} lies beside an {ADAPTER_CONFIG}, which would name another model to load; move the "
+            "file into a folder of its own"
+        )
+    header = read_header(file)
+    check_settings(file, header.settings)
     try:
+        config = AutoConfig.from_pretrained(
+            file.parent, gguf_file=file.name, local_files_only=True, trust_remote_code=False
+        )
+        refuse_outsized(file, config, count(header.shapes))
         model_and_report: Any = AutoModelForCausalLM.from_pretrained(
             file.parent,
             gguf_file=file.name,
+            config=config,
             dtype=dtype,
+            local_files_only=True,
+            trust_remote_code=False,
             attn_implementation="eager",
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are refused below, by name
@@ -171,17 +197,23 @@ def read_tokenizer(source: Path) -> Any:
     from transformers import AutoTokenizer
 
     if is_gguf(source):
+        read_header(source)
         file, settings, folder = source.name, {"gguf_file": source.name}, source.parent
     else:
+        check_folder(source)
         files = [f for f in (*_TOKENIZER_FILES, _TOKENIZER_CONFIG) if (source / f).is_file()]
         if not files:
             return None
+        check_tokenizer(source)
         file, settings, folder = files[0], {}, source
     try:
         return AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True, **settings
         )
-    except Exception as error:
+    except BaseException as error:
+        # The library below answers some contents by a panic, which is no Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         if file == _TOKENIZER_CONFIG:
             return None  # settings of a tokenizer that is kept elsewhere
         raise ValueError(
@@ -194,33 +226,6 @@ def read_tokenizer(source: Path) -> Any:
 def is_gguf(source: Path) -> bool:
     """Whether the name is that of a GGUF file, in capitals or not."""
     return source.suffix.lower() == ".gguf"
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """What a JSON file of a model says.
-
-    Raises:
-        ValueError: one line, if it is not a JSON object.
-    """
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{file} is not JSON ({reason(error)}); export the model again") from error
-    if not isinstance(content, dict):
-        raise ValueError(
-            f"{file} must hold a JSON object; got {type(content).__name__}; export it again"
-        )
-    return content
-
-
-def reason(error: BaseException, limit: int = 240) -> str:
-    """What an error says, on one line that ends with a whole word."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, KeyError):
-        text = f"no {text}"
-    if len(text) <= limit:
-        return text
-    return text[: text.rfind(" ", 0, limit) if " " in text[:limit] else limit].rstrip(" ,;:") + " …"
 
 
 def _refuse_incomplete(source: Path, model: Any, report: dict[str, Any]) -> None:
@@ -260,6 +265,6 @@ def _quantised(folder: Path, stored: dict[str, Any]) -> str | None:
 
 def _dtype_named(stored: dict[str, Any]) -> str:
     """The dtype a configuration names, of the text model where it has several parts."""
-    parts = (stored, stored.get("text_config") or {})
+    parts = [part for part in (stored, stored.get("text_config")) if isinstance(part, dict)]
     named = (part.get("dtype") or part.get("torch_dtype") for part in parts)
     return str(next(filter(None, named), "unknown"))

@@ -12,11 +12,11 @@ from torch import Tensor
 from transformer_lens.model_bridge.sources import build_bridge_from_module
 
 from interp.models import adapters, block_calls, sources
-from interp.models.formats import reason
 from interp.models.model import Model
 from interp.models.pair import ModelPair
 from interp.progress import stage
 from interp.sites import Kind, Site
+from interp.untrusted.reading import reason
 
 #: Largest difference between wrapped and bare logits, relative to the largest logit.
 PARITY = {torch.float32: 1e-4, torch.float64: 1e-6}

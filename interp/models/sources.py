@@ -24,8 +24,9 @@ import torch
 from huggingface_hub import constants
 
 from interp.models import adapters
-from interp.models.formats import Loaded, from_folder, from_gguf, is_gguf, read_tokenizer, reason
+from interp.models.formats import Loaded, from_folder, from_gguf, is_gguf, read_tokenizer
 from interp.progress import watched
+from interp.untrusted.reading import reason
 
 #: Names served by `interp` itself; the rest come from the entry-point group `interp.sources`.
 SMOLLM2 = "smollm2"
@@ -48,7 +49,7 @@ def names() -> list[str]:
 
 def is_adapter(source: str | Path) -> bool:
     """Whether the source is, or names, a folder with a PEFT adapter."""
-    return (_known_folder(source) / adapters.CONFIG).is_file()
+    return os.path.isfile(_known_folder(source) / adapters.CONFIG)
 
 
 def load(
@@ -83,7 +84,7 @@ def load_tokenizer(source: str | Path) -> Any:
         ValueError: one line, if the source is not there or its tokenizer cannot be read.
     """
     path = smollm2_folder() if str(source) == SMOLLM2 else _known_folder(source)
-    if not path.is_dir() and not is_gguf(path):
+    if not os.path.isdir(path) and not is_gguf(path):
         path = _hub_folder(str(source), None)
     return read_tokenizer(path)
 
@@ -97,14 +98,14 @@ def _read(
         loaded = from_folder(smollm2_folder(), dtype)
         loaded.warnings.append("smollm2 is de-quantised from 4-bit GGUF; say so beside its numbers")
         return loaded
-    if folder.is_file():
+    if os.path.isfile(folder):
         if is_gguf(folder):
             return from_gguf(folder, dtype)
         raise ValueError(
             f"a model is a folder, a .gguf file, a name or a hub id; got the file {source}; "
             "give the folder that holds it"
         )
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         if "/" not in str(source) or str(source).startswith((".", "/", "~")):
             raise ValueError(
                 f"no model {str(source)!r}: not a folder, a .gguf file or one of "
@@ -160,7 +161,8 @@ def smollm2_folder() -> Path:
 
 
 def _known_folder(source: str | Path) -> Path:
-    return shipped().get(str(source), Path(source).expanduser())
+    # Neither a name too long for a file nor an unknown user is an error here.
+    return shipped().get(str(source), Path(os.path.expanduser(source)))
 
 
 def _hub_folder(source: str, revision: str | None) -> Path:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from interp._files import write_atomically, write_text
+from interp._files import write_csv, write_text
 from interp.evidence import Evidence
 from interp.figures.paper.files import svg_of
 from interp.figures.style import figure_json, plotly_javascript
@@ -52,9 +51,10 @@ def write_report(
     base: str = "base",
     tuned: str = "tuned",
     svg: bool = True,
+    csv: bool = False,
     seed: int = 0,
 ) -> Written:
-    """Write report.html, verdict.json, outputs.csv, evidence.parquet and .csv, and the folder figures.
+    """Write report.html, verdict.json, outputs.csv, evidence.parquet and the folder figures.
 
     Every file is written under a temporary name and renamed; report.html comes last, so that a
     folder with a report is complete.
@@ -68,6 +68,7 @@ def write_report(
         base: name of the base model in the title.
         tuned: name of the tuned model in the title.
         svg: whether figures are also written as SVG.
+        csv: whether the evidence is also written as CSV, which is many times larger.
         seed: of the figures' bootstraps.
 
     Raises:
@@ -91,9 +92,8 @@ def write_report(
             f"{folder} must be a folder that can be written to, got {error.strerror}; choose another"
         ) from error
     files = [write_text(folder / "verdict.json", json.dumps(data, indent=1, ensure_ascii=False))]
-    write = partial(output_table(data).to_csv, index=False)
-    files.append(write_atomically(folder / "outputs.csv", write))
-    files += evidence.save(folder)
+    files.append(write_csv(folder / "outputs.csv", output_table(data)))
+    files += evidence.save(folder, csv=csv)
     files += _write_figures(drawn, figures, svg=svg)
     page = render(data, outcomes, drawn, base=base, tuned=tuned, svg=svg)
     files.append(write_text(target, page))
@@ -193,8 +193,7 @@ def _write_figures(drawn: Sequence[Drawn], folder: Path, *, svg: bool) -> list[P
         data = Markup(figure_json(shown.figure))
         words = {name: getattr(shown, name) for name in ("name", "title", "caption", "interval", "n")}
         files.append(write_text(folder / f"{shown.name}.html", layout.render(json=data, **words)))
-        write = partial(shown.data.to_csv, index=False)
-        files.append(write_atomically(folder / f"{shown.name}.csv", write))
+        files.append(write_csv(folder / f"{shown.name}.csv", shown.data))
         if svg:
             files.append(write_text(folder / f"{shown.name}.svg", svg_of(shown.figure).decode()))
     return files

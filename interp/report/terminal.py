@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -23,30 +21,6 @@ SHARES = {
 PLACES = {"output_contrast": "by what is said", "fact_contrast": "by the right answer"}
 
 
-def read_run(folder: str | Path) -> dict[str, Any]:
-    """The verdict.json of a finished run.
-
-    Args:
-        folder: that `interp compare` or `Comparison.save` wrote.
-
-    Raises:
-        ValueError: if it holds none, or one that cannot be read.
-    """
-    path = Path(folder).expanduser() / "verdict.json"
-    if not path.is_file():
-        raise ValueError(
-            f"no finished run in {folder}: it holds no verdict.json; give the folder that "
-            "`interp compare` printed behind 'report:'"
-        )
-    try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); run the comparison again") from error
-    if not isinstance(read, dict) or "sentence" not in read:
-        raise ValueError(f"{path} is no verdict: it has no sentence; run the comparison again")
-    return read
-
-
 def telling_outputs(verdict: Mapping[str, Any], most: int = 3) -> list[Mapping[str, Any]]:
     """The outputs to show first: changed ones of each word, those with a word before those without.
 
@@ -56,11 +30,13 @@ def telling_outputs(verdict: Mapping[str, Any], most: int = 3) -> list[Mapping[s
     """
     items = verdict.get("items") or []
     changed = [item for item in items if item.get("contrast") == "output" and item.get("what")]
-    ranked = sorted(changed, key=lambda item: (item["word"] is None, item["what"] == "undetermined"))
+    ranked = sorted(
+        changed, key=lambda item: (item.get("word") is None, item["what"] == "undetermined")
+    )
     chosen: list[Mapping[str, Any]] = []
     for key in ("word", "group", "text"):
         for item in ranked:
-            if len(chosen) < most and item[key] not in {c[key] for c in chosen}:
+            if len(chosen) < most and item.get(key) not in {c.get(key) for c in chosen}:
                 chosen.append(item)
     return (chosen or list(items))[:most]
 
@@ -119,16 +95,16 @@ def _place(verdict: Mapping[str, Any]) -> list[RenderableType]:
         if not found:
             continue
         blocks = found.get("block_span")
-        where = found.get("term") or found["where"]
+        where = found.get("term") or found.get("where") or ""
         share = found.get("share_lower")
         table.add_row(
             name, Text(str(where), style="bold"),
-            f"blocks {blocks[0]}–{blocks[1]}" if blocks else "",
-            f"{_interval(share)} below the middle" if share else "",
+            f"blocks {blocks[0]}–{blocks[-1]}" if blocks else "",
+            f"{_interval(share)} below the middle" if _measured(share) else "",
         )  # fmt: skip
     handover = verdict.get("handover_layer")
-    if handover:
-        text = f"boundary {handover['estimate']} [{handover['low']}, {handover['high']}]"
+    if _measured(handover):
+        text = f"boundary {handover['estimate']} [{handover.get('low')}, {handover.get('high')}]"
     else:
         text = (verdict.get("handover") or {}).get("reason") or "not found"
     return [table, Text(f"handover to the last position: {text}")]
@@ -140,7 +116,7 @@ def _content(verdict: Mapping[str, Any]) -> list[RenderableType]:
     levels = shift.get("levels") or {}
     for name, meaning in SHARES.items():
         share = shift.get(name)
-        if not share:
+        if not _measured(share):
             continue
         table.add_row(
             name, f"{_end(share.get('floor'))} {_bar(share)} {_end(share.get('ceiling'))}",
@@ -151,7 +127,7 @@ def _content(verdict: Mapping[str, Any]) -> list[RenderableType]:
     words = [w for w in shift.get("output_words") or [] if w["groups"]]
     if words:
         told = ", ".join(f"{w['word']} {w['estimate']:.2f}" for w in words)
-        parts.append(Text(f"outputs: {told} (n = {words[0]['n']})"))
+        parts.append(Text(f"outputs: {told} (n = {words[0].get('n')})"))
     parts += [_hanging(str(reason)) for reason in shift.get("reasons") or []]
     return parts
 
@@ -166,10 +142,15 @@ def _bar(share: Mapping[str, Any]) -> str:
     def cell(value: float) -> int:
         return round(min(1.0, max(0.0, (value - start) / length)) * (BAR - 1))
 
-    first, last = sorted((cell(share["low"]), cell(share["high"])))
+    ends = (share.get(end) for end in ("low", "high"))
+    first, last = sorted(cell(share["estimate"] if end is None else end) for end in ends)
     marks = ["═" if first <= i <= last else "─" for i in range(BAR)]
     marks[cell(share["estimate"])] = "●"
     return "".join(marks)
+
+
+def _measured(share: Mapping[str, Any] | None) -> TypeGuard[Mapping[str, Any]]:
+    return bool(share) and share.get("estimate") is not None
 
 
 def _end(value: float | None) -> str:

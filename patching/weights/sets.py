@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
+from interp.untrusted.weights import tensor_shapes
 from patching.weights.masks import head_entries, named_slots, random_entries, top_entries
 from patching.weights.parameters import Parameters, Selection
 
@@ -165,9 +165,7 @@ class Adapter:
         path = Path(self.folder) / "adapter_model.safetensors"
         if not path.is_file():
             raise ValueError(f"no adapter at {path}; expected a PEFT folder with that file; check it")
-        with safe_open(path, framework="pt") as file:
-            keys = list(file.keys())
-        modules = {_adapted(key) for key in keys}
+        modules = {_adapted(key) for key in tensor_shapes(path)}
         return named_slots(parameters, sorted(modules))
 
     def __str__(self) -> str:

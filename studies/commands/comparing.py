@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from interp.progress import announce, job, stage
+from interp.untrusted.reading import printable
 from studies.commands.options import (
     MODELS,
     NAMED_MODEL,
@@ -61,6 +62,14 @@ def compare(
             help="Folder for the report (default: a fresh numbered one).", rich_help_panel=OUTPUT
         ),
     ] = None,
+    csv: Annotated[
+        bool,
+        typer.Option(
+            "--csv",
+            help="Also evidence.csv, dozens of times larger than the parquet file.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     device: Device = "cpu",
     dtype: Dtype = "float32",
     budget: Budget = 2.0,
@@ -96,10 +105,10 @@ def compare(
             null=None if null is None else load_model(null, **same),
             seed=seed,
         )
-        written = comparison.save(folder)
-    typer.echo(comparison.verdict.sentence)
+        written = comparison.save(folder, csv=csv)
+    typer.echo(printable(comparison.verdict.sentence))
     for note in (*pair.warnings, *task.notes):
-        typer.echo(f"note: {note}")
+        typer.echo(printable(f"note: {note}"))
     typer.echo(f"report: {written.report}")
 
 

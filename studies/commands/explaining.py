@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from textwrap import fill
@@ -36,12 +37,12 @@ def explain(
             typer.echo(f"{group}:")
             typer.echo(_wrapped(", ".join(term.word for term in terms)))
         typer.echo("\ninterp explain WORD tells what one of them means.")
-    elif (Path(what).expanduser() / "verdict.json").is_file():
+    elif os.path.isfile(Path(os.path.expanduser(what)) / "verdict.json"):
         typer.echo("\n".join(_run(what)))
-    elif Path(what).is_dir():
-        from interp.report.terminal import read_run
+    elif os.path.isdir(what):
+        from interp.untrusted.verdict_file import read_verdict
 
-        read_run(what)  # which says what is missing
+        read_verdict(what)  # which says what is missing
     else:
         typer.echo("\n".join(_told(define(what))))
 
@@ -60,15 +61,18 @@ def _told(term: Term) -> Iterator[str]:
 
 def _run(folder: str) -> Iterator[str]:
     """What of a run is undetermined, each with why and what would decide it; else its words."""
-    from interp.report.terminal import read_run
+    from interp.untrusted.reading import printable
+    from interp.untrusted.verdict_file import read_verdict
 
-    verdict = read_run(folder)
+    verdict = printable(read_verdict(folder))
     yield fill(verdict["sentence"], WIDTH)
     open_points = list(_undetermined(verdict))
     yield ""
     if not open_points:
         yield "Nothing of the verdict is undetermined. Its words:"
-        for word in dict.fromkeys(verdict[key] for key in ("changed", "where", "where_fact", "what")):
+        for word in dict.fromkeys(
+            verdict.get(key) for key in ("changed", "where", "where_fact", "what")
+        ):
             if word is not None:
                 yield ""
                 yield from _told(define(word))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interp.progress import announce
+from interp.untrusted.reading import printable
 from studies.commands.options import MODELS, NAMED_MODEL, Device, Dtype, Quiet, register
 
 if TYPE_CHECKING:
@@ -127,4 +128,4 @@ def _asked(model: Model, task: FactSet) -> Iterator[str]:
 
 def _print(lines: Iterator[str]) -> None:
     for line in lines:
-        typer.echo(fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False))
+        typer.echo(fill(printable(line), WIDTH, subsequent_indent="  ", break_on_hyphens=False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import typer
@@ -16,9 +17,11 @@ def show(folder: Run, as_json: Json = False) -> None:
     Its sentence, three outputs side by side, the place, the content with its shares between floor and
     ceiling, and the notes. `interp explain` tells what a word means.
     """
-    from interp.report.terminal import read_run, shown, summary, telling_outputs
+    from interp.report.terminal import shown, summary, telling_outputs
+    from interp.untrusted.reading import printable
+    from interp.untrusted.verdict_file import read_verdict
 
-    verdict = read_run(folder)
+    verdict = printable(read_verdict(folder))
     if as_json:
         typer.echo(json.dumps(summary(verdict, telling_outputs(verdict)), indent=1, ensure_ascii=False))
         return
@@ -26,7 +29,7 @@ def show(folder: Run, as_json: Json = False) -> None:
 
     console = Console(highlight=False)
     console.print(shown(verdict))
-    report = Path(folder).expanduser() / "report.html"
+    report = Path(os.path.expanduser(folder)) / "report.html"
     if report.exists():
         typer.echo(f"\nreport: {report}  (interp open {folder})")
 
@@ -35,13 +38,15 @@ def open_(folder: Run) -> None:
     """Open the report of a finished run in a browser; print its path where there is none."""
     import webbrowser
 
-    report = Path(folder).expanduser() / "report.html"
+    from interp.untrusted.reading import inside
+
+    report = Path(os.path.expanduser(folder)) / "report.html"
     if not report.is_file():
         raise ValueError(
             f"no report in {folder}: it holds no report.html; give the folder that `interp compare` "
             "printed behind 'report:'"
         )
-    report = report.resolve()
+    report = inside(report.parent, report.name).resolve()
     try:
         opened = webbrowser.open(report.as_uri())
     except webbrowser.Error:

@@ -75,12 +75,13 @@ class Comparison(Shown):
         title = f"<p>{escape(self.tuned)} compared with {escape(self.base)}</p>"
         return title + self.verdict._repr_html_()
 
-    def save(self, folder: Path, *, svg: bool = True) -> Written:
+    def save(self, folder: Path, *, svg: bool = True, csv: bool = False) -> Written:
         """Write report.html, verdict.json, the evidence and the figures into a folder.
 
         Args:
             folder: a new or empty folder.
             svg: whether figures are written as SVG too.
+            csv: whether the evidence is written as CSV too; `interp export` makes it later.
 
         Returns:
             The report's path and the files beside it.
@@ -98,6 +99,7 @@ class Comparison(Shown):
             base=self.base,
             tuned=self.tuned,
             svg=svg,
+            csv=csv,
         )
 
 

@@ -15,10 +15,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 #: Modules whose distribution bears another name.
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 #: Needed by another library of the list, for what this project asks of it.
-WITHOUT_IMPORT = {
-    "gguf": "transformers reads GGUF files with it",
-    "pyarrow": "pandas reads and writes parquet with it",
-}
+WITHOUT_IMPORT = {"gguf": "transformers reads GGUF files with it"}
 #: Of the tests' own: programs, plugins, and what is imported by name.
 TOOLS = {"beartype", "build", "ipykernel", "kaleido", "pytest-xdist"}
 

@@ -15,6 +15,7 @@ import matplotlib
 import pandas as pd
 import plotly.graph_objects as go
 
+from interp._files import csv_into
 from interp.figures.captions import caption_of
 from interp.figures.paper.drawing import draw, style
 from interp.figures.paper.panels import chosen, panels_of
@@ -22,6 +23,7 @@ from interp.figures.paper.text import missing_letters_told
 from interp.figures.paper.venues import width_and_size
 from interp.figures.source import Source
 from interp.figures.text import text_of
+from interp.untrusted.reading import read_json
 
 #: Endings of the files that stand beside a figure.
 BESIDE = (".csv", ".json", ".txt")
@@ -73,7 +75,9 @@ def save(
     width, size = width_and_size(venue, columns)
     image = _page(figure) if ending == ".html" else _image(figure, ending, width, size, panels)
     table = numbers_of(figure)
-    data = table.to_csv(index=False).encode()
+    cells = io.StringIO()
+    csv_into(cells, table)
+    data = cells.getvalue().encode()
     text = caption_of(figure) if caption is None else caption
     about = {
         "figure": path.name,
@@ -166,9 +170,8 @@ def _refuse_others(path: Path) -> None:
     """
     described = path.with_suffix(".json")
     try:
-        known = json.loads(described.read_text(encoding="utf-8"))
-        ours = isinstance(known, dict) and Path(str(known.get("figure"))).stem == path.stem
-    except (OSError, ValueError):
+        ours = Path(str(read_json(described).get("figure"))).stem == path.stem
+    except ValueError:
         ours = False
     others = [end for end in BESIDE if path.with_suffix(end).exists()]
     if others and not ours:

@@ -1,10 +1,13 @@
 """Evidence keeps its columns and types through building, joining, filtering and the disk."""
 
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings, strategies as st
 
@@ -87,7 +90,7 @@ def test_a_table_of_another_shape_is_refused():
 
 def test_round_trip_through_parquet_and_csv(tmp_path: Path):
     found = measured().with_provenance(note="de-quantised")
-    parquet, csv, _ = found.save(tmp_path / "new" / "folder")
+    parquet, _, csv = found.save(tmp_path / "new" / "folder", csv=True)
     again = Evidence.load(parquet)
     pd.testing.assert_frame_equal(again.table, found.table)
     assert again.provenance == {"seed": 1, "note": "de-quantised"}
@@ -103,13 +106,34 @@ def test_an_empty_table_survives_the_disk(tmp_path: Path):
     assert len(again) == 0 and tuple(again.table.columns) == COLUMNS
 
 
-def test_a_long_table_has_a_csv_of_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("interp.evidence.table.CSV_ROWS", 3)
-    rows = Evidence.build([1.0, 3.0, 5.0, 7.0], layer=[0, 0, 1, 1], example=[0, 1, 0, 1])
-    parquet, csv, _ = rows.save(tmp_path)
-    assert len(Evidence.load(parquet)) == 4, "parquet stays complete"
-    means = pd.read_csv(csv)
-    assert means["mean"].tolist() == [2.0, 6.0] and means["count"].tolist() == [2, 2]
+def test_equal_tables_give_equal_files_whatever_they_were_joined_from(tmp_path: Path):
+    rows = measured()
+    extra = Evidence.build([9.0], group=["Aruba"], method="other")
+    other = Evidence.concat([extra, rows]).select(method=rows.table["method"].unique().tolist())
+    other = Evidence(other.table, rows.provenance)
+    assert "Aruba" in other.table["group"].cat.categories, "the control: its history still shows"
+    files = [part.save(tmp_path / name)[0] for name, part in (("one", rows), ("two", other))]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    kinds = pq.read_schema(files[0])
+    assert all(pa.types.is_dictionary(kinds.field(name).type) for name in TEXT), "each text stands once"
+
+
+def test_evidence_is_exported_whole_and_no_csv_is_written_unasked(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("interp._files._ROWS", 2)
+    monkeypatch.setattr("interp.evidence.exporting._ROWS", 2)
+    rows = measured()
+    assert {file.suffix for file in rows.save(tmp_path / "run")} == {".parquet", ".json"}
+    whole = rows.export(tmp_path / "rows.csv").read_text(encoding="utf-8")
+    assert whole == rows.table.to_csv(index=False), "nothing in it is a formula"
+    lines = rows.export(tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()
+    told = [json.loads(line) for line in lines]
+    assert [row.get("value") for row in told] == [0.5, -1.25, None, 3.0]
+    held = [set(rows.table.columns[rows.table.iloc[i].notna()]) for i in range(len(rows))]
+    assert [set(row) for row in told] == held, "what does not apply is left out"
+    again = Evidence.load(rows.export(tmp_path / "rows.parquet"))
+    pd.testing.assert_frame_equal(again.table, rows.table)
+    with pytest.raises(ValueError, match="must end in .csv, .parquet, .jsonl; got '.xlsx'"):
+        rows.export(tmp_path / "rows.xlsx")
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_no_rubble(tmp_path: Path):

@@ -236,7 +236,7 @@ def test_an_unreadable_adapter_is_refused_in_one_line(made):
     base, lora, _ = made(KINDS["LoRA"])
     weights = (lora / "adapter_model.safetensors").read_bytes()
     (lora / "adapter_model.safetensors").write_bytes(b"torn")
-    assert "adapter_model.safetensors could not be read" in refusal(lora, base)
+    assert "adapter_model.safetensors is no safetensors file" in refusal(lora, base)
     (lora / "adapter_model.safetensors").write_bytes(weights)
     configure(lora, peft_type="NEWEST")
     assert "adapter_config.json cannot be read by peft" in refusal(lora, base)

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from interp.models import sources
-from interp.models.formats import reason
 from interp.models.loading import load_model, load_pair
+from interp.untrusted.reading import reason
 
 IDS = torch.tensor(tiny.token_rows(9, 9))
 

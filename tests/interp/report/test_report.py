@@ -79,7 +79,8 @@ def test_no_figure_offers_to_upload_itself(written: Written):
 def test_everything_is_written_and_nothing_is_left_over(written: Written, case):
     folder = written.report.parent
     names = {p.name for p in folder.iterdir()}
-    assert {"report.html", "verdict.json", "evidence.parquet", "evidence.csv", "figures"} <= names
+    assert {"report.html", "verdict.json", "evidence.parquet", "figures"} <= names
+    assert "evidence.csv" not in names and "interp export" in written.report.read_text("utf-8")
     assert not [p for p in folder.rglob("*") if ".tmp" in p.name]
     assert all(p.exists() for p in written.files)
     verdict = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))

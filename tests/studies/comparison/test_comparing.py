@@ -111,7 +111,7 @@ def test_items_say_what_was_said_and_only_changed_ones_have_a_place(run: Run):
 
 def test_every_output_is_written_and_the_table_reads_back(run: Run):
     names = {p.name for p in run.folder.iterdir()}
-    assert names >= {"report.html", "verdict.json", "evidence.parquet", "evidence.csv", "figures"}
+    assert names >= {"report.html", "verdict.json", "evidence.parquet", "figures"}
     again = Evidence.load(run.folder / "evidence.parquet")
     pd.testing.assert_frame_equal(
         again.table[["method", "value"]], run.found.evidence.table[["method", "value"]],
