@@ -18,6 +18,28 @@ def write_atomically(path: Path, write: Any) -> Path:
     return path
 
 
+def write_durably(path: Path, write: Any) -> Path:
+    """`write_atomically`, the file on the disk before it bears its name, and then the name as well."""
+
+    def flushed(temporary: Path) -> None:
+        write(temporary)
+        _flush(temporary, os.O_RDWR)
+
+    write_atomically(path, flushed)
+    if os.name == "posix":
+        _flush(path.parent, os.O_RDONLY)
+    return path
+
+
+def _flush(path: Path, flags: int) -> None:
+    """Wait until what was written of a file or a folder is on the disk."""
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_text(path: Path, text: str) -> Path:
     """Write text under a temporary name and rename it."""
     return write_atomically(path, lambda p: p.write_text(text, encoding="utf-8"))
