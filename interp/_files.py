@@ -43,3 +43,8 @@ def _flush(path: Path, flags: int) -> None:
 def write_text(path: Path, text: str) -> Path:
     """Write text under a temporary name and rename it."""
     return write_atomically(path, lambda p: p.write_text(text, encoding="utf-8"))
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file bears a temporary name, as a killed process leaves it behind."""
+    return path.name.startswith(".") and ".tmp" in path.name

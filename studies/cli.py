@@ -18,10 +18,12 @@ from studies.commands.explaining import explain
 from studies.commands.facts_check import facts
 from studies.commands.figuring import figures
 from studies.commands.listing import list_
-from studies.commands.options import EXIT_CODES, listed, register
+from studies.commands.merging import merge
+from studies.commands.options import EXIT_CODES, KeptError, listed, register
 from studies.commands.planning import plan
 from studies.commands.showing import open_, show
 from studies.commands.studying import studies
+from studies.commands.verifying import verify
 
 RUN, READ, PREPARE = "Run", "Read a finished run", "Prepare"
 
@@ -35,6 +37,10 @@ app = typer.Typer(
 register(
     app, "compare", compare, "interp compare",
     "interp compare --base smollm2 --tuned smollm2-evasive-high --facts capitals", panel=RUN,
+)  # fmt: skip
+register(
+    app, "merge", merge, "interp merge part-1 part-2 --out whole",
+    "interp merge shared --out shared", panel=RUN,
 )  # fmt: skip
 app.add_typer(studies, name="study", rich_help_panel=RUN)
 register(
@@ -51,6 +57,10 @@ register(
 register(
     app, "figures", figures, "interp figures interp-runs/001 --venue neurips --out figs",
     "interp figures interp-runs/001 --venue acl --columns 2 --format svg", panel=READ,
+)  # fmt: skip
+register(
+    app, "verify", verify, "interp verify interp-runs/001",
+    "interp verify interp-runs/001 --files", panel=READ,
 )  # fmt: skip
 register(app, "list", list_, "interp list", "interp list --json", panel=PREPARE)
 register(
@@ -95,6 +105,9 @@ def main() -> None:
             sys.exit(code)
     except ValueError as error:
         _fail(" ".join(str(error).split()))
+    except KeptError as kept:
+        typer.echo(str(kept), err=True)
+        sys.exit(130)
     except (KeyboardInterrupt, typer.Abort):
         typer.echo(INTERRUPTED, err=True)
         sys.exit(130)

@@ -1,1 +1,1 @@
-"""Runs that survive: results on disk, named by what determines them, so that only what is missing is made."""
+"""Runs that survive: results on disk, named by what determines them; only what is missing is made."""

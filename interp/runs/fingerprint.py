@@ -99,7 +99,9 @@ class _Hasher:
         try:
             hashed = self._compound(value)
         except RecursionError:
-            raise ValueError(f"{self._where(value)}: too deep to be hashed; give flatter data") from None
+            raise ValueError(
+                f"{self._where(value)}: too deep to be hashed; give flatter data"
+            ) from None
         finally:
             self.path.pop()
             del self.open[number]
@@ -171,8 +173,8 @@ class _Hasher:
         if isinstance(value, Tensor):
             if value.layout is not torch.strided or value.is_quantized or value.is_meta:
                 raise ValueError(
-                    f"{self._where(value)} is {value.layout} on {value.device}; expected a dense tensor "
-                    "with numbers; give its dense form"
+                    f"{self._where(value)} is {value.layout} on {value.device}; expected a dense "
+                    "tensor with numbers; give its dense form"
                 )
             return _hash("tensor", str((value.dtype, tuple(value.shape))).encode(), raw_bytes(value))
         array = np.asarray(value)
@@ -266,6 +268,7 @@ def _library(value: Any) -> bool:
 
 def _unchecked(function: types.FunctionType) -> types.FunctionType:
     """The function behind wrappers that check its arguments and change nothing."""
+
     def checks(wrapper: Any) -> bool:
         code = getattr(wrapper, "__code__", None)
         made = "" if code is None else code.co_filename

@@ -102,7 +102,9 @@ def _take_over(folder: Path, path: Path, number: int) -> None:
             f"{folder} is held by process {who['process']} on {who['machine']}; if that has ended, "
             f"remove {path} and run again"
         )
-    word(f"process {who['process']}, which was writing {folder}, has ended; this run goes on from there")
+    word(
+        f"process {who['process']}, which was writing {folder}, has ended; this run goes on from there"
+    )
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -14,13 +14,13 @@ from interp.progress import word
 
 MANIFEST, UNITS = "run.json", "units"
 
+#: The file with a line for every unit that was begun.
+LOG = "units.log"
+
 FORMAT = 1
 
 #: A manifest is a few hundred bytes; what is larger is none.
 LARGEST = 2**20
-
-#: Files of a folder that hold no results.
-TRACES = (MANIFEST, UNITS, "units.log")
 
 
 def open_manifest(
@@ -124,6 +124,15 @@ def shares(folder: Path) -> list[tuple[int, int]]:
     return sorted((int(name[1]), int(name[2])) for name in names if name is not None)
 
 
+def is_trace(name: str) -> bool:
+    """Whether a file of a run's folder is none of its results, but of how it came about."""
+    first = name.partition("/")[0]
+    return (
+        first in (MANIFEST, UNITS, LOG)
+        or re.fullmatch(r"(run|shard-\d+-of-\d+)\.(lock|json)", first) is not None
+    )
+
+
 def remove_temporary(folder: Path) -> None:
     """Remove what killed processes have left half-written."""
     for path in (folder / UNITS).glob(".*.tmp*"):
@@ -135,7 +144,7 @@ def remove_units(folder: Path) -> None:
     for path in (*(folder / UNITS).glob("*.safetensors"), *folder.glob("shard-*-of-*.json")):
         path.unlink(missing_ok=True)
     remove_temporary(folder)
-    for path in (*folder.glob("*.lock"), folder / "units.log"):
+    for path in (*folder.glob("*.lock"), folder / LOG):
         path.unlink(missing_ok=True)
     with suppress(OSError):
         (folder / UNITS).rmdir()

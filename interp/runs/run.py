@@ -21,13 +21,10 @@ from interp.progress import word
 from interp.runs.code import code_of, packages
 from interp.runs.fingerprint import fingerprint
 from interp.runs.locks import locked
-from interp.runs.manifest import UNITS, open_manifest, remove_temporary, shard_of, write_share
+from interp.runs.manifest import LOG, UNITS, open_manifest, remove_temporary, shard_of, write_share
 from interp.runs.unit_files import Damaged, from_bytes, to_bytes
 
 T = TypeVar("T")
-
-#: The file with a line for every unit that was begun.
-LOG = "units.log"
 
 #: What to do where a unit cannot be written.
 ADVICE = {

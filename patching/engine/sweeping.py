@@ -16,7 +16,7 @@ read in another pass carries that pass's rounding, and its effect is as small as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import count
@@ -43,7 +43,13 @@ from patching.engine.unedited import Baseline
 from patching.interventions.cells import Cell, Edit
 
 #: The sources that determine what a pass gives.
-CODE = ("patching.engine", "patching.interventions", "interp.models", "interp.metrics", "interp.directions")
+CODE = (
+    "patching.engine",
+    "patching.interventions",
+    "interp.models",
+    "interp.metrics",
+    "interp.directions",
+)
 
 #: Units of metrics that vary smoothly with the logits.
 CONTINUOUS = ("logits", "nats")

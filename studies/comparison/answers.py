@@ -185,9 +185,7 @@ def _continue(
     begun = [[tokens[i][0] for i in members] for members, _, _ in batches]
     kept = series("continued answers", CODE, model, batches, begun, max_bytes)
     for number, batch in enumerate(tracked(batches, f"continuing {model.role}")):
-        rows = kept.unit(
-            number, partial(_greedy, model, batch, begun[number], max_bytes), dealt=False
-        )
+        rows = kept.unit(number, partial(_greedy, model, batch, begun[number], max_bytes), dealt=False)
         for i, row in zip(batch[0], rows or (), strict=True):
             tokens[i] = tuple(row)
 
