@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from studies.commands.comparing import Work
 from studies.commands.options import OUTPUT, Quiet, Verbose
+from studies.commands.work import Work
 
 
 def merge(

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from interp.progress import announce
-from studies.commands.comparing import Work
 from studies.commands.options import STATISTICS, Quiet, Run
+from studies.commands.work import Work
 
 #: Differing cells that are listed at most.
 LISTED = 5

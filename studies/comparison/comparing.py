@@ -198,7 +198,8 @@ def job_of(
         "base": short(pair.base),
         "tuned": short(pair.tuned),
         "null": None if null is None else short(null),
-        "facts": f"{facts.name} {short(facts)}",
+        # Where they were read from decides no number.
+        "facts": f"{facts.name} {short(replace(facts, source='', notes=()))}",
         "prompt": prompt,
         "thresholds": short(thresholds),
         "seed": seed,

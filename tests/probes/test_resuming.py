@@ -22,7 +22,9 @@ SWEEPS: dict[str, Callable[[], Evidence]] = {
     "cross_validate": lambda: probes.cross_validate(TOY, repeats=1),
     "train_test": lambda: probes.train_test(part(TOY, HALF), part(TOY, ~HALF), repeats=1),
     "permutation_null": lambda: probes.permutation_null(TOY, permutations=9, planted=2),
-    "transfer": lambda: probes.transfer(part(TOY, HALF), part(TUNED, HALF), part(TUNED, ~HALF), repeats=2),
+    "transfer": lambda: probes.transfer(
+        part(TOY, HALF), part(TUNED, HALF), part(TUNED, ~HALF), repeats=2
+    ),
     "learning_curve": lambda: probes.learning_curve(TOY, shares=(0.5, 1.0), repeats=1),
     "description_length": lambda: probes.description_length(TOY, repeats=1),
     "held_out_margins": lambda: probes.held_out_margins(TOY, repeats=1),
