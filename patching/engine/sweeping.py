@@ -16,14 +16,13 @@ read in another pass carries that pass's rounding, and its effect is as small as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
-from itertools import count
+from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from interp._aliases import formerly
@@ -33,23 +32,12 @@ from interp.display.html import Shown
 from interp.examples import Examples
 from interp.metrics import Metric, logits_of, named_metrics
 from interp.models.model import Model
-from interp.progress import counted
-from interp.runs.run import Series, series
 from interp.sites import RESIDUAL_KINDS, Kind, Site
-from patching.engine.copies import Copies, run_copies
-from patching.engine.reuse import reuse
-from patching.engine.schedule import MAX_BYTES, Batch, BlockCost, Pass, schedule, together
+from patching.engine.copies import Copies
+from patching.engine.passes import Passes, Ran
+from patching.engine.schedule import MAX_BYTES
 from patching.engine.unedited import Baseline
 from patching.interventions.cells import Cell, Edit
-
-#: The sources that determine what a pass gives.
-CODE = (
-    "patching.engine",
-    "patching.interventions",
-    "interp.models",
-    "interp.metrics",
-    "interp.directions",
-)
 
 #: Units of metrics that vary smoothly with the logits.
 CONTINUOUS = ("logits", "nats")
@@ -125,12 +113,8 @@ def sweep(
         name: torch.full((len(cells), n), float("nan"), dtype=dtype, device=device) for name in metrics
     }
     baseline = {name: torch.full((n,), float("nan"), dtype=dtype, device=device) for name in metrics}
-    given = (model, examples.tokens, examples.mask, cells, metrics, corruption, max_bytes)
-    passes = _passes(
-        model, examples, cells, max_bytes, progress, series("sweep", CODE, *given),
-        partial(_measure, model, metrics), corruption=corruption,
-    )  # fmt: skip
-    for rows, numbers, measured in passes:
+    every = Passes(model, examples, cells, max_bytes, progress, corruption=corruption)
+    for rows, numbers, measured in every.run("sweep", partial(_measure, model, metrics)):
         chosen = torch.tensor(numbers, dtype=torch.long, device=device)[:, None]
         for name, read in measured.items():
             read = read.to(device)
@@ -187,12 +171,8 @@ def record(
     check_sites(model, sites)
     activations: dict[Site, Tensor] = {}
     shape = (len(cells), *examples.tokens.shape)
-    kept = series("record", CODE, model, examples.tokens, examples.mask, cells, sites, max_bytes)
-    passes = _passes(
-        model, examples, cells, max_bytes, progress, kept,
-        lambda done: [done.read[site] for site in sites], reads=tuple(sites), dealt=False,
-    )  # fmt: skip
-    for rows, numbers, read in passes:
+    every = Passes(model, examples, cells, max_bytes, progress, reads=tuple(sites))
+    for rows, numbers, read in every.run("record", partial(_read_sites, sites), dealt=False):
         columns = examples.columns(rows)
         for site, value in zip(sites, read, strict=True):
             by_copy = value.to(model.device).reshape(-1, len(rows), *value.shape[1:])
@@ -235,84 +215,20 @@ def observe(
                 activations[site] = value.new_full((n, padded, *value.shape[2:]), float("nan"))
             activations[site][rows[:, None], run.columns] = value
         top = Copies.of(run, (0,), False, model.n_layers)
-        for name, values in _measure(model, metrics, _Pass(rows, top, {})).items():
+        for name, values in _measure(model, metrics, Ran(rows, top, {})).items():
             measured[name] = measured[name].to(values.dtype)
             measured[name][rows] = values[0]
     empty = {name: values.new_empty(0, n) for name, values in measured.items()}
     return activations, Swept(empty, measured)
 
 
-@dataclass(frozen=True, eq=False)
-class _Pass:
-    """One pass as it ran.
-
-    Attributes:
-        rows: the examples that ran.
-        final: the copies after the last block that ran, the baseline first.
-        read: the activations that were asked for.
-    """
-
-    rows: Int[Tensor, " row"]
-    final: Copies
-    read: Mapping[Site, Tensor]
-
-
-def _passes(
-    model: Model,
-    examples: Examples,
-    cells: Sequence[Cell],
-    max_bytes: int,
-    progress: str | None,
-    kept: Series,
-    result: Callable[[_Pass], Any],
-    *,
-    reads: Sequence[Site] = (),
-    corruption: Edit | None = None,
-    dealt: bool = True,
-) -> Iterator[tuple[Int[Tensor, " row"], tuple[int, ...], Any]]:
-    """Rows, numbers of cells and result of every pass of the schedule, a unit of passes at a time."""
-    ways = reuse(model)
-    prefix = ways.prefix and not reads
-    cost = BlockCost.of(model)
-    batches = schedule(cost, examples, cells, max_bytes, prefix=prefix, packed=ways.packed)
-    total = sum(planned.layer_tokens for batch in batches for planned in batch.passes)
-    numbers = count()
-    with counted(total, progress, "layer-tokens") as step:
-        for batch in batches:
-            # Run once, and not at all where every pass of the batch is on disk.
-            unedited = cache(partial(Baseline.of, model, examples, batch.rows, corruption, keep=prefix))
-
-            def run(planned: Pass, batch: Batch = batch, unedited: Any = unedited) -> Any:
-                rows = batch.rows[planned.part]
-                final, read = run_copies(
-                    model,
-                    unedited().part(planned.part),
-                    [cells[i] for i in planned.cells],
-                    rows,
-                    starts=planned.starts if prefix else None,
-                    packed=planned.packed,
-                    reads=reads,
-                    step=step,
-                )
-                return result(_Pass(rows, final, read))
-
-            for unit in together(cost, batch.passes) if kept.kept else ([p] for p in batch.passes):
-                made: list[Any] = []
-                results = kept.unit(next(numbers), partial(_fill, made, run, unit), dealt=dealt)
-                if not made:  # on disk, or another shard's
-                    step(sum(planned.layer_tokens for planned in unit))
-                for planned, values in zip(unit, results or (), strict=False):
-                    yield batch.rows[planned.part], planned.cells, values
-
-
-def _fill(made: list[Any], run: Callable[[Pass], Any], unit: Sequence[Pass]) -> list[Any]:
-    """The passes' results in a list that was empty, which so tells that they were made."""
-    made.extend(run(planned) for planned in unit)
-    return made
+def _read_sites(sites: Sequence[Site], done: Ran) -> list[Tensor]:
+    """The activations of one pass, in the order of the sites."""
+    return [done.read[site] for site in sites]
 
 
 def _measure(
-    model: Model, metrics: Mapping[str, Metric], done: _Pass
+    model: Model, metrics: Mapping[str, Metric], done: Ran
 ) -> dict[str, Float[Tensor, "copy row"]]:
     """Read the metrics at their positions, the baseline first; logits of these rows only."""
     n, copies = len(done.rows), done.final.count

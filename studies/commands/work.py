@@ -1,4 +1,4 @@
-"""A comparison as the command line asks for it: done at once, part by part, or again from its folder."""
+"""A comparison as the command line asks for it: done at once, or part by part in a folder."""
 
 from __future__ import annotations
 
