@@ -9,10 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from interp._files import write_durably
+from interp._files import is_temporary, write_durably
 from interp.progress import word
 
 MANIFEST, UNITS = "run.json", "units"
+
+#: The file that is written for a moment to see whether a folder can be written to.
+PROBE = ".writable"
 
 #: The file with a line for every unit that was begun.
 LOG = "units.log"
@@ -38,7 +41,7 @@ def open_manifest(
         ValueError: if it holds something else, or a run of another job, naming what differs.
     """
     if not (folder / MANIFEST).exists():
-        others = [p.name for p in sorted(folder.iterdir()) if p.suffix != ".lock"]
+        others = strangers(folder)
         if others:
             raise ValueError(
                 f"{folder} holds {others[0]} and no {MANIFEST}, so it is no run's folder; give a new "
@@ -133,9 +136,15 @@ def is_trace(name: str) -> bool:
     )
 
 
+def strangers(folder: Path) -> list[str]:
+    """Names in a folder that no run has left there, not even one killed at its beginning."""
+    names = [path.name for path in sorted(folder.iterdir()) if not is_temporary(path)]
+    return [name for name in names if name != PROBE and not is_trace(name)]
+
+
 def remove_temporary(folder: Path) -> None:
     """Remove what killed processes have left half-written."""
-    for path in (folder / UNITS).glob(".*.tmp*"):
+    for path in folder.rglob(".*.tmp*"):
         path.unlink(missing_ok=True)
 
 

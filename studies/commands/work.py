@@ -15,7 +15,15 @@ import typer
 from interp._files import write_text
 from interp.progress import announce, job, stage
 from interp.runs.checksums import SUMS, write_checksums
-from interp.runs.manifest import MANIFEST, UNITS, read_json, remove_units, require_same_job
+from interp.runs.manifest import (
+    MANIFEST,
+    PROBE,
+    UNITS,
+    read_json,
+    remove_units,
+    require_same_job,
+    strangers,
+)
 from studies.commands.options import KeptError
 from studies.comparison.stages import WHOLE
 
@@ -134,6 +142,30 @@ class Work:
 
 
 @contextmanager
+def kept(folder: Path | None) -> Iterator[None]:
+    """Keep the parts of what runs inside in a folder, where one is given; an interrupt says so."""
+    if folder is None:
+        yield
+        return
+    from interp.runs.run import resumable
+
+    try:
+        with resumable(folder):
+            yield
+    except KeyboardInterrupt as error:
+        raise KeptError(
+            f"interrupted; what was made is kept in {folder}; the same command goes on from there"
+        ) from error
+
+
+def _free(folder: Path, resume: bool) -> bool:
+    """Whether a folder is empty, or a run has left it and is to be resumed."""
+    if not resume:
+        return not any(folder.iterdir())
+    return (folder / MANIFEST).exists() or not strangers(folder)
+
+
+@contextmanager
 def fresh(out: Path | None, *, resume: bool = False) -> Iterator[Path]:
     """The folder to write into, checked before anything long runs, gone again if the run fails.
 
@@ -149,21 +181,19 @@ def fresh(out: Path | None, *, resume: bool = False) -> Iterator[Path]:
         taken = [int(p.name) for p in RUNS.glob("*") if p.name.isdigit()]
         folder = RUNS / f"{max(taken, default=0) + 1:03d}"
     try:
-        known = (folder / MANIFEST).exists()
-        if known and not resume and (folder / UNITS).is_dir():
+        begun = (folder / MANIFEST).exists() and (folder / UNITS).is_dir()
+        if begun and not resume:
             raise ValueError(
                 f"--out {folder} holds a run that has not ended; add --resume to go on with it, or "
                 "give a new folder"
             )
-        if folder.exists() and (
-            not folder.is_dir() or (any(folder.iterdir()) and not (resume and known))
-        ):
+        if folder.exists() and not (folder.is_dir() and _free(folder, resume)):
             raise ValueError(
                 f"--out {folder} exists and is not empty; nothing is overwritten; give a new folder"
             )
         created = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
+        probe = folder / PROBE
         probe.touch()
         probe.unlink()
     except OSError as error:
