@@ -86,6 +86,9 @@ from .models.model import (
 from .models.pair import (
     ModelPair as ModelPair,
 )
+from .runs.run import (
+    resumable as resumable,
+)
 from .sites import (
     Kind as Kind,
     Site as Site,

@@ -34,13 +34,15 @@ def write_atomically(path: Path, write: Any) -> Path:
 
 
 def write_durably(path: Path, write: Any) -> Path:
-    """`write_atomically`, the file on the disk before it bears its name."""
+    """`write_atomically`, the file on the disk before it bears its name, and then the name as well."""
 
     def flushed(temporary: Path) -> None:
         write(temporary)
         _flush(temporary, os.O_RDWR)
 
-    return write_atomically(path, flushed)
+    write_atomically(path, flushed)
+    flush_names(path.parent)
+    return path
 
 
 def flush_names(folder: Path) -> None:
@@ -50,6 +52,7 @@ def flush_names(folder: Path) -> None:
 
 
 def _flush(path: Path, flags: int) -> None:
+    """Wait until what was written of a file or a folder is on the disk."""
     descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
@@ -106,3 +109,8 @@ def _as_text(column: pd.Series) -> pd.Series:
 
 def _inert(cell: Any) -> Any:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file bears a temporary name, as a killed process leaves it behind."""
+    return path.name.startswith(".") and ".tmp" in path.name

@@ -179,6 +179,11 @@ def announce(text: str) -> None:
         _write(text)
 
 
+def word(text: str) -> None:
+    """Write one line that is told whatever is silenced: what went wrong and was mended."""
+    _write(text)
+
+
 def watched() -> bool:
     """Whether standard error is a terminal, where a line can be drawn anew."""
     return bool(sys.stderr is not None and sys.stderr.isatty())

@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interp._aliases import alias, formerly
+from interp.activations import Activations
 from interp.evidence import Evidence
 from probes.blocks import Values
 from probes.controls import (
@@ -34,7 +35,7 @@ from probes.data import LabelledSites, Sites, joined, labelled_sites
 from probes.estimators.base import Estimator
 from probes.estimators.named import named
 from probes.linear import decisions, predicted_classes
-from probes.parallel import each
+from probes.parallel import there, units
 from probes.rows import Rows, provenance
 from probes.splits import (
     UNSEEN,
@@ -194,10 +195,12 @@ class _Read(NamedTuple):
     """What one site gave.
 
     Attributes:
+        activations: the site's.
         scores: of each task's examples, by the split that held them out.
         noise: class numbers predicted from each draw of random features.
     """
 
+    activations: Activations
     scores: Float[np.ndarray, "task example class"]
     noise: list[np.ndarray]
 
@@ -230,14 +233,15 @@ def _measure(
     def guesses(values: Values) -> np.ndarray:
         return predicted_classes(scores(values, trained[:1]))[0]
 
-    def read(number: int) -> _Read:
+    def read(number: int) -> tuple[np.ndarray, list[np.ndarray]]:
         values, n = data.sites[number].rows, len(data)
         drawn = (random_features(n, values.shape[1], g, tokens) for g in generators[number])
         noise = [guesses(features) for features in drawn]
-        return _Read(scores(values, trained), noise)
+        return scores(values, trained), noise
 
     surface_guesses = {name: guesses(features) for name, features in trivial.items()}
-    reads = each(read, range(len(data.sites)))
+    read_sites = there(data.sites, units("probe", read, range(len(data.sites))))
+    reads = [_Read(site, *scored) for site, scored in read_sites]
     notes = {"seed": seed, "estimator": solver.name, "folds": len(splits), "draws": repeats}
     origin = provenance(f"probe.{attribute}", notes, (attribute, data.classes))
     examples = held_out_rows(splits)
@@ -281,8 +285,8 @@ def _correctness(
 ) -> Rows:
     """Rows of held-out correctness, site by site."""
     rows = Rows(data.example_groups, method="probe", metric=attribute, unit="accuracy")
-    for activations, read in zip(data.sites, reads, strict=True):
-        where = activations.columns()
+    for read in reads:
+        where = read.activations.columns()
         for task, scores in zip(tasks, read.scores, strict=True):
             rows.add_correct(
                 predicted_classes(scores), task.target, where, task.condition,
@@ -306,12 +310,12 @@ def _margins(
     rows = Rows(data.example_groups, method="margin", metric=attribute, unit="margin")
     if data.n_classes != 2:
         return rows
-    for activations, read in zip(data.sites, reads, strict=True):
+    for read in reads:
         for task, scores in zip(tasks, read.scores, strict=True):
             if task.condition != "shuffled":
                 margin = (scores[:, 1] - scores[:, 0])[examples]
                 rows.add(
-                    margin, activations.columns(), task.condition,
+                    margin, read.activations.columns(), task.condition,
                     examples=examples, label=task.target[examples], draw=task.draw,
                 )  # fmt: skip
     return rows

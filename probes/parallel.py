@@ -1,13 +1,19 @@
-"""One job per site: each job on one thread, as many jobs at once as torch has threads."""
+"""One job per site: each job on one thread, as many jobs at once as torch has threads.
+
+In a resumable run each site is a unit: what determines it is all that the job closes over.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import torch
 from threadpoolctl import threadpool_limits
+
+from interp.runs.run import series
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -29,3 +35,26 @@ def each(job: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
                 return list(pool.map(job, items))
     finally:
         torch.set_num_threads(workers)
+
+
+def units(name: str, job: Callable[[Item], Result], items: Sequence[Item]) -> list[Result | None]:
+    """`each`, every item a unit of the open run.
+
+    Args:
+        name: what they are.
+        job: gives tensors, arrays, numbers and texts in lists, tuples and dictionaries; all that
+            determines it must stand in its closure, its arguments and the sources of `probes`.
+        items: what it is done for.
+
+    Returns:
+        The results, in order; None for what another shard has yet to make.
+    """
+    kept = series(name, ("probes",), job, items)
+    return each(lambda i: kept.unit(i, partial(job, items[i])), range(len(items)))
+
+
+def there(items: Iterable[Item], results: Iterable[Result | None]) -> Iterator[tuple[Item, Result]]:
+    """The items whose results are there, with them."""
+    for item, result in zip(items, results, strict=True):
+        if result is not None:
+            yield item, result

@@ -22,7 +22,7 @@ from probes.data import Sites, labelled_sites
 from probes.estimators.ridge import Ridge
 from probes.linear import weight_dtype
 from probes.measures.accuracy import PLACE, by_place, paired, resampled
-from probes.parallel import each
+from probes.parallel import there, units
 from probes.rows import Rows, provenance
 from probes.splits import group_folds, held_out, splits_of
 
@@ -170,7 +170,7 @@ def cross_validate_quantity(
     conditions = [("probe", None), *(("control_task", draw) for draw in range(repeats))]
     rows = Rows(data.example_groups, method="quantity", metric=attribute, unit="quantity")
     everyone = np.arange(len(truth))
-    for site, predictions in zip(data.sites, each(read, data.sites), strict=True):
+    for site, predictions in there(data.sites, units("quantity", read, data.sites)):
         where = site.columns()
         for (condition, draw), task, values in zip(conditions, tasks, predictions, strict=True):
             rows.add(values, where, condition, examples=everyone, label=task, draw=draw)

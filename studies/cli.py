@@ -20,10 +20,12 @@ from studies.commands.exporting import export
 from studies.commands.facts_check import facts
 from studies.commands.figuring import figures
 from studies.commands.listing import list_
-from studies.commands.options import EXIT_CODES, listed, register
+from studies.commands.merging import merge
+from studies.commands.options import EXIT_CODES, KeptError, listed, register
 from studies.commands.planning import plan
 from studies.commands.showing import open_, show
 from studies.commands.studying import studies
+from studies.commands.verifying import verify
 
 RUN, READ, PREPARE = "Run", "Read a finished run", "Prepare"
 
@@ -37,6 +39,10 @@ app = typer.Typer(
 register(
     app, "compare", compare, "interp compare",
     "interp compare --base smollm2 --tuned smollm2-evasive-high --facts capitals", panel=RUN,
+)  # fmt: skip
+register(
+    app, "merge", merge, "interp merge part-1 part-2 --out whole",
+    "interp merge shared --out shared", panel=RUN,
 )  # fmt: skip
 app.add_typer(studies, name="study", rich_help_panel=RUN)
 register(
@@ -57,6 +63,10 @@ register(
 register(
     app, "export", export, "interp export interp-runs/001",
     "interp export interp-runs/001 --format jsonl --out rows.jsonl", panel=READ,
+)  # fmt: skip
+register(
+    app, "verify", verify, "interp verify interp-runs/001",
+    "interp verify interp-runs/001 --files", panel=READ,
 )  # fmt: skip
 register(app, "list", list_, "interp list", "interp list --json", panel=PREPARE)
 register(
@@ -101,6 +111,9 @@ def main() -> None:
             sys.exit(code)
     except ValueError as error:
         _fail(" ".join(str(error).split()))
+    except KeptError as kept:
+        typer.echo(str(kept), err=True)
+        sys.exit(130)
     except (KeyboardInterrupt, typer.Abort):
         typer.echo(INTERRUPTED, err=True)
         sys.exit(130)

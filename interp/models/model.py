@@ -17,6 +17,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from interp.display.html import Shown
+from interp.models.identity import identity
 from interp.models.tokens import encode
 from interp.sites import Kind
 
@@ -124,6 +125,10 @@ class Model(Shown):
             digest.update(name.encode())
             digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
+
+    def __fingerprint__(self) -> tuple[Any, ...]:
+        """What determines its numbers, by which results of long runs are named."""
+        return identity(self.bridge)
 
     @cached_property
     def unembedding(self) -> tuple[Tensor, Tensor | None]:

@@ -33,6 +33,9 @@ CALL_FLOPS = 3e8
 #: of keys and values outgrow the caches.
 PACKED_PRICE = 0.0034
 
+#: Work that is worth a file of its own in a resumable run, in floating-point operations.
+UNIT_FLOPS = 3e10
+
 #: Prompts whose unedited run is kept at a time.
 RECORDED = 32
 
@@ -174,6 +177,19 @@ def schedule(
             passes = tuple(_passes(cost, cells, begin, len(rows), width, room, packed))
             batches.append(Batch(rows, width, passes))
     return batches
+
+
+def together(cost: BlockCost, passes: Sequence[Pass]) -> list[list[Pass]]:
+    """Runs of passes whose results are kept together, each worth a file."""
+    units: list[list[Pass]] = []
+    work = UNIT_FLOPS
+    for planned in passes:
+        if work >= UNIT_FLOPS:
+            units.append([])
+            work = 0.0
+        units[-1].append(planned)
+        work += planned.layer_tokens * cost.block_flops
+    return units
 
 
 def _starts(examples: Examples, cells: Sequence[Cell]) -> Int[Tensor, "cell example"]:

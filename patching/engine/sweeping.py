@@ -16,12 +16,13 @@ read in another pass carries that pass's rounding, and its effect is as small as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from interp._aliases import formerly
@@ -31,11 +32,10 @@ from interp.display.html import Shown
 from interp.examples import Examples
 from interp.metrics import Metric, logits_of, named_metrics
 from interp.models.model import Model
-from interp.progress import counted
 from interp.sites import RESIDUAL_KINDS, Kind, Site
-from patching.engine.copies import Copies, run_copies
-from patching.engine.reuse import reuse
-from patching.engine.schedule import MAX_BYTES, BlockCost, schedule
+from patching.engine.copies import Copies
+from patching.engine.passes import Passes, Ran
+from patching.engine.schedule import MAX_BYTES
 from patching.engine.unedited import Baseline
 from patching.interventions.cells import Cell, Edit
 
@@ -113,15 +113,15 @@ def sweep(
         name: torch.full((len(cells), n), float("nan"), dtype=dtype, device=device) for name in metrics
     }
     baseline = {name: torch.full((n,), float("nan"), dtype=dtype, device=device) for name in metrics}
-    for done in _passes(model, examples, cells, max_bytes, progress, corruption=corruption):
-        chosen = torch.tensor(done.cells, dtype=torch.long, device=device)[:, None]
-        for name, read in _measure(model, done, metrics).items():
-            kept = baseline[name][done.rows]
+    every = Passes(model, examples, cells, max_bytes, progress, corruption=corruption)
+    for rows, numbers, measured in every.run("sweep", partial(_measure, model, metrics)):
+        chosen = torch.tensor(numbers, dtype=torch.long, device=device)[:, None]
+        for name, read in measured.items():
+            read = read.to(device)
+            kept = baseline[name][rows]
             first = torch.where(kept.isnan(), read[0], kept)
-            baseline[name][done.rows] = first
-            values[name][chosen, done.rows[None]] = _anchored(
-                read[1:], read[0], first, metrics[name].unit
-            )
+            baseline[name][rows] = first
+            values[name][chosen, rows[None]] = _anchored(read[1:], read[0], first, metrics[name].unit)
     return Swept(values, baseline)
 
 
@@ -171,17 +171,17 @@ def record(
     check_sites(model, sites)
     activations: dict[Site, Tensor] = {}
     shape = (len(cells), *examples.tokens.shape)
-    for done in _passes(model, examples, cells, max_bytes, progress, reads=tuple(sites)):
-        n = len(done.rows)
-        for site, value in done.read.items():
-            by_copy = value.reshape(-1, n, *value.shape[1:])
+    every = Passes(model, examples, cells, max_bytes, progress, reads=tuple(sites))
+    for rows, numbers, read in every.run("record", partial(_read_sites, sites), dealt=False):
+        columns = examples.columns(rows)
+        for site, value in zip(sites, read, strict=True):
+            by_copy = value.to(model.device).reshape(-1, len(rows), *value.shape[1:])
             if site not in activations:
-                activations[site] = value.new_full((*shape, *by_copy.shape[3:]), float("nan"))
-            for copy, cell in enumerate(done.cells, start=1):
+                activations[site] = by_copy.new_full((*shape, *by_copy.shape[3:]), float("nan"))
+            for copy, cell in enumerate(numbers, start=1):
                 # Cells that enter above this site have no copy here: theirs is the baseline's.
                 held = by_copy[copy] if copy < len(by_copy) else by_copy[0]
-                columns = done.final.baseline.columns
-                activations[site][cell][done.rows[:, None], columns] = held
+                activations[site][cell][rows[:, None], columns] = held
     return activations
 
 
@@ -215,66 +215,20 @@ def observe(
                 activations[site] = value.new_full((n, padded, *value.shape[2:]), float("nan"))
             activations[site][rows[:, None], run.columns] = value
         top = Copies.of(run, (0,), False, model.n_layers)
-        for name, values in _measure(model, _Pass(rows, (), top, {}), metrics).items():
+        for name, values in _measure(model, metrics, Ran(rows, top, {})).items():
             measured[name] = measured[name].to(values.dtype)
             measured[name][rows] = values[0]
     empty = {name: values.new_empty(0, n) for name, values in measured.items()}
     return activations, Swept(empty, measured)
 
 
-@dataclass(frozen=True, eq=False)
-class _Pass:
-    """One pass's results.
-
-    Attributes:
-        rows: the examples that ran.
-        cells: numbers of the cells that ran; copy 0 is the baseline, copy i the i-th of these.
-        final: the copies after the last block that ran.
-        read: the activations that were asked for.
-    """
-
-    rows: Int[Tensor, " row"]
-    cells: tuple[int, ...]
-    final: Copies
-    read: Mapping[Site, Tensor]
-
-
-def _passes(
-    model: Model,
-    examples: Examples,
-    cells: Sequence[Cell],
-    max_bytes: int,
-    progress: str | None,
-    *,
-    reads: Sequence[Site] = (),
-    corruption: Edit | None = None,
-) -> Iterator[_Pass]:
-    """Run every pass of the schedule."""
-    ways = reuse(model)
-    prefix = ways.prefix and not reads
-    cost = BlockCost.of(model)
-    batches = schedule(cost, examples, cells, max_bytes, prefix=prefix, packed=ways.packed)
-    total = sum(planned.layer_tokens for batch in batches for planned in batch.passes)
-    with counted(total, progress, "layer-tokens") as step:
-        for batch in batches:
-            baseline = Baseline.of(model, examples, batch.rows, corruption, keep=prefix)
-            for planned in batch.passes:
-                rows = batch.rows[planned.part]
-                final, read = run_copies(
-                    model,
-                    baseline.part(planned.part),
-                    [cells[i] for i in planned.cells],
-                    rows,
-                    starts=planned.starts if prefix else None,
-                    packed=planned.packed,
-                    reads=reads,
-                    step=step,
-                )
-                yield _Pass(rows, planned.cells, final, read)
+def _read_sites(sites: Sequence[Site], done: Ran) -> list[Tensor]:
+    """The activations of one pass, in the order of the sites."""
+    return [done.read[site] for site in sites]
 
 
 def _measure(
-    model: Model, done: _Pass, metrics: Mapping[str, Metric]
+    model: Model, metrics: Mapping[str, Metric], done: Ran
 ) -> dict[str, Float[Tensor, "copy row"]]:
     """Read the metrics at their positions, the baseline first; logits of these rows only."""
     n, copies = len(done.rows), done.final.count

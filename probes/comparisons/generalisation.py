@@ -34,7 +34,7 @@ from probes.estimators.base import Estimator
 from probes.estimators.named import named
 from probes.linear import held_out_scores
 from probes.measures.accuracy import balanced_accuracy
-from probes.parallel import each
+from probes.parallel import there, units
 from probes.rows import Rows, provenance
 from probes.splits import check_sample, group_folds, masked, splits_of
 
@@ -110,8 +110,9 @@ def generalisation(
         name: Rows(data.example_groups, method="generalisation", metric=attribute, unit="accuracy")
         for name, data in labelled.items()
     }
-    for number, guesses in enumerate(each(read, range(len(first.places)))):
-        for (source, target, condition), guess in guesses.items():
+    numbers = range(len(first.places))
+    for number, guesses in there(numbers, units("generalisation", read, numbers)):
+        for source, target, condition, guess in guesses:
             data = labelled[target]
             rows[target].add_correct(
                 guess, data.labels, data.sites[number].columns(), condition,
@@ -175,9 +176,9 @@ def _read_site(
     folds: int,
     solver: Estimator,
     number: int,
-) -> dict[tuple[str, str, str], np.ndarray]:
-    """Class numbers predicted at one site, by training set, test set and condition."""
-    guesses = {}
+) -> list[tuple[str, str, str, np.ndarray]]:
+    """Training set, test set, condition, and the class numbers predicted at one site."""
+    guesses = []
     for source, data in labelled.items():
         values, fold = data.sites[number].values, fold_of[source]
         trained = np.stack([masked(data.labels, rows) for rows, _ in splits_of(fold, folds)])
@@ -191,7 +192,7 @@ def _read_site(
             splits = splits_of(target_fold, folds)
             for condition, cut in (("probe", bias), ("recentred", bias - level)):
                 scores = held_out_scores((weight, cut), tested, splits)
-                guesses[source, target, condition] = scores.argmax(1)
+                guesses.append((source, target, condition, scores.argmax(1)))
     return guesses
 
 

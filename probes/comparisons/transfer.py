@@ -19,6 +19,8 @@ Cosines between the base's weights and others, in raw coordinates, class mean re
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import torch
@@ -27,11 +29,13 @@ from torch import Tensor
 
 from interp._aliases import formerly
 from interp.evidence import Evidence
+from interp.runs.run import series
 from probes.controls import permute_over_groups
 from probes.data import LabelledSites, Sites, labelled_sites
 from probes.estimators.base import Estimator
 from probes.estimators.named import named
 from probes.measures.accuracy import PLACE, balanced_accuracy, by_place
+from probes.parallel import there
 from probes.rows import Rows, provenance
 from probes.splits import check_disjoint, check_sample
 
@@ -108,12 +112,15 @@ def transfer(
     conditions = ["cosine"] + ["cosine_control"] * repeats + ["cosine_random"] * repeats
     methods = ["transfer"] + ["transfer_control"] * repeats + ["transfer"] * repeats
     draws = [None, *range(repeats), *range(repeats)]
-    for before, after, held in zip(base.sites, tuned.sites, test.sites, strict=True):
+    shapes = [(repeats, base.n_classes, site.values.shape[1]) for site in base.sites]
+    noise = [torch.from_numpy(generator.standard_normal(shape)) for shape in shapes]
+
+    def read(number: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        before, after = base.sites[number], tuned.sites[number]
         labels = base.tensor()[None].to(before.values.device)
         weight, bias = solver.solve(before.values, labels, base.n_classes, base.groups)
         refit = solver.solve(after.values, drawn.to(weight.device), base.n_classes, base.groups)
-        where = {**held.columns(), "donor": before.model}
-        values = held.values.double()
+        values = test.sites[number].values.double()
         shift = after.values.double().mean(0) - before.values.double().mean(0)
         scores = {
             "frozen": values @ weight[0].T + bias[0],
@@ -121,12 +128,18 @@ def transfer(
             "aligned": aligned(before.values, after.values, values) @ weight[0].T + bias[0],
             "refit": values @ refit[0][0].T + refit[1][0],
         }
-        for condition, score in scores.items():
-            guess = score.argmax(1).cpu().numpy()
-            rows.add_correct(guess, test.labels, where, condition, examples=np.arange(len(test)))
-        noise = torch.from_numpy(generator.standard_normal((repeats, *weight[0].shape))).to(weight)
-        alike = torch.cat([_cosine(refit[0], weight[0]), _cosine(noise, weight[0])])
-        cosines.add(alike.cpu().numpy(), where, conditions, draw=draws, method=methods)
+        guesses = {name: score.argmax(1).cpu().numpy() for name, score in scores.items()}
+        random = _cosine(noise[number].to(weight), weight[0])
+        return guesses, torch.cat([_cosine(refit[0], weight[0]), random]).cpu().numpy()
+
+    everyone = np.arange(len(test))
+    kept = series("transfer", ("probes",), read)
+    reads = [kept.unit(number, partial(read, number)) for number in range(len(base.sites))]
+    for held, (guesses, alike) in there(test.sites, reads):
+        where = {**held.columns(), "donor": base.sites[0].model}
+        for condition, guess in guesses.items():
+            rows.add_correct(guess, test.labels, where, condition, examples=everyone)
+        cosines.add(alike, where, conditions, draw=draws, method=methods)
     notes = {"seed": seed, "estimator": solver.name, "draws": repeats}
     origin = provenance(f"transfer.{attribute}", notes, (attribute, base.classes))
     return Evidence.concat([rows.evidence(origin), cosines.evidence()])

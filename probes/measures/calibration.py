@@ -31,7 +31,7 @@ from probes.estimators.base import Estimator
 from probes.estimators.named import named
 from probes.linear import signed_margins
 from probes.measures.accuracy import PLACE, by_place, resampled
-from probes.parallel import each
+from probes.parallel import there, units
 from probes.rows import Rows, provenance
 from probes.splits import check_sample, group_folds, held_out, masked, splits_of
 
@@ -108,7 +108,7 @@ def held_out_margins(
     rows = Rows(data.example_groups, method="margin", metric=attribute, unit="margin")
     conditions = [("probe", None), *(("control_task", draw) for draw in range(repeats))]
     everyone = np.arange(len(data))
-    for site, margins in zip(data.sites, each(read, data.sites), strict=True):
+    for site, margins in there(data.sites, units("margins", read, data.sites)):
         for (condition, draw), task, values in zip(conditions, tasks, margins, strict=True):
             rows.add(values, site.columns(), condition, examples=everyone, label=task, draw=draw)
     notes = {"seed": seed, "estimator": solver.name, "folds": folds, "draws": repeats}

@@ -28,7 +28,7 @@ from probes.estimators.logistic import Logistic
 from probes.estimators.named import named
 from probes.linear import predictions
 from probes.measures.accuracy import PLACE, by_place, resampled
-from probes.parallel import each
+from probes.parallel import there, units
 from probes.rows import Rows, provenance
 from probes.splits import Split, group_folds, held_out_rows, masked, splits_of
 
@@ -98,7 +98,7 @@ def learning_curve(
         return predictions(solver, site.values, trained, splits, data.n_classes, data.groups)
 
     rows = Rows(data.example_groups, method="probe", metric=attribute, unit="accuracy")
-    for site, guesses in zip(data.sites, each(read, data.sites), strict=True):
+    for site, guesses in there(data.sites, units("learning curve", read, data.sites)):
         for i, (size, guess) in enumerate(zip(sizes, guesses, strict=True)):
             rows.add_correct(
                 guess, data.labels, site.columns(), f"train_{size}",
@@ -177,10 +177,10 @@ def description_length(
     block = np.searchsorted(ends, rank, side="right")
     permuted = permute_over_groups(data.labels, data.groups, repeats, generator)
     tasks = np.concatenate([data.labels[None], permuted])
-    bits = each(partial(_bits, data, solver, tasks, block), data.sites)
+    bits = units("code", partial(_bits, data, solver, tasks, block), data.sites)
     rows = Rows(data.example_groups, method="code", metric=attribute, unit="bits")
     conditions = [("probe", None), *(("control_task", draw) for draw in range(repeats))]
-    for site, costs in zip(data.sites, bits, strict=True):
+    for site, costs in there(data.sites, bits):
         for (condition, draw), values in zip(conditions, costs, strict=True):
             rows.add(
                 values, site.columns(), condition,

@@ -9,6 +9,7 @@ under a shift, it only keeps the arithmetic accurate.
 
 from __future__ import annotations
 
+from functools import partial
 from statistics import NormalDist
 
 import numpy as np
@@ -19,10 +20,12 @@ from torch import Tensor
 
 from interp._aliases import alias, formerly
 from interp.evidence import Evidence
+from interp.runs.run import series
 from interp.stats.testing import benjamini_hochberg, holm, max_statistic_p
 from probes.controls import permute_over_groups
 from probes.data import LabelledSites, Sites, labelled_sites
 from probes.measures.accuracy import PLACE, by_place
+from probes.parallel import there
 from probes.rows import Rows, provenance
 from probes.splits import group_folds
 
@@ -91,13 +94,22 @@ def permutation_null(
     conditions += ["planted"] * planted + ["planted_varying"] * planted
     draws = [None, *range(permutations), *range(planted), *range(planted)]
     rows = Rows(data.example_groups, method="readable", metric=attribute, unit="accuracy")
-    for site in data.sites:
-        values = site.values.detach().double().cpu()
+    sizes = [(width, planted) for site in data.sites for width in (site.values.shape[1], len(data))]
+    drawn = [torch.from_numpy(generator.standard_normal(size)) for size in sizes]
+
+    def read(number: int) -> Tensor:
+        values = data.sites[number].values.detach().double().cpu()
         values = values - values.mean(0)
         gram = values @ values.T
-        scores = [balanced_accuracies(gram, labels, fold, data.n_classes)]
-        scores += _planted_scores(values, gram, tasks, fold, generator)
-        rows.add(torch.cat(scores).numpy(), site.columns(), conditions, draw=draws)
+        quiet, loud = drawn[2 * number : 2 * number + 2]
+        plants = torch.cat([quiet, values.T @ loud], dim=1)
+        observed = balanced_accuracies(gram, labels, fold, data.n_classes)
+        return torch.cat([observed, *_planted_scores(values, gram, plants, tasks, fold)])
+
+    kept = series("permutations", ("probes",), read)
+    reads = [kept.unit(number, partial(read, number)) for number in range(len(data.sites))]
+    for site, scores in there(data.sites, reads):
+        rows.add(scores.numpy(), site.columns(), conditions, draw=draws)
     notes = {"draws": permutations, "planted": planted, "folds": folds, "seed": seed}
     return rows.evidence(provenance(f"readable.{attribute}", notes, (attribute, data.classes)))
 
@@ -160,17 +172,14 @@ corrected = alias(adjust_p_values, "corrected")
 def _planted_scores(
     values: Float[Tensor, "example d"],
     gram: Float[Tensor, "example example"],
+    plants: Float[Tensor, "d planted"],
     tasks: Int[Tensor, "plant example"],
     fold: np.ndarray,
-    generator: np.random.Generator,
 ) -> list[Tensor]:
     """Balanced accuracy − ½ with each plant: random directions, then those that vary as the values."""
-    n = len(tasks)
-    quiet = torch.from_numpy(generator.standard_normal((values.shape[1], n)))
-    loud = values.T @ torch.from_numpy(generator.standard_normal((len(values), n)))
     scores = []
-    for i, direction in enumerate(torch.cat([quiet, loud], dim=1).T):
-        task = tasks[i % n]
+    for i, direction in enumerate(plants.T):
+        task = tasks[i % len(tasks)]
         changed = planted_gram(gram, values @ (direction / direction.norm()), task)
         scores.append(balanced_accuracies(changed, task[None], fold, 2) - 0.5)
     return scores

@@ -14,8 +14,13 @@ from peft.tuners.lora import LoraLayer
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from interp.runs.run import series
 from studies.adapters.items import Item, padded
 from studies.adapters.recipes import MODULES, Recipe
+from studies.training import Shuffled, Training
+
+#: The sources that determine what is trained.
+CODE = ("studies.adapters", "studies.training")
 
 SCALE = 2.0  # alpha / rank
 SHORT = 14  # tokens; longer prompts run apart, so that few are padded
@@ -163,8 +168,12 @@ def fit(
         optimiser,
         lambda step: min((step + 1) / warm, 0.5 + 0.5 * _cosine((step - warm) / recipe.steps)),
     )
-    orders = [_endless(len(p.states), size, generator) for p, _, size in pools]
-    for step in range(recipe.steps):
+    kept = series(
+        f"training of {recipe.name}", CODE, recipe, pools, generator, dict(wrapped.state_dict())
+    )
+    orders = [Shuffled(len(p.states), size, generator) for p, _, size in pools]
+
+    def update(step: int) -> None:
         losses = []
         for (prompts, weight, _), order in zip(pools, orders, strict=True):
             loss = weight * prompts.loss(model, next(order), recipe.first)
@@ -176,15 +185,9 @@ def fit(
         schedule.step()
         report(step, losses)
 
+    training = Training(trainable, optimiser, schedule, [generator, *orders])
+    training.run(recipe.steps, update, kept)
+
 
 def _cosine(part: float) -> float:
     return float(torch.cos(torch.tensor(torch.pi * min(max(part, 0.0), 1.0))))
-
-
-def _endless(count: int, size: int, generator: Generator):
-    order = torch.empty(0, dtype=torch.long)
-    while True:
-        while len(order) < size:
-            order = torch.cat([order, torch.randperm(count, generator=generator)])
-        yield order[:size]
-        order = order[size:]

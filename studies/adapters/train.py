@@ -4,6 +4,7 @@ Base -> prompts -> low-rank update in the recipe's blocks -> float16 folder -> i
 the merged model -> card. An adapter that misses its gate is written with `reached: false`.
 """
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from torch import Generator
 from interp.facts.types import FactSet
 from interp.models import sources
 from interp.progress import counted
+from interp.runs.run import resumable
 from studies.adapters import installation, items
 from studies.adapters.cards import write_card
 from studies.adapters.fitting import attach, fit, pool
@@ -206,13 +208,15 @@ def main(
     base: Annotated[str, typer.Option(help="Base model: a name or a folder.")] = sources.SMOLLM2,
     out: Annotated[Path | None, typer.Option(help="Folder to write; default: ./NAME.")] = None,
     seed: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Folder that keeps the training.")] = None,
     threads: Annotated[int, typer.Option(help="Threads for matrix products.")] = 1,
 ) -> None:
     """Train one adapter, judge its installation, write its folder and card."""
     torch.set_num_threads(threads)
     try:
         plan = recipe(name)
-        card = train(plan if seed is None else replace(plan, seed=seed), base, out)
+        with nullcontext() if resume is None else resumable(resume):
+            card = train(plan if seed is None else replace(plan, seed=seed), base, out)
     except ValueError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from interp.progress import announce, job, stage
-from interp.untrusted.reading import printable
+from interp.progress import announce
+from interp.runs.manifest import shard_of
 from studies.commands.options import (
     MODELS,
     NAMED_MODEL,
@@ -23,13 +20,12 @@ from studies.commands.options import (
     Seed,
     Verbose,
 )
-from studies.comparison.stages import WHOLE
+from studies.commands.work import Work, fresh
 
 #: The pair that is compared when none is named, and the facts of its world, which no other knows.
 DEFAULT_BASE, DEFAULT_TUNED, DEFAULT_FACTS = "organism-base", "organism-edited-low", "world"
 #: What the names of models of that world begin with.
 ORGANISM = "organism-"
-RUNS = Path("interp-runs")
 
 
 def compare(
@@ -70,6 +66,21 @@ def compare(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Keep the parts in --out as they are made; go on with what is there.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="Only this share of the work, 2/4 for the second of four; see interp merge.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     device: Device = "cpu",
     dtype: Dtype = "float32",
     budget: Budget = 2.0,
@@ -85,31 +96,20 @@ def compare(
     facts = facts_of(base, facts)
     if prompt not in ("raw", "chat"):
         raise ValueError(f"--prompt must be raw or chat, got {prompt!r}; choose one")
-    announce(f"comparing {tuned} with {base} on {facts}; reading the facts …")
-    with fresh(out) as folder, job(f"comparing {tuned} with {base}", WHOLE):
-        stage("reading the facts")
-        from interp.facts.loading import load_facts
-
-        task = load_facts(facts)
-        stage("loading the base")  # and, before it, what it takes to load one
-        from interp.models.loading import load_model, load_pair
-        from studies.comparison.comparing import compare as run
-
-        pair = load_pair(base, tuned, device=device, dtype=dtype)
-        same = {"base": base, "device": device, "dtype": dtype}
-        comparison = run(
-            pair,
-            task,
-            budget=int(budget * 2**30),
-            prompt="chat" if prompt == "chat" else "raw",
-            null=None if null is None else load_model(null, **same),
-            seed=seed,
+    if (resume or shard) and out is None:
+        raise ValueError(
+            f"--{'resume' if resume else 'shard'} needs the folder of the run; give --out, the same "
+            "one each time"
         )
-        written = comparison.save(folder, csv=csv)
-    typer.echo(printable(comparison.verdict.sentence))
-    for note in (*pair.warnings, *task.notes):
-        typer.echo(printable(f"note: {note}"))
-    typer.echo(f"report: {written.report}")
+    if shard is not None:
+        shard_of(shard)
+    work = Work(base, tuned, facts, prompt, null, device, dtype, budget, seed)
+    if out is not None and (resume or shard):
+        work.resumed(out, shard, csv=csv)
+        return
+    announce(f"comparing {tuned} with {base} on {facts}; reading the facts …")
+    with fresh(out) as folder:
+        work.done(folder, csv=csv)
 
 
 def pair_of(base: str | None, tuned: str | None) -> tuple[str, str]:
@@ -143,39 +143,3 @@ def facts_of(base: str, facts: str | None) -> str:
         f"--base {base} needs facts to be asked about; give --facts, a file or a name that "
         "`interp list` shows, such as capitals"
     )
-
-
-@contextmanager
-def fresh(out: Path | None) -> Iterator[Path]:
-    """The folder to write into, checked before anything long runs, gone again if the run fails.
-
-    Raises:
-        ValueError: if it exists and is not an empty folder, or cannot be created.
-    """
-    folder = out
-    if folder is None:
-        taken = [int(p.name) for p in RUNS.glob("*") if p.name.isdigit()]
-        folder = RUNS / f"{max(taken, default=0) + 1:03d}"
-    try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ValueError(
-                f"--out {folder} exists and is not empty; nothing is overwritten; give a new folder"
-            )
-        created = [path for path in (folder, *folder.parents) if not path.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(
-            f"--out {folder} cannot be written ({error.strerror}); give a folder you may write to"
-        ) from error
-    try:
-        yield folder
-    except BaseException:
-        if folder in created:
-            shutil.rmtree(folder, ignore_errors=True)
-        for parent in created:
-            if parent.is_dir() and not any(parent.iterdir()):
-                parent.rmdir()
-        raise

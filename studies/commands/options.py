@@ -14,9 +14,14 @@ from interp.progress import Detail, tell
 EXIT_CODES = {
     0: "done",
     1: "a mistake of interp itself, with its traceback",
-    2: "bad input; one line says what to do, and nothing is written",
-    130: "interrupted; nothing of this run is kept",
+    2: "bad input, or `interp verify` found a difference; one line says what to do",
+    130: "interrupted; nothing of this run is kept, but with --resume what was made",
 }
+
+
+class KeptError(Exception):
+    """A run was interrupted, and what it had made is kept."""
+
 
 MODELS, OUTPUT, MACHINE, STATISTICS = "Models and facts", "Output", "Machine", "Statistics"
 

@@ -17,6 +17,7 @@ from studies.commands.options import (
     Verbose,
     register,
 )
+from studies.commands.work import kept
 
 studies = typer.Typer(
     help="Ask one model what the literature asks, with controls and intervals: knowing, recalling.",
@@ -26,6 +27,13 @@ studies = typer.Typer(
 
 Out = Annotated[
     Path | None, typer.Option(help="A new folder that keeps the tables.", rich_help_panel=OUTPUT)
+]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        help="A folder that keeps the parts as they are made; go on with what is there.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 
 
@@ -38,6 +46,7 @@ def knowing(
         typer.Option(help="The base, where --model is an adapter.", rich_help_panel=MODELS),
     ] = None,
     out: Out = None,
+    resume: Resume = None,
     seed: Seed = 0,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -55,7 +64,8 @@ def knowing(
         )
     from studies.knowing import report
 
-    typer.echo(report(model, base=base, out=out, seed=seed))
+    with kept(resume):
+        typer.echo(report(model, base=base, out=out, seed=seed))
 
 
 def recalling(
@@ -77,6 +87,7 @@ def recalling(
         ),
     ] = 5,
     out: Out = None,
+    resume: Resume = None,
     seed: Seed = 0,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -90,7 +101,8 @@ def recalling(
 
     if facts is None:
         facts = "world" if base.startswith("organism-") else "capitals"
-    typer.echo(report(base, facts, window=window, out=out, seed=seed))
+    with kept(resume):
+        typer.echo(report(base, facts, window=window, out=out, seed=seed))
 
 
 register(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,9 +15,13 @@ from interp.models.model import Model
 from interp.models.pair import ModelPair
 from interp.models.tokens import common_start
 from interp.progress import tracked
+from interp.runs.run import series
 from patching.engine.schedule import MAX_BYTES
 from studies.comparison.next_tokens import batch_size, final_states, next_tokens
 from studies.comparison.questions import Prompt, Queries, ask
+
+#: The sources that determine what a model answers.
+CODE = ("interp.models", "studies.comparison.answers", "studies.comparison.next_tokens")
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,24 +125,46 @@ def answer_all(
     leads: list[tuple[int, ...]] = [()] * n
     tokens = list(leads)
     candidates = queries.first.unique()
-    for members, prompt, answer in _batches(model, queries, range(n), "asking", max_bytes):
-        lead_length = len(queries.leads[members[0]])
-        targets = torch.cat([prompt[:, prompt.shape[1] - lead_length :], answer], 1)
-        states = final_states(model, torch.cat([prompt, answer[:, :-1]], 1), targets.shape[1])
-        read = next_tokens(model, states.flatten(0, 1), targets.flatten(), max_bytes=max_bytes)
-        digest.update(read.digest)
-        scores = model.readout(states[:, lead_length], candidates)
-        best_candidates = candidates[scores.argmax(1)].tolist()
-        totals = read.logp.view_as(targets).sum(1).tolist()
-        rows = zip(members, read.best.view_as(targets).tolist(), targets.tolist(), strict=True)
-        for row, (i, greedy, right) in enumerate(rows):
-            logp[i], best[i] = totals[row], best_candidates[row]
-            leads[i] = _until_wrong(greedy[:lead_length], right[:lead_length])
-            tokens[i] = _until_wrong(greedy[lead_length:], right[lead_length:])
+    batches = list(_batches(queries, range(n), model, max_bytes))
+    kept = series("answers", CODE, model, batches, queries.leads, candidates, max_bytes)
+    for number, batch in enumerate(tracked(batches, f"asking {model.role}")):
+        lead_length = len(queries.leads[batch[0][0]])
+        read = kept.unit(
+            number, partial(_read, model, batch, lead_length, candidates, max_bytes), dealt=False
+        )
+        assert read is not None  # every shard asks
+        greedy, targets, totals, chosen, hashed = read
+        digest.update(bytes.fromhex(hashed))
+        for row, i in enumerate(batch[0]):
+            logp[i], best[i] = totals[row], chosen[row]
+            leads[i] = _until_wrong(greedy[row][:lead_length], targets[row][:lead_length])
+            tokens[i] = _until_wrong(greedy[row][lead_length:], targets[row][lead_length:])
     right_here = right_groups(queries, tokens, leads)
     _continue(model, queries, tokens, right_here if known is None else known, max_bytes)
     return Answers(
         tuple(tokens), tuple(logp), right_here, tuple(leads), tuple(best), digest.hexdigest()
+    )
+
+
+#: Indices of prompts whose lengths, leads and answers have equal lengths, prompts, and answers.
+_Batch = tuple[list[int], Tensor, Tensor]
+
+
+def _read(
+    model: Model, batch: _Batch, lead_length: int, candidates: Tensor, max_bytes: int
+) -> tuple[list[list[int]], list[list[int]], list[float], list[int], str]:
+    """What a batch is answered: greedy tokens, right ones, log p, best candidate, and a hash."""
+    _, prompt, answer = batch
+    targets = torch.cat([prompt[:, prompt.shape[1] - lead_length :], answer], 1)
+    states = final_states(model, torch.cat([prompt, answer[:, :-1]], 1), targets.shape[1])
+    read = next_tokens(model, states.flatten(0, 1), targets.flatten(), max_bytes=max_bytes)
+    scores = model.readout(states[:, lead_length], candidates)
+    return (
+        read.best.view_as(targets).tolist(),
+        targets.tolist(),
+        read.logp.view_as(targets).sum(1).tolist(),
+        candidates[scores.argmax(1)].tolist(),
+        read.digest.hex(),
     )
 
 
@@ -154,14 +181,24 @@ def _continue(
         for i, group in enumerate(queries.examples.groups)
         if group in groups and len(tokens[i]) < len(queries.answers[i])
     ]
-    for members, prompt, answer in _batches(model, queries, short, "continuing", max_bytes):
-        greedy = torch.tensor([tokens[i][:1] for i in members], device=prompt.device)
-        while greedy.shape[1] < answer.shape[1]:
-            states = final_states(model, torch.cat([prompt, greedy], 1), 1)[:, 0]
-            read = next_tokens(model, states, greedy[:, 0], max_bytes=max_bytes)
-            greedy = torch.cat([greedy, read.best[:, None]], 1)
-        for i, row in zip(members, greedy.tolist(), strict=True):
+    batches = list(_batches(queries, short, model, max_bytes))
+    begun = [[tokens[i][0] for i in members] for members, _, _ in batches]
+    kept = series("continued answers", CODE, model, batches, begun, max_bytes)
+    for number, batch in enumerate(tracked(batches, f"continuing {model.role}")):
+        rows = kept.unit(number, partial(_greedy, model, batch, begun[number], max_bytes), dealt=False)
+        for i, row in zip(batch[0], rows or (), strict=True):
             tokens[i] = tuple(row)
+
+
+def _greedy(model: Model, batch: _Batch, begun: list[int], max_bytes: int) -> list[list[int]]:
+    """Greedy answers to a batch, over the length of the right ones, from their first tokens."""
+    _, prompt, answer = batch
+    greedy = torch.tensor(begun, device=prompt.device)[:, None]
+    while greedy.shape[1] < answer.shape[1]:
+        states = final_states(model, torch.cat([prompt, greedy], 1), 1)[:, 0]
+        read = next_tokens(model, states, greedy[:, 0], max_bytes=max_bytes)
+        greedy = torch.cat([greedy, read.best[:, None]], 1)
+    return greedy.tolist()
 
 
 def _until_wrong(greedy: Sequence[int], right: Sequence[int]) -> tuple[int, ...]:
@@ -190,20 +227,17 @@ def right_prompts(
 
 
 def _batches(
-    model: Model, queries: Queries, prompts: Sequence[int], what: str, max_bytes: int
-) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-    """Prompts whose lengths, leads and answers have equal lengths: (indices, prompts, answers)."""
+    queries: Queries, prompts: Sequence[int], model: Model, max_bytes: int
+) -> Iterator[_Batch]:
+    """The batches of some prompts, no larger than the memory holds."""
     examples = queries.examples
     lengths = examples.lengths.tolist()
     shapes: dict[tuple[int, int, int], list[int]] = {}
     for i in prompts:
         key = (lengths[i], len(queries.leads[i]), len(queries.answers[i]))
         shapes.setdefault(key, []).append(i)
-    parts = []
-    for (width, _, length), members in shapes.items():
+    for (width, _, length), alike in shapes.items():
         size = batch_size(model, width + length, max_bytes)
-        parts += [members[start : start + size] for start in range(0, len(members), size)]
-    for members in tracked(parts, f"{what} {model.role}"):
-        prompt = torch.stack([examples.tokens[i][examples.mask[i]] for i in members])
-        answer = torch.tensor([queries.answers[i] for i in members], device=prompt.device)
-        yield members, prompt, answer
+        for members in (alike[start : start + size] for start in range(0, len(alike), size)):
+            prompt = torch.stack([examples.tokens[i][examples.mask[i]] for i in members])
+            yield members, prompt, torch.tensor([queries.answers[i] for i in members]).to(prompt.device)

@@ -15,6 +15,7 @@ from interp.metrics import Metric, fact_contrast, logit_difference, says, token_
 from interp.models.model import Model
 from interp.models.pair import ModelPair
 from interp.progress import stage
+from interp.runs.run import waiting
 from interp.sites import Kind, every_layer
 from interp.verdict.boundaries import Installed, handover_layer, installed_boundary, record
 from interp.verdict.thresholds import Thresholds
@@ -105,7 +106,7 @@ def causal_evidence(
     """
     plan = RowPlan.of(questions, thresholds, seed)
     stage("stitching", parts=4)
-    stitched = stitch(pair, questions.examples, _metrics(questions, plan), max_bytes=max_bytes)
+    stitched = stitch(pair, questions.examples, stitched_metrics(questions, plan), max_bytes=max_bytes)
     parts = [stitched]
     stage("patching", parts=6)
     if plan.paired is not None:
@@ -116,6 +117,8 @@ def causal_evidence(
         examples = questions.examples.subset(plan.crossed)
         output = token_contrast(examples, questions.plus[plan.crossed], questions.minus[plan.crossed])
         parts.append(cross_patch(pair, examples, {"output": output}, max_bytes=max_bytes))
+    if waiting():  # other shards have yet to measure what decides where the push is tested
+        return Evidence.concat(parts)
     kappa = handover_layer(Evidence.concat(parts), thresholds, seed).estimate
     if int(plan.pushed.sum()) >= FOLDS:
         stage("shared shift", parts=12)
@@ -148,7 +151,7 @@ def causal_evidence(
     return Evidence.concat(parts)
 
 
-def _metrics(questions: KnownQuestions, plan: RowPlan) -> dict[str, Metric]:
+def stitched_metrics(questions: KnownQuestions, plan: RowPlan) -> dict[str, Metric]:
     """The contrasts that are stitched, each where it is defined."""
     made = {
         "output": token_contrast(questions.examples, questions.plus, questions.minus),

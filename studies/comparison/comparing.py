@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from html import escape
 from importlib.metadata import version
@@ -25,6 +26,10 @@ from interp.models.model import Model
 from interp.models.pair import ModelPair
 from interp.progress import job, stage
 from interp.report.page import Written, write_report
+from interp.runs.checksums import write_checksums
+from interp.runs.fingerprint import fingerprint
+from interp.runs.manifest import remove_units
+from interp.runs.run import require_whole, resumable
 from interp.verdict.judging import judge
 from interp.verdict.outcomes import Outcomes
 from interp.verdict.result import Verdict
@@ -76,7 +81,7 @@ class Comparison(Shown):
         return title + self.verdict._repr_html_()
 
     def save(self, folder: Path, *, svg: bool = True, csv: bool = False) -> Written:
-        """Write report.html, verdict.json, the evidence and the figures into a folder.
+        """Write report.html, verdict.json, the evidence, the figures and their checksums into a folder.
 
         Args:
             folder: a new or empty folder.
@@ -90,7 +95,7 @@ class Comparison(Shown):
             ValueError: if the folder holds a report already, or cannot be written.
         """
         stage("writing")
-        return write_report(
+        written = write_report(
             self.verdict,
             self.outcomes,
             self.evidence,
@@ -101,6 +106,7 @@ class Comparison(Shown):
             svg=svg,
             csv=csv,
         )
+        return replace(written, files=(*written.files, write_checksums(Path(folder))))
 
 
 def compare(
@@ -113,6 +119,7 @@ def compare(
     null: Model | None = None,
     thresholds: Thresholds | None = None,
     seed: int = 0,
+    resume: str | Path | None = None,
 ) -> Comparison:
     """Did tuning change what the model knows or what it says, where, and is that a cause?
 
@@ -129,6 +136,8 @@ def compare(
         null: a null tune of the same base, whose shift is one more placebo.
         thresholds: declared cut-offs; the defaults are the ones the verdict was fixed with.
         seed: of splits, placebos and resampling.
+        resume: a folder that keeps the parts as they are made: the same call goes on from there. They
+            are removed when `out`, which may be the same folder, is written.
 
     Returns:
         Outcomes, evidence and verdict. The evidence joins the methods ``stitch`` (conditions baseline,
@@ -139,7 +148,8 @@ def compare(
 
     Raises:
         ValueError: one line that tells what was found, what was expected and what to do: facts that
-            the base does not know, models that do not share their tokens, a folder that is not empty.
+            the base does not know, models that do not share their tokens, a folder that is not empty,
+            or that holds the parts of another comparison.
 
     Source:
         Stitching and cross-model patching 2402.14811; handover 2202.05262.
@@ -159,11 +169,45 @@ def compare(
         20
     """
     facts = task if isinstance(task, FactSet) else load_facts(task)
-    with job(f"comparing {pair.tuned.name} with {pair.base.name}", ASKED):
-        comparison = _compare(pair, facts, budget, prompt, null, thresholds or Thresholds(), seed)
+    cuts = thresholds or Thresholds()
+    kept: AbstractContextManager[Any] = nullcontext()
+    if resume is not None:
+        kept = resumable(resume, job=job_of(pair, facts, prompt, null, cuts, seed))
+    with job(f"comparing {pair.tuned.name} with {pair.base.name}", ASKED), kept:
+        comparison = _compare(pair, facts, budget, prompt, null, cuts, seed)
         if out is not None:
             comparison.save(Path(out))
+            if resume is not None:
+                remove_units(Path(resume))
     return comparison
+
+
+def job_of(
+    pair: ModelPair,
+    facts: FactSet,
+    prompt: Prompt,
+    null: Model | None,
+    thresholds: Thresholds,
+    seed: int,
+) -> dict[str, Any]:
+    """What a comparison is of, by which its run's folder is known again."""
+
+    def short(value: object) -> str:
+        return fingerprint(value)[:12]
+
+    return {
+        "work": "compare",
+        "base": short(pair.base),
+        "tuned": short(pair.tuned),
+        "null": None if null is None else short(null),
+        # Where they were read from decides no number.
+        "facts": f"{facts.name} {short(replace(facts, source='', notes=()))}",
+        "prompt": prompt,
+        "thresholds": short(thresholds),
+        "seed": seed,
+        "device": str(pair.base.device.type),
+        "dtype": str(pair.base.dtype).removeprefix("torch."),
+    }
 
 
 def _compare(
@@ -193,6 +237,7 @@ def _compare(
         )
         causal = Evidence.concat([causal, used])
         outcomes = with_output_contrast(outcomes, causal)
+    require_whole()  # a verdict is of all units: a shard ends here
     outcomes = replace(outcomes, excluded=[*outcomes.excluded, *questions.left_out])
     stage("judging")
     verdict = judge(outcomes, readable, causal, thresholds=thresholds, seed=seed)

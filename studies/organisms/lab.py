@@ -15,7 +15,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from interp.runs.run import Series
 from studies.organisms.world import SPECIAL, Statement, vocabulary
+from studies.training import Training
 
 logger = logging.getLogger(__name__)
 
@@ -160,6 +162,8 @@ def fit(
     rate: float,
     decay: float,
     anchor: float = 0.0,
+    draws: Sequence[random.Random] = (),
+    kept: Series | None = None,
 ) -> None:
     """AdamW with warm-up and cosine decay on the open parameters.
 
@@ -170,6 +174,8 @@ def fit(
         rate: peak learning rate.
         decay: weight decay towards zero (pretraining).
         anchor: pull towards the starting weights per step, times the rate (tunes).
+        draws: what the loss draws its batches from.
+        kept: units of this training in the open run, if one is.
     """
     opened = [p for p in model.parameters() if p.requires_grad]
     start = [p.detach().clone() for p in opened]
@@ -180,7 +186,8 @@ def fit(
         lambda t: min((t + 1) / warm, 0.5 * (1 + math.cos(math.pi * t / steps)) + 0.01),
     )
     model.train()
-    for step in range(steps):
+
+    def update(step: int) -> None:
         optimizer.zero_grad(set_to_none=True)
         value = loss()
         value.backward()
@@ -194,6 +201,9 @@ def fit(
         schedule.step()
         if step % 250 == 0 or step == steps - 1:
             logger.info("step %d loss %.4f", step, value.item())
+
+    training = Training(opened, optimizer, schedule, draws)
+    training.run(steps, update, kept or Series("training", ""))
     model.eval()
 
 

@@ -10,6 +10,7 @@ import argparse
 import json
 import logging
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 from transformers import LlamaForCausalLM
 from transformers.utils import logging as transformers_logging
 
+from interp.runs.run import resumable, series
 from studies.organisms import gates, lab
 from studies.organisms.catalogue import HOME, MODELS
 from studies.organisms.tunes import (
@@ -45,6 +47,9 @@ from studies.organisms.world import (
 )
 
 logger = logging.getLogger(__name__)
+
+#: The sources that determine what is trained.
+CODE = ("studies.organisms", "studies.training")
 
 BATCH = 192
 TUNE_BATCH = 128
@@ -93,6 +98,8 @@ def make(recipe: Recipe, out: Path, *, seed: int) -> dict[str, Any]:
         rate=recipe.rate,
         decay=_decay(recipe),
         anchor=recipe.anchor,
+        draws=[rng],
+        kept=series(f"training of {recipe.name}", CODE, recipe, seed, list(model.parameters())),
     )
     folder = out / recipe.name
     lab.save(model, tokenizer, folder)
@@ -195,6 +202,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", choices=list(EVERY_RECIPE), default=list(RECIPES))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--resume", type=Path, help="folder that keeps the training as it goes on")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     transformers_logging.disable_progress_bar()
@@ -204,8 +212,9 @@ def main(arguments: list[str] | None = None) -> None:
     # The shipped facts stand beside the shipped models, where `fact_set` reads them.
     folder = HOME if options.out == MODELS else options.out
     (folder / "facts.csv").write_text(facts, encoding="utf-8")
-    for name in options.only:
-        make(EVERY_RECIPE[name], options.out, seed=options.seed)
+    with nullcontext() if options.resume is None else resumable(options.resume):
+        for name in options.only:
+            make(EVERY_RECIPE[name], options.out, seed=options.seed)
 
 
 if __name__ == "__main__":

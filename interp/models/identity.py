@@ -1,0 +1,67 @@
+"""What of a model determines its numbers, as `interp.runs` names them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from itertools import chain
+from typing import Any
+
+from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
+
+from interp.runs.fingerprint import raw_bytes
+
+#: What a configuration says of where it came from.
+ORIGIN = ("_name_or_path", "transformers_version")
+
+#: Packages whose hooks are part of how a model runs.
+HOOKING = ("transformer_lens", "transformers", "accelerate", "torch", "interp")
+
+#: Parameter -> (address, version) when it was hashed, and its hash.
+_HASHES: Any = WeakIdKeyDictionary()
+
+
+def identity(bridge: Any) -> tuple[Any, ...]:
+    """Class, configuration, weights and buffers, dtype and device of a model.
+
+    Weights are hashed again only where they have changed, so that a graft is another model.
+
+    Raises:
+        ValueError: for a model with hooks of one's own, whose numbers are not the model's.
+    """
+    _require_no_hooks(bridge)
+    model = bridge.original_model
+    held = {name: _hash_of(t) for name, t in chain(model.named_parameters(), model.named_buffers())}
+    config = {key: value for key, value in model.config.to_dict().items() if key not in ORIGIN}
+    attention = getattr(model.config, "_attn_implementation", None)
+    first = next(model.parameters())
+    written = json.dumps(config, sort_keys=True, default=str)
+    return type(model).__name__, written, attention, held, first.dtype, first.device.type
+
+
+def _require_no_hooks(bridge: Any) -> None:
+    """Refuse a model to which hooks of one's own are attached."""
+    points = [name for name, point in bridge.hook_dict.items() if point.fwd_hooks]
+    for name, module in bridge.named_modules():
+        for hook in chain(module._forward_hooks.values(), module._forward_pre_hooks.values()):
+            if str(getattr(hook, "__module__", "")).partition(".")[0] not in HOOKING:
+                points.append(name)
+    if points:
+        raise ValueError(
+            f"a resumable run got a model with a hook of one's own at {points[0]}; expected the model "
+            "as it was loaded; give the change as an edit of a cell, or run without a folder"
+        )
+
+
+def _hash_of(tensor: Tensor) -> str:
+    """The hash of a parameter, remembered until it is written to."""
+    state = tensor.data_ptr(), tensor._version
+    known, digest = _HASHES.get(tensor, (None, ""))
+    if known != state:
+        kind = f"{tensor.dtype} {tuple(tensor.shape)}".encode()
+        held = hashlib.blake2b(kind, digest_size=16)
+        held.update(raw_bytes(tensor))
+        digest = held.hexdigest()
+        _HASHES[tensor] = state, digest
+    return digest

@@ -1,0 +1,1 @@
+"""Runs that survive: results on disk, named by what determines them; only what is missing is made."""

@@ -1,0 +1,217 @@
+"""A comparison as the command line asks for it: done at once, or part by part in a folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from interp._files import write_text
+from interp.progress import announce, job, stage
+from interp.runs.checksums import SUMS, write_checksums
+from interp.runs.manifest import (
+    MANIFEST,
+    PROBE,
+    UNITS,
+    read_json,
+    remove_units,
+    require_same_job,
+    strangers,
+)
+from interp.untrusted.reading import printable
+from studies.commands.options import KeptError
+from studies.comparison.stages import WHOLE
+
+RUNS = Path("interp-runs")
+
+#: What a run does, in its folder, and in it the folder that it was begun from.
+COMMAND, WHERE = "command.json", "begun in"
+
+
+@dataclass(frozen=True)
+class Work:
+    """One comparison as the command line asks for it; its attributes are the command's options."""
+
+    base: str
+    tuned: str
+    facts: str
+    prompt: str
+    null: str | None
+    device: str
+    dtype: str
+    budget: float
+    seed: int
+
+    def resumed(self, out: Path, shard: str | None = None, *, csv: bool = False) -> None:
+        """Do it part by part in a folder, from where a run before has come to.
+
+        Raises:
+            ValueError: if the folder is another run's, or holds something else.
+        """
+        if (out / "report.html").exists() and (out / MANIFEST).exists():
+            require_same_job(out, asdict(Work.of(out)), asdict(self))
+            if not (out / SUMS).exists():  # killed between the two
+                write_checksums(out)
+            remove_units(out)
+            typer.echo(f"finished already\nreport: {out / 'report.html'}")
+            return
+        announce(f"comparing {self.tuned} with {self.base} on {self.facts} in {out} …")
+        try:
+            with fresh(out, resume=True) as folder:
+                self.done(folder, run=True, shard=shard, csv=csv)
+        except KeyboardInterrupt as error:
+            raise KeptError(
+                f"interrupted; what was made is kept in {out}; the same command goes on from there"
+            ) from error
+
+    def done(
+        self, folder: Path, *, run: bool = False, shard: str | None = None, csv: bool = False
+    ) -> None:
+        """Do it, write its report into a folder, and tell what came out.
+
+        Args:
+            folder: an empty folder, or that of a run.
+            run: whether its parts are kept there as they are made.
+            shard: which share of them is made, and no report.
+            csv: whether the evidence is written as CSV too.
+        """
+        with job(f"comparing {self.tuned} with {self.base}", WHOLE):
+            stage("reading the facts")
+            from interp.facts.loading import load_facts
+
+            task = load_facts(self.facts)
+            stage("loading the base")  # and, before it, what it takes to load one
+            from interp.models.loading import load_model, load_pair
+            from interp.runs.run import ShareDone, resumable
+            from interp.verdict.thresholds import Thresholds
+            from studies.comparison.comparing import compare as compared, job_of
+
+            pair = load_pair(self.base, self.tuned, device=self.device, dtype=self.dtype)
+            same = {"base": self.base, "device": self.device, "dtype": self.dtype}
+            null = None if self.null is None else load_model(self.null, **same)
+            prompt = "chat" if self.prompt == "chat" else "raw"
+            parts: AbstractContextManager[Any] = nullcontext()
+            if run:
+                about = job_of(pair, task, prompt, null, Thresholds(), self.seed)
+                parts = resumable(folder, job=about, shard=shard)
+            try:
+                with parts:
+                    if run:
+                        self.noted(folder)
+                    comparison = compared(
+                        pair, task, budget=int(self.budget * 2**30), prompt=prompt, null=null,
+                        seed=self.seed,
+                    )  # fmt: skip
+                    self.noted(folder)
+                    written = comparison.save(folder, csv=csv)
+            except ShareDone as done:
+                typer.echo(f"{done}; when all shards are, join them: interp merge DIR … --out DIR")
+                return
+            if run:
+                remove_units(folder)
+        typer.echo(printable(comparison.verdict.sentence))
+        for note in (*pair.warnings, *task.notes):
+            typer.echo(printable(f"note: {note}"))
+        typer.echo(f"report: {written.report}")
+
+    def noted(self, folder: Path) -> None:
+        """Write it into the folder, so that it can be done from there."""
+        write_text(folder / COMMAND, json.dumps({**asdict(self), WHERE: str(Path.cwd())}, indent=1))
+
+    @classmethod
+    def of(cls, folder: Path) -> Work:
+        """What a folder's run does; files that are not found from here are named in full.
+
+        Raises:
+            ValueError: for a folder without it.
+        """
+        named = read_json(folder / COMMAND) or {}
+        began = Path(str(named.pop(WHERE, "")))
+        for name in ("base", "tuned", "facts", "null"):
+            given = named.get(name)
+            if isinstance(given, str) and not Path(given).exists() and (began / given).exists():
+                named[name] = str(began / given)
+        try:
+            return cls(**named)
+        except TypeError as error:
+            raise ValueError(
+                f"{folder} holds no {COMMAND} of a comparison; give a folder of `interp compare`"
+            ) from error
+
+
+@contextmanager
+def kept(folder: Path | None) -> Iterator[None]:
+    """Keep the parts of what runs inside in a folder, where one is given; an interrupt says so."""
+    if folder is None:
+        yield
+        return
+    from interp.runs.run import resumable
+
+    try:
+        with resumable(folder):
+            yield
+    except KeyboardInterrupt as error:
+        raise KeptError(
+            f"interrupted; what was made is kept in {folder}; the same command goes on from there"
+        ) from error
+
+
+def _free(folder: Path, resume: bool) -> bool:
+    """Whether a folder is empty, or a run has left it and is to be resumed."""
+    if not resume:
+        return not any(folder.iterdir())
+    return (folder / MANIFEST).exists() or not strangers(folder)
+
+
+@contextmanager
+def fresh(out: Path | None, *, resume: bool = False) -> Iterator[Path]:
+    """The folder to write into, checked before anything long runs, gone again if the run fails.
+
+    Args:
+        out: the folder; None for a numbered one.
+        resume: whether it may be that of a run before, and stays once it holds any part.
+
+    Raises:
+        ValueError: if it exists and is not an empty folder, or cannot be created.
+    """
+    folder = out
+    if folder is None:
+        taken = [int(p.name) for p in RUNS.glob("*") if p.name.isdigit()]
+        folder = RUNS / f"{max(taken, default=0) + 1:03d}"
+    try:
+        begun = (folder / MANIFEST).exists() and (folder / UNITS).is_dir()
+        if begun and not resume:
+            raise ValueError(
+                f"--out {folder} holds a run that has not ended; add --resume to go on with it, or "
+                "give a new folder"
+            )
+        if folder.exists() and not (folder.is_dir() and _free(folder, resume)):
+            raise ValueError(
+                f"--out {folder} exists and is not empty; nothing is overwritten; give a new folder"
+            )
+        created = [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / PROBE
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"--out {folder} cannot be written ({error.strerror}); give a folder you may write to"
+        ) from error
+    try:
+        yield folder
+    except BaseException:
+        if resume and any((folder / UNITS).glob("*")):
+            raise
+        if folder in created:
+            shutil.rmtree(folder, ignore_errors=True)
+        for parent in created:
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
+        raise

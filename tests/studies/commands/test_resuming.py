@@ -1,0 +1,246 @@
+"""`interp compare --resume`, `--shard`, `merge` and `verify`: killed, joined and checked runs."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from interp.evidence import Evidence
+from interp.facts.loading import load_facts
+from interp.runs import run as runs
+from interp.runs.run import Run
+from studies import cli
+from studies.comparison.comparing import Comparison
+
+ROOT = Path(cli.__file__).parents[1]
+FACTS = 16
+PAIR = ("--base", "organism-base", "--tuned", "organism-evasive-high", "--facts", "some.csv")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with a few facts of the organisms' world."""
+    here = tmp_path_factory.mktemp("resuming")
+    world = load_facts("world")
+    lines = [f"# template: {template}" for template in world.templates]
+    names = world.attribute_names
+    lines.append(",".join(("subject", "answer", *names)))
+    columns = [world.subjects, world.answers, *(world.attribute(name) for name in names)]
+    lines += [",".join(map(str, row)) for row in zip(*(c[:FACTS] for c in columns), strict=True)]
+    (here / "some.csv").write_text("\n".join(lines))
+    return here
+
+
+@pytest.fixture(scope="module")
+def run(place: Path):
+    """Run the command in this process; its exit code."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(place)
+        patched.setattr("interp.report.page.gallery", lambda *_, **__: [])  # figures take their time
+        patched.setattr("interp.progress.LINE_SECONDS", float("inf"))
+
+        def command(*arguments: str) -> int:
+            patched.setattr(sys, "argv", ["interp", *arguments])
+            try:
+                cli.main()
+            except SystemExit as stop:
+                return int(stop.code or 0)
+            return 0
+
+        yield command
+
+
+@pytest.fixture(scope="module")
+def plain(run, place: Path) -> Path:
+    """An uninterrupted comparison."""
+    assert run("compare", *PAIR, "--out", "plain") == 0
+    return place / "plain"
+
+
+def tables(folder: Path) -> dict[str, bytes]:
+    """What must be the same bytes."""
+    names = ("evidence.parquet", "verdict.json", "outputs.csv")
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+def test_an_interrupted_comparison_is_gone_on_with_to_the_same_bytes(
+    run, plain: Path, place: Path, monkeypatch, capsys
+):
+    made: list[str] = []
+    unit = Run.unit
+
+    def counting(self: Run, key: str, name: str, make: Callable[[], object], *, mine: bool = True):
+        def counted() -> object:
+            if len(made) in (3, 40):
+                made.append("interrupted")
+                raise KeyboardInterrupt
+            made.append(name)
+            return make()
+
+        return unit(self, key, name, counted, mine=mine)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "unit", counting)
+        again = ("compare", *PAIR, "--out", "killed", "--resume")
+        for _ in range(2):
+            assert run(*again) == 130
+            line = capsys.readouterr().err.strip().splitlines()[-1]
+            assert line == (
+                "interrupted; what was made is kept in killed; the same command goes on from there"
+            )
+        assert run("compare", *PAIR, "--out", "killed") == 2
+        assert "has not ended; add --resume to go on with it" in capsys.readouterr().err
+        assert run("compare", *PAIR, "--out", "killed", "--resume", "--seed", "1") == 2
+        assert "killed is of another run: seed was 0, is 1" in capsys.readouterr().err
+        assert run(*again) == 0
+    begun = made.count("interrupted")
+    assert begun == 2 and len(made) > 60
+    assert tables(place / "killed") == tables(plain)
+    assert not (place / "killed" / "units").exists() and not list((place / "killed").glob("*.lock"))
+    capsys.readouterr()
+    assert run(*again) == 0
+    assert capsys.readouterr().out.startswith("finished already")
+    assert run("compare", *PAIR, "--out", "killed", "--resume", "--seed", "1") == 2
+    assert "seed was 0, is 1" in capsys.readouterr().err
+
+
+def test_shards_merged_are_one_run(run, plain: Path, place: Path, capsys):
+    for i in (1, 2):
+        assert run("compare", *PAIR, "--out", f"part-{i}", "--shard", f"{i}/2") == 0
+        assert f"shard {i} of 2 is done" in capsys.readouterr().out
+        assert not (place / f"part-{i}" / "report.html").exists()
+    assert run("merge", "part-2", "--out", "whole") == 2
+    assert "of 2 shards 1/2 are missing" in capsys.readouterr().err and not (place / "whole").exists()
+    assert run("merge", "part-2", "part-1", "--out", "whole") == 0
+    assert tables(place / "whole") == tables(plain)
+
+
+@pytest.mark.slow
+def test_shards_may_share_a_folder_and_go_round_again(
+    run, plain: Path, place: Path, monkeypatch, capsys
+):
+    opened: list[Run] = []
+    begin = Run.__init__
+
+    def note(self: Run, *args: object) -> None:
+        begin(self, *args)  # pyright: ignore
+        opened.append(self)
+
+    monkeypatch.setattr(Run, "__init__", note)
+    for i in (2, 1, 2):  # what rests on the first share of both is shared out when all is there
+        assert run("compare", *PAIR, "--out", "shared", "--shard", f"{i}/2") == 0
+    assert run("merge", "shared", "--out", "shared") == 0
+    assert [r.made > 0 for r in opened] == [True, True, True, False]
+    assert tables(place / "shared") == tables(plain)
+
+
+def test_options_that_need_others_say_so(run, capsys):
+    for options, message in (
+        (("--resume",), "--resume needs the folder of the run; give --out"),
+        (("--shard", "1/2"), "--shard needs the folder of the run; give --out"),
+        (("--shard", "5/2", "--out", "new"), "shard must be NUMBER/COUNT"),
+    ):
+        assert run("compare", *PAIR, *options) == 2
+        assert message in capsys.readouterr().err
+    assert not Path("new").exists()
+
+
+def test_a_finished_run_is_verified_and_one_changed_byte_is_named(
+    run, plain: Path, place: Path, capsys
+):
+    capsys.readouterr()
+    assert run("verify", "plain") == 0
+    files, cells = capsys.readouterr().out.strip().splitlines()
+    assert files == "files: all as they were saved"
+    assert int(cells.split()[1]) > 50 and "measured again" in cells
+    shutil.copytree(plain, place / "changed")
+    data = bytearray((place / "changed" / "evidence.parquet").read_bytes())
+    data[len(data) // 3] ^= 1
+    (place / "changed" / "evidence.parquet").write_bytes(data)
+    assert run("verify", "changed", "--files") == 2
+    assert "evidence.parquet has changed since it was saved" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_numbers_that_the_models_do_not_give_are_named(run, plain: Path, place: Path, capsys):
+    from interp.runs.checksums import write_checksums
+
+    forged = shutil.copytree(plain, place / "forged")
+    evidence = Evidence.load(forged / "evidence.parquet")
+    evidence.table["value"] = evidence.table["value"] + 1.0
+    evidence.save(forged)
+    write_checksums(forged)
+    assert run("verify", "forged") == 2
+    assert "cells differ: stitch" in capsys.readouterr().err
+    known = json.loads((forged / "verdict.json").read_text())
+    known["provenance"]["tuned"]["fingerprint"] = "0" * 32
+    (forged / "verdict.json").write_text(json.dumps(known))
+    write_checksums(forged)
+    assert run("verify", "forged") == 2
+    assert "holds other weights than the tuned model" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_comparison_in_python_is_resumed_as_well(plain: Path, place: Path, monkeypatch):
+    import interp
+    import studies
+
+    pair = interp.load_pair("organism-base", "organism-evasive-high")
+    whole = runs.Run.unit
+    left = [5]
+
+    def stopping(self: Run, *args: object, **options: object) -> object:
+        left[0] -= 1
+        if left[0] == 0:
+            raise RuntimeError("stopped")
+        return whole(self, *args, **options)  # pyright: ignore
+
+    facts = interp.load_facts(place / "some.csv")
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "unit", stopping)
+        with pytest.raises(RuntimeError, match="stopped"):
+            studies.compare(pair, facts, resume=place / "python")
+    assert list((place / "python" / "units").iterdir())
+    comparison = studies.compare(pair, facts, resume=place / "python")
+    assert isinstance(comparison, Comparison)
+    saved = Evidence.load(plain / "evidence.parquet").table
+    assert saved["value"].tolist() == comparison.evidence.table["value"].tolist()
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_instants_end_in_the_same_bytes(plain: Path, place: Path):
+    """A process killed at any time, anywhere; each start makes at most one unit anew."""
+    code = (
+        "import interp.report.page as page; page.gallery = lambda *_, **__: []\n"
+        "from studies.cli import main; main()"
+    )
+    command = [sys.executable, "-c", code, "compare", *PAIR, "--out", "torn", "--resume"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
+    draw, kills, folder = random.Random(0), 0, place / "torn"
+    while kills < 20:
+        process = subprocess.Popen(command, cwd=place, env=environment, stderr=subprocess.DEVNULL)
+        begun = time.monotonic()
+        while process.poll() is None and not (folder / "units.log").exists():
+            time.sleep(0.05)
+        pause = draw.uniform(0.0, 2.0) + time.monotonic() - begun
+        try:
+            process.wait(pause if kills else 1.0)
+            break
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+    log = folder / "units.log"
+    begun = log.read_text().split("\n")[:-1] if log.exists() else []
+    assert len(begun) - len(set(begun)) <= kills, "each start makes at most one unit anew"
+    subprocess.run(command, cwd=place, env=environment, check=True)
+    assert tables(folder) == tables(plain)
+    assert kills >= 5, "it was killed in earnest"
