@@ -102,7 +102,7 @@ def save(
 
 def svg_of(figure: go.Figure) -> bytes:
     """The figure as SVG in its own width on the screen, drawn by matplotlib: no browser is needed."""
-    return _image(figure, ".svg", POINTS_PER_PIXEL * float(figure.layout.width), SCREEN_SIZE, None)
+    return _image(figure, ".svg", POINTS_PER_PIXEL * float(figure.layout.width), SCREEN_SIZE, None)  # type: ignore[attr-defined]
 
 
 def numbers_of(figure: go.Figure) -> pd.DataFrame:
