@@ -109,20 +109,21 @@ def _numbered(evidence: Evidence, numbers: list[int]) -> pd.DataFrame:
 
 def _compared(again: pd.DataFrame, saved: pd.DataFrame, parity: float) -> Agreement:
     """The rows measured again beside the saved ones."""
-    both = _keyed(again).join(_keyed(saved), lsuffix="_again", rsuffix="_saved", how="left")
-    gap = (both["value_again"] - both["value_saved"]).abs().to_numpy(dtype=float)
-    size = np.maximum(1.0, both["value_again"].abs().to_numpy(dtype=float))
+    measured = _keyed(again)
+    both = pd.DataFrame({"again": measured, "saved": _keyed(saved).reindex(measured.index)})
+    gap = (both["again"] - both["saved"]).abs().to_numpy(dtype=float)
+    size = np.maximum(1.0, both["again"].abs().to_numpy(dtype=float))
     wrong = ~(gap <= parity * 10 * size)
     apart = [
-        f"{row.Index} is {row.value_saved:.6g}, measured again {row.value_again:.6g}"
-        for row in both[wrong].itertuples()
+        f"{cell} is {was:.6g}, measured again {now:.6g}"
+        for cell, now, was in both[wrong].itertuples(name=None)
     ]
     return Agreement(len(both), float(np.nanmax(gap, initial=0.0)), tuple(apart))
 
 
-def _keyed(table: pd.DataFrame) -> pd.DataFrame:
+def _keyed(table: pd.DataFrame) -> pd.Series:
     """The values under one text for each cell; of cells under two names the first."""
     keys = table[KEYS].astype(object)
     text = keys.where(keys.notna(), "").astype(str).agg(" ".join, axis=1).str.split().str.join(" ")
-    held = pd.DataFrame({"value": table["value"].astype(float).to_numpy()}, index=text.to_numpy())
+    held = pd.Series(table["value"].astype(float).to_numpy(), index=text.to_numpy())
     return held[~held.index.duplicated()]

@@ -16,7 +16,8 @@ from interp.runs.run import resumable
 TOY = planted(n_groups=24, d=8, layers=3)[0]
 TUNED = planted(n_groups=24, d=8, layers=3, seed=1, model="tuned")[0]
 HALF = np.arange(48) < 30
-QUANTITY: Toy = {s: replace(a, labels=a.values[:, 0]) for s, a in TOY.items()}
+SIZE = next(iter(TOY.values())).values[:, 0]
+QUANTITY: Toy = {s: replace(a, labels=SIZE) for s, a in TOY.items()}
 
 SWEEPS: dict[str, Callable[[], Evidence]] = {
     "cross_validate": lambda: probes.cross_validate(TOY, repeats=1),

@@ -149,7 +149,7 @@ def test_whatever_determines_a_number_makes_another_unit(tmp_path: Path, tiny_mo
 
 def test_activations_of_edited_runs_are_kept(tmp_path: Path, tiny_model):
     model, prompts = tiny_model("llama"), tiny.examples(tiny.token_rows(4, 6))
-    sites = [Site(Kind.RESID_POST, 2), Site(Kind.Z, 1), Site(Kind.PATTERN, 2)]
+    sites = [Site(Kind.RESID_POST, 2), Site(Kind.Z, 1)]
     plain = record(model, prompts, silenced(prompts), sites)
     for _ in range(2):
         with resumable(tmp_path) as run:
