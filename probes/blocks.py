@@ -3,6 +3,9 @@
 What fits well into memory is one block, and every formula is then what it is for a matrix. Larger sites
 are cut at the same rows wherever they are, so that a probe from disk has the numbers of a probe from
 memory.
+
+Nothing small is kept from block to block: it would come to lie between the blocks' own memory and hold
+that from being used again.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from torch import Tensor
 from interp.activations.rows import StoredRows
 
 #: Numbers of one site up to which it is one block, and numbers of a block of a larger one.
-LARGE, BLOCK = 2**24, 2**22
+LARGE, BLOCK = 2**24, 2**21
 
 #: The rows that a probe reads.
 Values = Shaped[Tensor, "example d"] | StoredRows

@@ -51,15 +51,17 @@ class MassMean(LinearEstimator):
         used = (labels >= 0).any(0)
         count = torch.stack([(labels == k).sum(1) for k in range(n_classes)], 1).double()
         shift = total(part.double().sum(0) for _, part in blocks(values, used)) / used.sum()
-        centres, means = [], []
+        d = values.shape[1]
+        centre = shift.new_zeros(len(labels), d)
+        mean = shift.new_zeros(len(labels), n_classes, d)
         for examples, part in blocks(values, used):
             rows, drawn = part.double() - shift, labels[:, examples]
-            centres.append((drawn >= 0).to(rows) @ rows)
+            centre += (drawn >= 0).to(rows) @ rows
             member = torch.nn.functional.one_hot(drawn + 1, n_classes + 1)[..., 1:].to(rows)
             share = member / count.clamp(min=1)[:, None]
-            means.append(torch.einsum("nec,ed->ncd", share, rows))
-        centre = total(centres) / count.sum(1, keepdim=True)
-        mean = (total(means) - centre[:, None]) * (count > 0)[..., None]
+            mean += torch.einsum("nec,ed->ncd", share, rows)
+        centre = centre / count.sum(1, keepdim=True)
+        mean = (mean - centre[:, None]) * (count > 0)[..., None]
         weight = mean
         if self.covariance:
             rows = whole(values)[used].double() - shift

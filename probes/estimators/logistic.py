@@ -186,22 +186,24 @@ def _moments(
 
     The deviation is exactly 0 where a feature is constant.
     """
-    sums, squares, largest, start = [], [], [], 0
+    start, largest = 0, torch.zeros_like(centre)
+    sums = torch.zeros(len(masks), len(centre)).to(centre)
+    squares = torch.zeros_like(sums)
     for part in rows:
         mask = masks[:, start : start + len(part)]
         start += len(part)
         moved = part - centre if bool(centre.any()) else part
-        sums.append(mask @ moved)
-        squares.append(mask @ moved.square())
-        largest.append(torch.maximum(part.amax(0), -part.amin(0)))
+        sums += mask @ moved
+        squares += mask @ moved.square()
+        torch.maximum(largest, torch.maximum(part.amax(0), -part.amin(0)), out=largest)
     count = masks.sum(1, keepdim=True)
-    mean = total(sums) / count
-    variance = (total(squares) / count - mean.square()).clamp_(min=0)
+    mean = sums / count
+    variance = (squares / count - mean.square()).clamp_(min=0)
     spread = variance.sqrt()
     noise = CONSTANT * spread.amax(1, keepdim=True)
     # Differences of squares resolve a variance only down to rounding of the mean square.
     noise = torch.maximum(noise, 3e-8 * mean.abs())
-    noise = torch.maximum(noise, CONSTANT * torch.stack(largest).amax(0))
+    noise = torch.maximum(noise, CONSTANT * largest)
     return mean, torch.where(spread > noise, spread, torch.zeros_like(spread))
 
 

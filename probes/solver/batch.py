@@ -158,7 +158,11 @@ class BlockDesign(Design):
         self.blocks, self.dtype = features, dtype
         self.parts: Iterable[Tensor] = features
         if dtype != torch.float64:
-            self.parts = [part.to(dtype) for part in features]
+            held, sizes = torch.empty(features.shape, dtype=dtype, device=features.values.device), []
+            for part in features:
+                held[sum(sizes) :][: len(part)] = part
+                sizes.append(len(part))
+            self.parts = held.split(sizes)
         first = next(iter(self.parts))
         self.penalty = first.new_ones(first.shape[1] + 1)
         self.penalty[-1] = 0
@@ -173,16 +177,21 @@ class BlockDesign(Design):
         self, residual: Float[Tensor, "problem row example"]
     ) -> Float[Tensor, "problem row feature"]:
         """Residuals times rows, summed over the blocks in double."""
-        residual, start, slopes = residual.to(self.dtype), 0, []
+        residual, start = residual.to(self.dtype), 0
+        slopes = residual.new_zeros(*residual.shape[:2], self.blocks.shape[1], dtype=torch.float64)
         for part in self.parts:
-            slopes.append(products(residual[..., start : start + len(part)], part).double())
+            slopes += products(residual[..., start : start + len(part)], part)
             start += len(part)
-        return torch.cat([total(slopes), residual.double().sum(-1, keepdim=True)], -1)
+        return torch.cat([slopes, residual.double().sum(-1, keepdim=True)], -1)
 
     def along(self, change: Tensor) -> Tensor:
         """`scores` in the design's precision."""
-        slope, intercept = change[..., :-1], change[..., -1:]
-        return torch.cat([products(slope, part.T) + intercept for part in self.parts], -1)
+        slope, start = change[..., :-1], 0
+        scores = change.new_empty(*change.shape[:2], self.blocks.shape[0])
+        for part in self.parts:
+            scores[..., start : start + len(part)] = products(slope, part.T)
+            start += len(part)
+        return scores + change[..., -1:]
 
     def back(self, curved: Tensor) -> Tensor:
         """`slopes` in the design's precision."""
