@@ -175,7 +175,10 @@ def record(
     for rows, numbers, read in every.run("record", partial(_read_sites, sites), dealt=False):
         columns = examples.columns(rows)
         for site, value in zip(sites, read, strict=True):
-            by_copy = value.to(model.device).reshape(-1, len(rows), *value.shape[1:])
+            value = value.to(model.device)
+            if site.kind is Kind.PATTERN:
+                value = in_columns(value, columns.repeat(len(value) // len(rows), 1), shape[-1])
+            by_copy = value.reshape(-1, len(rows), *value.shape[1:])
             if site not in activations:
                 activations[site] = by_copy.new_full((*shape, *by_copy.shape[3:]), float("nan"))
             for copy, cell in enumerate(numbers, start=1):

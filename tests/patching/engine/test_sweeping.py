@@ -12,10 +12,10 @@ from transformer_lens import utilities
 
 from interp.activations import collect
 from interp.metrics import Metric, logit_difference
-from interp.models.loading import load_model
+from interp.models.loading import load_model, wrap
 from interp.sites import Kind, Site
 from patching.engine.schedule import MAX_BYTES
-from patching.engine.sweeping import sweep
+from patching.engine.sweeping import record, sweep
 from patching.engine.unedited import Baseline
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.values import Add, Mean, Replace, Zero
@@ -214,3 +214,12 @@ def test_on_a_real_model():
         moved = (swept.values["m"] - swept.baseline["m"]).abs().squeeze(1)
         assert moved[: len(sites)].max() == 0
         assert moved[len(sites) :].max() <= CLOSE * max(1.0, float(swept.baseline["m"].abs()))
+
+
+def test_patterns_of_prompts_of_several_lengths_are_those_of_unedited_runs():
+    model, prompts = wrap(tiny.hf_model("gpt2"), None), tiny.examples(tiny.token_rows(4, 6, 4))
+    last = Edit(Site(Kind.MLP_OUT, model.n_layers - 1), prompts.mask, Zero())
+    site = Site(Kind.PATTERN, 0)
+    read = record(model, prompts, [Cell((last,))], [site])[site]
+    plain = collect(model, prompts, [site], positions="all")[site].values
+    assert torch.allclose(read[0], plain, equal_nan=True, atol=CLOSE)
