@@ -105,7 +105,7 @@ def causal_evidence(
     """
     plan = RowPlan.of(questions, thresholds, seed)
     stage("stitching", parts=4)
-    stitched = stitch(pair, questions.examples, _metrics(questions, plan), max_bytes=max_bytes)
+    stitched = stitch(pair, questions.examples, stitched_metrics(questions, plan), max_bytes=max_bytes)
     parts = [stitched]
     stage("patching", parts=6)
     if plan.paired is not None:
@@ -148,7 +148,7 @@ def causal_evidence(
     return Evidence.concat(parts)
 
 
-def _metrics(questions: KnownQuestions, plan: RowPlan) -> dict[str, Metric]:
+def stitched_metrics(questions: KnownQuestions, plan: RowPlan) -> dict[str, Metric]:
     """The contrasts that are stitched, each where it is defined."""
     made = {
         "output": token_contrast(questions.examples, questions.plus, questions.minus),

@@ -116,5 +116,5 @@ def test_every_command_shows_two_examples_and_the_exit_codes_are_told(run):
 
 def test_lists_and_plans_are_data_too_and_a_position_may_be_negative(run):
     assert "organism-base" in json.loads(run("list", "--json")[1])["models"]
-    told = json.loads(run("plan", "--positions=-1", "--json")[1])
+    told = json.loads(run("plan", "--site", "resid_pre", "--positions=-1", "--json")[1])
     assert told["cells"] == 6 and told["facts"] == 128
