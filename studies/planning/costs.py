@@ -105,7 +105,7 @@ class Rates:
             planned.passes,
             planned.forwards,
             planned.layer_tokens,
-            round(runs * part.values),
+            round((len(part.cells) + part.unedited) * len(part.examples) * part.values),
             planned.peak_bytes,
             planned.seconds + beside,
         )

@@ -8,7 +8,7 @@ the last block, pushes at one boundary, probes of every attribute at one boundar
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,12 +32,13 @@ from studies.comparison.comparing import reference_facts
 from studies.comparison.known_questions import KnownQuestions, known_questions
 from studies.comparison.outcome_table import outcomes_of
 from studies.comparison.questions import Prompt, Queries
+from studies.comparison.representational import claim_boundary
 from studies.comparison.stages import ASKED
 from studies.planning import ending, work
 from studies.planning.costs import Cost, Rates
 from studies.planning.fits import pushing_seconds, readings
 from studies.planning.memory import held_bytes
-from studies.planning.plans import JobPlan
+from studies.planning.plans import JobPlan, StagePlan
 
 #: Changed facts on which it is found where the change is installed, by stitching.
 PILOT = 12
@@ -90,10 +91,10 @@ def plan(
     costs = {"asking": Cost(layer_tokens=asking.layer_tokens, seconds=asking.seconds)}
     if not outcomes.identical:
         form = outcomes.estimating_form
-        job = _Job(pair, answers.queries, questions, form, thresholds, seed, budget)
+        job = Unrun(pair, answers.queries, questions, form, thresholds, seed, budget)
         costs |= job.costs(null)
     now, most = held_bytes(pair)
-    costs |= ending.costs(sum(cost.rows for cost in costs.values()), len(facts), pair)
+    costs |= ending.costs(sum(cost.rows for cost in costs.values()), len(facts))
     stages = [_stage(name, costs.get(name, Cost()), now) for name in ASKED]
     stages[0] = replace(stages[0], peak_bytes=most)
     return JobPlan(
@@ -133,7 +134,7 @@ class _Counter:
 
 
 @dataclass(frozen=True, eq=False)
-class _Job:
+class Unrun:
     """A comparison whose questions are asked and whose interventions are not run.
 
     Attributes:
@@ -165,7 +166,11 @@ class _Job:
             "patching": rates.of(work.patching(examples, rows, layers)),
         }
         if int(rows.pushed.sum()) >= FOLDS:
-            shift = self.shift_rows(rows, self.installed(rows), null=null is not None)
+            count = int(rows.pushed.sum())
+            installed = work.members(count, self.installed(rows))
+            # Where facts arrive: the handover tells it, and claims are tested there beforehand.
+            arrived = claim_boundary(layers, "last", self.thresholds) - 1
+            shift = self.shift_rows(rows, installed, arrived, null=null is not None)
             cost = rates.of(work.shared_shift(shift, layers, self.thresholds))
             said = questions.target[rows.shifted[rows.pushed]]
             fitted = pushing_seconds(pair, shift, said, self.thresholds, self.seed)
@@ -187,15 +192,33 @@ class _Job:
         halves = installed_boundary(stitched, groups, self.thresholds, self.seed, form=self.form)
         return halves.layers
 
-    def shift_rows(self, rows: RowPlan, installed: tuple[int, ...], *, null: bool) -> work.ShiftRows:
-        """What the shared shift would run on, its prompts dealt evenly to these boundaries."""
+    def shift_rows(
+        self, rows: RowPlan, installed: Mapping[int, int], arrived: int | None, *, null: bool = False
+    ) -> work.ShiftRows:
+        """What the shared shift would run on.
+
+        Args:
+            rows: the row sets.
+            installed: boundary -> how many of the changed prompts are read there.
+            arrived: the boundary below the handover.
+            null: whether a null tune is one more placebo.
+        """
         everyone = self.questions.examples.subset(rows.shifted)
         changed = everyone.subset(rows.pushed)
-        return work.ShiftRows(
-            changed,
-            everyone,
-            read_together(self.pair.base, changed, self.budget),
-            work.members(len(changed), installed),
-            frozenset(installed),
-            null,
-        )
+        together = read_together(self.pair.base, changed, self.budget)
+        read = {*installed, *([] if arrived is None else [arrived])}
+        return work.ShiftRows(changed, everyone, together, installed, frozenset(read), null)
+
+
+def _stage(name: str, cost: Cost, resident: int) -> StagePlan:
+    """A stage with what the process holds already beneath its memory."""
+    return StagePlan(
+        name,
+        cost.passes,
+        cost.forwards,
+        cost.layer_tokens,
+        cost.rows,
+        resident + cost.peak_bytes,
+        0,
+        cost.seconds,
+    )

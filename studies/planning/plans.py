@@ -137,7 +137,7 @@ def _words(total: StagePlan) -> str:
     )
 
 
-def in_bytes(count: float) -> str:
+def in_bytes(count: int) -> str:
     """A number of bytes in words."""
     if count >= 2**40:
         return f"{count / 2**40:,.1f} TiB"

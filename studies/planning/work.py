@@ -26,7 +26,7 @@ from studies.comparison.causal import GRID_PAIRS, RowPlan
 from studies.comparison.representational import POSITIONS, claim_boundary
 
 #: Values read of every edit of the shared shift; of random shifts and pushes by part it is one.
-SHIFT_VALUES = 3
+SHIFT_VALUES = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +51,14 @@ class Sweep:
     Attributes:
         examples: the prompts.
         cells: where each edited run is edited; what is written costs the same.
-        values: numbers that each edited run of a prompt leaves in the evidence, on average.
+        values: numbers that each run of a prompt leaves in the evidence, on average.
+        unedited: how often the unedited run stands in the evidence beside the cells.
     """
 
     examples: Examples
     cells: Sequence[Cell]
     values: float = 1.0
+    unedited: int = 1
 
 
 @dataclass
@@ -81,10 +83,11 @@ class Work:
         sites: Iterable[Site],
         where: Sequence[Bool[Tensor, "example position"]],
         values: float = 1.0,
+        unedited: int = 1,
     ) -> None:
         """Add a sweep with a cell at each of these sites for each of these masks."""
         cells = [Cell((Edit(site, mask, Zero()),)) for site in sites for mask in where]
-        self.sweeps.append(Sweep(examples, cells, values))
+        self.sweeps.append(Sweep(examples, cells, values, unedited))
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,14 +127,15 @@ def patching(examples: Examples, rows: RowPlan, n_layers: int) -> Work:
     if rows.paired is not None:
         first = rows.paired.subset(range(min(GRID_PAIRS, len(rows.paired))))
         layers = every_layer(Kind.RESID_PRE, n_layers)
-        for pairs, chosen, positions in (
-            (rows.paired, sites, HANDOVER_SPANS),
-            (first, layers, "each"),
+        ends = len(("clean", "corrupted"))
+        for pairs, chosen, positions, unedited in (
+            (rows.paired, sites, HANDOVER_SPANS, ends * len(HANDOVER_SPANS)),
+            (first, layers, "each", ends),
         ):
             # The source is read and measured in one whole forward, whatever its last site is.
             work.forwards.append(Forwards(pairs.clean, n_layers, len(chosen)))
             masks = [mask for _, mask in positions_of(pairs.corrupted, positions)]
-            work.sweep(pairs.corrupted, chosen, masks)
+            work.sweep(pairs.corrupted, chosen, masks, unedited=unedited)
     if len(rows.crossed):
         crossed = examples.subset(rows.crossed)
         masks = [positions_named(crossed, span) for span in CROSS_SPANS]
@@ -157,7 +161,7 @@ def shared_shift(rows: ShiftRows, n_layers: int, thresholds: Thresholds) -> Work
             if ks:
                 for edits in (BASE_EDITS, TUNED_EDITS):
                     masks = [examples.span_mask("all")] * len(edits)
-                    work.sweep(examples, [together[k] for k in ks], masks, SHIFT_VALUES)
+                    work.sweep(examples, [together[k] for k in ks], masks, SHIFT_VALUES, 0)
         for k in together.keys() & rows.installed.keys():
             _placebos(work, rows, k, together[k], thresholds)
     if rows.null:
@@ -166,7 +170,7 @@ def shared_shift(rows: ShiftRows, n_layers: int, thresholds: Thresholds) -> Work
             work.read(rows.changed, wanted)
         for k, members in rows.installed.items():
             examples = _first(rows.changed, members)
-            work.sweep(examples, [boundary(k, n_layers)], [examples.span_mask("all")])
+            work.sweep(examples, [boundary(k, n_layers)], [examples.span_mask("all")], unedited=0)
     if min(n, len(rows.everyone) - n) >= FOLDS:
         for _ in reading_places(rows.everyone):
             work.read(rows.everyone, boundaries(n_layers), kept=False)
@@ -179,7 +183,7 @@ def _placebos(work: Work, rows: ShiftRows, k: int, site: Site, thresholds: Thres
     members = rows.installed[k]
     for count, draws in ((members, 1), (min(most, members), thresholds.placebo_shifts)):
         examples = _first(rows.changed, count)
-        work.sweep(examples, [site], [examples.span_mask("all")] * draws)
+        work.sweep(examples, [site], [examples.span_mask("all")] * draws, unedited=0)
 
 
 def probing(
