@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Mapping
 from functools import partial
@@ -18,6 +19,17 @@ GET_CHROME = (
 )
 
 log = logging.getLogger(__name__)
+
+
+def browser() -> tuple[str | None, str]:
+    """The browser that would draw, or None and why none was found."""
+    from choreographer.browsers.chromium import Chromium
+
+    try:
+        path = os.environ.get("BROWSER_PATH") or Chromium.find_browser(skip_local=False)
+    except Exception as error:  # a search of the system fails in many ways, and none matters here
+        return None, type(error).__name__
+    return (str(path), "") if path else (None, "")
 
 
 def write_svg(figures: Mapping[str, Any], folder: Path, *, timeout: float = 60.0) -> list[str]:

@@ -90,14 +90,10 @@ def _paper() -> str:
 
 
 def _browser() -> str:
-    from choreographer.browsers.chromium import Chromium
+    from interp.figures.export import browser
 
-    try:
-        path = os.environ.get("BROWSER_PATH") or Chromium.find_browser(skip_local=False)
-    except Exception as error:  # a search of the system fails in many ways, and none matters here
-        path, reason = None, f" ({type(error).__name__})"
-    else:
-        reason = ""
-    if not path:
+    path, why = browser()
+    if path is None:
+        reason = f" ({why})" if why else ""
         return f"not found{reason}; SVG of plotly figures is left out; apt-get install chromium"
     return f"{path}; plotly figures are also written as SVG"

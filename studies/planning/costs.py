@@ -22,8 +22,8 @@ from patching.interventions.values import Scale
 from studies.comparison.next_tokens import BATCH
 from studies.planning.work import Forwards, Sweep, Work
 
-#: Edited runs, and prompts of the two sweeps, by which the price of a run beside its blocks is told.
-RUNS, PROMPTS = 32, (1, 12)
+#: Edited runs and prompts of the largest sweep by which the price of a run beside its blocks is told.
+RUNS, PROMPTS, REPEATS = 32, 12, 3
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Cost:
         layer_tokens: tokens put through one block each.
         rows: rows of evidence.
         peak_bytes: activations alive at once.
+        disk_bytes: left in the folder.
         seconds: expected time.
     """
 
@@ -44,6 +45,7 @@ class Cost:
     layer_tokens: int = 0
     rows: int = 0
     peak_bytes: int = 0
+    disk_bytes: int = 0
     seconds: float = 0.0
 
 
@@ -55,6 +57,7 @@ class Rates:
         cost: of a block.
         ways: of running edited rows.
         takes: the time of a block.
+        per_sweep: seconds of a sweep beside its blocks, whatever is in it.
         per_cell: seconds of an edited run beside its blocks, whatever its prompts.
         per_run: seconds of each prompt in it: its edit, its reading, its row.
         state_bytes: of one token's residual stream.
@@ -64,6 +67,7 @@ class Rates:
     cost: BlockCost
     ways: Reuse
     takes: BlockTime
+    per_sweep: float
     per_cell: float
     per_run: float
     state_bytes: int
@@ -74,9 +78,9 @@ class Rates:
         """Measure them on some of the prompts."""
         ways, cost = reuse(model), BlockCost.of(model)
         takes = BlockTime.of(model, examples)
-        per_cell, per_run = _beside_blocks(model, examples, cost, ways, takes, max_bytes)
+        beside = _beside_blocks(model, examples, cost, ways, takes, max_bytes)
         size = torch.empty(0, dtype=model.dtype).element_size()
-        return cls(cost, ways, takes, per_cell, per_run, size * model.d_model, max_bytes)
+        return cls(cost, ways, takes, *beside, size * model.d_model, max_bytes)
 
     def of(self, work: Work) -> Cost:
         """What the work costs."""
@@ -100,14 +104,14 @@ class Rates:
 
     def _swept(self, part: Sweep) -> Cost:
         planned, runs = self.plan(part), (len(part.cells) + 1) * len(part.examples)
-        beside = len(part.cells) * self.per_cell + runs * self.per_run
+        beside = self.per_sweep + len(part.cells) * self.per_cell + runs * self.per_run
         return Cost(
             planned.passes,
             planned.forwards,
             planned.layer_tokens,
             round((len(part.cells) + part.unedited) * len(part.examples) * part.values),
             planned.peak_bytes,
-            planned.seconds + beside,
+            seconds=planned.seconds + beside,
         )
 
     def _forwards(self, part: Forwards) -> Cost:
@@ -125,27 +129,30 @@ class Rates:
 
 def _beside_blocks(
     model: Model, examples: Examples, cost: BlockCost, ways: Reuse, takes: BlockTime, max_bytes: int
-) -> tuple[float, float]:
-    """Seconds of an edited run beside its blocks, and of each prompt in it.
+) -> tuple[float, float, float]:
+    """Seconds of a sweep beside its blocks, of each edited run in it, and of each prompt in that.
 
     Runs that are edited behind the last block put nothing through any: what they take is the edit,
-    the reading over the vocabulary and the row. Two sweeps of one and of several prompts tell which
-    part grows with the prompts.
+    the reading over the vocabulary and the row. Sweeps of one and of several runs, of one and of
+    several prompts, tell the three apart.
     """
-    rows, taken = examples.by_length()[0], []
-    for count in PROMPTS:
+
+    def taken(runs: int, count: int) -> float:
         prompts = examples.subset(rows[:count])
         edit = Edit(boundary(model.n_layers, model.n_layers), prompts.span_mask("all"), Scale(0.5))
-        metrics = {"said": says(prompts, prompts.tokens[:, 0])}
-        columns = [{"layer": k} for k in range(RUNS)]
-        seconds = []
-        for _ in range(3):
+        metrics, cells = {"said": says(prompts, prompts.tokens[:, 0])}, [Cell((edit,))] * runs
+        columns, seconds = [{"layer": k} for k in range(runs)], []
+        for _ in range(REPEATS):
             begun = time.perf_counter()
-            swept = sweep(model, prompts, [Cell((edit,))] * RUNS, metrics, max_bytes=max_bytes)
-            Evidence.concat([tables.evidence(swept, prompts, metrics, columns, method="patch")])
+            swept = sweep(model, prompts, cells, metrics, max_bytes=max_bytes)
+            made = tables.evidence(swept, prompts, metrics, columns, method="patch")
+            Evidence.concat([Evidence(made.table.astype(object))])  # as methods do that add columns
             seconds.append(time.perf_counter() - begun)
-        planned = plan_cells(cost, ways, takes, prompts, [Cell((edit,))] * RUNS, max_bytes=max_bytes)
-        taken.append((len(prompts), max(0.0, min(seconds) - planned.seconds) / RUNS))
-    (few, short), (many, long) = taken
-    per_run = max(0.0, long - short) / max(1, many - few)
-    return max(0.0, short - few * per_run), per_run
+        return min(seconds) - plan_cells(cost, ways, takes, prompts, cells, max_bytes=max_bytes).seconds
+
+    rows = examples.by_length()[0]
+    many = min(PROMPTS, len(rows))
+    one, several, most = taken(1, 1), taken(RUNS, 1), taken(RUNS, many)
+    per_run = max(0.0, most - several) / max(1, many - 1) / RUNS
+    per_cell = max(0.0, (several - one) / (RUNS - 1) - per_run)
+    return max(0.0, one - per_cell - per_run), per_cell, per_run

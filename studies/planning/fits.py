@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from interp.activations import collect
 from interp.contrasts import Contrast
+from interp.evidence import Evidence
 from interp.examples import Examples
 from interp.models.pair import ModelPair
 from interp.sites import Site, boundaries
@@ -20,6 +22,7 @@ from studies.comparison.known_questions import KnownQuestions
 from studies.comparison.questions import Queries
 from studies.comparison.representational import (
     POSITIONS,
+    Attribute,
     attributes,
     hold_out,
     labelled_states,
@@ -68,6 +71,7 @@ class Readings:
         claims: the pairs on which an attribute is tested, one entry for each.
         rows: of evidence, claims left out.
         seconds: of the probes, forwards and claims left out.
+        sample: the rows that were made on the way.
     """
 
     entities: Examples
@@ -75,6 +79,7 @@ class Readings:
     claims: tuple[Contrast, ...]
     rows: int
     seconds: float
+    sample: Evidence
 
 
 def readings(
@@ -87,6 +92,8 @@ def readings(
 ) -> Readings:
     """Probe every attribute at one position and as many boundaries as run at once; scale to all.
 
+    States are collected at every boundary, as the job does once for each position.
+
     Args:
         pair: base and tuned model.
         queries: everything that was asked.
@@ -96,31 +103,62 @@ def readings(
         seed: of splits and controls.
     """
     every = boundaries(pair.base.n_layers)
-    sites = _spread(every, torch.get_num_threads())
-    share = len(every) / len(sites)
-    templates = queries.examples.templates
+    few, templates = _spread(every, torch.get_num_threads()), queries.examples.templates
     entities = queries.examples.subset([i for i, t in enumerate(templates) if t == form])
     base, tuned = (
-        collect(model, entities, sites, positions=POSITIONS[-1]) for model in (pair.base, pair.tuned)
+        collect(model, entities, every, positions=POSITIONS[-1]) for model in (pair.base, pair.tuned)
     )
-    claims, rows, seconds = [], 0.0, 0.0
-    for attribute in attributes(queries.facts, thresholds)[0]:
-        direct = hold_out(questions, attribute, seed)[1]
-        claims += [] if direct is None else [direct]
-        begun = time.perf_counter()
+
+    def of_attribute(attribute: Attribute, sites: Sequence[Site]) -> list[Evidence]:
         labelled = [i for i, g in enumerate(entities.groups) if g in attribute.label]
         surface = trivial_features(entities.subset(labelled), named=True)
-        states = (labelled_states(part, entities, attribute) for part in (base, tuned))
-        made = read_attribute(*states, surface, attribute.name, thresholds, seed)
-        seconds += (time.perf_counter() - begun) * share * len(POSITIONS)
-        rows += sum(map(len, made)) * share * len(POSITIONS)
+        states = (
+            labelled_states({site: part[site] for site in sites}, entities, attribute)
+            for part in (base, tuned)
+        )
+        return read_attribute(*states, surface, attribute.name, thresholds, seed)
+
+    chosen = attributes(queries.facts, thresholds)[0]
+    claims = [direct for a in chosen if (direct := hold_out(questions, a, seed)[1]) is not None]
+    work: list[tuple[int, Callable[[Sequence[Site]], list[Evidence]]]] = [
+        (len(POSITIONS), partial(of_attribute, attribute)) for attribute in chosen
+    ]
     statements = statement_examples(pair, queries, questions, thresholds, seed)
     if statements is not None:
+        work.append((1, partial(_of_statements, pair, statements, thresholds, seed)))
+    seconds, rows, made = 0.0, 0.0, []
+    growth = _growth(work[0][1], every, few) if work else 1.0
+    for times, read in work:
         begun = time.perf_counter()
-        made = read_statements(pair, statements, sites, thresholds, seed)
-        seconds += (time.perf_counter() - begun) * share
-        rows += sum(map(len, made)) * share
-    return Readings(entities, statements, tuple(claims), round(rows), seconds)
+        made += (parts := read(few))
+        seconds += (time.perf_counter() - begun) * growth * times
+        rows += sum(map(len, parts)) * len(every) / len(few) * times
+    begun = time.perf_counter()
+    sample = Evidence.concat(made).by_boundary(pair.base.n_layers).with_provenance()
+    joined = Evidence.concat([sample]).with_provenance()  # probes and interventions, then their origin
+    seconds += (time.perf_counter() - begun) * rows / max(1, len(joined))
+    return Readings(entities, statements, tuple(claims), round(rows), seconds, sample)
+
+
+def _of_statements(
+    pair: ModelPair, statements: Examples, thresholds: Thresholds, seed: int, sites: Sequence[Site]
+) -> list[Evidence]:
+    """The truth of the statements at some boundaries."""
+    return read_statements(pair, statements, sites, thresholds, seed)
+
+
+def _growth(
+    read: Callable[[Sequence[Site]], list[Evidence]], every: Sequence[Site], few: Sequence[Site]
+) -> float:
+    """How many times longer all boundaries take than a few: some of the work is done once for all."""
+    taken = []
+    for sites in (few, _spread(every, 3 * len(few))):
+        begun = time.perf_counter()
+        read(sites)
+        taken.append((time.perf_counter() - begun, len(sites)))
+    (short, fewer), (long, more) = taken
+    each = max(0.0, long - short) / max(1, more - fewer)
+    return (short + each * (len(every) - fewer)) / short
 
 
 def _spread(sites: Sequence[Site], count: int) -> list[Site]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from interp.evidence import Evidence
 from interp.facts.loading import load_facts
 from interp.facts.types import FactSet
 from interp.models.block_calls import named
@@ -41,7 +42,7 @@ from studies.planning.memory import held_bytes
 from studies.planning.plans import JobPlan, StagePlan
 
 #: Changed facts on which it is found where the change is installed, by stitching.
-PILOT = 12
+PILOT = 4
 
 
 def plan(
@@ -89,14 +90,17 @@ def plan(
         outcomes = outcomes_of(pair, answers)
         questions = known_questions(pair, answers, outcomes)
     costs = {"asking": Cost(layer_tokens=asking.layer_tokens, seconds=asking.seconds)}
+    sample = None
     if not outcomes.identical:
         form = outcomes.estimating_form
         job = Unrun(pair, answers.queries, questions, form, thresholds, seed, budget)
-        costs |= job.costs(null)
-    now, most = held_bytes(pair)
-    costs |= ending.costs(sum(cost.rows for cost in costs.values()), len(facts))
-    stages = [_stage(name, costs.get(name, Cost()), now) for name in ASKED]
-    stages[0] = replace(stages[0], peak_bytes=most)
+        interventions, sample = job.costs(null)
+        costs |= interventions
+    rows = sum(cost.rows for cost in costs.values())
+    costs["judging"] = ending.judging(pair.base.n_layers + 1, rows)
+    costs["writing"] = ending.writing(rows, sample)
+    held = held_bytes(pair)
+    stages = [_stage(name, costs.get(name, Cost()), *held) for name in ASKED]
     return JobPlan(
         pair.base.name,
         pair.tuned.name,
@@ -155,8 +159,8 @@ class Unrun:
     seed: int
     budget: int
 
-    def costs(self, null: Model | None) -> dict[str, Cost]:
-        """What the stages between asking and judging cost, by name."""
+    def costs(self, null: Model | None) -> tuple[dict[str, Cost], Evidence]:
+        """What the stages between asking and judging cost, by name; and some rows of evidence."""
         pair, questions, layers = self.pair, self.questions, self.pair.base.n_layers
         examples = questions.examples
         rows = RowPlan.of(questions, self.thresholds, self.seed)
@@ -181,7 +185,7 @@ class Unrun:
         costs["probing"] = replace(
             cost, rows=cost.rows + read.rows, seconds=cost.seconds + read.seconds
         )
-        return costs
+        return costs, read.sample
 
     def installed(self, rows: RowPlan) -> tuple[int, ...]:
         """The boundaries at which random shifts would be tried, by stitching a few changed facts."""
@@ -210,15 +214,15 @@ class Unrun:
         return work.ShiftRows(changed, everyone, together, installed, frozenset(read), null)
 
 
-def _stage(name: str, cost: Cost, resident: int) -> StagePlan:
-    """A stage with what the process holds already beneath its memory."""
+def _stage(name: str, cost: Cost, now: int, most: int) -> StagePlan:
+    """A stage, with what is held already beneath its memory."""
     return StagePlan(
         name,
         cost.passes,
         cost.forwards,
         cost.layer_tokens,
         cost.rows,
-        resident + cost.peak_bytes,
-        0,
+        max(most, now + cost.peak_bytes),
+        cost.disk_bytes,
         cost.seconds,
     )

@@ -164,6 +164,7 @@ def plan_size(
         cost,
         Reuse(prefix=True, packed=True),
         chosen.takes(cost, dtype),
+        per_sweep=0.0,
         per_cell=0.0,
         per_run=reading,
         state_bytes=item * shape.d_model,
