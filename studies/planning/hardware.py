@@ -139,10 +139,10 @@ class Card:
 
 
 CARDS = {
-    "h200": Card("NVIDIA H200 SXM", "NVIDIA H200 data sheet", 989, 67, 141e9, 4.8e12),
-    "h100": Card("NVIDIA H100 SXM", "NVIDIA H100 data sheet", 989, 67, 80e9, 3.35e12),
-    "a100": Card("NVIDIA A100 80GB SXM", "NVIDIA A100 data sheet", 312, 19.5, 80e9, 2.039e12),
-    "l40s": Card("NVIDIA L40S", "NVIDIA L40S data sheet", 362, 91.6, 48e9, 0.864e12),
+    "h200": Card("NVIDIA H200 SXM", "NVIDIA H200 data sheet", 989.0, 67.0, 141e9, 4.8e12),
+    "h100": Card("NVIDIA H100 SXM", "NVIDIA H100 data sheet", 989.0, 67.0, 80e9, 3.35e12),
+    "a100": Card("NVIDIA A100 80GB SXM", "NVIDIA A100 data sheet", 312.0, 19.5, 80e9, 2.039e12),
+    "l40s": Card("NVIDIA L40S", "NVIDIA L40S data sheet", 362.0, 91.6, 48e9, 0.864e12),
 }
 
 

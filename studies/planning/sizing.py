@@ -100,8 +100,8 @@ class SizePlan(Shown):
 
     def __str__(self) -> str:
         """A few lines for a person, with what they rest on."""
-        hours, apiece = self.gpu_hours * 3600, f"{self.gpus} × {self.card}"
-        shards = f"{self.shards} shard{'s' * (self.shards > 1)}"
+        seconds, apiece = self.gpu_hours * 3600, f"{self.gpus} × {self.card}"
+        shards = f"{self.shards} shards end" if self.shards > 1 else "1 shard ends"
         return "\n".join(
             [
                 f"{_billions(self.parameters)} parameters, {self.layers} blocks of width "
@@ -110,7 +110,7 @@ class SizePlan(Shown):
                 f"{in_bytes(self.activation_bytes)}: at least {apiece} for a shard",
                 f"{self.prompts:,} prompts: {self.layer_tokens:,} layer-tokens (a loop: "
                 f"{self.forwards:,} forwards), about {self.gpu_hours:,.2f} GPU-hours, "
-                f"{in_time(hours / self.gpus)} in one shard; {shards} end within an hour",
+                f"{in_time(seconds / self.gpus)} in one shard; {shards} within an hour",
                 *(f"assumed: {sentence}" for sentence in self.assumed),
             ]
         )

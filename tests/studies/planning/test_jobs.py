@@ -22,6 +22,9 @@ from studies.planning.jobs import Unrun, plan
 from studies.planning.plans import JobPlan
 from studies.planning.work import shared_shift
 
+# Few entities are enough to count by.
+pytestmark = pytest.mark.filterwarnings("ignore::probes.splits.SmallSample")
+
 #: Few draws: what is counted is as exact, and quicker.
 FEW = Thresholds(
     placebo_shifts=5, placebo_groups=8, label_draws=19, control_draws=5, draws=50, attribute_side=3,
@@ -103,10 +106,10 @@ def test_the_shared_shift_is_exact_where_its_boundaries_are_known(pair, both):
     assert rates.of(shared_shift(elsewhere, pair.base.n_layers, FEW)).layer_tokens > cost.layer_tokens
 
 
-def test_the_stages_are_those_of_the_job(both, tmp_path):
+def test_the_stages_are_those_of_the_job(both):
     told, ran = both
-    ran.result.save(tmp_path / "out", svg=False)
-    assert [stage.name for stage in told.stages] == [*ran.stages, "writing"] == list(ASKED)
+    assert [stage.name for stage in told.stages] == list(ASKED)
+    assert ran.stages == list(ASKED)[:-1], "what is compared without a folder is not written"
 
 
 def test_the_rows_are_those_of_the_evidence(both):
