@@ -62,6 +62,8 @@ class _Job:
         self.what, self.shares = what, {name: share / whole for name, share in shares.items()}
         self.begun, self.stage, self.start, self.share = time.monotonic(), "", 0.0, 0.0
         self.parts, self.finished, self.done, self.counting = 1, 0, 0.0, False
+        self.taken: dict[str, float] = {}
+        self.entered = self.begun
         self.bar: Any = None
         if draw:
             self.bar = _bars()(
@@ -70,6 +72,7 @@ class _Job:
 
     def enter(self, stage: str, parts: int) -> None:
         """Turn to a stage; one that was not announced takes no share of its own."""
+        self.leave()
         before = list(self.shares)[: list(self.shares).index(stage)] if stage in self.shares else None
         self.start = self.done if before is None else sum(self.shares[name] for name in before)
         self.stage, self.share = stage, self.shares.get(stage, 0.0)
@@ -77,6 +80,13 @@ class _Job:
         self.reach(0.0)
         if self.bar is not None:
             self.bar.set_description_str(f"{self.what}: {stage}")
+
+    def leave(self) -> None:
+        """Note what the current stage took."""
+        now = time.monotonic()
+        if self.stage:
+            self.taken[self.stage] = self.taken.get(self.stage, 0.0) + now - self.entered
+        self.entered = now
 
     def reach(self, part: float) -> None:
         """The share of the current part of the stage that is done."""
@@ -98,21 +108,25 @@ _job: _Job | None = None
 
 
 @contextmanager
-def job(what: str, shares: Mapping[str, int]) -> Iterator[None]:
+def job(what: str, shares: Mapping[str, int]) -> Iterator[Mapping[str, float]]:
     """Show work of several stages as one whole; inside of another job it is part of that one.
 
     Args:
         what: names the work.
         shares: stage -> its share of the time, in the order of the stages.
+
+    Yields:
+        The seconds that each finished stage took, complete when the `with` is left.
     """
     global _job
     if _job is not None:
-        yield
+        yield _job.taken
         return
     _job = _Job(what, shares, draw=drawn() and not _silent())
     try:
-        yield
+        yield _job.taken
     finally:
+        _job.leave()
         if _job.bar is not None:
             _job.bar.close()
         _job = None

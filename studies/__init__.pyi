@@ -6,6 +6,17 @@ from .knowing import (
     Knowing as Knowing,
     know as know,
 )
+from .planning.jobs import (
+    plan as plan,
+)
+from .planning.plans import (
+    JobPlan as JobPlan,
+    StagePlan as StagePlan,
+)
+from .planning.sizing import (
+    SizePlan as SizePlan,
+    plan_size as plan_size,
+)
 from .recalling import (
     Recall as Recall,
     recall as recall,

@@ -70,8 +70,10 @@ register(
 )  # fmt: skip
 register(app, "list", list_, "interp list", "interp list --json", panel=PREPARE)
 register(
-    app, "plan", plan, "interp plan --base smollm2 --facts capitals",
-    "interp plan --site z --positions subject,-1 --json", panel=PREPARE,
+    app, "plan", plan,
+    "interp plan --base smollm2 --tuned smollm2-evasive-high --facts capitals",
+    "interp plan --site z --positions subject,-1 --json",
+    "interp plan --model-size 70b --gpu h100 --prompts 200", panel=PREPARE,
 )  # fmt: skip
 app.add_typer(facts, name="facts", rich_help_panel=PREPARE)
 register(app, "doctor", doctor, "interp doctor", "interp doctor | grep figures", panel=PREPARE)

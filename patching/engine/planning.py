@@ -12,7 +12,7 @@ from interp.display.html import Shown
 from interp.examples import Examples
 from interp.models.model import Model
 from patching.engine.copies import Copies
-from patching.engine.reuse import reuse
+from patching.engine.reuse import Reuse, reuse
 from patching.engine.schedule import MAX_BYTES, Batch, BlockCost, schedule
 from patching.engine.unedited import Baseline
 from patching.interventions.cells import Cell, Edit
@@ -33,18 +33,20 @@ class Plan(Shown):
         cells: edited runs of each prompt.
         prompts: how many prompts.
         passes: batches of edited copies.
+        calls: calls of a block, baselines included.
         forwards: whole forward passes a loop over cells would take, one for each cell and batch of
             prompts of one length.
         layer_tokens: tokens put through one block each, the unit of the progress bar; baselines
             included.
         loop_layer_tokens: the same for the loop.
         peak_bytes: estimated activations alive at once.
-        seconds: expected time, from two timed calls of a block.
+        seconds: expected time of its blocks, from two timed calls of one.
     """
 
     cells: int
     prompts: int
     passes: int
+    calls: int
     forwards: int
     layer_tokens: int
     loop_layer_tokens: int
@@ -102,7 +104,6 @@ def plan(
     return plan_sweep(model, examples, cells, max_bytes=max_bytes)
 
 
-@torch.no_grad()
 def plan_sweep(
     model: Model, examples: Examples, cells: Sequence[Cell], *, max_bytes: int = MAX_BYTES
 ) -> Plan:
@@ -128,23 +129,48 @@ def plan_sweep(
         >>> patching.plan_sweep(model, prompts, [patching.Cell((silent,))]).passes
         1
     """
-    cost = BlockCost.of(model)
-    ways = reuse(model)
+    takes = BlockTime.of(model, examples)
+    return plan_cells(BlockCost.of(model), reuse(model), takes, examples, cells, max_bytes=max_bytes)
+
+
+def plan_cells(
+    cost: BlockCost,
+    ways: Reuse,
+    takes: BlockTime,
+    examples: Examples,
+    cells: Sequence[Cell],
+    *,
+    max_bytes: int = MAX_BYTES,
+) -> Plan:
+    """The cost of a sweep on any model of which this much is known; nothing is run.
+
+    Args:
+        cost: of the model's blocks.
+        ways: of running edited rows that the model allows.
+        takes: the time of a block.
+        examples: the prompts.
+        cells: the edits of each row.
+        max_bytes: memory in bytes for activations beside the model.
+
+    Raises:
+        ValueError: if one prompt does not fit in `max_bytes`.
+    """
     batches = schedule(cost, examples, cells, max_bytes, prefix=ways.prefix, packed=ways.packed)
     passes = [planned for batch in batches for planned in batch.passes]
     tokens = [len(batch.rows) * batch.width for batch in batches]
     layer_tokens = sum(planned.layer_tokens for planned in passes) + cost.layers * sum(tokens)
-    calls = cost.layers * (len(batches) + len(passes))
-    per_call, per_token = _calibrate(model, examples)
+    lowest = [min((cells[i].entry for i in p.cells), default=cost.layers) for p in passes]
+    calls = cost.layers * (len(batches) + len(passes)) - sum(lowest)
     return Plan(
         cells=len(cells),
         prompts=len(examples),
         passes=len(passes),
+        calls=calls,
         forwards=len(cells) * len(batches),
         layer_tokens=layer_tokens,
         loop_layer_tokens=cost.layers * sum(tokens) * len(cells),
         peak_bytes=max(_peak(cost, batch) for batch in batches),
-        seconds=calls * per_call + layer_tokens * per_token,
+        seconds=takes.seconds(calls, layer_tokens),
     )
 
 
@@ -163,24 +189,42 @@ def _peak(cost: BlockCost, batch: Batch) -> int:
     return kept + max(sizes)
 
 
-def _calibrate(model: Model, examples: Examples) -> tuple[float, float]:
-    """Seconds of a call of a block, and of each token in it, from two sizes."""
-    rows = examples.by_length()[0][:1]
-    baseline, width = Baseline.of(model, examples, rows, keep=False), int(examples.lengths[rows[0]])
-    measured = []
-    for tokens in CALIBRATION:
-        count = max(1, tokens // width)
-        copies = Copies.of(baseline, (0,) * (count + 1), False, 0)
-        copies.append(count)
-        times = []
-        for layer in [i % model.n_layers for i in range(1 + REPEATS)]:
-            arguments = copies.block_arguments(layer)
-            begun = time.perf_counter()
-            model.bridge.blocks[layer](copies.block_input, **arguments)
-            if model.device.type == "cuda":
-                torch.cuda.synchronize(model.device)
-            times.append(time.perf_counter() - begun)
-        measured.append((len(copies.tokens), sorted(times[1:])[REPEATS // 2]))
-    (few, short), (many, long) = measured
-    per_token = max(long - short, 1e-9) / max(1, many - few)
-    return max(0.0, short - few * per_token), per_token
+@dataclass(frozen=True)
+class BlockTime:
+    """How long a block of a model takes on a machine.
+
+    Attributes:
+        per_call: seconds of a call whatever its rows.
+        per_token: seconds of each token in it.
+    """
+
+    per_call: float
+    per_token: float
+
+    def seconds(self, calls: int, layer_tokens: int) -> float:
+        """The time of so many calls with so many tokens in all."""
+        return calls * self.per_call + layer_tokens * self.per_token
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, model: Model, examples: Examples) -> BlockTime:
+        """Time calls of two sizes on the first of these prompts."""
+        rows = examples.by_length()[0][:1]
+        baseline = Baseline.of(model, examples, rows, keep=False)
+        width, measured = int(examples.lengths[rows[0]]), []
+        for tokens in CALIBRATION:
+            count = max(1, tokens // width)
+            copies = Copies.of(baseline, (0,) * (count + 1), False, 0)
+            copies.append(count)
+            times = []
+            for layer in [i % model.n_layers for i in range(1 + REPEATS)]:
+                arguments = copies.block_arguments(layer)
+                begun = time.perf_counter()
+                model.bridge.blocks[layer](copies.block_input, **arguments)
+                if model.device.type == "cuda":
+                    torch.cuda.synchronize(model.device)
+                times.append(time.perf_counter() - begun)
+            measured.append((len(copies.tokens), sorted(times[1:])[REPEATS // 2]))
+        (few, short), (many, long) = measured
+        per_token = max(long - short, 1e-9) / max(1, many - few)
+        return cls(max(0.0, short - few * per_token), per_token)

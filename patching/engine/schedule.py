@@ -102,20 +102,54 @@ class BlockCost:
     def of(cls, model: Model) -> BlockCost:
         """Read it off the configuration and the parameters of the blocks."""
         cfg, blocks = model.bridge.cfg, model.bridge.blocks
-        size = torch.empty(0, dtype=model.dtype).element_size()
-        parameters = sum(p.numel() for p in blocks[0].parameters())
-        heads = int(cfg.n_heads)
-        head_width = int(cfg.d_head)
-        keyed = int(getattr(cfg, "n_key_value_heads", None) or heads) * head_width
-        hidden = int(getattr(cfg, "d_mlp", None) or 4 * cfg.d_model)
-        return cls(
+        return cls.of_shape(
             layers=model.n_layers,
+            d_model=model.d_model,
+            heads=int(cfg.n_heads),
+            head_width=int(cfg.d_head),
+            key_value_heads=model.n_key_value_heads,
+            hidden=int(getattr(cfg, "d_mlp", None) or 4 * cfg.d_model),
+            parameters=sum(p.numel() for p in blocks[0].parameters()),
+            size=torch.empty(0, dtype=model.dtype).element_size(),
+            cpu=model.device.type == "cpu",
+        )
+
+    @classmethod
+    def of_shape(
+        cls,
+        *,
+        layers: int,
+        d_model: int,
+        heads: int,
+        head_width: int,
+        key_value_heads: int,
+        hidden: int,
+        parameters: int,
+        size: int,
+        cpu: bool,
+    ) -> BlockCost:
+        """What the blocks of a model of this shape cost, whether there is one or not.
+
+        Args:
+            layers: number of blocks.
+            d_model: width of the residual stream.
+            heads: of the queries.
+            head_width: of each head.
+            key_value_heads: heads of keys and values.
+            hidden: width of the hidden layer of the MLP.
+            parameters: of one block.
+            size: bytes of a number.
+            cpu: whether it runs on one.
+        """
+        keyed = key_value_heads * head_width
+        return cls(
+            layers=layers,
             block_flops=2.0 * parameters,
-            kept_bytes=size * ((model.n_layers + 1) * model.d_model + 2 * model.n_layers * keyed),
-            token_bytes=size * (6 * model.d_model + 6 * heads * head_width + 4 * hidden),
+            kept_bytes=size * ((layers + 1) * d_model + 2 * layers * keyed),
+            token_bytes=size * (6 * d_model + 6 * heads * head_width + 4 * hidden),
             score_bytes=max(size, 4) * 4 * heads,
             key_bytes=size * 2 * (2 * keyed + 2 * heads * head_width),
-            cpu=model.device.type == "cpu",
+            cpu=cpu,
         )
 
     def row_bytes(self, width: int, start: int) -> int:

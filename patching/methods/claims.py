@@ -27,6 +27,9 @@ from patching.interventions.subspaces import ProjectOut, SwapSubspace
 from patching.interventions.values import Replace
 from patching.places import pair_names, positions_named
 
+#: Random directions beside each claim.
+RANDOM_DRAWS = 9
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ClaimToTest(Shown):
@@ -61,7 +64,7 @@ def swap_and_remove(
     claims: Sequence[ClaimToTest],
     metric: Metric | Callable[..., Any],
     *,
-    repeats: int = 9,
+    repeats: int = RANDOM_DRAWS,
     seed: int = 0,
     max_bytes: int = MAX_BYTES,
 ) -> Evidence:
@@ -145,6 +148,19 @@ def swap_and_remove(
 
 
 measure_use = alias(swap_and_remove, "measure_use")
+
+
+def cells_of_claim(controls: int, repeats: int = RANDOM_DRAWS) -> tuple[int, int]:
+    """How many edits a claim takes, of the corrupted run and of the clean one, its later ones joint.
+
+    Args:
+        controls: directions of control tasks.
+        repeats: random directions.
+    """
+    swaps = 1 + 1 + controls + repeats
+    removals = 1 + 1 + min(controls, repeats) + repeats
+    return swaps, removals
+
 
 #: A direction with the suffix of its conditions and its number among the draws, None for the real one.
 _Named = tuple[str, int | None, Direction]

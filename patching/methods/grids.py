@@ -39,6 +39,11 @@ from patching.places import (
     sites_in,
 )
 
+#: Where a handover writes, and where models are crossed unless it is said otherwise.
+HANDOVER_SPANS = ("last", "subject")
+
+CROSS_SPANS = ("subject", "last", "all")
+
 
 @formerly(placebos="repeats")
 def patch_sites(
@@ -245,15 +250,13 @@ def handover(
         [0, 1, 2, 3, 4, 5, 6]
     """
     sites = boundaries(model.n_layers)
-    grid = patch_sites(
-        model, contrast, sites, metric, positions=("last", "subject"), max_bytes=max_bytes
-    )
+    grid = patch_sites(model, contrast, sites, metric, positions=HANDOVER_SPANS, max_bytes=max_bytes)
     table = grid.by_boundary(model.n_layers).table.astype(object)
     table["method"], pairs = "handover", pair_names(contrast)
     table["group"] = [pairs[i] for i in table["example"]]
     # The unedited runs belong to both spans.
     ends = table["span"].isna()
-    both = [table[~ends], *(table[ends].assign(span=span) for span in ("last", "subject"))]
+    both = [table[~ends], *(table[ends].assign(span=span) for span in HANDOVER_SPANS)]
     return Evidence(pd.concat(both, ignore_index=True), grid.provenance)
 
 
@@ -264,7 +267,7 @@ def cross_patch(
     metric: Metric | Callable[..., Any] | Mapping[str, Any] | Sequence[Any],
     *,
     sites: Place | str | Sequence[Place | str] | None = None,
-    positions: str | int | Sequence[str | int] = ("subject", "last", "all"),
+    positions: str | int | Sequence[str | int] = CROSS_SPANS,
     subspace: Subspace | None = None,
     repeats: int = 9,
     seed: int = 0,

@@ -18,7 +18,7 @@ from interp.activations import collect
 from interp.examples import Examples
 from interp.models.model import Model
 from interp.models.pair import ModelPair
-from interp.sites import boundaries
+from interp.sites import Site, boundaries
 from patching.methods.slots import Layout, ridge_cross_fitted
 
 #: Folds of the cross-fitted predictions.
@@ -127,17 +127,26 @@ def pushes(
     pair: ModelPair, examples: Examples, parts: Parts, max_bytes: int
 ) -> Iterator[dict[int, Push]]:
     """The push at every boundary, by boundary, as many at once as half of the memory holds."""
-    sites = boundaries(pair.base.n_layers)
-    item = 4 if pair.base.dtype != torch.float64 else 8
-    states_bytes = examples.tokens.numel() * pair.base.d_model * item
-    step = max(1, int(max_bytes / 2 / states_bytes) // ALIVE)
-    for start in range(0, len(sites), step):
-        here = sites[start : start + step]
+    for sites in read_together(pair.base, examples, max_bytes):
+        here = list(sites.values())
         base, tuned = (collect(m, examples, here, positions="all") for m in (pair.base, pair.tuned))
         yield {
             k: push_at(examples, base[site].values, tuned[site].values, parts)
-            for k, site in enumerate(here, start)
+            for k, site in sites.items()
         }
+
+
+def read_together(model: Model, examples: Examples, max_bytes: int) -> list[dict[int, Site]]:
+    """The boundaries in runs whose states fit half of the memory together."""
+    sites = boundaries(model.n_layers)
+    step = max(1, int(max_bytes / 2 / states_bytes(model, examples)) // ALIVE)
+    return [dict(enumerate(sites[start : start + step], start)) for start in range(0, len(sites), step)]
+
+
+def states_bytes(model: Model, examples: Examples) -> int:
+    """Bytes of one boundary's states, padding included."""
+    item = 4 if model.dtype != torch.float64 else 8
+    return examples.tokens.numel() * model.d_model * item
 
 
 def push_at(

@@ -44,6 +44,11 @@ from patching.methods.slots import ridge_cross_fitted
 #: Conditions whose "said" is the base's answer within the closed set.
 RETENTION = ("retention", "retention_control")
 
+#: The edits of the test at one boundary, of the base and of the tuned model.
+BASE_EDITS = ("sufficiency", "sufficiency_mean", *RETENTION)
+
+TUNED_EDITS = ("persistence",)
+
 
 def shared_shift(
     pair: ModelPair,
@@ -182,14 +187,16 @@ class _Runner:
             return []
         base, tuned = [], []
         for k, push in by_boundary.items():
-            edits = {
-                "sufficiency": Add(push.predicted[members]),
-                "sufficiency_mean": Add(push.mean[members]),
-                "retention": Replace((push.tuned - push.mean)[members]),
-                "retention_control": Replace(push.class_state[members]),
-            }
-            base += [({"condition": c, "layer": k}, edit) for c, edit in edits.items()]
-            tuned.append(({"condition": "persistence", "layer": k}, Add(-push.mean[members])))
+            written = (
+                Add(push.predicted[members]),
+                Add(push.mean[members]),
+                Replace((push.tuned - push.mean)[members]),
+                Replace(push.class_state[members]),
+            )
+            for condition, edit in zip(BASE_EDITS, written, strict=True):
+                base.append(({"condition": condition, "layer": k}, edit))
+            for condition in TUNED_EDITS:
+                tuned.append(({"condition": condition, "layer": k}, Add(-push.mean[members])))
         rows = self._edited(self.pair.base, members, self.metrics, base)
         # What "said" asks of retention is the base's answer within the closed set.
         table = rows.table.astype(object)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Bool, Int
@@ -50,6 +50,11 @@ class KnownQuestions:
     target: Int[Tensor, " example"]
     differs: Bool[Tensor, " example"]
     sayable: Bool[Tensor, " example"]
+
+    def subset(self, rows: Int[Tensor, " chosen"]) -> KnownQuestions:
+        """Some of the questions, in this order."""
+        tensors = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "examples"}
+        return KnownQuestions(self.examples.subset(rows), **tensors)
 
     @property
     def output_rows(self) -> Bool[Tensor, " example"]:

@@ -127,14 +127,14 @@ def probe_evidence(
     with counted(len(chosen) * len(POSITIONS) + 1, "probing", "readings") as step:
         for attribute in chosen:
             labelled = [i for i, g in enumerate(entities.groups) if g in attribute.label]
-            surface = _trivial(entities.subset(labelled), named=True)
-            held, direct = _hold_out(questions, attribute, seed)
+            surface = trivial_features(entities.subset(labelled), named=True)
+            held, direct = hold_out(questions, attribute, seed)
             for position in POSITIONS:
-                base = _labelled(states["base", position], entities, attribute)
-                tuned = _labelled(states["tuned", position], entities, attribute)
-                readable += _read(base, tuned, surface, attribute.name, thresholds, seed)
+                base = labelled_states(states["base", position], entities, attribute)
+                tuned = labelled_states(states["tuned", position], entities, attribute)
+                readable += read_attribute(base, tuned, surface, attribute.name, thresholds, seed)
                 if direct is not None:
-                    k = _claim_boundary(pair.base.n_layers, position, thresholds)
+                    k = claim_boundary(pair.base.n_layers, position, thresholds)
                     claims = [_claim(base, sites[k:], attribute, k, held, thresholds, seed)]
                     metric = logit_difference(direct)
                     used.append(
@@ -143,20 +143,22 @@ def probe_evidence(
                         )
                     )
                 step(1)
-        readable.append(_truth(pair, queries, questions, thresholds, seed))
+        statements = statement_examples(pair, queries, questions, thresholds, seed)
+        if statements is not None:
+            readable += read_statements(pair, statements, sites, thresholds, seed)
         step(1)
     boundary_rows = Evidence.concat(readable).by_boundary(pair.base.n_layers)
     return boundary_rows.with_provenance(not_probed=list(reasons)), Evidence.concat(used)
 
 
-def _claim_boundary(n_layers: int, position: str, thresholds: Thresholds) -> int:
+def claim_boundary(n_layers: int, position: str, thresholds: Thresholds) -> int:
     """Where a claim is tested, fixed beforehand: where facts are looked up, and where they arrive."""
     subject = position == "subject_last"
     depth = thresholds.claim_depth_subject if subject else thresholds.claim_depth_last
     return max(1, round(depth * n_layers))
 
 
-def _hold_out(
+def hold_out(
     questions: KnownQuestions, attribute: Attribute, seed: int
 ) -> tuple[frozenset[str], Contrast | None]:
     """Entities kept for the causal pairs, never seen by the probe, and those pairs.
@@ -171,7 +173,7 @@ def _hold_out(
     return held, base_pairs(questions, most=CLAIM_PAIRS, groups=sorted(held), apart=attribute.label)
 
 
-def _labelled(
+def labelled_states(
     states: dict[Site, Activations], entities: Examples, attribute: Attribute
 ) -> dict[Site, Activations]:
     """The states of the entities that have the attribute, labelled by it."""
@@ -204,7 +206,7 @@ def _without(states: Activations, groups: frozenset[str]) -> Activations:
     return states.subset([i for i, g in enumerate(states.groups) if g not in groups])
 
 
-def _read(
+def read_attribute(
     base: dict[Site, Activations],
     tuned: dict[Site, Activations],
     surface: Mapping[str, Tensor],
@@ -212,7 +214,16 @@ def _read(
     thresholds: Thresholds,
     seed: int,
 ) -> list[Evidence]:
-    """Held-out accuracy with its controls, its chance distribution, and transfer base -> tuned."""
+    """Held-out accuracy with its controls, its chance distribution, and transfer base -> tuned.
+
+    Args:
+        base: labelled states of the base.
+        tuned: the same of the tuned model.
+        surface: what trivial readers see, by name.
+        name: of the attribute.
+        thresholds: how many label draws there are.
+        seed: of splits and controls.
+    """
     train, test = group_split(next(iter(base.values())).groups, share=0.7, seed=seed)
     return [
         cross_validate(base, surface=surface, attribute=name, repeats=1, seed=seed),
@@ -234,34 +245,38 @@ def _subset(states: dict[Site, Activations], index: Sequence[int]) -> dict[Site,
     return {site: a.subset(index) for site, a in states.items()}
 
 
-def _trivial(examples: Examples, *, named: bool) -> dict[str, Tensor]:
+def trivial_features(examples: Examples, *, named: bool) -> dict[str, Tensor]:
     """What readers of no meaning see: the tokens, and where a name is read its letters."""
     names = examples.groups if named else None
     read = surface_features(examples.tokens, examples.mask, names=names)
     return {name: read[name] for name in ("tokens", "letters") if name in read}
 
 
-def _truth(
+def statement_examples(
     pair: ModelPair, queries: Queries, questions: KnownQuestions, thresholds: Thresholds, seed: int
-) -> Evidence:
-    """Truth of statements about the known facts, in both models, and its transfer."""
+) -> Examples | None:
+    """Statements about the known facts, labelled by their truth; None where they are too few."""
     known = set(questions.examples.groups)
     facts = queries.facts.subset([i for i, f in enumerate(queries.facts.facts) if f.group in known])
     if (
         len(facts) < thresholds.statement_facts
         or max(Counter(facts.answers).values()) > len(facts) // 2
     ):
-        return Evidence.concat([])
-    statements = statements_of(facts, most=STATEMENTS, seed=seed)
-    examples = Examples.from_statements(pair.base, statements)
-    truth = torch.tensor(statements.labels).long()
-    sites = boundaries(pair.base.n_layers)
+        return None
+    return Examples.from_statements(pair.base, statements_of(facts, most=STATEMENTS, seed=seed))
+
+
+def read_statements(
+    pair: ModelPair, examples: Examples, sites: Sequence[Site], thresholds: Thresholds, seed: int
+) -> list[Evidence]:
+    """Truth of the statements in both models, and its transfer."""
+    truth = None if examples.labels is None else examples.labels.long()
     base, tuned = (
         {
-            site: Activations(site, a.values, a.groups, truth, "statement end", a.model)
-            for site, a in collect(m, examples, sites).items()
+            site: replace(states, labels=truth, position="statement end")
+            for site, states in collect(model, examples, sites).items()
         }
-        for m in (pair.base, pair.tuned)
+        for model in (pair.base, pair.tuned)
     )
-    surface = _trivial(examples, named=False)
-    return Evidence.concat(_read(base, tuned, surface, "truth", thresholds, seed))
+    surface = trivial_features(examples, named=False)
+    return read_attribute(base, tuned, surface, "truth", thresholds, seed)

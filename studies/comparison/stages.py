@@ -13,5 +13,8 @@ ASKED = {
     "writing": 8,
 }
 
-#: What `interp compare` does besides: facts and models are read first.
-WHOLE = {"reading the facts": 2, "loading the base": 6, "loading the tuned model": 4, **ASKED}
+#: What `interp compare` does before: facts and models are read first.
+LOADING = {"reading the facts": 2, "loading the base": 6, "loading the tuned model": 4}
+
+#: All that `interp compare` does.
+WHOLE = {**LOADING, **ASKED}

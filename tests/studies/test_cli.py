@@ -284,10 +284,10 @@ def test_without_arguments_the_help_is_shown(monkeypatch, capsys):
     assert "Usage: interp" in capsys.readouterr().out
 
 
-def test_a_plan_tells_the_cost_before_anything_runs(place: Path, monkeypatch, capsys):
+def test_a_plan_of_a_grid_tells_the_cost_before_anything_runs(place: Path, monkeypatch, capsys):
     costs = []
     for options in ((), ("--site", "z"), ("--positions", "subject,last"), ("--prompts", "2")):
-        assert run(monkeypatch, "plan", *options) == 0
+        assert run(monkeypatch, "plan", "--site", "resid_pre", *options) == 0
         line = capsys.readouterr().out.strip()
         # 6 blocks × 6 positions; 4 heads each; two spans.
         cells = {"--site": 144, "--positions": 12}.get(options[0] if options else "", 36)
@@ -302,10 +302,28 @@ def test_a_plan_tells_the_cost_before_anything_runs(place: Path, monkeypatch, ca
     ("options", "message"),
     [
         (("--site", "head"), "--site must be one of resid_pre, .*; got 'head'"),
-        (("--positions", "object"), "no position 'object'; .* or a span of .*'each'"),
-        (("--base", "nobody", *GOOD), "no model 'nobody'"),
-        (("--base", "nobody"), "--base nobody needs facts to be asked about; give --facts"),
-        (("--base", "nobody", "--facts", "nowhere.csv"), "existing file; got nowhere.csv"),
+        (("--site", "z", "--positions", "object"), "no position 'object'; .* a span of .*'each'"),
+        (("--site", "z", "--base", "nobody", *GOOD), "no model 'nobody'"),
+        (("--site", "z", "--base", "nobody"), "--base nobody needs facts to be asked about"),
+        (("--site", "z", "--base", "nobody", "--facts", "nowhere.csv"), "file; got nowhere.csv"),
+        (("--site", "z", "--tuned", "nobody"), "--tuned says nothing beside --site; leave one"),
+        (("--positions", "last"), "--positions belongs to a patching grid .*; give --site, such"),
+        (("--prompts", "3"), "--prompts belongs to a patching grid or a size; give --site, such"),
+        (("--base", "nobody"), "--base nobody needs a version tuned from it; give --tuned"),
+        (("--base", "nobody", *TUNED), "--base nobody needs facts to be asked about; give --facts"),
+        (("--base", "nobody", *TUNED, "--facts", "nowhere.csv"), "file; got nowhere.csv"),
+        ((*PAIR, *GOOD), "the base gives the right answer first for 0 of the facts"),
+        (("--gpu", "h100"), "--gpu h100 needs the size of a model; give --model-size, such as 7b"),
+        (("--model-size", "7b", "--gpu", "abacus"), "--gpu must be one of .*; got 'abacus'"),
+        (("--model-size", "7b", "--dtype", "int3"), "--dtype must be one of .*; got 'int3'"),
+        (("--model-size", "7b", "--prompts", "2"), "--prompts must be at least 5, got 2"),
+        (("--model-size", "7b", *GOOD), "--facts says nothing beside --model-size; leave one"),
+        (("--model-size", "1e999b"), "--model-size must be a number .* such as 7b.*; got '1e999b'"),
+        (("--model-size", "-7b"), "--model-size must be a number"),
+        (("--model-size", "nan"), "--model-size must be a number"),
+        (("--model-size", "0b"), "--model-size must be a number"),
+        (("--model-size", "9" * 400 + "b"), "--model-size must be a number"),
+        (("--model-size", "٧b"), "--model-size must be a number"),
         (("smollm2",), "unexpected extra argument.*options: --base"),
         (("--budget", "0"), "--budget"),
     ],

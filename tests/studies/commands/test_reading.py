@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from interp.verdict.thresholds import Thresholds
 from studies.commands.options import EXIT_CODES
+from studies.comparison.stages import WHOLE
 
 SHARE = {"estimate": 0.06, "low": 0.02, "high": 0.18, "n": 36, "floor": 0.0, "ceiling": 1.0}
 PLACE = {"where": "lower", "term": None, "block_span": [0, 1], "share_lower": {**SHARE}, "reasons": []}
@@ -116,5 +118,24 @@ def test_every_command_shows_two_examples_and_the_exit_codes_are_told(run):
 
 def test_lists_and_plans_are_data_too_and_a_position_may_be_negative(run):
     assert "organism-base" in json.loads(run("list", "--json")[1])["models"]
-    told = json.loads(run("plan", "--positions=-1", "--json")[1])
+    told = json.loads(run("plan", "--site", "resid_pre", "--positions=-1", "--json")[1])
     assert told["cells"] == 6 and told["facts"] == 128
+
+
+def test_a_plan_of_the_main_job_tells_every_stage_of_it_and_what_a_verdict_needs(run, monkeypatch):
+    few = Thresholds(placebo_shifts=3, label_draws=9, control_draws=3, draws=20)
+    monkeypatch.setattr("studies.planning.jobs.Thresholds", lambda: few)
+    code, out, _ = run("plan", "--json")
+    told = json.loads(out)
+    assert code == 0 and [stage["name"] for stage in told["stages"]] == list(WHOLE)
+    assert told["stages"][0].keys() == told["total"].keys() == {
+        "name", "passes", "forwards", "layer_tokens", "rows", "peak_bytes", "disk_bytes", "seconds",
+    }  # fmt: skip
+    assert told["known"] == told["facts"] == 128 and told["needs"] == Thresholds().needs
+    assert told["total"]["layer_tokens"] == sum(stage["layer_tokens"] for stage in told["stages"])
+    assert not list(Path.cwd().glob("interp-runs"))
+
+
+def test_a_plan_of_a_size_is_data_too(run):
+    told = json.loads(run("plan", "--model-size", "13b", "--gpu", "a100", "--json")[1])
+    assert told["card"].startswith("NVIDIA A100") and told["layers"] == 40 and told["prompts"] == 100

@@ -1,0 +1,158 @@
+"""What work costs on this machine: counts from the schedule, seconds from a few measured runs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from interp.evidence import Evidence
+from interp.examples import Examples
+from interp.metrics import says
+from interp.models.model import Model
+from interp.sites import boundary
+from patching.engine import rows as tables
+from patching.engine.planning import BlockTime, Plan, plan_cells
+from patching.engine.reuse import Reuse, reuse
+from patching.engine.schedule import BlockCost
+from patching.engine.sweeping import sweep
+from patching.interventions.cells import Cell, Edit
+from patching.interventions.values import Scale
+from studies.comparison.next_tokens import BATCH
+from studies.planning.work import Forwards, Sweep, Work
+
+#: Edited runs and prompts of the largest sweep by which the price of a run beside its blocks is told.
+RUNS, PROMPTS, REPEATS = 32, 12, 3
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What some work costs.
+
+    Attributes:
+        passes: batches of edited copies.
+        forwards: whole forward passes a loop over cells would take, unedited ones included.
+        layer_tokens: tokens put through one block each.
+        rows: rows of evidence.
+        peak_bytes: activations alive at once.
+        disk_bytes: left in the folder.
+        seconds: expected time.
+    """
+
+    passes: int = 0
+    forwards: int = 0
+    layer_tokens: int = 0
+    rows: int = 0
+    peak_bytes: int = 0
+    disk_bytes: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What the models' work takes.
+
+    Attributes:
+        cost: of a block.
+        ways: of running edited rows.
+        takes: the time of a block.
+        per_sweep: seconds of a sweep beside its blocks, whatever is in it.
+        per_cell: seconds of an edited run beside its blocks, whatever its prompts.
+        per_run: seconds of each prompt in it: its edit, its reading, its row.
+        state_bytes: of one token's residual stream.
+        max_bytes: memory for activations.
+    """
+
+    cost: BlockCost
+    ways: Reuse
+    takes: BlockTime
+    per_sweep: float
+    per_cell: float
+    per_run: float
+    state_bytes: int
+    max_bytes: int
+
+    @classmethod
+    def measured(cls, model: Model, examples: Examples, max_bytes: int) -> Rates:
+        """Measure them on some of the prompts."""
+        ways, cost = reuse(model), BlockCost.of(model)
+        takes = BlockTime.of(model, examples)
+        beside = _beside_blocks(model, examples, cost, ways, takes, max_bytes)
+        size = torch.empty(0, dtype=model.dtype).element_size()
+        return cls(cost, ways, takes, *beside, size * model.d_model, max_bytes)
+
+    def of(self, work: Work) -> Cost:
+        """What the work costs."""
+        costs = [self._swept(part) for part in work.sweeps]
+        costs += [self._forwards(part) for part in work.forwards]
+        held = max((self._held(part) for part in work.forwards), default=0)
+        return Cost(
+            passes=sum(cost.passes for cost in costs),
+            forwards=sum(cost.forwards for cost in costs),
+            layer_tokens=sum(cost.layer_tokens for cost in costs),
+            rows=sum(cost.rows for cost in costs),
+            peak_bytes=held + max((cost.peak_bytes for cost in costs), default=0),
+            seconds=sum(cost.seconds for cost in costs),
+        )
+
+    def plan(self, part: Sweep) -> Plan:
+        """What a sweep puts through the blocks."""
+        return plan_cells(
+            self.cost, self.ways, self.takes, part.examples, part.cells, max_bytes=self.max_bytes
+        )
+
+    def _swept(self, part: Sweep) -> Cost:
+        planned, runs = self.plan(part), (len(part.cells) + 1) * len(part.examples)
+        beside = self.per_sweep + len(part.cells) * self.per_cell + runs * self.per_run
+        return Cost(
+            planned.passes,
+            planned.forwards,
+            planned.layer_tokens,
+            round((len(part.cells) + part.unedited) * len(part.examples) * part.values),
+            planned.peak_bytes,
+            seconds=planned.seconds + beside,
+        )
+
+    def _forwards(self, part: Forwards) -> Cost:
+        batches = sum(-(-len(same) // BATCH) for same in part.examples.by_length())
+        layer_tokens = part.blocks * int(part.examples.lengths.sum())
+        return Cost(
+            forwards=batches,
+            layer_tokens=layer_tokens,
+            seconds=self.takes.seconds(part.blocks * batches, layer_tokens),
+        )
+
+    def _held(self, part: Forwards) -> int:
+        return part.kept * part.examples.tokens.numel() * self.state_bytes
+
+
+def _beside_blocks(
+    model: Model, examples: Examples, cost: BlockCost, ways: Reuse, takes: BlockTime, max_bytes: int
+) -> tuple[float, float, float]:
+    """Seconds of a sweep beside its blocks, of each edited run in it, and of each prompt in that.
+
+    Runs that are edited behind the last block put nothing through any: what they take is the edit,
+    the reading over the vocabulary and the row. Sweeps of one and of several runs, of one and of
+    several prompts, tell the three apart.
+    """
+
+    def taken(runs: int, count: int) -> float:
+        prompts = examples.subset(rows[:count])
+        edit = Edit(boundary(model.n_layers, model.n_layers), prompts.span_mask("all"), Scale(0.5))
+        metrics, cells = {"said": says(prompts, prompts.tokens[:, 0])}, [Cell((edit,))] * runs
+        columns, seconds = [{"layer": k} for k in range(runs)], []
+        for _ in range(REPEATS):
+            begun = time.perf_counter()
+            swept = sweep(model, prompts, cells, metrics, max_bytes=max_bytes)
+            made = tables.evidence(swept, prompts, metrics, columns, method="patch")
+            Evidence.concat([Evidence(made.table.astype(object))])  # as methods do that add columns
+            seconds.append(time.perf_counter() - begun)
+        return min(seconds) - plan_cells(cost, ways, takes, prompts, cells, max_bytes=max_bytes).seconds
+
+    rows = examples.by_length()[0]
+    many = min(PROMPTS, len(rows))
+    one, several, most = taken(1, 1), taken(RUNS, 1), taken(RUNS, many)
+    per_run = max(0.0, most - several) / max(1, many - 1) / RUNS
+    per_cell = max(0.0, (several - one) / (RUNS - 1) - per_run)
+    return max(0.0, one - per_cell - per_run), per_cell, per_run

@@ -1,0 +1,228 @@
+"""`studies.plan`: what a whole comparison would cost, told from a few percent of it.
+
+Both models are really asked, so that the row sets are the job's own. Every sweep is then scheduled and
+not run. Seconds come from runs of a second or so on this machine: calls of a block, edited runs behind
+the last block, pushes at one boundary, probes of every attribute at one boundary.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from interp.evidence import Evidence
+from interp.facts.loading import load_facts
+from interp.facts.types import FactSet
+from interp.models.block_calls import named
+from interp.models.model import Model
+from interp.models.pair import ModelPair
+from interp.verdict.boundaries import installed_boundary
+from interp.verdict.thresholds import Thresholds
+from patching.engine.schedule import MAX_BYTES
+from patching.methods.pushes import FOLDS, read_together
+from patching.methods.stitching import stitch
+from studies.comparison.answers import ask_both
+from studies.comparison.causal import RowPlan, stitched_metrics
+from studies.comparison.comparing import reference_facts
+from studies.comparison.known_questions import KnownQuestions, known_questions
+from studies.comparison.outcome_table import outcomes_of
+from studies.comparison.questions import Prompt, Queries
+from studies.comparison.representational import claim_boundary
+from studies.comparison.stages import ASKED
+from studies.planning import ending, work
+from studies.planning.costs import Cost, Rates
+from studies.planning.fits import pushing_seconds, readings
+from studies.planning.memory import held_bytes
+from studies.planning.plans import JobPlan, StagePlan
+
+#: Changed facts on which it is found where the change is installed, by stitching.
+PILOT = 4
+
+
+def plan(
+    pair: ModelPair,
+    task: FactSet | str | Path | pd.DataFrame,
+    *,
+    budget: int = MAX_BYTES,
+    prompt: Prompt = "raw",
+    null: Model | None = None,
+    thresholds: Thresholds | None = None,
+    seed: int = 0,
+) -> JobPlan:
+    """What `studies.compare` with the same arguments would cost, stage by stage.
+
+    Args:
+        pair: base and tuned model.
+        task: facts: a name, a file, a table or a `FactSet`.
+        budget: bytes of memory for activations beside the models.
+        prompt: "raw", or "chat" for the tuned model's chat template.
+        null: a null tune of the same base, whose shift is one more placebo.
+        thresholds: declared cut-offs, which decide how much must be measured.
+        seed: of splits, placebos and resampling.
+
+    Returns:
+        A `JobPlan`; printed, it is a table. Counts are those of the job, but for where random shifts
+        are tried, which a stitch of a few facts foretells. Seconds are of this machine as it is now.
+
+    Raises:
+        ValueError: as `studies.compare`, which would end in the same line.
+
+    Example:
+        >>> import interp, studies
+        >>> pair = interp.load_pair("organism-base", "organism-evasive-high")
+        >>> cost = studies.plan(pair, interp.load_facts("world").subset(list(range(24))))
+        >>> cost.known, cost.changed, [stage.name for stage in cost.stages][:3]
+        (24, 24, ['asking', 'stitching', 'patching'])
+        >>> cost.seconds > 0 and cost.peak_bytes > 0
+        True
+    """
+    facts = task if isinstance(task, FactSet) else load_facts(task)
+    thresholds = thresholds or Thresholds()
+    with _counted(pair) as asking:
+        reference = reference_facts(facts, seed)
+        answers = ask_both(pair, facts, reference, prompt=prompt, max_bytes=budget)
+        outcomes = outcomes_of(pair, answers)
+        questions = known_questions(pair, answers, outcomes)
+    costs = {"asking": Cost(layer_tokens=asking.layer_tokens, seconds=asking.seconds)}
+    sample = None
+    if not outcomes.identical:
+        form = outcomes.estimating_form
+        job = Unrun(pair, answers.queries, questions, form, thresholds, seed, budget)
+        interventions, sample = job.costs(null)
+        costs |= interventions
+    rows = sum(cost.rows for cost in costs.values())
+    costs["judging"] = ending.judging(pair.base.n_layers + 1, rows)
+    costs["writing"] = ending.writing(rows, sample)
+    held = held_bytes(pair)
+    stages = [_stage(name, costs.get(name, Cost()), *held) for name in ASKED]
+    return JobPlan(
+        pair.base.name,
+        pair.tuned.name,
+        facts=len(facts),
+        known=len(outcomes.known_groups),
+        changed=len(outcomes.changed_groups),
+        stages=tuple(stages),
+    )
+
+
+@contextmanager
+def _counted(pair: ModelPair) -> Iterator[_Counter]:
+    """Count and time what runs inside of the `with`, by what enters the blocks."""
+    counter, begun = _Counter(), time.perf_counter()
+    blocks = [block for model in (pair.base, pair.tuned) for block in model.bridge.blocks]
+    handles = [block.register_forward_pre_hook(counter.see, with_kwargs=True) for block in blocks]
+    try:
+        yield counter
+    finally:
+        for handle in handles:
+            handle.remove()
+    counter.seconds = time.perf_counter() - begun
+
+
+class _Counter:
+    """Tokens that entered blocks, and how long it took."""
+
+    def __init__(self) -> None:
+        self.layer_tokens, self.seconds = 0, 0.0
+
+    def see(self, block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Count a call."""
+        hidden = named(block, args, kwargs)[0]
+        self.layer_tokens += hidden.shape[0] * hidden.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Unrun:
+    """A comparison whose questions are asked and whose interventions are not run.
+
+    Attributes:
+        pair: base and tuned model.
+        queries: what was asked.
+        questions: the known facts' questions.
+        form: the form on which effects are estimated.
+        thresholds: how much must be measured.
+        seed: of the row sets.
+        budget: bytes for activations.
+    """
+
+    pair: ModelPair
+    queries: Queries
+    questions: KnownQuestions
+    form: str
+    thresholds: Thresholds
+    seed: int
+    budget: int
+
+    def costs(self, null: Model | None) -> tuple[dict[str, Cost], Evidence]:
+        """What the stages between asking and judging cost, by name; and some rows of evidence."""
+        pair, questions, layers = self.pair, self.questions, self.pair.base.n_layers
+        examples = questions.examples
+        rows = RowPlan.of(questions, self.thresholds, self.seed)
+        rates = Rates.measured(pair.base, examples, self.budget)
+        costs = {
+            "stitching": rates.of(work.stitching(examples, rows, layers)),
+            "patching": rates.of(work.patching(examples, rows, layers)),
+        }
+        if int(rows.pushed.sum()) >= FOLDS:
+            count = int(rows.pushed.sum())
+            installed = work.members(count, self.installed(rows))
+            # Where facts arrive: the handover tells it, and claims are tested there beforehand.
+            arrived = claim_boundary(layers, "last", self.thresholds) - 1
+            shift = self.shift_rows(rows, installed, arrived, null=null is not None)
+            cost = rates.of(work.shared_shift(shift, layers, self.thresholds))
+            said = questions.target[rows.shifted[rows.pushed]]
+            fitted = pushing_seconds(pair, shift, said, self.thresholds, self.seed)
+            costs["shared shift"] = replace(cost, seconds=cost.seconds + fitted)
+        read = readings(pair, self.queries, questions, self.form, self.thresholds, self.seed)
+        probed = work.probing(read.entities, read.statements, read.claims, layers, self.thresholds)
+        cost = rates.of(probed)
+        costs["probing"] = replace(
+            cost, rows=cost.rows + read.rows, seconds=cost.seconds + read.seconds
+        )
+        return costs, read.sample
+
+    def installed(self, rows: RowPlan) -> tuple[int, ...]:
+        """The boundaries at which random shifts would be tried, by stitching a few changed facts."""
+        few = self.questions.subset(rows.shifted[rows.pushed][:PILOT])
+        metrics = stitched_metrics(few, RowPlan.of(few, self.thresholds, self.seed))
+        stitched = stitch(self.pair, few.examples, metrics, max_bytes=self.budget)
+        groups = few.examples.groups
+        halves = installed_boundary(stitched, groups, self.thresholds, self.seed, form=self.form)
+        return halves.layers
+
+    def shift_rows(
+        self, rows: RowPlan, installed: Mapping[int, int], arrived: int | None, *, null: bool = False
+    ) -> work.ShiftRows:
+        """What the shared shift would run on.
+
+        Args:
+            rows: the row sets.
+            installed: boundary -> how many of the changed prompts are read there.
+            arrived: the boundary below the handover.
+            null: whether a null tune is one more placebo.
+        """
+        everyone = self.questions.examples.subset(rows.shifted)
+        changed = everyone.subset(rows.pushed)
+        together = read_together(self.pair.base, changed, self.budget)
+        read = {*installed, *([] if arrived is None else [arrived])}
+        return work.ShiftRows(changed, everyone, together, installed, frozenset(read), null)
+
+
+def _stage(name: str, cost: Cost, now: int, most: int) -> StagePlan:
+    """A stage, with what is held already beneath its memory."""
+    return StagePlan(
+        name,
+        cost.passes,
+        cost.forwards,
+        cost.layer_tokens,
+        cost.rows,
+        max(most, now + cost.peak_bytes),
+        cost.disk_bytes,
+        cost.seconds,
+    )

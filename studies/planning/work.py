@@ -1,0 +1,228 @@
+"""What every stage of the main job runs, told from the row sets it would run on.
+
+Every sweep and every unedited forward of `studies.compare` has its entry here, made from the same
+constants as the job's own; a test counts what the job puts through its blocks and compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from jaxtyping import Bool
+
+from interp.contrasts import Contrast
+from interp.examples import Examples
+from interp.sites import Kind, Site, boundaries, boundary, every_layer, last_layer
+from interp.verdict.thresholds import Thresholds
+from patching.interventions.cells import Cell, Edit
+from patching.interventions.values import Zero
+from patching.methods.claims import cells_of_claim
+from patching.methods.grids import CROSS_SPANS, HANDOVER_SPANS
+from patching.methods.pushes import FOLDS, reading_places
+from patching.methods.shifting import BASE_EDITS, TUNED_EDITS
+from patching.places import positions_named, positions_of
+from studies.comparison.causal import GRID_PAIRS, RowPlan
+from studies.comparison.representational import POSITIONS, claim_boundary
+
+#: Values read of every edit of the shared shift; of random shifts and pushes by part it is one.
+SHIFT_VALUES = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class Forwards:
+    """Unedited forwards of which activations are kept.
+
+    Attributes:
+        examples: the prompts.
+        blocks: how many blocks run.
+        kept: sites whose states are kept at every position.
+    """
+
+    examples: Examples
+    blocks: int
+    kept: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """One sweep.
+
+    Attributes:
+        examples: the prompts.
+        cells: where each edited run is edited; what is written costs the same.
+        values: numbers that each run of a prompt leaves in the evidence, on average.
+        unedited: how often the unedited run stands in the evidence beside the cells.
+    """
+
+    examples: Examples
+    cells: Sequence[Cell]
+    values: float = 1.0
+    unedited: int = 1
+
+
+@dataclass
+class Work:
+    """What a stage runs on the models.
+
+    Attributes:
+        forwards: unedited forwards.
+        sweeps: edited ones.
+    """
+
+    forwards: list[Forwards] = field(default_factory=list)
+    sweeps: list[Sweep] = field(default_factory=list)
+
+    def read(self, examples: Examples, sites: Sequence[Site], *, kept: bool = True) -> None:
+        """Add forwards up to the last of these sites."""
+        self.forwards.append(Forwards(examples, last_layer(sites) + 1, len(sites) * kept))
+
+    def sweep(
+        self,
+        examples: Examples,
+        sites: Iterable[Site],
+        where: Sequence[Bool[Tensor, "example position"]],
+        values: float = 1.0,
+        unedited: int = 1,
+    ) -> None:
+        """Add a sweep with a cell at each of these sites for each of these masks."""
+        cells = [Cell((Edit(site, mask, Zero()),)) for site in sites for mask in where]
+        self.sweeps.append(Sweep(examples, cells, values, unedited))
+
+
+@dataclass(frozen=True, eq=False)
+class ShiftRows:
+    """What the shared shift would run on.
+
+    Attributes:
+        changed: the changed prompts.
+        everyone: all of them and the unchanged ones, whom the gate tells apart.
+        together: the boundaries whose states are held at once, in the order of the runs.
+        installed: boundary k* -> how many of the changed prompts are read there.
+        read: boundaries at which every changed prompt is read; elsewhere a sample.
+        null: whether a null tune is one more placebo.
+    """
+
+    changed: Examples
+    everyone: Examples
+    together: Sequence[Mapping[int, Site]]
+    installed: Mapping[int, int]
+    read: frozenset[int]
+    null: bool
+
+
+def stitching(examples: Examples, rows: RowPlan, n_layers: int) -> Work:
+    """Both hybrids at every boundary."""
+    work, sites = Work(), boundaries(n_layers)
+    values = sum(float(mask.sum()) for mask in rows.stitched.values()) / len(examples)
+    for _ in ("base below tuned", "tuned below base"):
+        work.read(examples, sites)
+        work.sweep(examples, sites, [examples.span_mask("all")], values)
+    return work
+
+
+def patching(examples: Examples, rows: RowPlan, n_layers: int) -> Work:
+    """The handover and a grid on pairs, and the two models crossed."""
+    work, sites = Work(), boundaries(n_layers)
+    if rows.paired is not None:
+        first = rows.paired.subset(range(min(GRID_PAIRS, len(rows.paired))))
+        layers = every_layer(Kind.RESID_PRE, n_layers)
+        ends = len(("clean", "corrupted"))
+        for pairs, chosen, positions, unedited in (
+            (rows.paired, sites, HANDOVER_SPANS, ends * len(HANDOVER_SPANS)),
+            (first, layers, "each", ends),
+        ):
+            # The source is read and measured in one whole forward, whatever its last site is.
+            work.forwards.append(Forwards(pairs.clean, n_layers, len(chosen)))
+            masks = [mask for _, mask in positions_of(pairs.corrupted, positions)]
+            work.sweep(pairs.corrupted, chosen, masks, unedited=unedited)
+    if len(rows.crossed):
+        crossed = examples.subset(rows.crossed)
+        masks = [positions_named(crossed, span) for span in CROSS_SPANS]
+        for _ in ("tuned into base", "base into tuned"):
+            work.read(crossed, sites)
+            work.sweep(crossed, sites, masks)
+    return work
+
+
+def shared_shift(rows: ShiftRows, n_layers: int, thresholds: Thresholds) -> Work:
+    """Pushes added and taken away, random shifts, and the gate."""
+    work, n = Work(), len(rows.changed)
+    sample = _first(rows.changed, thresholds.placebo_groups)
+    for _ in ("base", "tuned"):
+        work.sweep(rows.changed, [], [], values=SHIFT_VALUES + 1)
+    for together in rows.together:
+        work.read(rows.changed, list(together.values()))
+        work.read(rows.changed, list(together.values()))
+        for examples, ks in (
+            (rows.changed, [k for k in together if k in rows.read]),
+            (sample, [k for k in together if k not in rows.read]),
+        ):
+            if ks:
+                for edits in (BASE_EDITS, TUNED_EDITS):
+                    masks = [examples.span_mask("all")] * len(edits)
+                    work.sweep(examples, [together[k] for k in ks], masks, SHIFT_VALUES, 0)
+        for k in together.keys() & rows.installed.keys():
+            _placebos(work, rows, k, together[k], thresholds)
+    if rows.null:
+        wanted = [boundary(k, n_layers) for k in rows.installed]
+        for _ in ("base", "null"):
+            work.read(rows.changed, wanted)
+        for k, members in rows.installed.items():
+            examples = _first(rows.changed, members)
+            work.sweep(examples, [boundary(k, n_layers)], [examples.span_mask("all")], unedited=0)
+    if min(n, len(rows.everyone) - n) >= FOLDS:
+        for _ in reading_places(rows.everyone):
+            work.read(rows.everyone, boundaries(n_layers), kept=False)
+    return work
+
+
+def _placebos(work: Work, rows: ShiftRows, k: int, site: Site, thresholds: Thresholds) -> None:
+    """The push by part and the random shifts of those who are read at an installed boundary."""
+    most = -(-thresholds.placebo_groups // len(rows.installed))
+    members = rows.installed[k]
+    for count, draws in ((members, 1), (min(most, members), thresholds.placebo_shifts)):
+        examples = _first(rows.changed, count)
+        work.sweep(examples, [site], [examples.span_mask("all")] * draws, unedited=0)
+
+
+def probing(
+    entities: Examples,
+    statements: Examples | None,
+    claims: Sequence[Contrast],
+    n_layers: int,
+    thresholds: Thresholds,
+) -> Work:
+    """The states that probes read, and the claims that are put to the test.
+
+    Args:
+        entities: the prompts whose attributes are probed.
+        statements: those whose truth is.
+        claims: the pairs of each attribute that is tested, at either position.
+        n_layers: number of blocks.
+        thresholds: where claims are tested, and against how many controls.
+    """
+    work, sites = Work(), boundaries(n_layers)
+    for _ in ("base", "tuned"):
+        for _ in POSITIONS:
+            work.read(entities, sites, kept=False)
+        if statements is not None:
+            work.read(statements, sites, kept=False)
+    swaps, removals = cells_of_claim(thresholds.control_draws)
+    for pairs in claims:
+        for position in POSITIONS:
+            k = claim_boundary(n_layers, position, thresholds)
+            for examples, cells in ((pairs.corrupted, swaps), (pairs.clean, removals)):
+                work.read(examples, sites[k:])
+                work.sweep(examples, [sites[k]], [positions_named(examples, position)] * cells)
+    return work
+
+
+def _first(examples: Examples, count: int) -> Examples:
+    """So many of the prompts: the job draws them, which changes no count where all are equally long."""
+    return examples.subset(range(min(count, len(examples))))
+
+
+def members(count: int, layers: Sequence[int]) -> dict[int, int]:
+    """How many prompts are read at each of these boundaries, dealt evenly."""
+    return {k: count * (i + 1) // len(layers) - count * i // len(layers) for i, k in enumerate(layers)}
