@@ -112,11 +112,11 @@ def readings(
     def of_attribute(attribute: Attribute, sites: Sequence[Site]) -> list[Evidence]:
         labelled = [i for i, g in enumerate(entities.groups) if g in attribute.label]
         surface = trivial_features(entities.subset(labelled), named=True)
-        states = (
+        ours, theirs = (
             labelled_states({site: part[site] for site in sites}, entities, attribute)
             for part in (base, tuned)
         )
-        return read_attribute(*states, surface, attribute.name, thresholds, seed)
+        return read_attribute(ours, theirs, surface, attribute.name, thresholds, seed)
 
     chosen = attributes(queries.facts, thresholds)[0]
     claims = [direct for a in chosen if (direct := hold_out(questions, a, seed)[1]) is not None]

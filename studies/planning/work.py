@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jaxtyping import Bool
+from torch import Tensor
 
 from interp.contrasts import Contrast
 from interp.examples import Examples
