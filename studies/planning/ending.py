@@ -7,6 +7,7 @@ tells how much faster or slower this machine is. The table itself is written to 
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 import time
 from pathlib import Path
@@ -21,8 +22,11 @@ from studies.planning.costs import Cost
 #: Seconds of `_yardstick` where the seconds below were timed.
 YARDSTICK = 0.0112
 
-#: Seconds of judging, whatever there is, and for each boundary.
-JUDGING, JUDGING_BOUNDARY = 0.95, 0.05
+#: Seconds of judging beside the fingerprints of the weights.
+JUDGING = 1.3
+
+#: Bytes that are hashed to tell how long a fingerprint takes.
+HASHED = 16 * 2**20
 
 #: Seconds of figures and report, whatever there is, and for each row of evidence.
 DRAWING, DRAWING_ROW = 0.6, 2.3e-5
@@ -37,14 +41,14 @@ REPORT_BYTES, FIGURE_BYTES = 2_200_000, 1_000_000
 ROW_BYTES = 1_000
 
 
-def judging(boundaries: int, rows: int) -> Cost:
-    """What the verdict costs.
+def judging(weights: int, rows: int) -> Cost:
+    """What the verdict costs, and the fingerprints of the weights that it goes with.
 
     Args:
-        boundaries: of the models.
+        weights: bytes of both models.
         rows: of evidence.
     """
-    seconds = (JUDGING + JUDGING_BOUNDARY * boundaries) * _speed()
+    seconds = JUDGING * _speed() + weights * _hashing()
     return Cost(seconds=seconds, peak_bytes=rows * ROW_BYTES // 2)
 
 
@@ -72,6 +76,13 @@ def _saved(sample: Evidence | None) -> tuple[float, float]:
         files = sample.save(Path(folder))
         seconds = time.perf_counter() - begun
         return seconds / len(sample), sum(file.stat().st_size for file in files) / len(sample)
+
+
+def _hashing() -> float:
+    """Seconds in which a byte is hashed."""
+    begun = time.perf_counter()
+    hashlib.blake2b(bytes(HASHED)).digest()
+    return (time.perf_counter() - begun) / HASHED
 
 
 def _speed() -> float:

@@ -38,11 +38,17 @@ from studies.comparison.stages import ASKED
 from studies.planning import ending, work
 from studies.planning.costs import Cost, Rates
 from studies.planning.fits import pushing_seconds, readings
-from studies.planning.memory import held_bytes
+from studies.planning.memory import held_bytes, weights_bytes
 from studies.planning.plans import JobPlan, StagePlan
 
 #: Changed facts on which it is found where the change is installed, by stitching.
 PILOT = 4
+
+#: What is taken for granted of the shared shift.
+FORETOLD = (
+    f"foretold: where random shifts are tried, by stitching {PILOT} changed facts; which layer hands "
+    "the fact over, by the declared depth of claims"
+)
 
 
 def plan(
@@ -97,7 +103,7 @@ def plan(
         interventions, sample = job.costs(null)
         costs |= interventions
     rows = sum(cost.rows for cost in costs.values())
-    costs["judging"] = ending.judging(pair.base.n_layers + 1, rows)
+    costs["judging"] = ending.judging(weights_bytes(pair.base) + weights_bytes(pair.tuned), rows)
     costs["writing"] = ending.writing(rows, sample)
     held = held_bytes(pair)
     stages = [_stage(name, costs.get(name, Cost()), *held) for name in ASKED]
@@ -108,6 +114,7 @@ def plan(
         known=len(outcomes.known_groups),
         changed=len(outcomes.changed_groups),
         stages=tuple(stages),
+        assumed=(FORETOLD,) if "shared shift" in costs else (),
     )
 
 

@@ -42,7 +42,7 @@ def weights_bytes(model: Model) -> int:
     """Bytes of a model's parameters.
 
     Args:
-        model: a `Model`.
+        model: any.
     """
     parameters = model.bridge.original_model.parameters()
     return sum(p.numel() * p.element_size() for p in parameters)
