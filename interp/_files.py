@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
 
 def write_atomically(path: Path, write: Any) -> Path:
     """Call `write(temporary_path)`, then rename to `path`; the old file survives a failure."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    # On a shared disk processes of several machines may bear one number.
+    writer = f"{socket.gethostname()}.{os.getpid()}"
+    temporary = path.with_name(f".{path.name}.{writer}.tmp{path.suffix}")
     try:
         write(temporary)
         os.replace(temporary, path)
