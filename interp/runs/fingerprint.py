@@ -239,7 +239,8 @@ def _primitive(value: Any) -> bytes:
 
 def _known(value: Any) -> Any:
     """An entry of a table; None for what is missing, however the column writes it."""
-    return None if value is None or (np.isscalar(value) or value is pd.NA) and pd.isna(value) else value
+    unknown = value is None or value is pd.NA or value is pd.NaT
+    return None if unknown or (isinstance(value, float) and value != value) else value
 
 
 def _called(value: Any) -> Any:
