@@ -135,8 +135,8 @@ class Share:
 
         if not room(1):
             raise ValueError(
-                f"workers of {gpus} GPUs and a CPU got a cluster without room for any; give fewer gpus, or "
-                " start Ray with --num-cpus and --num-gpus"
+                f"gpus got {gpus} for each worker; expected at most what a machine of the cluster has; "
+                "give fewer, or start Ray with --num-cpus and --num-gpus"
             )
         if workers is None:
             workers = room(1) if gpus else sum(node.get("CPU", 0) >= 1 for node in nodes)

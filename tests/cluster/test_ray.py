@@ -1,0 +1,140 @@
+"""A sweep on a Ray cluster: nodes, workers and drivers die, and the table is the local engine's."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import cluster_work
+import pandas as pd
+import pytest
+
+import interp
+from interp.evidence import Evidence
+from patching.engine import schedule
+
+ray = pytest.importorskip("ray", reason="pip install 'interp[ray]'")
+pytestmark = pytest.mark.cluster
+
+ROOT = Path(__file__).parents[2]
+#: Bytes that a node keeps for results; Ray takes a third of the memory otherwise.
+STORE = 80 * 2**20
+
+
+@pytest.fixture(scope="module")
+def environment() -> Iterator[dict[str, str]]:
+    """What every process of the cluster finds: the sources, one thread, nothing told to anyone."""
+    from_sources = {
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "OMP_NUM_THREADS": "1",
+        "RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_IMPORT_WARNING": "1",
+    }  # fmt: skip
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in from_sources.items():
+            patched.setenv(name, value)
+        yield dict(os.environ)
+
+
+@pytest.fixture
+def cluster(environment: dict[str, str]) -> Iterator[Any]:
+    """Three nodes on this machine, with room for one worker each."""
+    from ray.cluster_utils import Cluster
+
+    room = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False}
+    nodes = Cluster(initialize_head=True, head_node_args=room)
+    for _ in range(2):
+        nodes.add_node(num_cpus=1, object_store_memory=STORE)
+    try:
+        yield nodes
+    finally:
+        nodes.shutdown()
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory) -> Evidence:
+    """The sweep in this process alone."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("UNIT_FLOPS", "CPU_PASS_BYTES"):
+            patched.setattr(schedule, name, getattr(schedule, name))
+        folder = tmp_path_factory.mktemp("local")
+        return interp.distribute(cluster_work.load, cluster_work.heads, folder, engine="local")
+
+
+def begun(folder: Path) -> list[str]:
+    """The key of every unit that was begun, in order."""
+    log = folder / "units.log"
+    return log.read_text().split("\n")[:-1] if log.exists() else []
+
+
+def wait_for(folder: Path, units: int) -> None:
+    """Wait until so many units were begun."""
+    while len(begun(folder)) < units:
+        time.sleep(0.05)
+
+
+def same(one: Evidence, other: Evidence) -> None:
+    pd.testing.assert_frame_equal(one.table, other.table, check_exact=True)
+
+
+def test_a_node_that_is_killed_midway_changes_no_number(cluster, local, tmp_path, capsys):
+    node = cluster.list_all_nodes()[-1]
+    at: list[int] = []
+
+    def kill() -> None:
+        wait_for(tmp_path, 12)
+        at.append(len(begun(tmp_path)))
+        cluster.remove_node(node, allow_graceful=False)
+
+    killer = Thread(target=kill)
+    killer.start()
+    table = interp.distribute(cluster_work.load, cluster_work.heads, tmp_path, address=cluster.address)
+    killer.join()
+    same(table, local)
+    keys = begun(tmp_path)
+    assert at[0] < len(set(keys)), "it was killed midway"
+    assert len(keys) - len(set(keys)) <= 1, "what it was making, and nothing else, was made anew"
+    assert "has died" in capsys.readouterr().err
+    assert not list(tmp_path.glob("units/*.claim"))
+    altered = local.table.assign(value=local.table["value"] + 1e-6)
+    with pytest.raises(AssertionError):
+        pd.testing.assert_frame_equal(table.table, altered, check_exact=True)
+
+
+DRIVER = """
+import sys, cluster_work, interp
+interp.distribute(cluster_work.load, cluster_work.heads, sys.argv[1], address=sys.argv[2])
+"""
+
+
+def test_a_driver_that_is_killed_goes_on_from_the_folder(cluster, local, environment, tmp_path):
+    command = [sys.executable, "-c", DRIVER, str(tmp_path), cluster.address]
+    driver = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    wait_for(tmp_path, 8)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    before = len(begun(tmp_path))
+    table = interp.distribute(cluster_work.load, cluster_work.heads, tmp_path, address=cluster.address)
+    same(table, local)
+    keys = begun(tmp_path)
+    assert before < len(set(keys)), "it was killed midway"
+    assert len(keys) - len(set(keys)) <= 2 * 3, "at most what each worker was making, twice"
+
+
+def test_what_the_work_raises_comes_as_it_is(cluster, tmp_path):
+    def refuse(loaded: int) -> None:
+        raise ValueError(f"got {loaded}; expected another")
+
+    with pytest.raises(ValueError, match="^got 7; expected another$"):
+        interp.distribute(lambda: 7, refuse, tmp_path, address=cluster.address)
+
+
+def test_workers_that_die_again_and_again_are_told_of(cluster, tmp_path):
+    def die(loaded: int) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(ValueError, match="4 workers died one after another and made nothing"):
+        interp.distribute(lambda: 7, die, tmp_path, workers=1, address=cluster.address)
