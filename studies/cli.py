@@ -45,7 +45,7 @@ register(
 )  # fmt: skip
 register(
     app, "submit", submit, "interp submit --slurm --shards 8 --out shared --sbatch time=4:00:00",
-    "interp submit --slurm --shards 8 --out shared --device cuda --sbatch gres=gpu:1 --send", panel=RUN,
+    "interp submit --slurm --shards 8 --out shared --sbatch time=60 --send", panel=RUN,
 )  # fmt: skip
 app.add_typer(studies, name="study", rich_help_panel=RUN)
 register(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 
 import interp
 import patching
@@ -47,4 +48,13 @@ def heads(model: Model, facts: int | None = None) -> Evidence:
 
 def few_heads(model: Model) -> Evidence:
     """The same on few facts."""
-    return heads(model, 20)
+    return heads(model, 12)
+
+
+def write_facts(path: Path, count: int = 16) -> None:
+    """Write a file of a few facts of the organisms' world."""
+    world = interp.load_facts("world")
+    lines = [f"# template: {template}" for template in world.templates]
+    lines.append("subject,answer,region")
+    rows = zip(world.facts[:count], world.attribute("region"), strict=False)
+    path.write_text("\n".join(lines + [f"{f.subject},{f.answer},{region}" for f, region in rows]))

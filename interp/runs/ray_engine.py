@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -110,7 +110,7 @@ class Share:
 
     @classmethod
     def of(
-        cls, nodes: list[dict[str, float]], workers: int | None = None, gpus: int | None = None
+        cls, nodes: Sequence[Mapping[str, Any]], workers: int | None = None, gpus: int | None = None
     ) -> Share:
         """Divide a cluster: as many CPUs for each as leave room for all.
 

@@ -20,6 +20,8 @@ ARRAY, MERGE = "array.sh", "merge.sh"
 
 #: How often a job that ran out of its time is begun again: always.
 AGAIN = 10**6
+#: Minutes that submitit lets a job run where Slurm has no say.
+LONGEST = 7 * 24 * 60
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,10 @@ class Array:
             The numbers of the jobs.
 
         Raises:
-            ValueError: if submitit is not installed, or there is no Slurm here.
+            ValueError: if no time limit is given, submitit is not installed, or there is no Slurm here.
         """
+        if cluster == "slurm" and "time" not in self.options:
+            raise ValueError("--send needs the time limit of a job; add --sbatch time=4:00:00")
         try:
             submitit: Any = import_module("submitit")
         except ImportError as error:
@@ -114,10 +118,12 @@ class Array:
             raise ValueError(
                 "--send found no Slurm on this machine; send from a node that has srun"
             ) from error
+        # The time that sbatch is given stands in the options; submitit has one of its own.
         options = {"requeue": True, **self.options}
         executor.update_parameters(
-            name="interp", slurm_array_parallelism=self.shards, slurm_additional_parameters=options
-        )
+            name="interp", timeout_min=LONGEST, slurm_array_parallelism=self.shards,
+            slurm_additional_parameters=options,
+        )  # fmt: skip
         array = Script(str(self.jobs / ARRAY))
         tasks = executor.map_array(array, [str(i + 1) for i in range(self.shards)])
         if cluster == "local":

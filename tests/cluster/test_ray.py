@@ -13,10 +13,12 @@ from typing import Any
 import cluster_work
 import pandas as pd
 import pytest
+from cluster_work import write_facts
 
 import interp
 from interp.evidence import Evidence
 from patching.engine import schedule
+from studies import cli
 
 ray = pytest.importorskip("ray", reason="pip install 'interp[ray]'")
 pytestmark = pytest.mark.cluster
@@ -138,3 +140,21 @@ def test_workers_that_die_again_and_again_are_told_of(cluster, tmp_path):
 
     with pytest.raises(ValueError, match="4 workers died one after another and made nothing"):
         interp.distribute(lambda: 7, die, tmp_path, workers=1, address=cluster.address)
+
+
+def test_a_comparison_on_a_cluster_is_the_one_of_one_process(cluster, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("interp.report.page.write_svg", lambda figures, folder: [])
+    pair = ("--base", "organism-base", "--tuned", "organism-evasive-high", "--facts", "some.csv")
+    write_facts(tmp_path / "some.csv")
+    on_ray = ("--engine", "ray", "--address", cluster.address, "--workers", "2")
+    for out, options in (("here", ()), ("there", on_ray), ("there", on_ray)):
+        monkeypatch.setattr(sys, "argv", ["interp", "compare", *pair, "--out", out, *options])
+        cli.main()
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "finished already",
+        "report: there/report.html",
+    ]
+    for name in ("evidence.parquet", "verdict.json", "outputs.csv"):
+        assert Path("here", name).read_bytes() == Path("there", name).read_bytes(), name
+    assert not Path("there", "units").exists() and not list(Path("there").glob("*.lock"))

@@ -226,7 +226,7 @@ def test_three_workers_of_which_one_is_killed_give_the_table_of_one(tmp_path, mo
     alone.table.to_parquet(tmp_path / "alone.parquet")
     tables = {name: (tmp_path / f"{name}.parquet").read_bytes() for name in ("a", "b", "alone")}
     assert tables["a"] == tables["b"] == tables["alone"]
-    assert pd.read_parquet(tmp_path / "a.parquet")["value"].notna().sum() == len(alone) > 1000
+    assert pd.read_parquet(tmp_path / "a.parquet")["value"].notna().sum() == len(alone) > 100
     made = (folder / "units.log").read_text().split("\n")[:-1]
     assert len(made) == len(set(made)) == len(list(folder.glob("units/*.safetensors"))) > 5
     assert claim.with_suffix(".safetensors").exists() and not claim.exists()
