@@ -36,7 +36,7 @@ def distribute(
         folder: on a disk that all machines share; a new one, or one that such a run has left.
         engine: "ray", or "local" for this process alone.
         job: what the run is, by name, told from what was loaded; a folder of another job is refused.
-        workers: how many; without it one for every GPU, or for every machine where there are none.
+        workers: how many; without it one for every GPU, or as many as machines where there are none.
             More than there is room for wait until there is.
         gpus: for each worker; without it 1 where the cluster has any, else 0.
         address: of the Ray cluster; without it the one this machine belongs to, or a new one of this

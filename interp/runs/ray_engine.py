@@ -116,7 +116,7 @@ class Share:
 
         Args:
             nodes: what each has, as Ray says it.
-            workers: how many are wanted; None for one of every GPU, or one on every node.
+            workers: how many are wanted; None for one of every GPU, or as many as nodes.
             gpus: of each; None for 1 where there are any.
 
         Raises:

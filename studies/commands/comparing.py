@@ -69,7 +69,9 @@ def compare(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, help="On the cluster (default: one a GPU, or machine).", rich_help_panel=MACHINE
+            min=1,
+            help="On the cluster (default: one a GPU, or as many as machines).",
+            rich_help_panel=MACHINE,
         ),
     ] = None,
     device: Device = "cpu",

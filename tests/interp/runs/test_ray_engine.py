@@ -20,7 +20,7 @@ from interp.runs.ray_engine import DEATHS, Order, Share
         ([{"CPU": 4}], 3, None, Share(3, 1, 0)),
         ([{"CPU": 2}], 9, None, Share(9, 1, 0)),
         ([{"CPU": 16, "GPU": 8}, {"CPU": 2}], None, None, Share(8, 2, 1)),
-        ([{"CPU": 16, "GPU": 8}, {"CPU": 2}], None, 0, Share(2, 2, 0)),
+        ([{"CPU": 16, "GPU": 8}, {"CPU": 2}], None, 0, Share(2, 8, 0)),
         ([{"CPU": 16, "GPU": 8}], None, 4, Share(2, 8, 4)),
         ([{"CPU": 2, "GPU": 8}], None, None, Share(2, 1, 1)),
     ],
