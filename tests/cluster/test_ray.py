@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -26,6 +27,8 @@ pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parents[2]
 #: Bytes that a node keeps for results; Ray takes a third of the memory otherwise.
 STORE = 80 * 2**20
+#: Units after which workers wait to be killed.
+HELD = 8
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,7 @@ def environment() -> Iterator[dict[str, str]]:
         yield dict(os.environ)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster(environment: dict[str, str]) -> Iterator[Any]:
     """Three nodes on this machine, with room for one worker each."""
     from ray.cluster_utils import Cluster
@@ -72,9 +75,9 @@ def begun(folder: Path) -> list[str]:
     return log.read_text().split("\n")[:-1] if log.exists() else []
 
 
-def wait_for(folder: Path, units: int) -> None:
-    """Wait until so many units were begun."""
-    while len(begun(folder)) < units:
+def wait_until_all_hold(place: Path, workers: int = 3) -> None:
+    """Wait until every worker has begun a unit that it is not to end."""
+    while len(list(place.glob("held-*"))) < workers:
         time.sleep(0.05)
 
 
@@ -83,24 +86,25 @@ def same(one: Evidence, other: Evidence) -> None:
 
 
 def test_a_node_that_is_killed_midway_changes_no_number(cluster, local, tmp_path, capsys):
-    node = cluster.list_all_nodes()[-1]
-    at: list[int] = []
+    folder = tmp_path / "run"
 
     def kill() -> None:
-        wait_for(tmp_path, 12)
-        at.append(len(begun(tmp_path)))
-        cluster.remove_node(node, allow_graceful=False)
+        wait_until_all_hold(tmp_path)
+        cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
+        (tmp_path / "go").touch()
 
     killer = Thread(target=kill)
     killer.start()
-    table = interp.distribute(cluster_work.load, cluster_work.heads, tmp_path, address=cluster.address)
+    load = partial(cluster_work.load, (tmp_path, HELD))
+    table = interp.distribute(load, cluster_work.heads, folder, address=cluster.address)
     killer.join()
+    cluster.add_node(num_cpus=1, object_store_memory=STORE)
     same(table, local)
-    keys = begun(tmp_path)
-    assert at[0] < len(set(keys)), "it was killed midway"
-    assert len(keys) - len(set(keys)) <= 1, "what it was making, and nothing else, was made anew"
+    keys = begun(folder)
+    assert len(set(keys)) > HELD + 3, "it was killed midway"
+    assert len(keys) - len(set(keys)) == 1, "what it was making, and nothing else, was made anew"
     assert "has died" in capsys.readouterr().err
-    assert not list(tmp_path.glob("units/*.claim"))
+    assert not list(folder.glob("units/*.claim"))
     altered = local.table.assign(value=local.table["value"] + 1e-6)
     with pytest.raises(AssertionError):
         pd.testing.assert_frame_equal(table.table, altered, check_exact=True)
@@ -108,22 +112,27 @@ def test_a_node_that_is_killed_midway_changes_no_number(cluster, local, tmp_path
 
 DRIVER = """
 import sys, cluster_work, interp
-interp.distribute(cluster_work.load, cluster_work.heads, sys.argv[1], address=sys.argv[2])
+from functools import partial
+from pathlib import Path
+place, held, address = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+load = partial(cluster_work.load, (place, held))
+interp.distribute(load, cluster_work.heads, place / "run", address=address)
 """
 
 
 def test_a_driver_that_is_killed_goes_on_from_the_folder(cluster, local, environment, tmp_path):
-    command = [sys.executable, "-c", DRIVER, str(tmp_path), cluster.address]
+    command = [sys.executable, "-c", DRIVER, str(tmp_path), str(HELD), cluster.address]
     driver = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    wait_for(tmp_path, 8)
+    wait_until_all_hold(tmp_path)
     driver.send_signal(signal.SIGKILL)
     driver.wait()
-    before = len(begun(tmp_path))
-    table = interp.distribute(cluster_work.load, cluster_work.heads, tmp_path, address=cluster.address)
+    table = interp.distribute(
+        cluster_work.load, cluster_work.heads, tmp_path / "run", address=cluster.address
+    )
     same(table, local)
-    keys = begun(tmp_path)
-    assert before < len(set(keys)), "it was killed midway"
-    assert len(keys) - len(set(keys)) <= 2 * 3, "at most what each worker was making, twice"
+    keys = begun(tmp_path / "run")
+    assert len(set(keys)) > HELD + 3, "it was killed midway"
+    assert len(keys) - len(set(keys)) <= 3, "at most what each worker was making was made anew"
 
 
 def test_what_the_work_raises_comes_as_it_is(cluster, tmp_path):
