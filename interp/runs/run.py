@@ -202,6 +202,9 @@ def require_whole() -> None:
     rows. Call this between the two in work that is shared out. In a whole run, and without any, it
     does nothing.
 
+    Returns:
+        Nothing; it returns where nothing is missing.
+
     Raises:
         ShareDone: in a shard, which ends here; and in a worker of `interp.distribute` that lacks units
             of others, which begins again when these are there.
