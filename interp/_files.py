@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import os
+import socket
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -24,7 +25,9 @@ _ROWS = 50_000
 
 def write_atomically(path: Path, write: Any) -> Path:
     """Call `write(temporary_path)`, then rename to `path`; the old file survives a failure."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    # On a shared disk processes of several machines may bear one number.
+    writer = f"{socket.gethostname()}.{os.getpid()}"
+    temporary = path.with_name(f".{path.name}.{writer}.tmp{path.suffix}")
     try:
         write(temporary)
         os.replace(temporary, path)

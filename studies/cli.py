@@ -25,6 +25,7 @@ from studies.commands.options import EXIT_CODES, KeptError, listed, register
 from studies.commands.planning import plan
 from studies.commands.showing import open_, show
 from studies.commands.studying import studies
+from studies.commands.submitting import submit
 from studies.commands.verifying import verify
 
 RUN, READ, PREPARE = "Run", "Read a finished run", "Prepare"
@@ -43,6 +44,10 @@ register(
 register(
     app, "merge", merge, "interp merge part-1 part-2 --out whole",
     "interp merge shared --out shared", panel=RUN,
+)  # fmt: skip
+register(
+    app, "submit", submit, "interp submit --slurm --shards 8 --out shared --sbatch time=4:00:00",
+    "interp submit --slurm --shards 8 --out shared --sbatch time=60 --send", panel=RUN,
 )  # fmt: skip
 app.add_typer(studies, name="study", rich_help_panel=RUN)
 register(

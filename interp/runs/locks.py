@@ -16,8 +16,11 @@ from typing import Any
 
 from interp.progress import word
 
-#: Held alone by a whole run, and by all shards of one together.
+#: Held alone by a whole run, and by all that share one together.
 WHOLE = "run.lock"
+
+#: Held alone by whoever starts the workers of a run, and replaces those that die.
+DRIVER = "driver.lock"
 
 
 @contextmanager
@@ -36,7 +39,29 @@ def locked(folder: Path, shard: tuple[int, int] | None = None) -> Iterator[None]
         with _held(folder, WHOLE, alone=True):
             yield
         return
-    with _held(folder, WHOLE, alone=False), _held(folder, shard_lock(shard), alone=True):
+    with joined(folder), _held(folder, shard_lock(shard), alone=True):
+        yield
+
+
+@contextmanager
+def joined(folder: Path) -> Iterator[None]:
+    """Hold a folder together with others that share its run.
+
+    Raises:
+        ValueError: if a whole run holds it, naming its process.
+    """
+    with _held(folder, WHOLE, alone=False):
+        yield
+
+
+@contextmanager
+def driven(folder: Path) -> Iterator[None]:
+    """Hold a folder as the one that starts its workers.
+
+    Raises:
+        ValueError: if another does, or if a whole run holds it, naming its process.
+    """
+    with joined(folder), _held(folder, DRIVER, alone=True):
         yield
 
 

@@ -17,6 +17,12 @@ MANIFEST, UNITS = "run.json", "units"
 #: The file that is written for a moment to see whether a folder can be written to.
 PROBE = ".writable"
 
+#: How the name of a file ends that says which worker is making a unit.
+CLAIM = ".claim"
+
+#: Where the scripts and logs of jobs stand that make shards of a run.
+JOBS = "slurm"
+
 #: The file with a line for every unit that was begun.
 LOG = "units.log"
 
@@ -131,8 +137,8 @@ def is_trace(name: str) -> bool:
     """Whether a file of a run's folder is none of its results, but of how it came about."""
     first = name.partition("/")[0]
     return (
-        first in (MANIFEST, UNITS, LOG)
-        or re.fullmatch(r"(run|shard-\d+-of-\d+)\.(lock|json)", first) is not None
+        first in (MANIFEST, UNITS, LOG, JOBS)
+        or re.fullmatch(r"(run|driver|shard-\d+-of-\d+)\.(lock|json)", first) is not None
     )
 
 
@@ -148,10 +154,25 @@ def remove_temporary(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def release(folder: Path, worker: str | None = None) -> None:
+    """Give up the units that a worker was making when it died.
+
+    Args:
+        folder: the run's.
+        worker: its name; None for every worker.
+    """
+    for path in (folder / UNITS).glob(f"*{CLAIM}"):
+        with suppress(FileNotFoundError):  # one that lives has just made it
+            # Whoever died between making the file and writing into it has left no name.
+            if worker is None or path.read_text(encoding="utf-8") in ("", worker):
+                path.unlink()
+
+
 def remove_units(folder: Path) -> None:
     """Remove the units of a run whose results are written; its manifest stays."""
     for path in (*(folder / UNITS).glob("*.safetensors"), *folder.glob("shard-*-of-*.json")):
         path.unlink(missing_ok=True)
+    release(folder)
     remove_temporary(folder)
     for path in (*folder.glob("*.lock"), folder / LOG):
         path.unlink(missing_ok=True)

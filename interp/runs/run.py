@@ -8,81 +8,23 @@ work, and none is ever taken for another.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from interp._files import write_durably
-from interp.progress import word
 from interp.runs.code import code_of, packages
 from interp.runs.fingerprint import fingerprint
-from interp.runs.locks import locked
-from interp.runs.manifest import LOG, UNITS, open_manifest, remove_temporary, shard_of, write_share
-from interp.runs.unit_files import Damaged, from_bytes, to_bytes
+from interp.runs.folder import Run
+from interp.runs.manifest import open_manifest, release, remove_temporary, shard_of, write_share
 
 T = TypeVar("T")
 
-#: What to do where a unit cannot be written.
-ADVICE = {
-    errno.ENOSPC: "free some space and run again with the same folder",
-    errno.EDQUOT: "free some space and run again with the same folder",
-    errno.ENOENT: "the folder was removed; run again, from the start where it cannot be put back",
-}
-
 
 class ShareDone(Exception):
-    """A shard has done its share, and what comes next needs the others'."""
-
-
-class Run:
-    """An open folder of units.
-
-    Attributes:
-        folder: where it is.
-        shard: (number from 1, how many), or None for a whole run.
-        made: how many units were made since it was opened.
-        found: how many were found on disk.
-        waiting: how many belong to other shards and were not there.
-    """
-
-    def __init__(self, folder: Path, shard: tuple[int, int] | None = None) -> None:
-        self.folder, self.shard = folder, shard
-        self.made = self.found = self.waiting = 0
-
-    def unit(self, key: str, name: str, make: Callable[[], T], *, mine: bool = True) -> T | None:
-        """A unit's result, from disk or made; None for one that another shard has yet to make."""
-        path = self.folder / UNITS / f"{key}.safetensors"
-        try:
-            value = from_bytes(path.read_bytes())
-            self.found += 1
-            return value
-        except FileNotFoundError:
-            pass
-        except Damaged as error:
-            word(f"{path}, a unit of {name}, is damaged ({error}); it is made again")
-        except OSError as error:
-            raise ValueError(f"{path} cannot be read ({error.strerror}); check the disk") from error
-        if not mine:
-            self.waiting += 1
-            return None
-        with suppress(OSError), (self.folder / LOG).open("a", encoding="utf-8") as log:
-            log.write(f"{key} {name}\n")
-        value = make()
-        data = to_bytes(name, value)
-        try:
-            write_durably(path, lambda temporary: temporary.write_bytes(data))
-        except OSError as error:
-            advice = ADVICE.get(error.errno or 0, "give a folder that you may write to")
-            raise ValueError(
-                f"a unit of {name} cannot be written to {self.folder} ({error.strerror}); all units "
-                f"before it are kept; {advice}"
-            ) from error
-        self.made += 1
-        return value
+    """A shard or a worker has done its share, and what comes next needs the others'."""
 
 
 _open: Run | None = None
@@ -139,27 +81,43 @@ def resumable(
         True False
         False True
     """
+    run = Run(Path(folder).expanduser(), None if shard is None else shard_of(shard))
+    with opened(run, job):
+        yield run
+
+
+@contextmanager
+def opened(run: Run, job: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Have units made and found by a run.
+
+    Args:
+        run: its folder is made where there is none, and held.
+        job: what the run is, by name.
+
+    Raises:
+        ValueError: as `resumable`.
+    """
     global _open
+    folder = run.folder
     if _open is not None:
         raise ValueError(
             f"a run writes to {_open.folder} already; got another at {folder}; end the first, or leave "
             "the second out: all that runs inside of the first is kept there"
         )
-    folder = Path(folder).expanduser()
-    share = None if shard is None else shard_of(shard)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(
             f"{folder} cannot hold a run ({error.strerror}); give a folder that you may write to"
         ) from error
-    with locked(folder, share):
-        open_manifest(folder, {} if job is None else job, packages(), share)
-        if share is None:
+    with run.locked():
+        open_manifest(folder, {} if job is None else job, packages(), run.shard)
+        if run.alone:
             remove_temporary(folder)
-        _open = run = Run(folder, share)
+            release(folder)
+        _open = run
         try:
-            yield run
+            yield
         except ShareDone:
             write_share(folder, run.shard, run.waiting)
             raise
@@ -195,8 +153,11 @@ class Series:
             dealt: whether it is dealt to one of the shards; others are made by every shard.
 
         Returns:
-            The result, its tensors on the CPU where it was read; None for a unit that another shard
-            has yet to make.
+            The result, its tensors on the CPU where it was read; None for a unit that another has
+            yet to make.
+
+        Raises:
+            ShareDone: if another is making a unit that is dealt to nobody, so that all need it.
         """
         run = _open
         if run is None or not self.kept:
@@ -207,7 +168,10 @@ class Series:
             which, count = run.shard
             # Numbers go round the shards, each series from another one: even, whatever came before.
             mine = (int(self.digest[:8], 16) + number) % count == which - 1
-        return run.unit(key, self.name, make, mine=mine)
+        result = run.unit(key, self.name, make, mine=mine)
+        if result is None and not dealt:
+            raise ShareDone(f"another worker makes a unit of {self.name}")
+        return result
 
 
 def series(name: str, code: Sequence[str], *inputs: object) -> Series:
@@ -227,19 +191,29 @@ def series(name: str, code: Sequence[str], *inputs: object) -> Series:
 
 
 def waiting() -> bool:
-    """Whether rows are missing that other shards have yet to make."""
+    """Whether rows are missing that others have yet to make."""
     return _open is not None and _open.waiting > 0
 
 
 def require_whole() -> None:
-    """End a shard here: what comes next needs the units of all.
+    """Go on only where the results so far are whole.
+
+    What is chosen from a table, such as the heads of a second sweep, must be chosen from all of its
+    rows. Call this between the two in work that is shared out. In a whole run, and without any, it
+    does nothing.
+
+    Returns:
+        Nothing; it returns where nothing is missing.
 
     Raises:
-        ShareDone: where the open run is a shard.
+        ShareDone: in a shard, which ends here; and in a worker of `interp.distribute` that lacks units
+            of others, which begins again when these are there.
+
+    Example:
+        >>> import interp
+        >>> interp.require_whole()
     """
-    if _open is not None and _open.shard is not None:
-        which, count = _open.shard
+    if _open is not None and not _open.whole:
         raise ShareDone(
-            f"shard {which} of {count} is done: {_open.made} units made, {_open.found} found in "
-            f"{_open.folder}"
+            f"{_open.name} is done: {_open.made} units made, {_open.found} found in {_open.folder}"
         )

@@ -10,14 +10,18 @@ import typer
 from interp.progress import announce
 from interp.runs.manifest import shard_of
 from studies.commands.options import (
-    MODELS,
-    NAMED_MODEL,
+    MACHINE,
     OUTPUT,
+    Base,
     Budget,
     Device,
     Dtype,
+    Facts,
+    Null,
+    Prompt,
     Quiet,
     Seed,
+    Tuned,
     Verbose,
 )
 from studies.commands.work import Work, fresh
@@ -29,29 +33,11 @@ ORGANISM = "organism-"
 
 
 def compare(
-    base: Annotated[
-        str | None, typer.Option(help=f"Base model: {NAMED_MODEL}.", rich_help_panel=MODELS)
-    ] = None,
-    tuned: Annotated[
-        str | None,
-        typer.Option(help="Tuned model, or an adapter applied to the base.", rich_help_panel=MODELS),
-    ] = None,
-    facts: Annotated[
-        str | None,
-        typer.Option(
-            help="Facts: a name, or a .csv, .tsv, .jsonl or .parquet file.", rich_help_panel=MODELS
-        ),
-    ] = None,
-    prompt: Annotated[
-        str,
-        typer.Option(
-            help="raw, or chat (the tuned model's template for both).", rich_help_panel=MODELS
-        ),
-    ] = "raw",
-    null: Annotated[
-        str | None,
-        typer.Option(help="A null tune of the base, as one more placebo.", rich_help_panel=MODELS),
-    ] = None,
+    base: Base = None,
+    tuned: Tuned = None,
+    facts: Facts = None,
+    prompt: Prompt = "raw",
+    null: Null = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -81,6 +67,21 @@ def compare(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    engine: Annotated[
+        str, typer.Option(help="local, or ray for a cluster.", rich_help_panel=MACHINE)
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of the Ray cluster (default: this machine's).", rich_help_panel=MACHINE),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="On the cluster (default: one a GPU, or as many as machines).",
+            rich_help_panel=MACHINE,
+        ),
+    ] = None,
     device: Device = "cpu",
     dtype: Dtype = "float32",
     budget: Budget = 2.0,
@@ -92,24 +93,48 @@ def compare(
 
     Without models, a tiny base and a tune of it are compared on the facts of their own world.
     """
-    base, tuned = pair_of(base, tuned)
-    facts = facts_of(base, facts)
-    if prompt not in ("raw", "chat"):
-        raise ValueError(f"--prompt must be raw or chat, got {prompt!r}; choose one")
-    if (resume or shard) and out is None:
-        raise ValueError(
-            f"--{'resume' if resume else 'shard'} needs the folder of the run; give --out, the same "
-            "one each time"
-        )
+    work = work_of(base, tuned, facts, prompt, null, device, dtype, budget, seed)
+    if engine not in ("local", "ray"):
+        raise ValueError(f"--engine must be local or ray, got {engine!r}; choose one")
+    if engine == "local" and (address or workers):
+        raise ValueError("--address and --workers are of a cluster; add --engine ray")
+    if engine == "ray" and shard:
+        raise ValueError("--engine ray shares the work out by itself; leave --shard out")
+    if (resume or shard or engine == "ray") and out is None:
+        option = "--resume" if resume else "--shard" if shard else "--engine ray"
+        raise ValueError(f"{option} needs the folder of the run; give --out, the same one each time")
     if shard is not None:
         shard_of(shard)
-    work = Work(base, tuned, facts, prompt, null, device, dtype, budget, seed)
-    if out is not None and (resume or shard):
+    if out is not None and engine == "ray":
+        work.distributed(out, address, workers, csv=csv)
+    elif out is not None and (resume or shard):
         work.resumed(out, shard, csv=csv)
-        return
-    announce(f"comparing {tuned} with {base} on {facts}; reading the facts …")
-    with fresh(out) as folder:
-        work.done(folder, csv=csv)
+    else:
+        announce(f"comparing {work.tuned} with {work.base} on {work.facts}; reading the facts …")
+        with fresh(out) as folder:
+            work.done(folder, csv=csv)
+
+
+def work_of(
+    base: str | None,
+    tuned: str | None,
+    facts: str | None,
+    prompt: str,
+    null: str | None,
+    device: str,
+    dtype: str,
+    budget: float,
+    seed: int,
+) -> Work:
+    """The comparison that options ask for, with what was left out.
+
+    Raises:
+        ValueError: if something was left out that cannot be guessed, or `prompt` is unknown.
+    """
+    base, tuned = pair_of(base, tuned)
+    if prompt not in ("raw", "chat"):
+        raise ValueError(f"--prompt must be raw or chat, got {prompt!r}; choose one")
+    return Work(base, tuned, facts_of(base, facts), prompt, null, device, dtype, budget, seed)
 
 
 def pair_of(base: str | None, tuned: str | None) -> tuple[str, str]:

@@ -27,6 +27,25 @@ MODELS, OUTPUT, MACHINE, STATISTICS = "Models and facts", "Output", "Machine", "
 
 NAMED_MODEL = "name, folder, .gguf file or hub id"
 
+Base = Annotated[str | None, typer.Option(help=f"Base model: {NAMED_MODEL}.", rich_help_panel=MODELS)]
+Tuned = Annotated[
+    str | None,
+    typer.Option(help="Tuned model, or an adapter applied to the base.", rich_help_panel=MODELS),
+]
+Facts = Annotated[
+    str | None,
+    typer.Option(
+        help="Facts: a name, or a .csv, .tsv, .jsonl or .parquet file.", rich_help_panel=MODELS
+    ),
+]
+Prompt = Annotated[
+    str,
+    typer.Option(help="raw, or chat (the tuned model's template for both).", rich_help_panel=MODELS),
+]
+Null = Annotated[
+    str | None,
+    typer.Option(help="A null tune of the base, as one more placebo.", rich_help_panel=MODELS),
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps, …", rich_help_panel=MACHINE)]
 Dtype = Annotated[
     str, typer.Option(help="float32, bfloat16, float16 or float64.", rich_help_panel=MACHINE)

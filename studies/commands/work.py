@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import typer
 
@@ -28,10 +28,24 @@ from interp.untrusted.reading import printable
 from studies.commands.options import KeptError
 from studies.comparison.stages import WHOLE
 
+if TYPE_CHECKING:
+    from interp.facts.types import FactSet
+    from interp.models.model import Model
+    from interp.models.pair import ModelPair
+    from studies.comparison.comparing import Comparison
+
 RUNS = Path("interp-runs")
 
 #: What a run does, in its folder, and in it the folder that it was begun from.
 COMMAND, WHERE = "command.json", "begun in"
+
+
+class Loaded(NamedTuple):
+    """What is compared: two models, on facts, and a null tune where one was given."""
+
+    pair: ModelPair
+    task: FactSet
+    null: Model | None
 
 
 @dataclass(frozen=True)
@@ -54,21 +68,31 @@ class Work:
         Raises:
             ValueError: if the folder is another run's, or holds something else.
         """
-        if (out / "report.html").exists() and (out / MANIFEST).exists():
-            require_same_job(out, asdict(Work.of(out)), asdict(self))
-            if not (out / SUMS).exists():  # killed between the two
-                write_checksums(out)
-            remove_units(out)
-            typer.echo(f"finished already\nreport: {out / 'report.html'}")
-            return
-        announce(f"comparing {self.tuned} with {self.base} on {self.facts} in {out} …")
-        try:
-            with fresh(out, resume=True) as folder:
+        if not self._finished(out):
+            with self._kept(out) as folder:
                 self.done(folder, run=True, shard=shard, csv=csv)
-        except KeyboardInterrupt as error:
-            raise KeptError(
-                f"interrupted; what was made is kept in {out}; the same command goes on from there"
-            ) from error
+
+    def distributed(
+        self, out: Path, address: str | None, workers: int | None, *, csv: bool = False
+    ) -> None:
+        """Do it in a folder by the workers of a Ray cluster, from where a run before has come to.
+
+        Raises:
+            ValueError: as `resumed`, and as `interp.distribute`.
+        """
+        if self._finished(out):
+            return
+        from interp.runs.distributing import distribute
+
+        with self._kept(out) as folder:
+            comparison, notes = distribute(
+                self.loaded, self._measured, folder, job=self.about, workers=workers,
+                gpus=0 if self.device == "cpu" else 1, address=address,
+            )  # fmt: skip
+            self.noted(folder)
+            written = comparison.save(folder, csv=csv)
+            remove_units(folder)
+        self._tell(comparison, notes, written.report)
 
     def done(
         self, folder: Path, *, run: bool = False, shard: str | None = None, csv: bool = False
@@ -82,32 +106,17 @@ class Work:
             csv: whether the evidence is written as CSV too.
         """
         with job(f"comparing {self.tuned} with {self.base}", WHOLE):
-            stage("reading the facts")
-            from interp.facts.loading import load_facts
-
-            task = load_facts(self.facts)
-            stage("loading the base")  # and, before it, what it takes to load one
-            from interp.models.loading import load_model, load_pair
+            loaded = self.loaded()
             from interp.runs.run import ShareDone, resumable
-            from interp.verdict.thresholds import Thresholds
-            from studies.comparison.comparing import compare as compared, job_of
 
-            pair = load_pair(self.base, self.tuned, device=self.device, dtype=self.dtype)
-            same = {"base": self.base, "device": self.device, "dtype": self.dtype}
-            null = None if self.null is None else load_model(self.null, **same)
-            prompt = "chat" if self.prompt == "chat" else "raw"
             parts: AbstractContextManager[Any] = nullcontext()
             if run:
-                about = job_of(pair, task, prompt, null, Thresholds(), self.seed)
-                parts = resumable(folder, job=about, shard=shard)
+                parts = resumable(folder, job=self.about(loaded), shard=shard)
             try:
                 with parts:
                     if run:
                         self.noted(folder)
-                    comparison = compared(
-                        pair, task, budget=int(self.budget * 2**30), prompt=prompt, null=null,
-                        seed=self.seed,
-                    )  # fmt: skip
+                    comparison, notes = self._measured(loaded)
                     self.noted(folder)
                     written = comparison.save(folder, csv=csv)
             except ShareDone as done:
@@ -115,10 +124,80 @@ class Work:
                 return
             if run:
                 remove_units(folder)
+        self._tell(comparison, notes, written.report)
+
+    def loaded(self) -> Loaded:
+        """What is compared."""
+        stage("reading the facts")
+        from interp.facts.loading import load_facts
+
+        task = load_facts(self.facts)
+        stage("loading the base")  # and, before it, what it takes to load one
+        from interp.models.loading import load_model, load_pair
+
+        pair = load_pair(self.base, self.tuned, device=self.device, dtype=self.dtype)
+        same = {"base": self.base, "device": self.device, "dtype": self.dtype}
+        return Loaded(pair, task, None if self.null is None else load_model(self.null, **same))
+
+    def about(self, loaded: Loaded) -> dict[str, Any]:
+        """What its folder is known by."""
+        from interp.verdict.thresholds import Thresholds
+        from studies.comparison.comparing import job_of
+
+        return job_of(loaded.pair, loaded.task, self._prompt, loaded.null, Thresholds(), self.seed)
+
+    def options(self) -> list[str]:
+        """The options of `interp compare` that ask for it."""
+        given = ((f"--{name}", str(value)) for name, value in asdict(self).items() if value is not None)
+        return [text for option in given for text in option]
+
+    @property
+    def _prompt(self) -> Literal["raw", "chat"]:
+        return "chat" if self.prompt == "chat" else "raw"
+
+    def _measured(self, loaded: Loaded) -> tuple[Comparison, list[str]]:
+        """The comparison, and what is to be said of what was compared."""
+        from studies.comparison.comparing import compare
+
+        pair, task, null = loaded
+        comparison = compare(
+            pair, task, budget=int(self.budget * 2**30), prompt=self._prompt, null=null, seed=self.seed
+        )
+        return comparison, [*pair.warnings, *task.notes]
+
+    def _tell(self, comparison: Comparison, notes: list[str], report: Path) -> None:
+        """Say what came out."""
         typer.echo(printable(comparison.verdict.sentence))
-        for note in (*pair.warnings, *task.notes):
+        for note in notes:
             typer.echo(printable(f"note: {note}"))
-        typer.echo(f"report: {written.report}")
+        typer.echo(f"report: {report}")
+
+    def _finished(self, out: Path) -> bool:
+        """Whether a folder holds its report; what is left of the run is then cleared away.
+
+        Raises:
+            ValueError: if it holds that of another.
+        """
+        if not ((out / "report.html").exists() and (out / MANIFEST).exists()):
+            return False
+        require_same_job(out, asdict(Work.of(out)), asdict(self))
+        if not (out / SUMS).exists():  # killed between the two
+            write_checksums(out)
+        remove_units(out)
+        typer.echo(f"finished already\nreport: {out / 'report.html'}")
+        return True
+
+    @contextmanager
+    def _kept(self, out: Path) -> Iterator[Path]:
+        """The folder of a run, whose parts stay when it is interrupted."""
+        announce(f"comparing {self.tuned} with {self.base} on {self.facts} in {out} …")
+        try:
+            with fresh(out, resume=True) as folder:
+                yield folder
+        except KeyboardInterrupt as error:
+            raise KeptError(
+                f"interrupted; what was made is kept in {out}; the same command goes on from there"
+            ) from error
 
     def noted(self, folder: Path) -> None:
         """Write it into the folder, so that it can be done from there."""

@@ -144,6 +144,10 @@ def test_shards_may_share_a_folder_and_go_round_again(
 
 def test_options_that_need_others_say_so(run, capsys):
     for options, message in (
+        (("--engine", "ray"), "--engine ray needs the folder of the run; give --out"),
+        (("--engine", "dask"), "--engine must be local or ray, got 'dask'"),
+        (("--workers", "2"), "--address and --workers are of a cluster; add --engine ray"),
+        (("--engine", "ray", "--shard", "1/2", "--out", "new"), "leave --shard out"),
         (("--resume",), "--resume needs the folder of the run; give --out"),
         (("--shard", "1/2"), "--shard needs the folder of the run; give --out"),
         (("--shard", "5/2", "--out", "new"), "shard must be NUMBER/COUNT"),

@@ -1,0 +1,41 @@
+"""`interp submit`: what is written, what is shown, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+PAIR = ("--tuned", "organism-edited-low", "--seed", "3")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_an_array_is_written_and_how_to_send_it_is_told(run, here):
+    options = ("--slurm", "--shards", "4", "--out", "shared", "--sbatch", "time=1:00:00")
+    for _ in range(2):
+        code, out, err = run("submit", *options, *PAIR)
+        assert (code, err) == (0, "")
+        array, merge, line = out.splitlines()
+        assert line == f"send them: sbatch --dependency=afterok:$(sbatch --parsable {array}) {merge}"
+    text = Path(array).read_text()
+    assert "compare --base organism-base --tuned organism-edited-low --facts world" in text
+    assert f'--seed 3 --out {here / "shared"} --shard "$shard/4"' in text
+    assert f"merge {here / 'shared'} --out {here / 'shared'}" in Path(merge).read_text()
+
+
+def test_what_cannot_be_submitted_is_one_line(run, here):
+    (here / "full").mkdir()
+    (here / "full" / "thesis.tex").touch()
+    for options, message in (
+        (("--out", "new"), "submit writes jobs for Slurm only; add --slurm"),
+        (("--slurm", "--out", "full"), "--out full exists and is not empty"),
+        (("--slurm", "--out", "new", "--sbatch", "time"), "--sbatch must be NAME=VALUE"),
+        (("--slurm", "--out", "new", "--prompt", "odd"), "--prompt must be raw or chat"),
+        (("--slurm", "--out", "new", "--base", "mine"), "--base mine needs"),
+    ):
+        code, out, err = run("submit", "--shards", "2", *options)
+        assert code == 2 and message in err and len(err.splitlines()) == 1, err
+    assert not (here / "new").exists()
