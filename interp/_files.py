@@ -8,8 +8,9 @@ from __future__ import annotations
 import csv
 import os
 import socket
+from io import TextIOBase
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def write_csv(path: Path, table: pd.DataFrame) -> Path:
     return write_atomically(path, write)
 
 
-def csv_into(file: IO[str], table: pd.DataFrame) -> None:
+def csv_into(file: TextIOBase, table: pd.DataFrame) -> None:
     """Write a table as CSV, a few rows at a time, without its index.
 
     A text that begins with =, +, -, @, a tab or a carriage return gets an apostrophe before it, so that

@@ -52,8 +52,10 @@ def test_everything_declared_is_imported_or_has_its_reason():
 
 
 def test_everything_the_tests_import_is_declared_for_them():
-    extra = declared(PROJECT["optional-dependencies"]["test"])
-    assert imported("tests", "notebooks") - declared(PROJECT["dependencies"]) - extra == set()
+    extras = PROJECT["optional-dependencies"]
+    extra, clusters = declared(extras["test"]), declared([*extras["ray"], *extras["slurm"]])
+    known = declared(PROJECT["dependencies"]) | extra | clusters
+    assert imported("tests", "notebooks") - known == set()
     assert extra - imported("tests", "notebooks") == TOOLS
 
 

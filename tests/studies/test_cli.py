@@ -202,7 +202,7 @@ def test_an_empty_output_folder_that_was_there_stays(place: Path, monkeypatch, c
 
 
 def test_a_failure_while_writing_removes_what_was_written(place: Path, monkeypatch, capsys):
-    def torn(self, folder: Path):
+    def torn(self, folder: Path, **options):
         (folder / "verdict.json").write_text("{")
         raise OSError(28, "No space left on device")
 

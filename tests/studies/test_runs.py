@@ -52,7 +52,7 @@ def test_runs_stand_in_one_table_and_one_forest(folder: Path):
         studies.summary(str(folder))
     with pytest.raises(ValueError, match="runs got none"):
         studies.summary([])
-    with pytest.raises(ValueError, match="must be a folder of a finished comparison"):
+    with pytest.raises(ValueError, match="no finished run in"):
         studies.summary([folder / "nowhere"])
 
 

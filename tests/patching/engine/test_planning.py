@@ -12,7 +12,7 @@ import torch
 from interp.activations import collect
 from interp.metrics import logit_difference
 from interp.sites import Kind, Site, every_layer
-from patching.engine import planning, schedule, sweeping as engine
+from patching.engine import passes, planning, schedule, sweeping as engine
 from patching.engine.planning import plan, plan_sweep
 from patching.engine.schedule import MAX_BYTES, BlockCost
 from patching.interventions.cells import Cell, Edit
@@ -34,7 +34,7 @@ def shown(monkeypatch) -> dict[str, int]:
         told["total"] = total
         yield step
 
-    monkeypatch.setattr(engine, "counted", counted)
+    monkeypatch.setattr(passes, "counted", counted)
     return told
 
 

@@ -12,7 +12,7 @@ import torch
 from interp.evidence import Evidence
 from interp.examples import Examples
 from interp.metrics import logit_difference, metric
-from interp.runs import run as runs
+from interp.runs import folder as runs
 from interp.runs.run import resumable
 from interp.sites import Kind, Site, boundaries, every_head
 from patching.engine import schedule
