@@ -15,6 +15,7 @@ import pandas as pd
 import peft
 import tiny
 from fuzz import Reader
+from jaxtyping import TypeCheckError
 from rich.console import Console
 from verdict_cases import fake_case
 
@@ -218,10 +219,13 @@ def _prompts(home: Path) -> Iterator[Reader]:
             return None
         if not isinstance(given, dict) or "texts" not in given:
             return None
-        examples = interp.Examples.from_text(
-            model, given.pop("texts"), **{k: v for k, v in given.items() if k in seed}
-        )
-        return repr(examples), examples._repr_html_()
+        try:
+            examples = interp.Examples.from_text(
+                model, given.pop("texts"), **{k: v for k, v in given.items() if k in seed}
+            )
+            return repr(examples), examples._repr_html_()
+        except TypeCheckError as error:  # the suite checks kinds before the function does
+            raise ValueError("of another kind") from error
 
     yield Reader(
         "prompts", home / "prompts.json", read, (json.dumps(seed).encode(), json.dumps(few).encode()), 3

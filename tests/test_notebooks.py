@@ -122,6 +122,7 @@ def test_the_organism_notebook_finds_what_was_built():
     assert "unchanged" in text
 
 
+@pytest.mark.slow
 def test_the_notebook_on_two_folders_finds_what_was_built():
     text = printed("06_own_pair")
     assert "lower - blocks [0, 1]" in text and "knowledge" in text
