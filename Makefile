@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 TORCH := $(shell grep -i '^torch==' constraints.txt)
 
 # Tests that compare numbers, and the ways to have a processor sum and round otherwise.
-NUMERIC := $(addprefix tests/interp/,test_activations.py models/test_models.py) \
+NUMERIC := $(addprefix tests/interp/,activations/test_collecting.py models/test_models.py) \
 	$(addprefix tests/patching/,test_context.py engine/test_sweeping.py) \
 	$(addprefix tests/patching/methods/test_,ablation.py grids.py sites_and_donors.py stitching.py) \
 	$(addprefix tests/probes/,estimators test_parallel.py)
