@@ -11,6 +11,7 @@ from typing import Any
 
 from interp._files import is_temporary, write_durably
 from interp.progress import word
+from interp.untrusted import reading
 
 MANIFEST, UNITS = "run.json", "units"
 
@@ -183,12 +184,9 @@ def remove_units(folder: Path) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """A small JSON object; None where there is none that can be read."""
     try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
-        held = json.loads(data) if len(data) <= LARGEST else None
-    except (OSError, ValueError, RecursionError):
+        return reading.read_json(path, LARGEST)
+    except ValueError:
         return None
-    return held if isinstance(held, dict) else None
 
 
 def _write(path: Path, held: Mapping[str, Any]) -> None:

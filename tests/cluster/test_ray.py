@@ -153,7 +153,6 @@ def test_workers_that_die_again_and_again_are_told_of(cluster, tmp_path):
 
 def test_a_comparison_on_a_cluster_is_the_one_of_one_process(cluster, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("interp.report.page.write_svg", lambda figures, folder: [])
     pair = ("--base", "organism-base", "--tuned", "organism-evasive-high", "--facts", "some.csv")
     write_facts(tmp_path / "some.csv")
     on_ray = ("--engine", "ray", "--address", cluster.address, "--workers", "2")

@@ -20,7 +20,6 @@ def test_four_shards_sent_as_an_array_and_merged_are_one_run(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr("interp.report.page.write_svg", lambda figures, folder: [])
     cluster_work.write_facts(tmp_path / "some.csv")
     monkeypatch.setattr("sys.argv", ["interp", "compare", *PAIR, "--out", "whole"])
     cli.main()
