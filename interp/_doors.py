@@ -85,7 +85,11 @@ def _check_places(called: str, arguments: Mapping[str, Any]) -> None:
 
 def _devices(arguments: Mapping[str, Any], kinds: tuple[str, ...]) -> list[tuple[str, Any]]:
     """Name and device of the arguments of these kinds, whose own modules import this one."""
-    return [(name, value.device) for name, value in arguments.items() if type(value).__name__ in kinds]
+    return [
+        (name, value.device)
+        for name, value in arguments.items()
+        if type(value).__name__ in kinds and name != "self"  # which is still being made
+    ]
 
 
 def held(kind: type[_Kind]) -> type[_Kind]:
