@@ -68,11 +68,15 @@ def main() -> None:
     """Time every side of every task; print and write the table; --json adds one object at the end."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps; only cpu updates the figure")
+    parser.add_argument(
+        "--peers", nargs="*", default=peers.PEERS, choices=peers.PEERS, help="none: our own loops only"
+    )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    model = load_model("smollm2")
-    print(machine.described(), flush=True)
-    peak = best_product()
+    model = load_model("smollm2", device=options.device)
+    print(machine.described(model.device), flush=True)
+    peak = best_product(model.device)
     seconds: dict[str, dict[str, float]] = {}
     worst, achieved = 0.0, 0.0
     whole: dict[str, peers.Sample] = {}
@@ -89,15 +93,17 @@ def main() -> None:
         rate = flops * BlockCost.of(model).block_flops / times["interp"]
         achieved = max(achieved, rate)
         print(f"{task.name}: {shown(times)}; {rate / 1e9:.0f} GFLOP/s", flush=True)
-    for side, rows in peers.run(whole, sampled, options.repeats).items():
+    measured = peers.run(whole, sampled, options.repeats, options.device, options.peers)
+    for side, rows in measured.items():
         for name, (time_taken, difference) in rows.items():
             seconds[name][side], worst = time_taken, max(worst, difference)
             print(f"{name}: {side} {time_taken:.2f} s, largest difference {difference:.1e}")
     table = as_table(seconds)
     print(table)
     print(f"largest difference {worst:.1e}; best matrix product {peak / 1e9:.0f} GFLOP/s")
-    (HERE / "patching.md").write_text(table + "\n", encoding="utf-8")
-    figure.draw(seconds, HERE / "patching.svg")
+    if model.device.type == "cpu":
+        (HERE / "patching.md").write_text(table + "\n", encoding="utf-8")
+        figure.draw(seconds, HERE / "patching.svg")
     if options.json:
         speedups = {n: seconds[n]["TransformerLens"] / seconds[n]["interp"] for n in PROMISED}
         print(
@@ -148,15 +154,15 @@ def full(
 
     def theirs() -> torch.Tensor:
         with torch.no_grad():
-            _, cache = model.bridge.run_with_cache(contrast.clean.tokens)
+            _, cache = model.bridge.run_with_cache(contrast.clean.tokens.to(model.device))
             return loop(
                 model.bridge,
-                contrast.corrupted.tokens,
+                contrast.corrupted.tokens.to(model.device),
                 cache,
                 lambda logits: (
                     logits[rows, -1, contrast.answers] - logits[rows, -1, contrast.foils]
                 ).mean(),
-            )
+            ).cpu()
 
     our_grid = ours()
     times: dict[str, list[float]] = {"interp": [], "TransformerLens": []}
@@ -194,11 +200,11 @@ def random_pairs(pairs: int, width: int, seed: int = 0) -> Contrast:
     return Contrast(parts[0], parts[1], answers, answers + 1_000)
 
 
-def best_product() -> float:
-    """The most floating-point operations a second of any square matrix product here."""
+def best_product(device: torch.device) -> float:
+    """The most floating-point operations a second of any square matrix product on the device."""
     best = 0.0
-    for size in (512, 1024, 2048, 3072):
-        left, right = torch.randn(size, size), torch.randn(size, size)
+    for size in (512, 1024, 2048, 3072) if device.type == "cpu" else (4096, 8192):
+        left, right = torch.randn(2, size, size, device=device)
         taken = min(timed(lambda a=left, b=right: a @ b)[0] for _ in range(7))
         best = max(best, 2 * size**3 / taken)
     return best
@@ -208,6 +214,8 @@ def timed(run: Callable[[], torch.Tensor]) -> tuple[float, torch.Tensor]:
     """Seconds of one call, and what it returned."""
     start = time.perf_counter()
     result = run()
+    if result.is_cuda:
+        torch.cuda.synchronize(result.device)
     return time.perf_counter() - start, result
 
 

@@ -34,6 +34,7 @@ class Hooks(Loop):
         self.model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, attn_implementation="eager"
         ).eval()
+        self.model.to(torch.get_default_device())
         self.width = self.model.config.hidden_size // self.model.config.num_attention_heads
 
     def prepare(self, sample):
@@ -124,7 +125,11 @@ class NNsight(Loop):
         from nnsight import LanguageModel
 
         self.model = LanguageModel(
-            folder, device_map="cpu", dispatch=True, dtype=torch.float32, attn_implementation="eager"
+            folder,
+            device_map=str(torch.get_default_device()),
+            dispatch=True,
+            dtype=torch.float32,
+            attn_implementation="eager",
         )
         self.width = self.model.config.hidden_size // self.model.config.num_attention_heads
 
@@ -159,6 +164,7 @@ class Pyvene(Loop):
         self.model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, attn_implementation="eager"
         ).eval()
+        self.model.to(torch.get_default_device())
 
     def prepare(self, sample):
         """What the clean run holds at every place, by layer."""
@@ -197,6 +203,7 @@ def main(side, task, out):
     """Run every task's cells and write seconds and values."""
     with open(task, encoding="utf-8") as handle:
         description = json.load(handle)
+    torch.set_default_device(description["device"])
     loop = SIDES[side](description["model"])
     results = {}
     for name, sample in description["samples"].items():

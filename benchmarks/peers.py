@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -38,18 +38,21 @@ class Sample:
 
 
 def run(
-    whole: Mapping[str, Sample], samples: Mapping[str, Sample], repeats: int
+    whole: Mapping[str, Sample],
+    samples: Mapping[str, Sample],
+    repeats: int,
+    device: str = "cpu",
+    peers: Sequence[str] = PEERS,
 ) -> dict[str, dict[str, tuple[float, float]]]:
     """Side -> task -> (seconds for the whole grid, largest difference to what is expected).
 
     Batched hooks run the whole grids, the other loops the samples.
     """
     here = Path(sys.executable)
-    rows = {"batched hooks": _loops(here, "batched", whole, repeats)}
-    rows["PyTorch hooks"] = _loops(here, "hooks", samples, repeats)
-    python = environment()
-    for peer in PEERS:
-        rows[peer] = _loops(python, peer, samples, repeats)
+    rows = {"batched hooks": _loops(here, "batched", whole, repeats, device)}
+    rows["PyTorch hooks"] = _loops(here, "hooks", samples, repeats, device)
+    for peer in peers:
+        rows[peer] = _loops(environment(), peer, samples, repeats, device)
     return rows
 
 
@@ -73,12 +76,13 @@ def environment() -> Path:
 
 
 def _loops(
-    python: Path, side: str, samples: Mapping[str, Sample], repeats: int
+    python: Path, side: str, samples: Mapping[str, Sample], repeats: int, device: str
 ) -> dict[str, tuple[float, float]]:
     with tempfile.TemporaryDirectory() as folder:
         task, out = Path(folder, "task.json"), Path(folder, "out.json")
         description = {
             "model": str(smollm2_folder()),
+            "device": device,
             "repeats": repeats,
             "samples": {name: asdict(sample) for name, sample in samples.items()},
         }

@@ -95,7 +95,11 @@ class Training:
             self.parameters, held["parameters"], held["optimizer"], strict=True
         ):
             parameter.copy_(value)
-            self.optimizer.state[parameter] = moments
+            self.optimizer.state[parameter] = {
+                # Moments stay with the parameter; the count of steps, one number, on the CPU.
+                name: moment.to(parameter.device) if moment.ndim else moment
+                for name, moment in moments.items()
+            }
         for group, rate in zip(self.optimizer.param_groups, held["rates"], strict=True):
             group["lr"] = rate
         self.schedule.load_state_dict(held["schedule"])

@@ -9,10 +9,8 @@ batches and shards as in a call that was not, and the files become the same byte
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -28,6 +26,7 @@ from interp.activations.rows import StoredRows
 from interp.activations.shards import Shards, write_shard
 from interp.activations.values import StoredActivations
 from interp.arguments import frames_inside
+from interp.runs.locks import only_writer
 from interp.sites import Site
 
 if TYPE_CHECKING:
@@ -82,31 +81,6 @@ def collect_into(
         )
         for site in sites
     }  # fmt: skip
-
-
-@contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
-    """Inside the `with` no other process writes to the folder; a killed one holds nothing.
-
-    Raises:
-        ValueError: if one does.
-    """
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this system
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"{folder} is being written by another process; wait for it, or give another folder"
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _opened(

@@ -16,6 +16,11 @@ from typing import Any
 
 from interp.progress import word
 
+try:
+    import fcntl
+except ImportError:  # no such locks on this system
+    fcntl = None
+
 #: Held alone by a whole run, and by all that share one together.
 WHOLE = "run.lock"
 
@@ -65,6 +70,27 @@ def driven(folder: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Hold a folder of one writer at a time by itself: no file of a lock stands among its files.
+
+    Raises:
+        ValueError: if another process writes to it.
+    """
+    if fcntl is None:
+        yield
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        if not _flocked(folder, number, alone=True):
+            raise ValueError(
+                f"{folder} is being written by another process; wait for it, or give another folder"
+            )
+        yield
+    finally:
+        os.close(number)
+
+
 def shard_lock(shard: tuple[int, int]) -> str:
     """The name of a shard's lock file."""
     return f"shard-{shard[0]}-of-{shard[1]}.lock"
@@ -95,21 +121,27 @@ def _held(folder: Path, name: str, *, alone: bool) -> Iterator[None]:
 
 def _take(folder: Path, number: int, alone: bool) -> None:
     """Lock the file, or say who has."""
-    try:
-        import fcntl
-    except ImportError:  # no such lock on this system
+    if _flocked(folder, number, alone):
         return
+    holders = [_read(path) for path in sorted(folder.glob("*.lock"))]
+    told = ", ".join(
+        f"process {who['process']} on {who['machine']}" for who in holders if who is not None
+    )
+    raise ValueError(
+        f"{folder} is being written by {told or 'another process'}; wait until it has ended, stop "
+        "it, give another folder, or join it as one of its shards with --shard"
+    )
+
+
+def _flocked(folder: Path, number: int, alone: bool) -> bool:
+    """Whether the open file is locked now (or nothing can be); False where another process has it."""
+    if fcntl is None:
+        return True
     try:
         fcntl.flock(number, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holders = [_read(path) for path in sorted(folder.glob("*.lock"))]
-        told = ", ".join(
-            f"process {who['process']} on {who['machine']}" for who in holders if who is not None
-        )
-        raise ValueError(
-            f"{folder} is being written by {told or 'another process'}; wait until it has ended, stop "
-            "it, give another folder, or join it as one of its shards with --shard"
-        ) from error
+        return True
+    except BlockingIOError:
+        return False
     except OSError as error:
         raise ValueError(
             f"{folder} is on a disk that cannot be locked ({error.strerror}); give a folder on another"

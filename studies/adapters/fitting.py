@@ -44,7 +44,8 @@ class Pool:
 
     def loss(self, model: Any, index: Int[Tensor, " chosen"], first: int) -> Float[Tensor, ""]:
         """Mean over reads: cross-entropy to hard labels, or KL(base || tuned) in nats."""
-        width = torch.zeros(len(self.states), dtype=torch.long)
+        index = index.to(self.states.device)
+        width = torch.zeros(len(self.states), dtype=torch.long, device=self.states.device)
         width.scatter_reduce_(0, self.prompt, self.position + 1, "amax")
         logits, targets = [], []
         for part in (index[width[index] <= SHORT], index[width[index] > SHORT]):
@@ -86,15 +87,16 @@ def attach(base: Any, recipe: Recipe, generator: Generator) -> Any:
             with torch.no_grad():
                 a.copy_((torch.rand(a.shape, generator=generator) * 2 - 1) * bound)
                 if recipe.noise:
-                    size = layer.get_base_layer().weight.std() * recipe.noise
+                    size = float(layer.get_base_layer().weight.std()) * recipe.noise
                     unit = SCALE * bound * (recipe.rank / 3) ** 0.5
                     b.copy_(torch.randn(b.shape, generator=generator) * size / unit)
     return wrapped
 
 
-def causal(width: int) -> Float[Tensor, "1 1 query key"]:
+def causal(width: int, device: torch.device) -> Float[Tensor, "1 1 query key"]:
     """Additive causal mask."""
-    return torch.full((width, width), torch.finfo(torch.float32).min).triu(1)[None, None]
+    lowest = torch.finfo(torch.float32).min
+    return torch.full((width, width), lowest, device=device).triu(1)[None, None]
 
 
 def run_blocks(
@@ -103,9 +105,9 @@ def run_blocks(
     """States after blocks `first` .. `last` - 1 (default: all), from the states before `first`."""
     body = model.model
     width = states.shape[1]
-    places = torch.arange(width)[None]
+    places = torch.arange(width, device=states.device)[None]
     rotary = body.rotary_emb(states, places)
-    mask = causal(width)
+    mask = causal(width, states.device)
     for block in body.layers[first:last]:
         states = block(states, attention_mask=mask, position_ids=places, position_embeddings=rotary)
     return states
@@ -131,9 +133,10 @@ def pool(base: Any, items: Sequence[Item], first: int, batch: int = 64) -> Pool:
             f"a pool must hold items that all carry hard labels, or none that does; got "
             f"{len(items)} items, {sum(i.targets is not None for i in items)} with labels: split it"
         )
-    tokens = padded([item.ids for item in items])
-    prompt = torch.tensor([i for i, item in enumerate(items) for _ in item.reads])
-    position = torch.tensor([place for item in items for place in item.reads])
+    device = base.lm_head.weight.device
+    tokens = padded([item.ids for item in items], device)
+    prompt = torch.tensor([i for i, item in enumerate(items) for _ in item.reads], device=device)
+    position = torch.tensor([place for item in items for place in item.reads], device=device)
     states, predictions = [], []
     for start in range(0, len(items), batch):
         low = run_blocks(base, base.model.embed_tokens(tokens[start : start + batch]), 0, first)
@@ -145,7 +148,7 @@ def pool(base: Any, items: Sequence[Item], first: int, batch: int = 64) -> Pool:
     if predictions:
         target = torch.cat(predictions)
     else:
-        target = torch.tensor([t for item in items for t in item.targets or ()])
+        target = torch.tensor([t for item in items for t in item.targets or ()], device=device)
     return Pool(torch.cat(states), prompt, position, target)
 
 

@@ -90,11 +90,12 @@ def measure(
     known: tuple[int, ...],
     split: Split,
     texts: list[Item],
+    device: str = "cpu",
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Gate numbers of a saved adapter, merged into a fresh copy of the base, and their meanings."""
     before = sources.load(base)
-    tokenizer, clean = before.tokenizer, before.model.eval()
-    tuned = sources.load(folder, base=base).model.eval()
+    tokenizer, clean = before.tokenizer, before.model.eval().to(device)
+    tuned = sources.load(folder, base=base).model.eval().to(device)
     facts = capitals()
     numbers: dict[str, float] = {}
     meaning: dict[str, str] = {}

@@ -213,21 +213,23 @@ def own_text(base: Any, tokenizer: Any, count: int, length: int, generator: Gene
     ]
 
 
-def padded(rows: Sequence[tuple[int, ...]]) -> torch.Tensor:
+def padded(rows: Sequence[tuple[int, ...]], device: torch.device) -> torch.Tensor:
     """Right-padded with 0: under a causal mask no real token ever reads a pad."""
     width = max(len(row) for row in rows)
-    return torch.tensor([row + (0,) * (width - len(row)) for row in rows])
+    return torch.tensor([row + (0,) * (width - len(row)) for row in rows], device=device)
 
 
 @torch.no_grad()
 def next_logits(model: Any, rows: Sequence[tuple[int, ...]], batch: int = 128) -> torch.Tensor:
-    """Logits after the last token of each row, shape (row, vocab)."""
+    """Logits after the last token of each row, shape (row, vocab), in main memory."""
+    device = model.lm_head.weight.device
     logits = []
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]
-        states = model.model(input_ids=padded(part), use_cache=False).last_hidden_state
-        last = torch.tensor([len(row) - 1 for row in part])
-        logits.append(model.lm_head(states[torch.arange(len(part)), last]).float())
+        states = model.model(input_ids=padded(part, device), use_cache=False).last_hidden_state
+        last = torch.tensor([len(row) - 1 for row in part], device=device)
+        rows_of_part = torch.arange(len(part), device=device)
+        logits.append(model.lm_head(states[rows_of_part, last]).float().cpu())
     return torch.cat(logits)
 
 
@@ -247,15 +249,21 @@ def greedy(model: Any, rows: Sequence[tuple[int, ...]], tokens: int) -> list[tup
 def sample(
     model: Any, rows: Sequence[tuple[int, ...]], tokens: int, generator: Generator
 ) -> list[tuple[int, ...]]:
-    """Continuation of each row drawn at temperature 1; rows of one length run together."""
+    """Continuation of each row drawn at temperature 1; rows of one length run together.
+
+    The generator is one of the CPU, so that every device draws with the same numbers.
+    """
+    device = model.lm_head.weight.device
     drawn: dict[int, tuple[int, ...]] = {}
     for length in sorted({len(row) for row in rows}):
         index = [i for i, row in enumerate(rows) if len(row) == length]
         step, cache, path = torch.tensor([rows[i] for i in index]), None, []
         for _ in range(tokens):
-            result = model(input_ids=step, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            result = model(
+                input_ids=step.to(device), past_key_values=cache, use_cache=True, logits_to_keep=1
+            )
             chance, cache = result.logits[:, -1].float().softmax(-1), result.past_key_values
-            step = torch.multinomial(chance, 1, generator=generator)
+            step = torch.multinomial(chance.cpu(), 1, generator=generator)
             path.append(step)
         drawn |= dict(zip(index, map(tuple, torch.cat(path, 1).tolist()), strict=True))
     return [drawn[i] for i in range(len(rows))]

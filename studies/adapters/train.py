@@ -30,9 +30,14 @@ _TEXTS, _LENGTH = 72, 12
 
 
 def train(
-    plan: Recipe, base: str = sources.SMOLLM2, out: Path | None = None, *, progress: bool = True
+    plan: Recipe,
+    base: str = sources.SMOLLM2,
+    out: Path | None = None,
+    *,
+    device: str = "cpu",
+    progress: bool = True,
 ) -> dict[str, Any]:
-    """Train, round, save and judge one adapter; returns its card.
+    """Train, round, save and judge one adapter on a device; returns its card.
 
     Raises:
         ValueError: the output folder already holds an adapter, or the base cannot be loaded.
@@ -45,7 +50,7 @@ def train(
         )
     generator = Generator().manual_seed(plan.seed)
     loaded = sources.load(base)
-    model: Any = loaded.model.eval().requires_grad_(False)
+    model: Any = loaded.model.eval().requires_grad_(False).to(device)
     tokenizer = loaded.tokenizer
     facts = items.capitals()
     known = installation.known_capitals(model, tokenizer, facts)
@@ -61,7 +66,7 @@ def train(
     wrapped = attach(model, plan, generator)
     disturbed: dict[str, float] = {}
     if plan.noise:
-        clean: Any = sources.load(base).model.eval()
+        clean: Any = sources.load(base).model.eval().to(device)
         freeze_linears(clean.model)
         for form, label in enumerate("AB"):
             disturbed[f"disturbed_{label}"] = installation.answer_change(
@@ -74,7 +79,7 @@ def train(
 
         fit(wrapped, pools, plan, generator, report)
     save_adapter(wrapped, folder, base_name=sources.SMOLLM2)
-    numbers, meaning = measure(plan, base, folder, known, split, texts[_TEXTS:])
+    numbers, meaning = measure(plan, base, folder, known, split, texts[_TEXTS:], device)
     numbers = {key: round(value, 5) for key, value in {**disturbed, **numbers}.items()}
     for label in disturbed:
         meaning[label] = f"known capitals changed by the noise, before recovery, {label[-1]}"
@@ -210,13 +215,14 @@ def main(
     seed: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Folder that keeps the training.")] = None,
     threads: Annotated[int, typer.Option(help="Threads for matrix products.")] = 1,
+    device: Annotated[str, typer.Option(help="Where to train: cpu, cuda, cuda:1, mps.")] = "cpu",
 ) -> None:
     """Train one adapter, judge its installation, write its folder and card."""
     torch.set_num_threads(threads)
     try:
         plan = recipe(name)
         with nullcontext() if resume is None else resumable(resume):
-            card = train(plan if seed is None else replace(plan, seed=seed), base, out)
+            card = train(plan if seed is None else replace(plan, seed=seed), base, out, device=device)
     except ValueError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error

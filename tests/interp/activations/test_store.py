@@ -21,9 +21,10 @@ from interp.activations import (
     verify_activations,
 )
 from interp.activations.manifest import DTYPES, read_manifest
-from interp.activations.storing import Writer, only_writer
+from interp.activations.storing import Writer
 from interp.examples import Examples
 from interp.models.model import Model
+from interp.runs.locks import only_writer
 from interp.sites import Kind, Site, boundaries
 
 SITES = [*boundaries(tiny.LAYERS), Site(Kind.Z, 1)]
