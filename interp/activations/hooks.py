@@ -66,7 +66,8 @@ def observed(
 ) -> Iterator[None]:
     """Show `see` each site's activation, [row, position, *d], during forwards inside the `with`.
 
-    It is the model's own tensor, on the device of its block: copy what is to be kept. Hooks are removed on leaving.
+    It is the model's own tensor, on the device of its block: copy what is to be kept. Hooks are
+    removed on leaving.
     """
 
     def show(site: Site):

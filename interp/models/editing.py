@@ -80,7 +80,8 @@ def rewritten(
 ) -> Iterator[Model]:
     """Change sites' activations, [row, position, *d], in the forwards inside the `with`.
 
-    A change is given all heads, on the model's device. Hooks are removed on leaving, however it is left.
+    A change is given all heads, on the model's device. Hooks are removed on leaving, however it is
+    left.
     """
     home = model.device
 

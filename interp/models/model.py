@@ -78,7 +78,11 @@ class Model(Shown):
         """What it is on one line, its weights and its tokenizer's vocabulary left out."""
         kind = type(self.bridge.original_model).__name__
         parts = [f"{self.n_layers} blocks of width {self.d_model}", f"{self.vocabulary:,} tokens"]
-        parts += [str(self.dtype).removeprefix("torch."), str(self.placement), f"{self.role!r} in tables"]
+        parts += [
+            str(self.dtype).removeprefix("torch."),
+            str(self.placement),
+            f"{self.role!r} in tables",
+        ]
         if self.warnings:
             parts.append(f"{len(self.warnings)} warning{'s' * (len(self.warnings) > 1)}")
         return f"Model({self.name!r}: {kind}, {', '.join(parts)})"
@@ -120,7 +124,7 @@ class Model(Shown):
 
     @property
     def device(self) -> torch.device:
-        """Where tokens go in and results come out: the parameters' device, or of several the embedding's."""
+        """Where tokens go in and results come out: that of the parameters, or of the embedding."""
         return next(self.bridge.original_model.parameters()).device
 
     @cached_property
@@ -216,4 +220,8 @@ class Model(Shown):
         scores = scores if cap is None else torch.tanh(scores / cap) * cap
         scale = getattr(self.config, "logit_scale", None)
         scores = scores if scale is None else scores * scale
-        return scores if tokens is None else scores.masked_fill(~self.sayable(tokens.to(self.device)), -torch.inf)
+        return (
+            scores
+            if tokens is None
+            else scores.masked_fill(~self.sayable(tokens.to(self.device)), -torch.inf)
+        )

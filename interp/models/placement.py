@@ -162,7 +162,10 @@ def spread(model: nn.Module, free: Mapping[torch.device, int]) -> Placement:
         )
     edges = list(accumulate(free.values()))
     before = whole - sum(sizes) - (0 if head is None else _bytes(head))
-    middles = ((before + end - size / 2) * room / whole for end, size in zip(accumulate(sizes), sizes, strict=True))
+    middles = (
+        (before + end - size / 2) * room / whole
+        for end, size in zip(accumulate(sizes), sizes, strict=True)
+    )
     places = tuple(devices[min(bisect_left(edges, middle), len(edges) - 1)] for middle in middles)
     return Placement(devices[0], places, devices[0] if head is None else places[-1])
 
@@ -275,7 +278,12 @@ def found(device: int | str | torch.device) -> torch.device:
     try:
         torch.empty(0, device=given)
         return torch.device(given)
-    except (RuntimeError, AssertionError, ImportError, TypeError) as error:  # torch raises any, by device
+    except (
+        RuntimeError,
+        AssertionError,
+        ImportError,
+        TypeError,
+    ) as error:  # torch raises any, by device
         raise ValueError(
             f"device must be one that torch finds here, got {device!r} "
             f"({str(error).splitlines()[0][:80]}); use cpu"
