@@ -62,9 +62,30 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
                     f"{_said(parameter.annotation)}; see help({function.__module__}.{called})"
                 )
             bound.arguments[name] = meant
+        _check_places(called, bound.arguments)
         return function(*bound.args, **bound.kwargs)
 
     return call
+
+
+def _check_places(called: str, arguments: Mapping[str, Any]) -> None:
+    """Prompts must lie where the model is.
+
+    Raises:
+        ValueError: if they do not; nothing is moved without a word.
+    """
+    for model, there in _devices(arguments, ("Model", "ModelPair")):
+        for name, here in _devices(arguments, ("Examples", "Contrast")):
+            if here != there:
+                raise ValueError(
+                    f"{called}: {name} got prompts on {here} for a {model} on {there}; make them with "
+                    f"that model, or give {name}.to({model}.device)"
+                )
+
+
+def _devices(arguments: Mapping[str, Any], kinds: tuple[str, ...]) -> list[tuple[str, Any]]:
+    """Name and device of the arguments of these kinds, whose own modules import this one."""
+    return [(name, value.device) for name, value in arguments.items() if type(value).__name__ in kinds]
 
 
 def held(kind: type[_Kind]) -> type[_Kind]:

@@ -202,6 +202,16 @@ class Contrast(Shown):
         """Number of pairs."""
         return len(self.clean)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the tokens lie; `pairs` leaves them where its examples are."""
+        return self.corrupted.device
+
+    def to(self, device: str | torch.device) -> Contrast:
+        """The same pairs on another device, such as that of the model they are for."""
+        clean, corrupted = self.clean.to(device), self.corrupted.to(device)
+        return Contrast(clean, corrupted, self.answers.to(device), self.foils.to(device))
+
     def subset(self, index: Index) -> Contrast:
         """These pairs, in this order.
 

@@ -272,6 +272,11 @@ class Examples(Shown):
         return self.tokens.shape[0]
 
     @property
+    def device(self) -> torch.device:
+        """Where the tokens lie; `from_text` puts them where its model is."""
+        return self.tokens.device
+
+    @property
     def lengths(self) -> Int[Tensor, " example"]:
         """Number of real tokens of each example."""
         return self.mask.sum(1)
@@ -383,6 +388,18 @@ class Examples(Shown):
             {name: span[chosen] for name, span in self.spans.items()},
             tuple(self.templates[i] for i in rows),
             None if self.labels is None else self.labels[chosen],
+        )
+
+    def to(self, device: str | torch.device) -> Examples:
+        """The same prompts on another device, such as that of the model they are for."""
+        return Examples(
+            self.tokens.to(device),
+            self.mask.to(device),
+            self.texts,
+            self.groups,
+            {name: span.to(device) for name, span in self.spans.items()},
+            self.templates,
+            None if self.labels is None else self.labels.to(device),
         )
 
     def by_length(self) -> list[Int[Tensor, " chosen"]]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
 import interp
 import patching
@@ -207,3 +208,26 @@ def test_what_fits_passes_and_a_text_is_never_several():
         with pytest.raises(ValueError, match="expected"):
             several(**wrong)
     assert interp.collect is interp.collect
+
+
+def test_prompts_on_another_device_than_the_model_are_refused_by_name(monkeypatch: pytest.MonkeyPatch):
+    model = interp.load_model("organism-base")
+    facts = interp.load_facts("world")
+    sides = zip(facts.prompts(0)[:2], facts.answers[:2], strict=True)
+    (clean, answer), (corrupted, foil) = sides
+    contrast = interp.Contrast.from_text(model, [clean], [corrupted], [answer], [foil])
+    moved = contrast.to("cpu")
+    assert moved.device == model.device
+    assert torch.equal(moved.clean.spans["last"], contrast.clean.spans["last"])
+    metric, sites = interp.logit_difference(contrast), [Site(Kind.RESID_PRE, 1)]
+    calls = {
+        "examples": lambda: interp.collect(model, moved.clean, sites),
+        "contrast": lambda: patching.patch_sites(model, moved, sites, metric),
+    }
+    for call in calls.values():
+        call()
+    # As if the model lay on a GPU.
+    monkeypatch.setattr(type(model), "device", property(lambda _: torch.device("cuda", 0)))
+    for name, call in calls.items():
+        with pytest.raises(ValueError, match=rf"{name} got prompts on cpu for a model on cuda:0"):
+            call()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
@@ -46,6 +47,7 @@ _FATAL = {
     "key-value heads": lambda m: getattr(m.config, "num_key_value_heads", None),
     "head width": lambda m: m.bridge.cfg.d_head,
     "computing dtype": lambda m: m.dtype,
+    "device": lambda m: m.device,
 }
 
 _CAUTION = {
@@ -90,6 +92,11 @@ class ModelPair(Shown):
                 + "; ".join(str(m) for m in errors)
                 + "; give a base and a version tuned from it"
             )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the base takes its tokens; the tuned model lies with it."""
+        return self.base.device
 
     def __repr__(self) -> str:
         """Both models, a line each."""

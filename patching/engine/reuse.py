@@ -73,7 +73,8 @@ def _exact(model: Model, starts: Sequence[int], *, packed: bool) -> bool:
     ids = probe_tokens(model.bridge.original_model)[0, :6]
     tokens = torch.stack([ids, ids.flip(0)])
     everywhere = torch.ones_like(tokens, dtype=torch.bool)
-    spans = {"all": torch.tensor([[0, 6], [0, 6]]), "last": torch.tensor([[5, 6], [5, 6]])}
+    bounds = torch.tensor([[[0, 6], [0, 6]], [[5, 6], [5, 6]]], device=tokens.device)
+    spans = {"all": bounds[0], "last": bounds[1]}
     prompts = Examples(tokens, everywhere, ("a", "b"), ("a", "b"), spans, ("A", "A"))
     nothing = Edit(Site(Kind.RESID_PRE, 0), ~everywhere, Zero())
     rows = torch.arange(2, device=tokens.device)

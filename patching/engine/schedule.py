@@ -200,14 +200,15 @@ def schedule(
             )
         if starts is not None:
             # Rows that start alike go together, so that a batch's earliest start wastes little.
-            first = starts[:, same].float().mean(0) if len(cells) else torch.zeros(len(same))
+            chosen = starts[:, same.cpu()]
+            first = chosen.float().mean(0) if len(cells) else torch.zeros(len(same))
             same = same[first.argsort(stable=True).to(same.device)]
         spare = min(max_bytes // 4, max_bytes - 2 * cost.row_bytes(width, 0))
         recorded = max(1, min(RECORDED, spare // (width * cost.kept_bytes)))
         for rows in same.split(recorded):
             room = max_bytes - len(rows) * width * cost.kept_bytes
             room = max(room, 2 * cost.row_bytes(width, 0))
-            begin = [0] * len(cells) if starts is None else starts[:, rows].amin(1).tolist()
+            begin = [0] * len(cells) if starts is None else starts[:, rows.cpu()].amin(1).tolist()
             passes = tuple(_passes(cost, cells, begin, len(rows), width, room, packed))
             batches.append(Batch(rows, width, passes))
     return batches
