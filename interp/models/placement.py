@@ -15,7 +15,7 @@ from itertools import accumulate, chain, groupby
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from interp.models.block_calls import each
 
@@ -255,8 +255,8 @@ def _checked(model: nn.Module, given: DeviceMap) -> dict[str, torch.device]:
     left = [name for name, _ in model.named_parameters() if _of_name(name, places, None) is None]
     if left:
         raise ValueError(
-            f"device leaves out {len(left)} weights, such as {left[0]}; expected a device for every part; "
-            "name the part, or add '' for all others"
+            f"device leaves out {len(left)} weights, such as {left[0]}; expected a device for every "
+            "part; name the part, or add '' for all others"
         )
     first = next(name for name, _ in model.named_parameters())
     # Tables that hold no weights, such as those of rotary positions, are kept with the embedding.
@@ -283,7 +283,7 @@ def found(device: int | str | torch.device) -> torch.device:
         AssertionError,
         ImportError,
         TypeError,
-    ) as error:  # torch raises any, by device
+    ) as error:  # by device
         raise ValueError(
             f"device must be one that torch finds here, got {device!r} "
             f"({str(error).splitlines()[0][:80]}); use cpu"
