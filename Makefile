@@ -15,7 +15,7 @@ NUMERIC := $(addprefix tests/interp/,activations/test_collecting.py models/test_
 SETTINGS := ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 MKL_CBWR=COMPATIBLE \
 	OMP_NUM_THREADS=1 OMP_NUM_THREADS=2
 
-.PHONY: demo demo-real test test-portable test-cluster test-all fuzz lint docs pictures notebooks clean
+.PHONY: demo demo-real test test-portable test-cluster test-gpu test-all fuzz lint docs pictures notebooks clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -61,6 +61,10 @@ test-portable: $(VENV)/.test
 # On a Ray cluster of this machine's, and Slurm arrays as submitit runs them without Slurm.
 test-cluster: $(VENV)/.cluster
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests/cluster
+
+# On one CUDA device, and on it and the CPU together.
+test-gpu: $(VENV)/.test
+	$(BIN)/python -m pytest -m gpu tests/gpu
 
 test-all: $(VENV)/.test $(VENV)/.real $(VENV)/.cluster
 	$(PYTEST) --hypothesis-profile default

@@ -85,11 +85,8 @@ def _check_places(called: str, arguments: Mapping[str, Any]) -> None:
 
 def _devices(arguments: Mapping[str, Any], kinds: tuple[str, ...]) -> list[tuple[str, Any]]:
     """Name and device of the arguments of these kinds, whose own modules import this one."""
-    return [
-        (name, value.device)
-        for name, value in arguments.items()
-        if type(value).__name__ in kinds and name != "self"  # which is still being made
-    ]
+    given = ((name, value) for name, value in arguments.items() if name != "self")  # not made yet
+    return [(name, value.device) for name, value in given if type(value).__name__ in kinds]
 
 
 def held(kind: type[_Kind]) -> type[_Kind]:

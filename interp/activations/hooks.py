@@ -46,14 +46,15 @@ def without_logits(model: Model) -> Iterator[None]:
 
 @contextmanager
 def capture(model: Model, sites: Sequence[Site]) -> Iterator[dict[Site, Tensor]]:
-    """Record copies of the sites' activations during forwards inside the `with`.
+    """Record copies of the sites' activations on the model's device during forwards in the `with`.
 
     A head site keeps only its head. Hooks are removed on leaving, however it is left.
     """
     copies: dict[Site, Tensor] = {}
+    home = model.device
 
     def see(site: Site, value: Tensor) -> None:
-        copies[site] = value.clone()
+        copies[site] = value.to(home, copy=True)
 
     with observed(model, sites, see):
         yield copies
@@ -65,7 +66,8 @@ def observed(
 ) -> Iterator[None]:
     """Show `see` each site's activation, [row, position, *d], during forwards inside the `with`.
 
-    It is the model's own tensor: copy what is to be kept. Hooks are removed on leaving.
+    It is the model's own tensor, on the device of its block: copy what is to be kept. Hooks are
+    removed on leaving.
     """
 
     def show(site: Site):

@@ -66,7 +66,8 @@ class Wanted:
 
     def of(self, site: Site, value: Float[Tensor, "row position *d"]) -> Float[Tensor, "chosen ..."]:
         """A copy of the wanted tokens of the batch out of a site's activation."""
-        wanted = value[self.batch_row, self.token]
+        index = (part.to(value.device) for part in (self.batch_row, self.token))
+        wanted = value[*index].to(self.column.device)
         if site.kind is Kind.PATTERN:
             width = self.examples.tokens.shape[1]
             wanted = in_columns(wanted, self.columns[self.batch_row], width)

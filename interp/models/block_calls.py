@@ -88,13 +88,16 @@ def each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 @torch.no_grad()
-def check(bridge: Any, tokens: Int[Tensor, "row position"], tolerance: float) -> None:
+def check(bridge: Any, tokens: Int[Tensor, "row position"], tolerance: float) -> float:
     """Run prompts, then call every block again for twice the rows, and compare.
 
     Args:
         bridge: the wrapped model.
         tokens: prompts of one length.
         tolerance: largest difference allowed, relative to the largest entry of the residual stream.
+
+    Returns:
+        The largest difference that was found, relative in the same way.
 
     Raises:
         ValueError: with the reason, if a block cannot be called again or gives something else.
@@ -121,7 +124,7 @@ def check(bridge: Any, tokens: Int[Tensor, "row position"], tolerance: float) ->
             handle.remove()
     if len(inputs) != len(bridge.blocks) + 1:
         raise ValueError(f"{len(bridge.blocks)} blocks were entered {len(inputs) - 1} times")
-    hidden = inputs[0].repeat(2, 1, 1)
+    hidden, largest = inputs[0].repeat(2, 1, 1), 0.0
     for layer, (block, arguments) in enumerate(zip(bridge.blocks, calls, strict=True)):
         try:
             again = {name: repeated(name, v, len(tokens), 2) for name, v in arguments.items()}
@@ -129,9 +132,13 @@ def check(bridge: Any, tokens: Int[Tensor, "row position"], tolerance: float) ->
         except Exception as error:
             raise ValueError(f"block {layer} cannot be called again: {error!r}") from error
         expected = repeat(inputs[layer + 1], "row ... -> (copy row) ...", copy=2)
-        scale = max(1.0, expected.abs().max().item())
-        if hidden.shape != expected.shape or not (hidden - expected).abs().max() <= tolerance * scale:
+        hidden, scale = hidden.to(expected.device), max(1.0, expected.abs().max().item())
+        same = hidden.shape == expected.shape
+        gap = (hidden - expected).abs().max().item() / scale if same else float("nan")
+        if not gap <= tolerance:
             raise ValueError(f"block {layer} gives something else when it is called again")
+        largest = max(largest, gap)
+    return largest
 
 
 def first(output: Any) -> Tensor:

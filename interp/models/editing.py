@@ -80,15 +80,18 @@ def rewritten(
 ) -> Iterator[Model]:
     """Change sites' activations, [row, position, *d], in the forwards inside the `with`.
 
-    A change is given all heads. Hooks are removed on leaving, however it is left.
+    A change is given all heads, on the model's device. Hooks are removed on leaving, however it is
+    left.
     """
+    home = model.device
 
     def hook_for(site: Site, change: Callable[[Tensor], Tensor]):
         # Patterns come as [row, head, query, key]; a query is the position they are edited at.
         heads_first = site.kind is Kind.PATTERN
 
         def hook(act: Tensor, hook: object) -> Tensor:
-            changed = change(act.transpose(1, 2) if heads_first else act)
+            here = act.to(home)
+            changed = change(here.transpose(1, 2) if heads_first else here).to(act.device)
             return changed.transpose(1, 2) if heads_first else changed
 
         return hook

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from interp.models.placement import Placement
 from interp.runs.fingerprint import raw_bytes
 
 #: What a configuration says of where it came from.
@@ -23,7 +24,7 @@ _HASHES: Any = WeakIdKeyDictionary()
 
 
 def identity(bridge: Any) -> tuple[Any, ...]:
-    """Class, configuration, weights and buffers, dtype and device of a model.
+    """Class, configuration, weights and buffers, dtype and kinds of devices of a model.
 
     Weights are hashed again only where they have changed, so that a graft is another model.
 
@@ -35,9 +36,9 @@ def identity(bridge: Any) -> tuple[Any, ...]:
     held = {name: _hash_of(t) for name, t in chain(model.named_parameters(), model.named_buffers())}
     config = {key: value for key, value in model.config.to_dict().items() if key not in ORIGIN}
     attention = getattr(model.config, "_attn_implementation", None)
-    first = next(model.parameters())
+    dtype, kinds = next(model.parameters()).dtype, Placement.of(bridge).kinds
     written = json.dumps(config, sort_keys=True, default=str)
-    return type(model).__name__, written, attention, held, first.dtype, first.device.type
+    return type(model).__name__, written, attention, held, dtype, kinds
 
 
 def _require_no_hooks(bridge: Any) -> None:

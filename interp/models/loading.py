@@ -12,14 +12,18 @@ from torch import Tensor
 from transformer_lens.model_bridge.sources import build_bridge_from_module
 
 from interp.models import adapters, block_calls, sources
-from interp.models.model import Model
+from interp.models.model import Exactness, Model
 from interp.models.pair import ModelPair
+from interp.models.placement import Device, check_devices, placed, route
 from interp.progress import stage
 from interp.sites import Kind, Site
 from interp.untrusted.reading import reason
 
 #: Largest difference between wrapped and bare logits, relative to the largest logit.
 PARITY = {torch.float32: 1e-4, torch.float64: 1e-6}
+
+#: How many times that is allowed between a model on several devices and itself on the CPU.
+PLACED = 10
 
 #: Dtypes by the names that users give them.
 DTYPES = {
@@ -36,7 +40,7 @@ def load_model(
     base: str | Path | None = None,
     revision: str | None = None,
     dtype: str | torch.dtype = "float32",
-    device: str | torch.device = "cpu",
+    device: Device = "cpu",
     role: str = "base",
 ) -> Model:
     """Load a model from a folder, a .gguf file, an adapter folder (with `base`), a name or a hub id.
@@ -50,7 +54,10 @@ def load_model(
         revision: of a hub id.
         dtype: "float32", "bfloat16", "float16" or "float64", a usual short name of these ("fp16",
             "half", "bf16"), or torch's own.
-        device: where the parameters are put, once; nothing moves afterwards.
+        device: where the parameters are put, once; nothing moves afterwards. "auto" spreads the
+            blocks over the GPUs that torch sees, in proportion to their free memory; a device map as
+            accelerate writes it, such as {"": 0, "model.layers.20": 1}, says where each module runs;
+            another model's `placement` puts this one where that is.
         role: "base" or "tuned", by which its numbers are told apart in tables; a tuned model that is
             loaded alone is called "base" there unless this says otherwise.
 
@@ -71,23 +78,19 @@ def load_model(
         True
     """
     kind = _dtype(dtype)
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, ImportError) as error:  # torch raises any, by device
-        raise ValueError(
-            f"device must be one that torch finds here, got {device!r} "
-            f"({str(error).splitlines()[0][:80]}); use cpu"
-        ) from error
+    check_devices(device)
     if role not in ("base", "tuned"):
         raise ValueError(f"role got {role!r}; expected 'base' or 'tuned'; leave it out for 'base'")
     loaded = sources.load(source, base=base, revision=revision, dtype=kind)
-    loaded.model.to(device)  # pyright: ignore[reportArgumentType]
-    wrapped = wrap(
-        loaded.model,
+    elsewhere = str(device) != "cpu"
+    reference = _bare_logits(loaded.model) if elsewhere else None
+    wrapped = _wrapped(
+        placed(loaded.model, device),
         loaded.tokenizer,
-        name=loaded.name,
-        stored_dtype=loaded.stored_dtype,
-        warnings=tuple(loaded.warnings),
+        loaded.name,
+        loaded.stored_dtype,
+        tuple(loaded.warnings),
+        reference,
     )
     return wrapped if role == wrapped.role else replace(wrapped, role=role)
 
@@ -115,6 +118,8 @@ def load_pair(base: str | Path, tuned: str | Path, **same: Any) -> ModelPair:
     stage("loading the base")
     loaded = load_model(base, **same)
     stage("loading the tuned model")
+    if same.get("device") == "auto":
+        same["device"] = loaded.placement  # blocks that are compared lie together
     return ModelPair(loaded, load_model(tuned, base=base, **same))
 
 
@@ -162,17 +167,32 @@ def wrap(
         >>> model.n_layers, model.d_model, model.n_heads
         (2, 16, 2)
     """
+    return _wrapped(model, tokenizer, name, stored_dtype, warnings, None)
+
+
+def _wrapped(
+    model: Any,
+    tokenizer: Any,
+    name: str,
+    stored_dtype: str,
+    warnings: tuple[str, ...],
+    reference: Tensor | None,
+) -> Model:
+    """Wrap a model where it lies, checked against itself and against its logits on the CPU.
+
+    A model on several devices cannot run bare: it is checked against the CPU's logits alone.
+    """
     model.eval().requires_grad_(False)
-    architecture = type(model).__name__
-    probe = adapters.probe_tokens(model)
+    architecture, probe = type(model).__name__, adapters.probe_tokens(model)
+    several = len({parameter.device for parameter in model.parameters()}) > 1
     try:
-        with torch.no_grad():
-            expected = model(probe, use_cache=False).logits
+        bare = reference if several and reference is not None else _bare_logits(model)
         bridge = build_bridge_from_module(
             model, architecture, hf_config=model.config, tokenizer=None, model_name=name
         )
         bridge.eval()
         bridge.requires_grad_(False)
+        route(bridge)
         wrapped = Model(bridge, tokenizer, name, stored_dtype, warnings)
         logits_of_both = _logits(wrapped, probe)
     except Exception as error:
@@ -181,23 +201,38 @@ def wrap(
             "use an architecture it supports"
         ) from error
     parity = PARITY.get(wrapped.dtype, 0.05)
-    tolerance = parity * max(1.0, expected.abs().max().item())
+    allowed = min(0.05, PLACED * parity) if several else parity
     for what, logits in logits_of_both.items():
-        difference = (logits - expected).abs().max().item()
-        if not difference <= tolerance:
+        gap = relative_gap(logits, bare)
+        if not gap <= allowed:
             raise ValueError(
-                f"{name}: {what} logits differ from the bare model's by {difference:.2g} "
-                f"(expected <= {tolerance:.2g}); {architecture} is not supported"
+                f"{name}: {what} logits differ from the bare model's by {gap:.2g} of the largest "
+                f"(expected <= {allowed:.2g}); {architecture} is not supported"
+                + (f" on {wrapped.placement}" if several else "")
             )
     try:
-        block_calls.check(bridge, torch.cat([probe, probe.flip(1)]), parity)
+        again = block_calls.check(bridge, torch.cat([probe, probe.flip(1)]), parity)
     except ValueError as error:
         raise ValueError(
             f"{name}: {architecture} can be read but not swept ({reason(error)}); "
             "use an architecture whose blocks can be called one by one, such as Llama or GPT-2"
         ) from error
     bridge.embed.register_forward_pre_hook(_only_known_ids(name, wrapped))
-    return wrapped
+    from_cpu = relative_gap(logits_of_both["wrapped"], bare if reference is None else reference)
+    return replace(wrapped, exactness=Exactness(from_cpu, again))
+
+
+@torch.no_grad()
+def _bare_logits(model: Any) -> Tensor:
+    """Logits of the probe by the model that is not wrapped."""
+    return model.eval()(adapters.probe_tokens(model), use_cache=False).logits
+
+
+def relative_gap(logits: Tensor, reference: Tensor) -> float:
+    """Largest difference, relative to the largest logit (or to 1)."""
+    reference = reference.to(logits.device)
+    scale = max(1.0, reference.abs().max().item())
+    return (logits - reference).abs().max().item() / scale
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from interp.display.html import Shown
 from interp.models.identity import identity
+from interp.models.placement import Placement
 from interp.models.tokens import encode
 from interp.sites import Kind
 
@@ -36,6 +37,20 @@ class HeadCount(int):
     def __call__(self, kind: Kind = Kind.Z) -> int:
         """The heads of a kind; `Model.heads_of` is today's name."""
         return self._shared if kind in (Kind.K, Kind.V) else int(self)
+
+
+@dataclass(frozen=True)
+class Exactness:
+    """How far a model where it lies is from itself, on a fixed prompt; relative to the largest entry.
+
+    Attributes:
+        logits: from the logits of the bare model on the CPU (of one that was wrapped in place: on its
+            own devices).
+        blocks: of its blocks called one by one for other rows, as sweeps do, from its own forward.
+    """
+
+    logits: float
+    blocks: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +72,17 @@ class Model(Shown):
     stored_dtype: str = "unknown"
     warnings: tuple[str, ...] = ()
     role: str = "base"
+    exactness: Exactness | None = None
 
     def __repr__(self) -> str:
         """What it is on one line, its weights and its tokenizer's vocabulary left out."""
         kind = type(self.bridge.original_model).__name__
         parts = [f"{self.n_layers} blocks of width {self.d_model}", f"{self.vocabulary:,} tokens"]
-        parts += [str(self.dtype).removeprefix("torch."), str(self.device), f"{self.role!r} in tables"]
+        parts += [
+            str(self.dtype).removeprefix("torch."),
+            str(self.placement),
+            f"{self.role!r} in tables",
+        ]
         if self.warnings:
             parts.append(f"{len(self.warnings)} warning{'s' * (len(self.warnings) > 1)}")
         return f"Model({self.name!r}: {kind}, {', '.join(parts)})"
@@ -104,8 +124,13 @@ class Model(Shown):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are; results follow them."""
+        """Where tokens go in and results come out: that of the parameters, or of the embedding."""
         return next(self.bridge.original_model.parameters()).device
+
+    @cached_property
+    def placement(self) -> Placement:
+        """The device of every part: one for all, unless the blocks are spread over several."""
+        return Placement.of(self.bridge)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -187,12 +212,16 @@ class Model(Shown):
             )
         weight, bias = self.unembedding
         if tokens is not None:
-            rows = tokens.clamp(0, self.vocabulary - 1)
+            rows = tokens.clamp(0, self.vocabulary - 1).to(weight.device)
             weight, bias = weight[rows], None if bias is None else bias[rows]
         hidden = self.bridge.ln_final(residual)
-        scores = torch.nn.functional.linear(hidden.to(weight.dtype), weight, bias)
+        scores = torch.nn.functional.linear(hidden.to(weight), weight, bias).to(self.device)
         cap = getattr(self.config, "final_logit_softcapping", None)
         scores = scores if cap is None else torch.tanh(scores / cap) * cap
         scale = getattr(self.config, "logit_scale", None)
         scores = scores if scale is None else scores * scale
-        return scores if tokens is None else scores.masked_fill(~self.sayable(tokens), -torch.inf)
+        return (
+            scores
+            if tokens is None
+            else scores.masked_fill(~self.sayable(tokens.to(self.device)), -torch.inf)
+        )

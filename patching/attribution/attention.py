@@ -82,7 +82,7 @@ def _scores(
 
     def record(layer: int):
         def hook(module: object, args: object, output: Tensor) -> None:
-            scores[layer] = output.detach().clone()
+            scores[layer] = output.detach().to(model.device, copy=True)
 
         return hook
 

@@ -170,7 +170,7 @@ def _senders(model: Model, batch: Batch, metric: Metric) -> dict[Site, Float[Ten
             senders[site] = value
             continue
         rows = _by_head(model.bridge.blocks[site.layer].attn.o, value.shape[2], reads=True)
-        for head, weight in enumerate(rows.to(wide)):
+        for head, weight in enumerate(rows.to(value)):
             senders[Site(Kind.Z, site.layer, head)] = value[:, :, head] @ weight
     gap = float((torch.stack(list(senders.values())).sum(0) - expected).abs().max())
     scale = max(float(part.abs().max()) for part in [*senders.values(), expected])
@@ -234,10 +234,12 @@ def _through(
     norm: Any, value: Float[Tensor, "row position d"], slope: Float[Tensor, "path row position d"]
 ) -> Float[Tensor, "path row position d"]:
     """Pull gradients at a norm's output back to its input, each path on its own."""
+    module = norm.original_component
+    device = next((p.device for p in module.parameters()), value.device)
     with torch.enable_grad():
-        wide = value.expand_as(slope).detach().clone().requires_grad_()
-        output = norm.original_component(wide)
-    return torch.autograd.grad(output, wide, slope.to(output))[0]
+        wide = value.expand_as(slope).detach().to(device, copy=True).requires_grad_()
+        output = module(wide)
+    return torch.autograd.grad(output, wide, slope.to(output))[0].to(value.device)
 
 
 def _by_head(linear: Any, heads: int, *, reads: bool) -> Float[Tensor, "head width d"]:

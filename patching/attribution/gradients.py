@@ -96,7 +96,7 @@ def run_with_gradients(
     Raises:
         ValueError: for a metric without a gradient.
     """
-    recorder = _Recorder(gradients, inputs)
+    recorder = _Recorder(gradients, inputs, model.device)
     hooks: list[tuple[str, Any]] = [(INPUT.hook_name, recorder.start)] if inputs is not None else []
     hooks += [(site.hook_name, recorder.at(site)) for site in dict.fromkeys(sites)]
     hooks.append((Site(Kind.RESID_POST, model.n_layers - 1).hook_name, recorder.finish))
@@ -107,7 +107,7 @@ def run_with_gradients(
     try:
         with torch.set_grad_enabled(gradients), model.bridge.hooks(fwd_hooks=hooks):
             model.bridge(tokens, use_cache=False, logits_to_keep=1)
-            read = metric.positions[rows] - columns[:, 0]
+            read = (metric.positions[rows] - columns[:, 0]).to(recorder.final.device)
             states = recorder.final[torch.arange(len(rows), device=read.device), read]
             measured = metric(model.readout(states, metric.tokens), rows)
     finally:
@@ -118,17 +118,17 @@ def run_with_gradients(
 
 
 class _Recorder:
-    """Hooks that note activations, and add a zero to each that a gradient can be taken at."""
+    """Hooks that note activations at home, and add a zero to each that a gradient can be taken at."""
 
-    def __init__(self, gradients: bool, inputs: Tensor | None) -> None:
-        self.gradients, self.inputs = gradients, inputs
+    def __init__(self, gradients: bool, inputs: Tensor | None, home: torch.device) -> None:
+        self.gradients, self.inputs, self.home = gradients, inputs, home
         self.values: dict[Site, Tensor] = {}
         self.zeros: dict[Site, Tensor] = {}
         self.final = torch.empty(0)
 
     def mark(self, site: Site, value: Tensor) -> Tensor:
         """Note a value; the same value, with the zero added where gradients are wanted."""
-        self.values[site] = value.detach().clone()
+        self.values[site] = value.detach().to(self.home, copy=True)
         if not self.gradients:
             return value
         self.zeros[site] = torch.zeros_like(value).requires_grad_()
@@ -171,7 +171,7 @@ class _Recorder:
         zeros = list(self.zeros.values())
         slopes = torch.autograd.grad(measured.sum(), zeros, allow_unused=True)
         return {
-            site: torch.zeros_like(zero) if slope is None else slope
+            site: (torch.zeros_like(zero) if slope is None else slope).to(self.home)
             for (site, zero), slope in zip(self.zeros.items(), slopes, strict=True)
         }
 

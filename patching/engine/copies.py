@@ -80,6 +80,7 @@ def run_copies(
     copies = Copies.of(baseline, (min(starts, default=0), *starts), packed, lowest)
     activations: dict[Site, Tensor] = {}
     for layer in range(lowest, top + 1):
+        copies.enter(layer)
         _append_cells(model, copies, cells, rows, layer)
         between, inside = _edits(cells[: copies.count - 1], layer)
         for copy, edit in between:
@@ -104,6 +105,7 @@ class Copies:
         starts: first position held of the baseline copy, then of every cell's.
         packed: every token a row of its own in the model's blocks.
         tokens: the residual stream, [token, d]; within a copy row by row, position by position.
+            They are on the device of the block that is next; edits act on the prompts' device.
         changed: whether any edit has changed a number of this copy's row, [copy, row]. A row that no
             edit has changed is the baseline's, however a kernel rounds it in its own place.
         count: how many copies there are, the baseline among them.
@@ -120,8 +122,13 @@ class Copies:
     def of(cls, baseline: Baseline, starts: Sequence[int], packed: bool, layer: int) -> Copies:
         """The baseline alone, at this boundary, as tokens of its own."""
         tokens = baseline.inputs[layer][:, starts[0] :].flatten(0, 1).clone()
-        changed = torch.zeros(len(starts), baseline.rows, dtype=torch.bool, device=tokens.device)
+        home = baseline.columns.device
+        changed = torch.zeros(len(starts), baseline.rows, dtype=torch.bool, device=home)
         return cls(baseline, starts, packed, tokens, changed)
+
+    def enter(self, layer: int) -> None:
+        """Move to the device on which the baseline stands at this boundary."""
+        self.tokens = self.tokens.to(self.baseline.inputs[layer].device)
 
     @property
     def width(self) -> int:
@@ -165,10 +172,10 @@ class Copies:
         """Let one copy's edit act on an activation, [token, *d], that is ours to write."""
         columns = self.baseline.columns
         window = Window(edit, columns[:, self.starts[copy] :], columns)
-        before = self.as_rows(copy, tokens)
+        before = self.as_rows(copy, tokens).to(columns.device)
         after = window.apply(before.clone(), rows)
         self.changed[copy] |= (after != before).flatten(1).any(1)
-        tokens[self.tokens_of(copy)] = after.flatten(0, 1)
+        tokens[self.tokens_of(copy)] = after.flatten(0, 1).to(tokens.device)
 
     @property
     def block_input(self) -> Tensor:
@@ -197,6 +204,7 @@ class Copies:
     def residual_at(self, positions: Int[Tensor, " row"]) -> Float[Tensor, "copy row d"]:
         """The residual stream at one position of each row; left of a copy's start the baseline's."""
         rows, device = self.baseline.rows, self.tokens.device
+        positions = positions.to(device)
         start = torch.tensor(self.starts[: self.count], device=device)[:, None]
         length = self.width - start
         row = torch.arange(rows, device=device)
@@ -218,7 +226,8 @@ def _append_cells(
     for copy, cell in enumerate(entering, start=next_copy):
         if any(edit.site.kind is Kind.EMBED for edit in cell.edits):
             embedded = _embedded(model, copies.baseline, cell, rows)
-            copies.changed[copy] = (embedded != copies.baseline.inputs[0]).flatten(1).any(1)
+            changed = (embedded != copies.baseline.inputs[0]).flatten(1).any(1)
+            copies.changed[copy] = changed.to(copies.changed.device)
             copies.write(copy, copies.tokens, embedded)
 
 
@@ -244,10 +253,11 @@ def _embedded(model: Model, baseline: Baseline, cell: Cell, rows: Int[Tensor, " 
     alone = Copies.of(baseline, (0,), False, 0)
     with _attached(model, alone, edits, rows):
         entering = model.bridge(baseline.tokens, use_cache=False, stop_at_layer=0)
+    entering = entering.to(baseline.columns.device)
     for edit in corruptions:
         if edit.site.kind is not Kind.EMBED:
             entering = Window(edit, baseline.columns, baseline.columns).apply(entering, rows)
-    return entering
+    return entering.to(baseline.inputs[0].device)
 
 
 def _from_position(name: str, start: int, value: Tensor) -> Tensor:

@@ -218,11 +218,12 @@ class BlockTime:
             copies.append(count)
             times = []
             for layer in [i % model.n_layers for i in range(1 + REPEATS)]:
+                copies.enter(layer)
                 arguments = copies.block_arguments(layer)
                 begun = time.perf_counter()
                 model.bridge.blocks[layer](copies.block_input, **arguments)
-                if model.device.type == "cuda":
-                    torch.cuda.synchronize(model.device)
+                if copies.tokens.is_cuda:
+                    torch.cuda.synchronize(copies.tokens.device)
                 times.append(time.perf_counter() - begun)
             measured.append((len(copies.tokens), sorted(times[1:])[REPEATS // 2]))
         (few, short), (many, long) = measured

@@ -87,7 +87,7 @@ class BlockCost:
             temporaries.
         score_bytes: for each key, for scores, mask and weights.
         key_bytes: for each key of a packed token, for its own copies of keys and values.
-        cpu: whether the model runs on one.
+        cpu: whether any of the model runs on one.
     """
 
     layers: int
@@ -111,7 +111,7 @@ class BlockCost:
             hidden=int(getattr(cfg, "d_mlp", None) or 4 * cfg.d_model),
             parameters=sum(p.numel() for p in blocks[0].parameters()),
             size=torch.empty(0, dtype=model.dtype).element_size(),
-            cpu=model.device.type == "cpu",
+            cpu=any(device.type == "cpu" for device in model.placement.devices),
         )
 
     @classmethod

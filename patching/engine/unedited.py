@@ -40,7 +40,8 @@ class Baseline:
     """One batch's unedited run.
 
     Attributes:
-        inputs: what enters block k, and at L what leaves the last one, [row, position, d] each.
+        inputs: what enters block k, and at L what leaves the last one, [row, position, d] each, on the
+            device of the block; so are `calls` and `past`. The rest is on the prompts' device.
         calls: the other arguments of each block's call, by name; what is equal for every row is
             kept once.
         past: keys and values of each block after any rotation, [row, head, position, d_head]; empty
@@ -155,7 +156,8 @@ class _Recorder:
     def corrupt(self, act: Tensor, hook: object = None) -> Tensor:
         """The input with the corruption written in."""
         assert self.corruption is not None
-        return Window(self.corruption, self.columns, self.columns).apply(act, self.rows)
+        here = act.to(self.columns.device)
+        return Window(self.corruption, self.columns, self.columns).apply(here, self.rows).to(act.device)
 
     def enter(self, block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Note a block's input and the other arguments of its call."""

@@ -86,10 +86,10 @@ class Parameters(Shown):
     def __post_init__(self) -> None:
         """Refuse models whose parameters cannot stand in for each other."""
         base, tuned = self.pair.base, self.pair.tuned
-        if base.device != tuned.device:
+        if base.placement != tuned.placement:
             raise ValueError(
-                f"a graft needs both models on one device; got base {base.device}, tuned "
-                f"{tuned.device}; load both with the same device"
+                f"a graft needs both models on the same devices; got base {base.placement}, tuned "
+                f"{tuned.placement}; load both with the same device"
             )
         assert self.slots
 

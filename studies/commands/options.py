@@ -46,7 +46,10 @@ Null = Annotated[
     str | None,
     typer.Option(help="A null tune of the base, as one more placebo.", rich_help_panel=MODELS),
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda, mps, …", rich_help_panel=MACHINE)]
+Device = Annotated[
+    str,
+    typer.Option(help="cpu, cuda, mps, …; auto: all GPUs that are visible.", rich_help_panel=MACHINE),
+]
 Dtype = Annotated[
     str, typer.Option(help="float32, bfloat16, float16 or float64.", rich_help_panel=MACHINE)
 ]

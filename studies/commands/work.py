@@ -136,7 +136,7 @@ class Work:
         from interp.models.loading import load_model, load_pair
 
         pair = load_pair(self.base, self.tuned, device=self.device, dtype=self.dtype)
-        same = {"base": self.base, "device": self.device, "dtype": self.dtype}
+        same = {"base": self.base, "device": pair.base.placement, "dtype": self.dtype}
         return Loaded(pair, task, None if self.null is None else load_model(self.null, **same))
 
     def about(self, loaded: Loaded) -> dict[str, Any]:

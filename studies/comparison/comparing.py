@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -205,7 +205,7 @@ def job_of(
         "prompt": prompt,
         "thresholds": short(thresholds),
         "seed": seed,
-        "device": str(pair.base.device.type),
+        "device": str(pair.base.placement.kinds),
         "dtype": str(pair.base.dtype).removeprefix("torch."),
     }
 
@@ -289,7 +289,8 @@ def _provenance(
         "prompt": prompt,
         "seed": seed,
         "dtype": str(pair.base.dtype),
-        "device": str(pair.base.device),
+        "device": str(pair.base.placement),
+        "exactness": {m.role: asdict(m.exactness) for m in (pair.base, pair.tuned) if m.exactness},
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
     }

@@ -51,7 +51,9 @@ def final_states(
     top = Site(Kind.RESID_POST, model.n_layers - 1)
     states: list[Tensor] = []
     with (
-        observed(model, [top], lambda _, value: states.append(value[:, -last:].clone())),
+        observed(
+            model, [top], lambda _, value: states.append(value[:, -last:].to(model.device, copy=True))
+        ),
         without_logits(model),
     ):
         model.bridge(tokens, use_cache=False, logits_to_keep=1)

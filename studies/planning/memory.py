@@ -16,16 +16,18 @@ STATM = Path("/proc/self/statm")
 
 
 def held_bytes(pair: ModelPair) -> tuple[int, int]:
-    """(now, at most so far): of the process on a CPU, of the device elsewhere.
+    """(now, at most so far): of the process on a CPU, of the devices elsewhere.
 
     Where a system tells neither, the weights stand for both.
 
     Args:
-        pair: the models, whose device is asked.
+        pair: the models, whose devices are asked.
     """
     device = pair.base.device
-    if device.type == "cuda":
-        return torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)
+    gpus = [device for device in pair.base.placement.devices if device.type == "cuda"]
+    if gpus:
+        now = sum(torch.cuda.memory_allocated(gpu) for gpu in gpus)
+        return now, sum(torch.cuda.max_memory_allocated(gpu) for gpu in gpus)
     if device.type != "cpu" or find_spec("resource") is None:
         weights = sum(weights_bytes(model) for model in (pair.base, pair.tuned))
         return weights, weights

@@ -7,13 +7,12 @@ import pytest
 import torch
 from probe_toys import READERS, sample
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree
+from two_devices import CUDA, Imitated, far
 
 import probes
 from interp.activations import Activations
 
-CUDA, PATH = torch.device("cuda", 0), (0.1, 1.0)
+PATH = (0.1, 1.0)
 
 
 def planted(move: Callable[[Tensor], Tensor], **changes: Any) -> Activations:
@@ -45,53 +44,6 @@ CALLS: dict[str, Callable[[Activations], Any]] = READERS | {
     "transfer": lambda a: probes.transfer(a, a, others(), repeats=2, seed=0),
     "generalisation": lambda a: probes.generalisation({"a": a, "b": others()}, seed=0),
 }
-
-
-def far(value: Any, yes: bool = True) -> Any:
-    """The same, its tensors counted as on the GPU or not."""
-    for one in _pytree.tree_leaves(value):
-        if isinstance(one, Tensor):
-            one.__dict__["far"] = yes
-    return value
-
-
-def is_far(value: Any) -> bool:
-    """Whether a device or tensor in it is a GPU's."""
-    if isinstance(value, str | torch.device):
-        return torch.device(value).type == "cuda"
-    return any(getattr(one, "__dict__", {}).get("far", False) for one in _pytree.tree_leaves(value))
-
-
-class Imitated(TorchFunctionMode):
-    """Inside the `with`, operations on CPU tensors keep to what CUDA would allow."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """One operation."""
-        kwargs, name = dict(kwargs or {}), getattr(func, "__name__", "")
-        if func == Tensor.device.__get__:
-            return CUDA if is_far(args[0]) else func(*args)
-        if name in ("numpy", "__array__") and is_far(args[0]):
-            raise TypeError("numpy cannot hold a tensor on cuda:0")
-        if name in ("cpu", "to"):
-            given = (*args[1:], *kwargs.values(), *(["cpu"] if name == "cpu" else []))
-            place = [x for x in given if isinstance(x, Tensor | torch.device | str)] or [args[0]]
-            kinds = [getattr(x, "dtype", x) for x in given]
-            kind = next((x for x in kinds if isinstance(x, torch.dtype)), args[0].dtype)
-            same = is_far(place[0]) == is_far(args[0]) and kind == args[0].dtype
-            return args[0] if same else far(args[0].clone().to(kind), is_far(place[0]))
-        used = (*args, kwargs)
-        if name in ("__getitem__", "__setitem__"):
-            if is_far(args[1]) and not is_far(args[0]):
-                raise RuntimeError("a tensor on the CPU is indexed by one on cuda:0")
-            used = (args[0], *args[2:])
-        place = is_far(used)
-        if kwargs.get("device") is not None:
-            place, kwargs["device"] = is_far(kwargs["device"]), "cpu"
-        elif place and any(
-            isinstance(x, Tensor) and x.ndim and not is_far(x) for x in _pytree.tree_leaves(used)
-        ):
-            raise RuntimeError(f"{name}: tensors on cuda:0 and on the CPU")
-        return far(func(*args, **kwargs), place)
 
 
 @pytest.fixture(autouse=True)
