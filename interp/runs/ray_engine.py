@@ -216,14 +216,15 @@ def _ray() -> Any:
     """Ray, which is not needed for anything else.
 
     Raises:
-        ValueError: if it is not installed.
+        ValueError: if it cannot be imported.
     """
     try:
         return import_module("ray")
     except ImportError as error:
         raise ValueError(
-            "engine='ray' needs Ray, which is not installed; pip install 'interp[ray]'"
-        ) from (error)
+            f"engine='ray' needs Ray, which cannot be imported here ({error}); "
+            "pip install 'interp[ray]'"
+        ) from error
 
 
 @contextmanager

@@ -144,7 +144,7 @@ def test_what_cannot_be_distributed_is_one_line(tmp_path, monkeypatch):
 
     monkeypatch.setattr(ray_engine, "import_module", absent)
     for options, message in (
-        ({}, r"engine='ray' needs Ray, which is not installed; pip install 'interp\[ray\]'"),
+        ({}, r"engine='ray' needs Ray, which cannot be imported here .*; pip install 'interp\[ray\]'"),
         ({"engine": "dask"}, "engine must be 'ray' or 'local', got 'dask'"),
         ({"workers": 0}, "workers got 0; expected"),
         ({"gpus": -1}, "gpus got -1; expected"),
