@@ -82,7 +82,7 @@ def main() -> None:
     whole: dict[str, peers.Sample] = {}
     sampled: dict[str, peers.Sample] = {}
     for task in TASKS:
-        contrast = random_pairs(task.pairs, task.width)
+        contrast = random_pairs(task.pairs, task.width).to(model.device)
         times, truth, difference = full(model, task, contrast, options.repeats)
         seconds[task.name], worst = times, max(worst, difference)
         cells = truth.shape.numel()
@@ -138,7 +138,8 @@ def full(
     model: Model, task: Task, contrast: Contrast, repeats: int
 ) -> tuple[dict[str, float], torch.Tensor, float]:
     """Median seconds of our grid and TransformerLens's, its grid, and the largest difference."""
-    sites, metric, rows = sites_of(model, task), logit_difference(contrast), torch.arange(task.pairs)
+    sites, metric = sites_of(model, task), logit_difference(contrast)
+    rows = torch.arange(task.pairs, device=model.device)
 
     def ours() -> torch.Tensor:
         table = patch_sites(model, contrast, sites, metric).where(condition="patched")
@@ -154,10 +155,10 @@ def full(
 
     def theirs() -> torch.Tensor:
         with torch.no_grad():
-            _, cache = model.bridge.run_with_cache(contrast.clean.tokens.to(model.device))
+            _, cache = model.bridge.run_with_cache(contrast.clean.tokens)
             return loop(
                 model.bridge,
-                contrast.corrupted.tokens.to(model.device),
+                contrast.corrupted.tokens,
                 cache,
                 lambda logits: (
                     logits[rows, -1, contrast.answers] - logits[rows, -1, contrast.foils]
