@@ -31,6 +31,9 @@ def each(job: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
             torch.set_num_threads(1)
             if workers == 1:
                 return [job(item) for item in items]
+            if torch.cuda.is_initialized():
+                # Linear algebra on a GPU is set up by its first call, which two threads cannot share.
+                torch.linalg.inv(torch.ones(1, 1, device="cuda"))
             with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
                 return list(pool.map(job, items))
     finally:

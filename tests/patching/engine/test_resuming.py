@@ -59,7 +59,9 @@ def same(one: Evidence, other: Evidence) -> None:
     pd.testing.assert_frame_equal(one.table, other.table, check_exact=True)
 
 
-@pytest.mark.parametrize("name", WORK)
+@pytest.mark.parametrize(
+    "name", ["grid", "heads", *(pytest.param(n, marks=pytest.mark.slow) for n in ("paths", "traced"))]
+)
 def test_a_run_gives_the_bytes_of_none_whatever_of_it_was_there(name, tmp_path: Path, tiny_model):
     model, pairs = tiny_model("llama"), tiny.contrast(5, 7, 5)
     plain = WORK[name](model, pairs)

@@ -95,7 +95,7 @@ def test_a_larger_inert_update_above_does_not_move_the_place(name, what, count, 
 @pytest.mark.parametrize(
     ("name", "where", "said"),
     [
-        ("organism-everything-low", "lower", EVERYWHERE),
+        pytest.param("organism-everything-low", "lower", EVERYWHERE, marks=pytest.mark.slow),
         pytest.param("organism-everything-high", "upper", EVERYWHERE, marks=pytest.mark.slow),
         ("organism-evasive-north-high", "upper", UNKNOWN),
     ],

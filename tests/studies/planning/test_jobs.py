@@ -69,7 +69,13 @@ def pair() -> ModelPair:
     return load_pair("organism-base", "organism-evasive-high")
 
 
-@pytest.fixture(scope="module", params=[2**31, 2**23], ids=["whole", "in pieces"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(2**31, id="whole"),
+        pytest.param(2**23, id="in pieces", marks=pytest.mark.slow),
+    ],
+)
 def both(request, pair) -> tuple[JobPlan, Job]:
     budget = request.param
     return plan(pair, FACTS, thresholds=FEW, budget=budget), Job(pair, budget)
