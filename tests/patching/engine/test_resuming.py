@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import kills
 import pandas as pd
 import pytest
 import tiny
@@ -108,6 +109,34 @@ def test_a_sweep_killed_after_every_unit_makes_each_once(tmp_path: Path, tiny_mo
         pytest.fail("it never ended")
     begun = (tmp_path / "units.log").read_text().split("\n")[:-1]
     assert len(begun) == len(set(begun)) == len(list((tmp_path / "units").iterdir()))
+
+
+#: Every head at every position, each pass a unit, in a run or in none; the table goes to a file.
+HEAD_SWEEP = """
+import contextlib, sys
+import interp, patching
+from patching.engine import schedule
+schedule.UNIT_FLOPS, schedule.CPU_PASS_BYTES = 1.0, 2**18
+model, facts = interp.load_model("organism-base"), interp.load_facts("world")
+examples = interp.Examples.from_facts(model, facts).subset(range(24))
+pairs = interp.Contrast.pairs(examples, [interp.first_token(model, a) for a in facts.answers[:24]])
+sites = interp.every_head("z", model.n_layers, model.n_heads)
+with interp.resumable(sys.argv[2]) if len(sys.argv) > 2 else contextlib.nullcontext():
+    grid = patching.patch_sites(model, pairs, sites, interp.logit_difference(pairs))
+grid.table.to_parquet(sys.argv[1])
+"""
+
+
+@pytest.mark.slow
+def test_a_head_sweep_killed_twenty_times_ends_in_the_same_bytes(tmp_path: Path):
+    folder, command = tmp_path / "run", kills.python(HEAD_SWEEP, "torn.parquet", "run")
+    killed = kills.kill_often(command, folder, longest=0.2)
+    begun = kills.begun_units(folder)
+    assert len(begun) - len(set(begun)) <= killed, "each start makes at most one unit anew"
+    kills.to_its_end(command, folder)
+    kills.to_its_end(kills.python(HEAD_SWEEP, "plain.parquet"), folder)
+    assert (tmp_path / "torn.parquet").read_bytes() == (tmp_path / "plain.parquet").read_bytes()
+    assert killed >= 5, "it was killed in earnest"
 
 
 def test_stitching_is_kept_too(tmp_path: Path, tiny_pair):

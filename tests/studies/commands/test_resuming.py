@@ -1,16 +1,12 @@
 """`interp compare --resume`, `--shard`, `merge` and `verify`: killed, joined and checked runs."""
 
 import json
-import os
-import random
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
+import kills
 import pytest
 
 from interp.evidence import Evidence
@@ -20,7 +16,6 @@ from interp.runs.run import Run
 from studies import cli
 from studies.comparison.comparing import Comparison
 
-ROOT = Path(cli.__file__).parents[1]
 FACTS = 16
 PAIR = ("--base", "organism-base", "--tuned", "organism-evasive-high", "--facts", "some.csv")
 
@@ -246,25 +241,10 @@ def test_twenty_kills_at_random_instants_end_in_the_same_bytes(plain: Path, plac
         "import interp.report.page as page; page.gallery = lambda *_, **__: []\n"
         "from studies.cli import main; main()"
     )
-    command = [sys.executable, "-c", code, "compare", *PAIR, "--out", "torn", "--resume"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1", "OMP_NUM_THREADS": "1"}
-    draw, kills, folder = random.Random(0), 0, place / "torn"
-    while kills < 20:
-        process = subprocess.Popen(command, cwd=place, env=environment, stderr=subprocess.DEVNULL)
-        begun = time.monotonic()
-        while process.poll() is None and not (folder / "units.log").exists():
-            time.sleep(0.05)
-        pause = draw.uniform(0.0, 2.0) + time.monotonic() - begun
-        try:
-            process.wait(pause if kills else 1.0)
-            break
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            kills += 1
-    log = folder / "units.log"
-    begun = log.read_text().split("\n")[:-1] if log.exists() else []
-    assert len(begun) - len(set(begun)) <= kills, "each start makes at most one unit anew"
-    subprocess.run(command, cwd=place, env=environment, check=True)
+    command, folder = kills.python(code, "compare", *PAIR, "--out", "torn", "--resume"), place / "torn"
+    killed = kills.kill_often(command, folder)
+    begun = kills.begun_units(folder)
+    assert len(begun) - len(set(begun)) <= killed, "each start makes at most one unit anew"
+    kills.to_its_end(command, folder)
     assert tables(folder) == tables(plain)
-    assert kills >= 5, "it was killed in earnest"
+    assert killed >= 5, "it was killed in earnest"
