@@ -50,12 +50,12 @@ demo-real: $(VENV)/.real
 	$(BIN)/interp compare --base smollm2 --tuned smollm2-evasive-high --facts capitals
 
 test: $(VENV)/.test
-	OMP_NUM_THREADS=1 $(PYTEST) -m "not real and not slow and not cluster"
+	OMP_NUM_THREADS=1 $(PYTEST) -m "not real and not slow and not cluster and not gpu"
 
 test-portable: $(VENV)/.test
 	for setting in $(SETTINGS); do \
 		echo "$$setting"; \
-		env OMP_NUM_THREADS=1 $$setting $(PYTEST) -m "not real and not slow and not cluster" $(NUMERIC) || exit 1; \
+		env OMP_NUM_THREADS=1 $$setting $(PYTEST) -m "not real and not slow and not cluster and not gpu" $(NUMERIC) || exit 1; \
 	done
 
 # On a Ray cluster of this machine's, and Slurm arrays as submitit runs them without Slurm.

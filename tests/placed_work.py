@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 import interp
 import patching
+import studies
 from interp import Kind, Model, ModelPair, Site
 from interp.evidence import Evidence
 from patching.attribution.edges import edge_attributions
@@ -31,7 +33,7 @@ def halves(first: str, then: str) -> dict[str, str]:
 
 def prompts(model: Model) -> interp.Examples:
     """Prompts of two lengths, whose subjects are named."""
-    facts = interp.load_facts("world").subset(range(3))
+    facts = interp.load_facts("world").subset(list(range(3)))
     return interp.Examples.from_facts(model, facts)
 
 
@@ -138,7 +140,7 @@ def grafted(pair: ModelPair) -> Evidence:
 
 def shifted(pair: ModelPair) -> Evidence:
     """The shared shift at one boundary of the upper half."""
-    facts = interp.load_facts("world").subset(range(12))
+    facts = interp.load_facts("world").subset(list(range(12)))
     asked = interp.Examples.from_facts(pair.base, facts)
     said, answers = (m.logits(asked.tokens)[:, -1].argmax(1) for m in (pair.tuned, pair.base))
     rows = torch.arange(12, device=pair.base.device)
@@ -228,6 +230,30 @@ WORK: dict[str, Callable[[ModelPair], Any]] = {
     ),
     "shared shift": shifted,
 }
+
+
+@cache
+def on_cpu() -> ModelPair:
+    """The pair on the CPU, loaded once."""
+    return interp.load_pair(BASE, TUNED)
+
+
+@cache
+def expected(name: str) -> Any:
+    """What is to come out, from the CPU alone."""
+    return WORK[name](on_cpu())
+
+
+def words(pair: ModelPair) -> tuple[Any, ...]:
+    """What a comparison comes to."""
+    verdict = studies.compare(pair, interp.load_facts("world").subset(list(range(48)))).verdict
+    return verdict.changed, verdict.where, verdict.what, verdict.sentence
+
+
+@cache
+def words_on_cpu() -> tuple[Any, ...]:
+    """What the comparison comes to on the CPU."""
+    return words(on_cpu())
 
 
 def devices_of(value: Any) -> set[str]:

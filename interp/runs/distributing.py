@@ -51,8 +51,9 @@ def distribute(
             again without making anything. What `work` raises comes as it is.
 
     Note:
-        Functions and results travel between the machines of the cluster as Ray's pickles. A model has
-        to fit one GPU.
+        Functions and results travel between the machines of the cluster as Ray's pickles. A model that
+        does not fit one GPU is loaded with device="auto", which spreads it over those of its worker:
+        `gpus` says how many.
 
     Example:
         >>> import interp, patching, tempfile

@@ -82,6 +82,14 @@ def compare(
             rich_help_panel=MACHINE,
         ),
     ] = None,
+    gpus: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="For each worker, which spreads its models over them with --device auto (default: 1).",
+            rich_help_panel=MACHINE,
+        ),
+    ] = None,
     device: Device = "cpu",
     dtype: Dtype = "float32",
     budget: Budget = 2.0,
@@ -96,8 +104,10 @@ def compare(
     work = work_of(base, tuned, facts, prompt, null, device, dtype, budget, seed)
     if engine not in ("local", "ray"):
         raise ValueError(f"--engine must be local or ray, got {engine!r}; choose one")
-    if engine == "local" and (address or workers):
-        raise ValueError("--address and --workers are of a cluster; add --engine ray")
+    if engine == "local" and (address or workers or gpus):
+        raise ValueError("--address, --workers and --gpus are of a cluster; add --engine ray")
+    if gpus is not None and gpus > 1 and device != "auto":
+        raise ValueError(f"--gpus {gpus} leaves all but one idle with --device {device}; give auto")
     if engine == "ray" and shard:
         raise ValueError("--engine ray shares the work out by itself; leave --shard out")
     if (resume or shard or engine == "ray") and out is None:
@@ -106,7 +116,7 @@ def compare(
     if shard is not None:
         shard_of(shard)
     if out is not None and engine == "ray":
-        work.distributed(out, address, workers, csv=csv)
+        work.distributed(out, address, workers, gpus, csv=csv)
     elif out is not None and (resume or shard):
         work.resumed(out, shard, csv=csv)
     else:

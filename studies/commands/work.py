@@ -73,9 +73,18 @@ class Work:
                 self.done(folder, run=True, shard=shard, csv=csv)
 
     def distributed(
-        self, out: Path, address: str | None, workers: int | None, *, csv: bool = False
+        self,
+        out: Path,
+        address: str | None,
+        workers: int | None,
+        gpus: int | None,
+        *,
+        csv: bool = False,
     ) -> None:
         """Do it in a folder by the workers of a Ray cluster, from where a run before has come to.
+
+        Each has `gpus` GPUs: by default one, none with the device "cpu", and with "auto" one where the
+        cluster has any.
 
         Raises:
             ValueError: as `resumed`, and as `interp.distribute`.
@@ -84,10 +93,12 @@ class Work:
             return
         from interp.runs.distributing import distribute
 
+        if gpus is None and self.device != "auto":
+            gpus = int(self.device != "cpu")
         with self._kept(out) as folder:
             comparison, notes = distribute(
                 self.loaded, self._measured, folder, job=self.about, workers=workers,
-                gpus=0 if self.device == "cpu" else 1, address=address,
+                gpus=gpus, address=address,
             )  # fmt: skip
             self.noted(folder)
             written = comparison.save(folder, csv=csv)

@@ -10,7 +10,6 @@ from placed_work import BASE, TUNED, WORK, contrast, prompts
 import interp
 import patching
 import probes
-import studies
 from interp import Kind, Model, ModelPair, Site
 from patching.engine.schedule import MAX_BYTES
 
@@ -26,7 +25,7 @@ CLOSE = 1e-3
 @pytest.fixture(scope="module")
 def here() -> ModelPair:
     """The pair on the CPU."""
-    return interp.load_pair(BASE, TUNED)
+    return placed_work.on_cpu()
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +35,9 @@ def there() -> ModelPair:
 
 
 @pytest.mark.parametrize("name", WORK)
-def test_a_gpu_gives_what_the_cpu_gives(name: str, here: ModelPair, there: ModelPair) -> None:
+def test_a_gpu_gives_what_the_cpu_gives(name: str, there: ModelPair) -> None:
     found = WORK[name](there)
-    assert placed_work.gap(found, WORK[name](here)) <= CLOSE
+    assert placed_work.gap(found, placed_work.expected(name)) <= CLOSE
     # A store is read back on the CPU; all else stays where it was made.
     assert placed_work.devices_of(found) <= ({"cpu"} if name == "store" else {"cuda"})
 
@@ -53,22 +52,15 @@ def test_auto_with_one_gpu_is_that_gpu() -> None:
     assert str(interp.load_model(BASE, device="auto").placement) == "cuda:0"
 
 
-@pytest.mark.parametrize("tuned", ["organism-evasive-high", "organism-edited-low"])
-def test_a_comparison_comes_to_the_same_words(tuned: str) -> None:
-    facts = interp.load_facts("world").subset(range(64))
-    words = []
-    for device in ("cpu", "cuda"):
-        compared = studies.compare(interp.load_pair(BASE, tuned, device=device), facts)
-        verdict = compared.verdict
-        words.append((verdict.changed, verdict.where, verdict.what, verdict.sentence))
-    assert words[0] == words[1]
+def test_a_comparison_comes_to_the_same_words(there: ModelPair) -> None:
+    assert placed_work.words(there) == placed_work.words_on_cpu()
 
 
 def test_probes_are_fitted_on_the_gpu(here: ModelPair, there: ModelPair) -> None:
     site = interp.Site(Kind.RESID_PRE, 3)
 
     def fit(model: Model) -> torch.Tensor:
-        facts = interp.load_facts("world").subset(range(40))
+        facts = interp.load_facts("world").subset(list(range(40)))
         asked = interp.Examples.from_text(
             model, facts.prompts(0), groups=facts.groups, labels=[i % 2 for i in range(40)]
         )
@@ -95,7 +87,7 @@ def test_half_precision_runs(dtype: str, here: ModelPair) -> None:
 @pytest.mark.parametrize("budget", [MAX_BYTES, 2**24])
 def test_a_sweep_keeps_to_its_budget(there: ModelPair, budget: int) -> None:
     model = there.base
-    facts = interp.load_facts("world").subset(range(48))
+    facts = interp.load_facts("world").subset(list(range(48)))
     asked = interp.Examples.from_facts(model, facts)
     pairs = interp.Contrast(asked, asked, asked.tokens[:, 0], asked.tokens[:, 1])
     sites = interp.every_layer(Kind.RESID_PRE, model.n_layers)

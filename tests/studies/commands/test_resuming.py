@@ -11,7 +11,7 @@ import pytest
 
 from interp.evidence import Evidence
 from interp.facts.loading import load_facts
-from interp.runs import run as runs
+from interp.runs import distributing, run as runs
 from interp.runs.run import Run
 from studies import cli
 from studies.comparison.comparing import Comparison
@@ -141,7 +141,8 @@ def test_options_that_need_others_say_so(run, capsys):
     for options, message in (
         (("--engine", "ray"), "--engine ray needs the folder of the run; give --out"),
         (("--engine", "dask"), "--engine must be local or ray, got 'dask'"),
-        (("--workers", "2"), "--address and --workers are of a cluster; add --engine ray"),
+        (("--workers", "2"), "--address, --workers and --gpus are of a cluster; add --engine ray"),
+        (("--engine", "ray", "--gpus", "2"), "--gpus 2 leaves all but one idle with --device cpu"),
         (("--engine", "ray", "--shard", "1/2", "--out", "new"), "leave --shard out"),
         (("--resume",), "--resume needs the folder of the run; give --out"),
         (("--shard", "1/2"), "--shard needs the folder of the run; give --out"),
@@ -150,6 +151,25 @@ def test_options_that_need_others_say_so(run, capsys):
         assert run("compare", *PAIR, *options) == 2
         assert message in capsys.readouterr().err
     assert not Path("new").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [((), 0), (("--device", "cuda"), 1), (("--device", "auto"), None),
+     (("--device", "auto", "--gpus", "4"), 4)],
+)  # fmt: skip
+def test_workers_are_given_the_gpus_that_their_device_needs(
+    run, place: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], expected: int | None
+):
+    asked: list[int | None] = []
+
+    def distribute(*work: object, gpus: int | None, **given: object) -> None:
+        asked.append(gpus)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(distributing, "distribute", distribute)
+    assert run("compare", *PAIR, "--out", "shared", "--engine", "ray", *options) == 2
+    assert asked == [expected]
 
 
 def test_a_finished_run_is_verified_and_one_changed_byte_is_named(
