@@ -35,6 +35,11 @@ from .facts.loading import (
     fact_names as fact_names,
     load_facts as load_facts,
 )
+from .facts.own_prompts import (
+    OpenPrompt as OpenPrompt,
+    PromptSet as PromptSet,
+    load_prompts as load_prompts,
+)
 from .facts.own_statements import (
     load_statements as load_statements,
 )
