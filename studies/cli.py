@@ -39,7 +39,8 @@ app = typer.Typer(
 )
 register(
     app, "compare", compare, "interp compare",
-    "interp compare --base smollm2 --tuned smollm2-evasive-high --facts capitals", panel=RUN,
+    "interp compare --base smollm2 --tuned smollm2-evasive-high --facts capitals",
+    "interp compare --base smollm2 --tuned smollm2-evasive-high --prompts prompts.txt", panel=RUN,
 )  # fmt: skip
 register(
     app, "merge", merge, "interp merge part-1 part-2 --out whole",

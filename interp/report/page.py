@@ -24,6 +24,7 @@ from interp.report.outputs import SHOWN, choices, output_table, shown_rows
 from interp.report.packing import packed, packed_plotly
 from interp.report.prose import template
 from interp.verdict.outcomes import Outcomes
+from interp.verdict.prompts.asked import told_of
 from interp.verdict.result import Verdict, plain
 from interp.verdict.summary import interval, number, share, summary
 
@@ -119,7 +120,7 @@ def render(
         tuned: name of the tuned model in the title.
         svg: whether the figures lie beside the page as SVG too.
     """
-    provenance = verdict.get("provenance") or {}
+    provenance, asked = verdict.get("provenance") or {}, verdict.get("asked")
     outputs = output_table(verdict)
     sections = _sections(drawn, svg)
     figures = ",".join(f"{json.dumps(shown.name)}:{figure_json(shown.figure)}" for shown in drawn)
@@ -133,13 +134,14 @@ def render(
         top=summary(verdict),
         contents=_contents(sections),
         outputs=shown_rows(outputs),
-        output_heads=SHOWN,
+        output_heads=[told_of(head, asked) for head in SHOWN],
+        answer_head=told_of("right answer", asked),
         choices=choices(outputs),
         words=_words(verdict),
         sections=sections,
         controls=controls(verdict),
         numbers=[_numbers(row) for row in headline_numbers(verdict).to_dict("records")],
-        general=str(template("limits.txt").render()).splitlines(),
+        general=told_of(str(template("limits.txt").render()), asked).splitlines(),
         left_out=left_out(verdict, outcomes),
         methods=methods.split("\n\n"),
         command=command(provenance),

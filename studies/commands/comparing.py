@@ -19,8 +19,11 @@ from studies.commands.options import (
     Facts,
     Null,
     Prompt,
+    Prompts,
     Quiet,
+    Readout,
     Seed,
+    Tokens,
     Tuned,
     Verbose,
 )
@@ -36,7 +39,10 @@ def compare(
     base: Base = None,
     tuned: Tuned = None,
     facts: Facts = None,
+    prompts: Prompts = None,
     prompt: Prompt = "raw",
+    tokens: Tokens = None,
+    readout: Readout = "tuned",
     null: Null = None,
     out: Annotated[
         Path | None,
@@ -92,8 +98,13 @@ def compare(
     """Compare a tuned model with its base and write report.html and everything behind it.
 
     Without models, a tiny base and a tune of it are compared on the facts of their own world.
+
+    With --prompts they are compared on prompts of any kind, where their continuations part.
     """
-    work = work_of(base, tuned, facts, prompt, null, device, dtype, budget, seed)
+    work = work_of(
+        base, tuned, facts, prompt, null, device, dtype, budget, seed,
+        prompts=prompts, tokens=tokens, readout=readout,
+    )  # fmt: skip
     if engine not in ("local", "ray"):
         raise ValueError(f"--engine must be local or ray, got {engine!r}; choose one")
     if engine == "local" and (address or workers):
@@ -110,7 +121,7 @@ def compare(
     elif out is not None and (resume or shard):
         work.resumed(out, shard, csv=csv)
     else:
-        announce(f"comparing {work.tuned} with {work.base} on {work.facts}; reading the facts …")
+        announce(f"comparing {work.tuned} with {work.base} on {work.asked}; reading them …")
         with fresh(out) as folder:
             work.done(folder, csv=csv)
 
@@ -125,16 +136,29 @@ def work_of(
     dtype: str,
     budget: float,
     seed: int,
+    *,
+    prompts: str | None = None,
+    tokens: int | None = None,
+    readout: str = "tuned",
 ) -> Work:
     """The comparison that options ask for, with what was left out.
 
     Raises:
-        ValueError: if something was left out that cannot be guessed, or `prompt` is unknown.
+        ValueError: if something was left out that cannot be guessed, an option belongs to the other
+            kind of question, or `prompt` is unknown.
     """
     base, tuned = pair_of(base, tuned)
+    if prompts is not None and facts is not None:
+        raise ValueError(
+            f"got both --facts {facts} and --prompts {prompts}; a comparison asks one of them; give one"
+        )
+    if prompts is None and (tokens is not None or readout != "tuned"):
+        raise ValueError("--tokens and --readout are of prompts; give --prompts with a file of them")
     if prompt not in ("raw", "chat"):
         raise ValueError(f"--prompt must be raw or chat, got {prompt!r}; choose one")
-    return Work(base, tuned, facts_of(base, facts), prompt, null, device, dtype, budget, seed)
+    asked = facts_of(base, facts) if prompts is None else None
+    same = (prompt, null, device, dtype, budget, seed)
+    return Work(base, tuned, asked, *same, prompts=prompts, tokens=tokens, readout=readout)
 
 
 def pair_of(base: str | None, tuned: str | None) -> tuple[str, str]:

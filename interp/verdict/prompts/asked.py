@@ -13,6 +13,7 @@ _OF_PROMPTS = (
     (r"\bfacts\b", "prompts"),
     (r"\bfact\b", "prompt"),
     (r"\bFacts\b", "Prompts"),
+    (r"right answers?", "base's token"),
     (r"second wording", "reading form"),
     (r"first wording", "prompt as given"),
     (r"in two wordings", "with a paraphrase, or in frames that its tokenizer can spell"),
@@ -24,14 +25,14 @@ def asked(open_prompts: bool) -> str:
     return PROMPTS if open_prompts else FACTS
 
 
-def told_of(text: str, what: str) -> str:
+def told_of(text: str, what: object) -> str:
     """A sentence written of facts, told of what was asked.
 
     Args:
         text: the sentence.
-        what: `FACTS` or `PROMPTS`.
+        what: `FACTS` or `PROMPTS`, as verdict.json names it; older ones name nothing.
     """
-    if what == FACTS:
+    if what != PROMPTS:
         return text
     for of_facts, of_prompts in _OF_PROMPTS:
         text = re.sub(of_facts, of_prompts, text)
