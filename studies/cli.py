@@ -23,6 +23,7 @@ from studies.commands.listing import list_
 from studies.commands.merging import merge
 from studies.commands.options import EXIT_CODES, KeptError, listed, register
 from studies.commands.planning import plan
+from studies.commands.scanning import scan
 from studies.commands.showing import open_, show
 from studies.commands.studying import studies
 from studies.commands.submitting import submit
@@ -41,6 +42,10 @@ register(
     app, "compare", compare, "interp compare",
     "interp compare --base smollm2 --tuned smollm2-evasive-high --facts capitals",
     "interp compare --base smollm2 --tuned smollm2-evasive-high --prompts prompts.txt", panel=RUN,
+)  # fmt: skip
+register(
+    app, "scan", scan, "interp scan --tuned organism-evasive-high",
+    "interp scan --base smollm2 --tuned smollm2-evasive-high --out found", panel=RUN,
 )  # fmt: skip
 register(
     app, "merge", merge, "interp merge part-1 part-2 --out whole",

@@ -153,7 +153,7 @@ def open_outcomes(
             "logp_base": said.logp_base[i],
             "logp_tuned": said.logp_tuned[i],
             "unit": unit_of(rendered, i),
-            "site": _told(pair, site, thresholds),
+            "site": told_site(pair, site, thresholds),
         }
         for i, site in enumerate(said.sites)
     ]
@@ -235,8 +235,14 @@ def _shown(model: Model, ids: Sequence[int]) -> str:
     return str(model.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
 
 
-def _told(pair: ModelPair, site: Site | None, thresholds: Thresholds) -> str:
-    """Where two continuations part, in words."""
+def told_site(pair: ModelPair, site: Site | None, thresholds: Thresholds) -> str:
+    """Where two continuations part, in words.
+
+    Args:
+        pair: whose tokenizers write the tokens.
+        site: where they part; None where they do not.
+        thresholds: tell near ties from changes.
+    """
     if site is None:
         return "both say the same"
     tokens = [
