@@ -41,7 +41,8 @@ SECTIONS: Mapping[str, tuple[str, str]] = {
     "lens": (
         "Activations on unrelated text (context, no evidence)",
         "Mean h_T − h_B on the first tokens of unrelated text, at the middle boundary and behind the "
-        "last block, read through the unembedding. Beside it the largest logit that random differences of this norm give any token.",
+        "last block, read through the unembedding. Beside it the largest logit that random differences "
+        "of this norm give any token.",
     ),
     "weights": (
         "Weights (context, no evidence)",
