@@ -35,13 +35,13 @@ from .facts.loading import (
     fact_names as fact_names,
     load_facts as load_facts,
 )
-from .facts.own_prompts import (
+from .facts.own_statements import (
+    load_statements as load_statements,
+)
+from .facts.prompts.files import (
     OpenPrompt as OpenPrompt,
     PromptSet as PromptSet,
     load_prompts as load_prompts,
-)
-from .facts.own_statements import (
-    load_statements as load_statements,
 )
 from .facts.truth import (
     truth_sets as truth_sets,

@@ -13,7 +13,7 @@ import typer
 
 from interp.progress import Detail, tell
 from interp.untrusted.reading import printable
-from studies.commands.comparing import compare
+from studies.commands.comparing import compare, scan
 from studies.commands.doctor import doctor
 from studies.commands.explaining import explain
 from studies.commands.exporting import export
@@ -23,7 +23,6 @@ from studies.commands.listing import list_
 from studies.commands.merging import merge
 from studies.commands.options import EXIT_CODES, KeptError, listed, register
 from studies.commands.planning import plan
-from studies.commands.scanning import scan
 from studies.commands.showing import open_, show
 from studies.commands.studying import studies
 from studies.commands.submitting import submit

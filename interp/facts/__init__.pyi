@@ -7,16 +7,16 @@ from .loading import (
     fact_names as fact_names,
     load_facts as load_facts,
 )
-from .own_prompts import (
-    OpenPrompt as OpenPrompt,
-    PromptSet as PromptSet,
-    load_prompts as load_prompts,
-)
 from .own_statements import (
     load_statements as load_statements,
 )
 from .pairing import (
     statements_of as statements_of,
+)
+from .prompts.files import (
+    OpenPrompt as OpenPrompt,
+    PromptSet as PromptSet,
+    load_prompts as load_prompts,
 )
 from .truth import (
     STATEMENT_NAMES as STATEMENT_NAMES,

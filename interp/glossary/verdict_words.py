@@ -27,7 +27,8 @@ WORDS = (
          "interp.verdict.changed"),
     Term("place", VERDICT,
          "Where in the depth of the network the change is made: lower, upper, middle, distributed or "
-         "coupled. It is read twice, by what each model says (where) and by the right answer (where_fact).",
+         "coupled. It is read twice, by what each model says (where) and by the right answer "
+         "(where_fact).",
          "interp.verdict.where", also=("where", "where_fact"),
          is_not="where a fact is stored; only where the difference between the models is made"),
     Term("lower", VERDICT,
@@ -59,7 +60,7 @@ WORDS = (
          "interp.verdict.where", formula="(m(U_k) − m(B)) / (m(T) − m(V_k))"),
     Term("site of change", VERDICT,
          "The first token at which the greedy continuations of the two models part.",
-         "studies.comparison.prompts.divergence", also=("site",),
+         "studies.comparison.prompts.divergence",
          is_not="where they part most, or a place in the network"),
     Term("near tie", VERDICT,
          "A site at which the contrast of the two tokens differs by less than one logit between the "

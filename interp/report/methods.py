@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from interp.facts.own_prompts import TEXT
+from interp.facts.prompts.files import TEXT
 from interp.facts.tables import SUFFIXES
 from interp.report.prose import template
 from interp.verdict.claims import NOT_MEASURED

@@ -1,4 +1,4 @@
-"""`interp compare`: the main job, from two models and facts to a folder with a report."""
+"""`interp compare`: from two models and facts or prompts to a report; `interp scan`: without a question."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from interp.progress import announce
 from interp.runs.manifest import shard_of
+from interp.untrusted.reading import printable
 from studies.commands.options import (
     MACHINE,
     OUTPUT,
@@ -192,3 +193,49 @@ def facts_of(base: str, facts: str | None) -> str:
         f"--base {base} needs facts to be asked about; give --facts, a file or a name that "
         "`interp list` shows, such as capitals"
     )
+
+
+def scan(
+    base: Base = None,
+    tuned: Tuned = None,
+    prompts: Prompts = None,
+    prompt: Prompt = "raw",
+    tokens: Tokens = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the scan (default: a fresh numbered one).", rich_help_panel=OUTPUT
+        ),
+    ] = None,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+    budget: Budget = 2.0,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Find what changed between two models, and write scan.html and prompts.jsonl.
+
+    Without --prompts over four hundred short prompts of nine kinds are asked. What is found goes into
+    `interp compare --prompts DIR/prompts.jsonl`.
+    """
+    base, tuned = pair_of(base, tuned)
+    if prompt not in ("raw", "chat"):
+        raise ValueError(f"--prompt must be raw or chat, got {prompt!r}; choose one")
+    with fresh(out) as folder:
+        from interp.facts.prompts.files import load_prompts
+        from interp.models.loading import load_pair
+        from studies.scanning.scanning import scan as scanned
+
+        asked = None if prompts is None else load_prompts(prompts)
+        pair = load_pair(base, tuned, device=device, dtype=dtype)
+        result = scanned(
+            pair, asked, prompt="chat" if prompt == "chat" else "raw", tokens=tokens, seed=seed,
+            budget=int(budget * 2**30),
+        )  # fmt: skip
+        page = result.save(folder)
+    typer.echo(printable(result.sentence))
+    for note in result.provenance["warnings"]:
+        typer.echo(printable(f"note: {note}"))
+    typer.echo(f"prompts: {folder / 'prompts.jsonl'} ({len(result.held_out)}, for interp compare)")
+    typer.echo(f"scan: {page}")

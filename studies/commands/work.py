@@ -29,7 +29,7 @@ from studies.commands.options import KeptError
 from studies.comparison.stages import WHOLE
 
 if TYPE_CHECKING:
-    from interp.facts.own_prompts import PromptSet
+    from interp.facts.prompts.files import PromptSet
     from interp.facts.types import FactSet
     from interp.models.model import Model
     from interp.models.pair import ModelPair
@@ -139,7 +139,7 @@ class Work:
         """What is compared."""
         stage("reading the facts")
         from interp.facts.loading import load_facts
-        from interp.facts.own_prompts import load_prompts
+        from interp.facts.prompts.files import load_prompts
 
         task = load_facts(self.asked) if self.prompts is None else load_prompts(self.prompts)
         stage("loading the base")  # and, before it, what it takes to load one

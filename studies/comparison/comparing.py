@@ -21,7 +21,7 @@ import torch
 from interp.display.html import Shown
 from interp.evidence import Evidence
 from interp.facts.loading import load_facts
-from interp.facts.own_prompts import TEXT, PromptSet, load_prompts
+from interp.facts.prompts.files import TEXT, PromptSet, load_prompts
 from interp.facts.types import FactSet
 from interp.models.model import Model
 from interp.models.pair import ModelPair

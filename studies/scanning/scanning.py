@@ -15,7 +15,8 @@ import pandas as pd
 from interp._files import write_csv, write_text
 from interp.display.html import Shown
 from interp.examples import Examples
-from interp.facts.own_prompts import OpenPrompt, PromptSet, load_prompts
+from interp.facts.prompts.files import OpenPrompt, PromptSet, load_prompts
+from interp.facts.prompts.shipped import default_prompts
 from interp.metrics import token_contrast
 from interp.models.pair import ModelPair
 from interp.models.tokens import token_text
@@ -30,7 +31,6 @@ from studies.comparison.prompts.outputs import is_changed, told_site, unit_of
 from studies.comparison.prompts.rendering import Rendered, render
 from studies.comparison.questions import Prompt
 from studies.scanning.context import difference_lens, weight_changes
-from studies.scanning.default_prompts import default_prompts
 from studies.scanning.findings import Halves, find, words_of
 from studies.scanning.measuring import Measured, measure
 from studies.scanning.samples import amplified, scale_sweep

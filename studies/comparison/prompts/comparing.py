@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from interp.evidence import Evidence
-from interp.facts.own_prompts import PromptSet
+from interp.facts.prompts.files import PromptSet
 from interp.models.model import Model
 from interp.models.pair import ModelPair
 from interp.progress import stage

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from interp.facts.own_prompts import OpenPrompt, PromptSet
+from interp.facts.prompts.files import OpenPrompt, PromptSet
 from interp.models.pair import ModelPair
 from interp.models.tokens import encode, lacks, user_turn
 from studies.comparison.questions import Prompt

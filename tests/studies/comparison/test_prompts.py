@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from interp.evidence import Evidence
 from interp.facts.loading import load_facts
-from interp.facts.own_prompts import load_prompts
+from interp.facts.prompts.files import load_prompts
 from interp.models.loading import load_model
 from interp.models.pair import ModelPair
 from interp.verdict.judging import judge

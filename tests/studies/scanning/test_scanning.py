@@ -10,7 +10,8 @@ import torch
 
 from interp.examples import Examples
 from interp.facts.loading import load_facts
-from interp.facts.own_prompts import load_prompts
+from interp.facts.prompts.files import load_prompts
+from interp.facts.prompts.shipped import OF_EACH, default_prompts
 from interp.generation import generate
 from interp.metrics import token_contrast
 from interp.models.loading import load_model
@@ -19,7 +20,6 @@ from interp.verdict.thresholds import Thresholds
 from patching.weights.parameters import Parameters
 from studies.comparison.prompts.divergence import continue_both
 from studies.comparison.prompts.rendering import render
-from studies.scanning.default_prompts import OF_EACH, default_prompts
 from studies.scanning.findings import Halves, find, words_of
 from studies.scanning.measuring import measure
 from studies.scanning.samples import amplified, scale_sweep

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice, product
 
-from interp.facts.own_prompts import OpenPrompt, PromptSet
+from interp.facts.prompts.files import OpenPrompt, PromptSet
 
 #: Prompts of each kind.
 OF_EACH = 48

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from interp.facts.own_prompts import OpenPrompt, load_prompts
+from interp.facts.prompts.files import OpenPrompt, load_prompts
 
 ROWS = [
     {"prompt": "Write a poem.", "group": "art", "label": "verse", "paraphrase": "Give me a poem."},
