@@ -140,6 +140,7 @@ def render(
         words=_words(verdict),
         sections=sections,
         controls=controls(verdict),
+        cells=_cells(verdict),
         numbers=[_numbers(row) for row in headline_numbers(verdict).to_dict("records")],
         general=told_of(str(template("limits.txt").render()), asked).splitlines(),
         left_out=left_out(verdict, outcomes),
@@ -165,6 +166,13 @@ def _sections(drawn: Sequence[Drawn], svg: bool) -> list[dict[str, Any]]:
         }
         for n, title in enumerate(dict.fromkeys(shown.section for shown in drawn), start=1)
     ]
+
+
+def _cells(verdict: Mapping[str, Any]) -> list[list[str]]:
+    """The four cells at every boundary, by what is said: both shares, interaction, portable share."""
+    rows = (verdict.get("output_contrast") or {}).get("boundaries") or ()
+    named = ("share_lower_order_u", "share_lower_order_v", "interaction", "portable_share")
+    return [[str(row["boundary"]), *(share(row[name]) or "–" for name in named)] for row in rows]
 
 
 def _contents(sections: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

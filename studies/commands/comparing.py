@@ -1,4 +1,4 @@
-"""`interp compare`: from two models and facts or prompts to a report; `interp scan`: without a question."""
+"""`interp compare`: from two models and a file to a report; `interp scan`: without a question."""
 
 from __future__ import annotations
 
