@@ -9,11 +9,11 @@ import torch
 from transformers import DynamicCache
 
 from interp.examples import Examples
-from interp.metrics import Metric
 from interp.models.pair import ModelPair
 from interp.progress import tracked
-from patching.engine.sweeping import sweep
+from patching.engine.schedule import MAX_BYTES
 from patching.weights.parameters import Parameters
+from studies.comparison.next_tokens import contrast_at
 
 #: How far the tuned model's logits are pushed away from the base's.
 ALPHAS = (1.0, 2.0, 4.0)
@@ -67,22 +67,30 @@ def _amplified(pair: ModelPair, prompt: torch.Tensor, alpha: float, tokens: int)
 
 
 def scale_sweep(
-    pair: ModelPair, examples: Examples, metric: Metric, scales: Sequence[float] = SCALES
+    pair: ModelPair,
+    examples: Examples,
+    plus: Sequence[int],
+    minus: Sequence[int],
+    *,
+    scales: Sequence[float] = SCALES,
+    max_bytes: int = MAX_BYTES,
 ) -> pd.DataFrame:
-    """A metric of the base with a share of the change of its weights, θ_B + s (θ_T − θ_B).
+    """The contrast of two tokens under a share of the change of the weights, θ_B + s (θ_T − θ_B).
 
     Args:
         pair: base and tuned.
         examples: the prompts.
-        metric: read on them.
+        plus: a token for each.
+        minus: the token that it is compared with.
         scales: shares s; 0 is the base and 1 the tuned model.
+        max_bytes: memory for activations beside the models.
 
     Returns:
-        Columns scale, example, value; in the metric's unit.
+        Columns scale, example, value (logits).
     """
     parameters, rows = Parameters(pair), []
     for scale in tracked(list(scales), "scale sweep"):
         with parameters.scaled(scale) as model:
-            values = sweep(model, examples, [], {"m": metric}).baseline["m"].tolist()
+            values = contrast_at(model, examples, plus, minus, max_bytes)
         rows += [{"scale": scale, "example": i, "value": value} for i, value in enumerate(values)]
     return pd.DataFrame(rows, columns=["scale", "example", "value"])

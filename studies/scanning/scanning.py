@@ -17,7 +17,6 @@ from interp.display.html import Shown
 from interp.examples import Examples
 from interp.facts.prompts.files import OpenPrompt, PromptSet, load_prompts
 from interp.facts.prompts.shipped import default_prompts
-from interp.metrics import token_contrast
 from interp.models.pair import ModelPair
 from interp.models.tokens import token_text
 from interp.progress import job, stage
@@ -275,8 +274,7 @@ def _scales(pair: ModelPair, rendered: Rendered, said: Continued, swept: list[in
     if not sites:
         return pd.DataFrame(columns=["scale", "mean", "low", "high", "n"])
     examples = _examples(pair, rendered, swept, [site.prefix for site in sites])
-    metric = token_contrast(examples, [s.base for s in sites], [s.tuned for s in sites])
-    table = scale_sweep(pair, examples, metric)
+    table = scale_sweep(pair, examples, [s.base for s in sites], [s.tuned for s in sites])
     by_scale = table.groupby("scale")["value"]
     return by_scale.agg(mean="mean", low="min", high="max", n="size").reset_index()
 

@@ -18,14 +18,18 @@ from torch import Tensor
 
 from interp.examples import Examples
 from interp.generation import generate
-from interp.metrics import token_contrast
 from interp.models.model import Model
 from interp.models.pair import ModelPair
 from interp.progress import tracked
 from interp.runs.run import series
 from patching.engine.schedule import MAX_BYTES
-from patching.engine.sweeping import sweep
-from studies.comparison.next_tokens import BATCH, batch_size, final_states, next_tokens
+from studies.comparison.next_tokens import (
+    BATCH,
+    batch_size,
+    contrast_at,
+    final_states,
+    next_tokens,
+)
 from studies.comparison.prompts.rendering import Rendered
 
 #: The sources that determine what is said.
@@ -215,10 +219,8 @@ def _sites(
     prefixes = [base[i][:place] for i, place in rows]
     examples = _examples(pair, rendered, [i for i, _ in rows], prefixes)
     plus, minus = [base[i][place] for i, place in rows], [best[i][place] for i, place in rows]
-    contrast = {"output": token_contrast(examples, plus, minus)}
     of_base, of_tuned = (
-        sweep(model, examples, [], contrast, max_bytes=max_bytes).baseline["output"].tolist()
-        for model in (pair.base, pair.tuned)
+        contrast_at(model, examples, plus, minus, max_bytes) for model in (pair.base, pair.tuned)
     )
     sites: list[Site | None] = [None] * len(places)
     columns = zip(rows, prefixes, plus, minus, of_base, of_tuned, strict=True)

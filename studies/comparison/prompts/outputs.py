@@ -16,7 +16,7 @@ from interp.models.pair import ModelPair
 from interp.verdict.outcomes import Outcomes
 from interp.verdict.thresholds import Thresholds
 from studies.comparison.known_questions import KnownQuestions
-from studies.comparison.next_tokens import batch_size, final_states
+from studies.comparison.next_tokens import last_logits
 from studies.comparison.prompts.divergence import Continued, Site
 from studies.comparison.prompts.rendering import Rendered, fits
 
@@ -96,7 +96,7 @@ def changed_outputs(
         suffixes=[site.prefix for site in sites],
         add_special_tokens=rendered.special,
     )
-    of_base, of_tuned = (_last_logits(m, examples, max_bytes) for m in (pair.base, pair.tuned))
+    of_base, of_tuned = (last_logits(m, examples, max_bytes) for m in (pair.base, pair.tuned))
     device = examples.tokens.device
     plus, minus = (
         torch.tensor([getattr(site, name) for site in sites], device=device)
@@ -202,18 +202,6 @@ def _site(said: Continued, i: int) -> Site:
     site = said.sites[i]
     assert site is not None  # only of changed prompts
     return site
-
-
-@torch.no_grad()
-def _last_logits(model: Model, examples: Examples, max_bytes: int) -> Float[Tensor, "example token"]:
-    """Logits of the next token of every prompt."""
-    logits = torch.zeros(len(examples), model.vocabulary, device=model.device)
-    for same in examples.by_length():
-        width = int(examples.lengths[same[0]])
-        for rows in same.split(batch_size(model, width, max_bytes)):
-            tokens = examples.tokens[rows].gather(1, examples.columns(rows))
-            logits[rows] = model.readout(final_states(model, tokens, 1)[:, 0]).float()
-    return logits
 
 
 def _others(

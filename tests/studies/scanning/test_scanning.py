@@ -13,7 +13,6 @@ from interp.facts.loading import load_facts
 from interp.facts.prompts.files import load_prompts
 from interp.facts.prompts.shipped import OF_EACH, default_prompts
 from interp.generation import generate
-from interp.metrics import token_contrast
 from interp.models.loading import load_model
 from interp.models.pair import ModelPair
 from interp.verdict.thresholds import Thresholds
@@ -79,8 +78,7 @@ def test_amplified_by_nothing_is_the_tuned_model_and_the_ends_of_the_scale_are_t
     with parameters.scaled(0.5) as model:
         assert not torch.equal(model.logits(examples.tokens), before)
     assert torch.equal(pair.base.logits(examples.tokens), before), "the base is as it was"
-    contrast = token_contrast(examples, [5, 6, 7], [8, 9, 10])
-    swept = scale_sweep(pair, examples, contrast, scales=(0.0, 1.0)).pivot(
+    swept = scale_sweep(pair, examples, [5, 6, 7], [8, 9, 10], scales=(0.0, 1.0)).pivot(
         index="scale", columns="example", values="value"
     )
     for scale, logits in ((0.0, before), (1.0, tuned)):
