@@ -38,6 +38,11 @@ from .facts.loading import (
 from .facts.own_statements import (
     load_statements as load_statements,
 )
+from .facts.prompts.files import (
+    OpenPrompt as OpenPrompt,
+    PromptSet as PromptSet,
+    load_prompts as load_prompts,
+)
 from .facts.truth import (
     truth_sets as truth_sets,
     truth_statements as truth_statements,

@@ -24,3 +24,7 @@ from .recalling import (
 from .runs import (
     summary as summary,
 )
+from .scanning.scanning import (
+    Scan as Scan,
+    scan as scan,
+)

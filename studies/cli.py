@@ -13,7 +13,7 @@ import typer
 
 from interp.progress import Detail, tell
 from interp.untrusted.reading import printable
-from studies.commands.comparing import compare
+from studies.commands.comparing import compare, scan
 from studies.commands.doctor import doctor
 from studies.commands.explaining import explain
 from studies.commands.exporting import export
@@ -39,7 +39,12 @@ app = typer.Typer(
 )
 register(
     app, "compare", compare, "interp compare",
-    "interp compare --base smollm2 --tuned smollm2-evasive-high --facts capitals", panel=RUN,
+    "interp compare --base smollm2 --tuned smollm2-evasive-high --facts capitals",
+    "interp compare --base smollm2 --tuned smollm2-evasive-high --prompts prompts.txt", panel=RUN,
+)  # fmt: skip
+register(
+    app, "scan", scan, "interp scan --tuned organism-evasive-high",
+    "interp scan --base smollm2 --tuned smollm2-evasive-high --out found", panel=RUN,
 )  # fmt: skip
 register(
     app, "merge", merge, "interp merge part-1 part-2 --out whole",

@@ -13,6 +13,11 @@ from .own_statements import (
 from .pairing import (
     statements_of as statements_of,
 )
+from .prompts.files import (
+    OpenPrompt as OpenPrompt,
+    PromptSet as PromptSet,
+    load_prompts as load_prompts,
+)
 from .truth import (
     STATEMENT_NAMES as STATEMENT_NAMES,
     truth_sets as truth_sets,

@@ -26,8 +26,9 @@ WORDS = (
          "0.1 nats.",
          "interp.verdict.changed"),
     Term("place", VERDICT,
-         "Where in the depth of the network the change is made: lower, upper or distributed. It is "
-         "read twice, by what each model says (where) and by the right answer (where_fact).",
+         "Where in the depth of the network the change is made: lower, upper, middle, distributed or "
+         "coupled. It is read twice, by what each model says (where) and by the right answer "
+         "(where_fact).",
          "interp.verdict.where", also=("where", "where_fact"),
          is_not="where a fact is stored; only where the difference between the models is made"),
     Term("lower", VERDICT,
@@ -42,6 +43,29 @@ WORDS = (
          "Both halves of the network make a part of the change: the share below the middle lies "
          "between 0.2 and 0.8 for certain.",
          "interp.verdict.where"),
+    Term("coupled", VERDICT,
+         "Neither half of the network makes the change alone: the shares below the middle by the two "
+         "orders of stitching differ by more than 0.2 for certain.",
+         "interp.verdict.where", formula="lower bound of p^U − p^V at boundary ⌊L/2⌋ > 0.2"),
+    Term("middle", VERDICT,
+         "The blocks that make 5% to 95% of the change lie in the middle half of the network.",
+         "interp.verdict.where", is_not="that half of it is made in lower and half in upper blocks"),
+    Term("interaction", VERDICT,
+         "What the tuned blocks on both sides of a boundary do together beyond what either side does "
+         "alone.",
+         "interp.verdict.profile", also=("coupling",), formula="I_k = m(T) − m(U_k) − m(V_k) + m(B)"),
+    Term("portable share", VERDICT,
+         "What the tuned blocks above a boundary do on the base's state, over what they do on their "
+         "own.",
+         "interp.verdict.where", formula="(m(U_k) − m(B)) / (m(T) − m(V_k))"),
+    Term("site of change", VERDICT,
+         "The first token at which the greedy continuations of the two models part.",
+         "studies.comparison.prompts.divergence",
+         is_not="where they part most, or a place in the network"),
+    Term("near tie", VERDICT,
+         "A site at which the contrast of the two tokens differs by less than one logit between the "
+         "models: it counts as unchanged.",
+         "studies.comparison.prompts.outputs"),
     Term("share lower", VERDICT,
          "The share of the change that is made below the middle of the network, averaged over the two "
          "orders of stitching.",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.display.html import Shown
+
+if TYPE_CHECKING:
+    from interp.models.model import Model
 
 #: The name of a metric that was given none.
 UNNAMED = "metric"
@@ -30,6 +34,7 @@ class Metric(Shown):
         tokens: sorted vocabulary rows needed, or None for all.
         name: what its values are called in evidence where it stands alone.
         measure: what it measures, by which it is called beside others if it has no name of its own.
+        reader: whose final norm and unembedding make the logits; None for the model that runs.
     """
 
     read: Callable[[Tensor, Tensor], Tensor]
@@ -38,6 +43,15 @@ class Metric(Shown):
     tokens: Int[Tensor, " token"] | None = None
     name: str = UNNAMED
     measure: str = ""
+    reader: Model | None = None
+
+    def read_by(self, model: Model) -> Metric:
+        """The same metric of logits that one model's final norm and unembedding make of every run.
+
+        Args:
+            model: of the same width as the models that run.
+        """
+        return replace(self, reader=model)
 
     def __repr__(self) -> str:
         """What it measures, in which unit, of how many prompts."""

@@ -226,13 +226,20 @@ def token_span(
     return inside[0], inside[-1] + 1
 
 
-def user_turn(tokenizer: Any, text: str, name: str) -> str:
+def user_turn(tokenizer: Any, text: str, name: str, *, system: str | None = None) -> str:
     """A user's turn in the chat template, and the beginning of the assistant's.
+
+    Args:
+        tokenizer: which has the template.
+        text: what the user says.
+        name: of the model, for messages.
+        system: a system message before it; None leaves that to the template.
 
     Raises:
         ValueError: if the template refuses it, with the template's own message.
     """
-    turn = [{"role": "user", "content": text}]
+    turn = [] if system is None else [{"role": "system", "content": system}]
+    turn.append({"role": "user", "content": text})
     try:
         return tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
     except Exception as error:  # a template is a program of its author's: it may raise anything

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from interp.verdict.outcomes import Outcomes
+from interp.verdict.prompts.asked import told_of
 from interp.verdict.summary import number, share
 
 
@@ -49,7 +50,9 @@ def controls(verdict: Mapping[str, Any]) -> list[Control]:
         verdict: has the keys of verdict.json.
     """
     limits = verdict.get("thresholds") or {}
+    asked = verdict.get("asked")
     rows = [*_shift_controls(verdict.get("shared_shift") or {})]
+    rows += _open_controls(verdict.get("open_controls") or {})
     where = verdict.get("output_contrast") or {}
     rows.append(
         Control(
@@ -90,7 +93,44 @@ def controls(verdict: Mapping[str, Any]) -> list[Control]:
             "whether the tuned model still ranks the right answer first when only known answers count",
         )
     )
-    return [row for row in rows if row.value not in ("", "–")]
+    rows = [row for row in rows if row.value not in ("", "–")]
+    return [Control(r.name, r.value, r.beside, told_of(r.reads, asked)) for r in rows]
+
+
+def _open_controls(controls: Mapping[str, Any]) -> list[Control]:
+    """Controls of a change of prompts of any kind, as shares of the effect of its contrast."""
+    return [
+        Control(
+            "tokens of the two models exchanged at random",
+            share(controls.get("label_swap")),
+            "the effect 1",
+            "mean effect over random exchanges: centred at 0, it shows what prompts that disagree give",
+        ),
+        Control(
+            "the same two tokens, one position before the site",
+            share(controls.get("before")),
+            "the effect 1",
+            "there both models still say the same: near 0 where the change is of this place",
+        ),
+        Control(
+            "a random pair of the base's first tokens",
+            share(controls.get("other_pair")),
+            "the effect 1",
+            "read in the same cells: near 0 where the change is of these two tokens",
+        ),
+        Control(
+            "the push with random signs",
+            share(controls.get("signs")),
+            "sufficiency",
+            "outputs that the push brings about with the signs of its coordinates drawn at random",
+        ),
+        Control(
+            "share lower, read by the base's final norm and unembedding",
+            share(controls.get("other_readout")),
+            "share lower",
+            "the same cells under the other readout: alike where the place does not rest on it",
+        ),
+    ]
 
 
 def _shift_controls(shift: Mapping[str, Any]) -> list[Control]:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from interp.report.prose import sentence_of
+from interp.verdict.prompts.asked import told_of
 from interp.verdict.summary import number, share
 
 BCA = "95%, BCa bootstrap over facts"
@@ -51,7 +52,7 @@ def figure_words(kind: str, data: pd.DataFrame, verdict: Mapping[str, Any]) -> F
         data: the table that is drawn.
         verdict: has the keys of verdict.json.
     """
-    interval, unit = INTERVALS[kind]
+    interval, unit = (told_of(text, verdict.get("asked")) for text in INTERVALS[kind])
     seen = {"share": share, **_SEEN.get(kind, _nothing)(data)}
     title = sentence_of("titles.txt.j2", kind, verdict, seen)
     return FigureWords(title, interval, f"{_n(kind, data, verdict)} {unit}")

@@ -11,10 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from interp.facts.prompts.files import TEXT
 from interp.facts.tables import SUFFIXES
 from interp.report.prose import template
 from interp.verdict.claims import NOT_MEASURED
 from interp.verdict.outcomes import Outcomes
+from interp.verdict.prompts.asked import told_of
 from interp.verdict.summary import interval, number, share
 
 
@@ -35,7 +37,7 @@ def methods_text(verdict: Mapping[str, Any], outcomes: Outcomes, *, base: str, t
         v=verdict,
         t={name: f"{value:g}" if isinstance(value, float) else value for name, value in limits.items()},
         s=verdict.get("shared_shift"),
-        p={**dict.fromkeys(("base", "tuned", "facts", "prompt", "packages")), **provenance},
+        p={**dict.fromkeys(("base", "tuned", "facts", "prompts", "prompt", "packages")), **provenance},
         base=base,
         tuned=tuned,
         n_forms=len(outcomes.forms),
@@ -49,7 +51,7 @@ def methods_text(verdict: Mapping[str, Any], outcomes: Outcomes, *, base: str, t
         number=number,
         interval=interval,
     )
-    paragraphs = re.split(r"\n\s*\n", unescape(said))
+    paragraphs = re.split(r"\n\s*\n", told_of(unescape(said), verdict.get("asked")))
     return "\n\n".join(text for part in paragraphs if (text := " ".join(part.split())))
 
 
@@ -78,22 +80,24 @@ def command(provenance: Mapping[str, Any]) -> str:
     Args:
         provenance: of the verdict.
     """
-    facts = provenance.get("facts") or {}
-    source = str(facts.get("source") or "")
-    asked = source if Path(source).suffix in SUFFIXES else facts.get("name")
+    facts, prompts = provenance.get("facts") or {}, provenance.get("prompts") or {}
+    source = str(facts.get("source") or prompts.get("source") or "")
+    asked = source if Path(source).suffix in (TEXT, *SUFFIXES) else facts.get("name")
     if not (provenance.get("base") and provenance.get("tuned") and asked):
         return ""
     options = {
         "base": provenance["base"]["source"],
         "tuned": provenance["tuned"]["source"],
-        "facts": asked,
+        "prompts" if prompts else "facts": asked,
+        "tokens": prompts.get("tokens"),
+        "readout": prompts.get("readout"),
         "prompt": provenance.get("prompt"),
         "null": (provenance.get("null") or {}).get("source"),
         "device": provenance.get("device"),
         "dtype": str(provenance.get("dtype") or "").removeprefix("torch."),
         "seed": provenance.get("seed"),
     }
-    usual = {"prompt": "raw", "device": "cpu", "dtype": "float32", "seed": 0}
+    usual = {"readout": "tuned", "prompt": "raw", "device": "cpu", "dtype": "float32", "seed": 0}
     told = [
         f"--{name} {shlex.quote(str(value))}"
         for name, value in options.items()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from interp.verdict.prompts.asked import PROMPTS
 from interp.verdict.summary import number, output_word
 
 #: Column of outputs.csv -> key of an item in verdict.json.
@@ -31,6 +32,9 @@ SHOWN = ("prompt", "right answer", "base says", "tuned says", "answer", "driven 
 #: Columns by which a reader can filter.
 CHOICES = ("answer", "driven by", "kind")
 
+#: Column of prompts of any kind: where the two continuations part.
+SITE = "they part"
+
 CHANGED, SAME, UNKNOWN = "changed", "same", "base does not know it"
 
 
@@ -47,6 +51,8 @@ def output_table(verdict: Mapping[str, Any]) -> pd.DataFrame:
     rows = [_row(item, verdict) for item in verdict.get("items") or ()]
     rows += [_row(item, verdict, UNKNOWN) for item in verdict.get("unknown_items") or ()]
     columns = [*list(_COPIED)[:4], "answer", "driven by", *list(_COPIED)[4:]]
+    if verdict.get("asked") == PROMPTS:
+        columns.append(SITE)
     table = pd.DataFrame(rows, columns=columns)
     rank = table["answer"].map({CHANGED: 0, SAME: 1, UNKNOWN: 2})
     return table.assign(rank=rank).sort_values(["rank", "fact", "wording"])[columns]
@@ -79,6 +85,7 @@ def choices(table: pd.DataFrame) -> list[tuple[str, int, Sequence[str]]]:
 def _row(item: Mapping[str, Any], verdict: Mapping[str, Any], answer: str = "") -> dict[str, Any]:
     row = {column: item.get(key) for column, key in _COPIED.items()}
     same = item["said_base"] == item["said_tuned"]
+    row[SITE] = item.get("site")
     row["answer"] = answer or (SAME if same else CHANGED)
     row["driven by"] = "" if answer else output_word(item, verdict)
     return row

@@ -24,6 +24,7 @@ from interp.report.outputs import SHOWN, choices, output_table, shown_rows
 from interp.report.packing import packed, packed_plotly
 from interp.report.prose import template
 from interp.verdict.outcomes import Outcomes
+from interp.verdict.prompts.asked import told_of
 from interp.verdict.result import Verdict, plain
 from interp.verdict.summary import interval, number, share, summary
 
@@ -119,7 +120,7 @@ def render(
         tuned: name of the tuned model in the title.
         svg: whether the figures lie beside the page as SVG too.
     """
-    provenance = verdict.get("provenance") or {}
+    provenance, asked = verdict.get("provenance") or {}, verdict.get("asked")
     outputs = output_table(verdict)
     sections = _sections(drawn, svg)
     figures = ",".join(f"{json.dumps(shown.name)}:{figure_json(shown.figure)}" for shown in drawn)
@@ -133,13 +134,15 @@ def render(
         top=summary(verdict),
         contents=_contents(sections),
         outputs=shown_rows(outputs),
-        output_heads=SHOWN,
+        output_heads=[told_of(head, asked) for head in SHOWN],
+        answer_head=told_of("right answer", asked),
         choices=choices(outputs),
         words=_words(verdict),
         sections=sections,
         controls=controls(verdict),
+        cells=_cells(verdict),
         numbers=[_numbers(row) for row in headline_numbers(verdict).to_dict("records")],
-        general=str(template("limits.txt").render()).splitlines(),
+        general=told_of(str(template("limits.txt").render()), asked).splitlines(),
         left_out=left_out(verdict, outcomes),
         methods=methods.split("\n\n"),
         command=command(provenance),
@@ -163,6 +166,13 @@ def _sections(drawn: Sequence[Drawn], svg: bool) -> list[dict[str, Any]]:
         }
         for n, title in enumerate(dict.fromkeys(shown.section for shown in drawn), start=1)
     ]
+
+
+def _cells(verdict: Mapping[str, Any]) -> list[list[str]]:
+    """The four cells at every boundary, by what is said: both shares, interaction, portable share."""
+    rows = (verdict.get("output_contrast") or {}).get("boundaries") or ()
+    named = ("share_lower_order_u", "share_lower_order_v", "interaction", "portable_share")
+    return [[str(row["boundary"]), *(share(row[name]) or "–" for name in named)] for row in rows]
 
 
 def _contents(sections: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

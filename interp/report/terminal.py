@@ -10,6 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from interp.verdict.prompts.asked import PROMPTS, told_of
+
 #: Cells of the bar on which a share stands between its floor and its ceiling.
 BAR = 24
 #: The three shares that decide what kind of change it is, and what each says.
@@ -72,7 +74,15 @@ def _hanging(text: str) -> RenderableType:
 
 def _outputs(verdict: Mapping[str, Any]) -> RenderableType:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
-    for name in ("prompt", "right", "base says", "tuned says", "word", "share lower"):
+    asked = verdict.get("asked")
+    for name in (
+        "prompt",
+        "base's token" if asked == PROMPTS else "right",
+        "base says",
+        "tuned says",
+        "word",
+        "share lower",
+    ):
         table.add_column(name, overflow="fold", justify="right" if name == "share lower" else "left")
     for item in telling_outputs(verdict):
         word, share = item.get("word") or item.get("what") or "same", item.get("share_lower")
@@ -85,6 +95,7 @@ def _outputs(verdict: Mapping[str, Any]) -> RenderableType:
         f"{counts.get('changed', 0)} of {counts.get('known', 0)} known facts changed; "
         f"{len(verdict.get('items') or [])} outputs in the report."
     )
+    total = told_of(total, asked)
     return Group(table, Text(total, style="dim"))
 
 
@@ -102,6 +113,8 @@ def _place(verdict: Mapping[str, Any]) -> list[RenderableType]:
             f"blocks {blocks[0]}–{blocks[-1]}" if blocks else "",
             f"{_interval(share)} below the middle" if _measured(share) else "",
         )  # fmt: skip
+    if verdict.get("asked") == PROMPTS:
+        return [table]
     handover = verdict.get("handover_layer")
     if _measured(handover):
         text = f"boundary {handover['estimate']} [{handover.get('low')}, {handover.get('high')}]"

@@ -16,12 +16,12 @@ _INTERVAL = {key: float for key in ("estimate", "low", "high", "floor", "ceiling
 _TEXTS = [str]
 _PLACE = {
     "where": str, "term": str, "cut": float, "block_span": [float], "share_lower": _INTERVAL,
-    "reasons": _TEXTS,
+    "reasons": _TEXTS, "coupling": _INTERVAL,
 }  # fmt: skip
 _ITEM = {
     **{f"{key}!": str for key in ("text", "group", "answer", "said_base", "said_tuned")},
-    "form": str, "contrast": str, "word": str, "where": str, "what": str, "share_lower": float,
-    "metric_base": float, "metric_tuned": float,
+    "form": str, "contrast": str, "word": str, "site": str, "where": str, "what": str,
+    "share_lower": float, "metric_base": float, "metric_tuned": float,
 }  # fmt: skip
 _CLAIM = {
     **{f"{key}!": str for key in ("attribute", "model", "site", "position", "grade")},
@@ -37,7 +37,7 @@ _SHIFT = {
 #: What a verdict holds: a key that ends in ! must be there, any other may be absent or null; keys that
 #: are not named here may hold anything.
 SHAPE: Mapping[str, Any] = {
-    "sentence!": str, "changed!": str, "where": str, "where_fact": str, "what": str,
+    "sentence!": str, "asked": str, "changed!": str, "where": str, "where_fact": str, "what": str,
     "share_lower": _INTERVAL, "handover_layer": _INTERVAL, "block_span": [float],
     "handover": {"reason": str}, "notes": _TEXTS, "items": [_ITEM], "unknown_items": [_ITEM],
     "output_contrast": _PLACE, "fact_contrast": _PLACE, "shared_shift": _SHIFT, "claims": [_CLAIM],
@@ -47,6 +47,7 @@ SHAPE: Mapping[str, Any] = {
     "thresholds": {},
     "provenance": {
         "warnings": _TEXTS, "base": {"source": str}, "tuned": {"source": str}, "facts": {"name": str},
+        "prompts": {"name": str},
     },
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from interp import stats
 from interp.evidence import Evidence
 from interp.stats.intervals import Interval
 from interp.verdict.outcomes import Outcomes
+from interp.verdict.output_words import ITEM_BY_ITEM, SHARED_PUSH
 from interp.verdict.thresholds import Thresholds
 
 SUFFICIENCY, RETENTION, PERSISTENCE = "sufficiency", "retention", "persistence"
@@ -101,30 +103,28 @@ def shift_answers(
     outcomes: Outcomes,
     groups: Sequence[str],
     k_star: Mapping[str, int],
-    fact_boundary: int | None,
+    retained_at: Mapping[str, int],
 ) -> ShiftAnswers:
-    """Answers of the shared-shift test at k* and at the fact boundary.
+    """Answers of the shared-shift test at k* and where retention is read.
 
     Args:
         evidence: with the rows method ``shift``.
         outcomes: what both models said.
         groups: the shifted groups.
         k_star: group -> the boundary at which sufficiency and persistence are read.
-        fact_boundary: where retention is read; None leaves it out.
+        retained_at: group -> the boundary at which retention is read; empty leaves it out.
 
     Returns:
         One value; a condition without rows has no answers.
     """
     rows = _rows(evidence, outcomes.estimating_form)
     rows = rows[rows["group"].astype(str).isin(list(groups))]
-    unread = fact_boundary is None or fact_boundary < 0
-    fact_boundaries = {} if unread else dict.fromkeys(groups, fact_boundary)
     boundaries = {
         SUFFICIENCY: k_star,
         "sufficiency_part": k_star,
         "sufficiency_mean": k_star,
-        RETENTION: fact_boundaries,
-        "retention_control": fact_boundaries,
+        RETENTION: retained_at,
+        "retention_control": retained_at,
         PERSISTENCE: k_star,
     }
     said = {
@@ -191,13 +191,18 @@ def _ends(evidence: Evidence, form: str, groups: Sequence[str]) -> dict[str, End
 
 HIGH, LOW, UNDETERMINED = "high", "low", "undetermined"
 
-#: (sufficiency, retention, persistence) -> what; None matches any level.
-TABLE: tuple[tuple[str, str, str | None, str], ...] = (
+#: Rows of (sufficiency, retention, persistence, what); None matches any level.
+Table: TypeAlias = tuple[tuple[str, str | None, str | None, str], ...]
+
+TABLE: Table = (
     (HIGH, HIGH, None, "behaviour"),
     (HIGH, LOW, None, "both"),
     (LOW, LOW, HIGH, "knowledge"),
     (LOW, HIGH, HIGH, "knowledge"),
 )
+
+#: The same of prompts of any kind, where no answer is known to be right and retention decides nothing.
+OPEN_TABLE: Table = ((HIGH, None, LOW, SHARED_PUSH), (LOW, None, HIGH, ITEM_BY_ITEM))
 
 
 @dataclass(frozen=True)
@@ -218,13 +223,12 @@ class Levels:
     what: str
 
 
-def word(sufficiency: str, retention: str, persistence: str) -> str:
-    """Word of the table for three levels ("high", "low", "undetermined")."""
-    for row_sufficiency, row_retention, row_persistence, what in TABLE:
-        if (sufficiency, retention) != (row_sufficiency, row_retention):
-            continue
-        if row_persistence in (None, persistence):
-            return what
+def word(sufficiency: str, retention: str, persistence: str, table: Table = TABLE) -> str:
+    """Word of a table for three levels ("high", "low", "undetermined")."""
+    levels = (sufficiency, retention, persistence)
+    for *row, what in table:
+        if all(wanted in (None, level) for wanted, level in zip(row, levels, strict=True)):
+            return str(what)
     return UNDETERMINED
 
 
@@ -243,6 +247,7 @@ def levels_of(
     groups: Sequence[str],
     thresholds: Thresholds,
     vetoes: Mapping[str, str],
+    table: Table = TABLE,
 ) -> Levels:
     """Shares, levels and word of some groups.
 
@@ -251,6 +256,7 @@ def levels_of(
         groups: those whose levels are wanted.
         thresholds: the declared cut-offs.
         vetoes: a veto keeps retention, or a high sufficiency, from having a level.
+        table: which levels have which word.
     """
     shares = {name: share_of(said[name], groups, thresholds) for name in SHARES}
     level = {name: level_of(share, thresholds) for name, share in shares.items()}
@@ -258,7 +264,7 @@ def levels_of(
         level[RETENTION] = UNDETERMINED
     if SUFFICIENCY in vetoes and level[SUFFICIENCY] == HIGH:
         level[SUFFICIENCY] = UNDETERMINED
-    what = word(level[SUFFICIENCY], level[RETENTION], level[PERSISTENCE])
+    what = word(level[SUFFICIENCY], level[RETENTION], level[PERSISTENCE], table)
     return Levels(len(groups), shares, level, what)
 
 

@@ -42,13 +42,16 @@ def judge_change(outcomes: Outcomes, thresholds: Thresholds, seed: int) -> Chang
     on group means), Holm over the two. ``unchanged``: the exact upper bound of f lies below
     `change_share`, for which `unchanged_facts` groups are needed even without one difference, and the
     bootstrap lower bound of g above -`change_logp`; or the logits are identical. A gain is
-    `sharpened`, not a change.
+    `sharpened`, not a change. Prompts of any kind have no right answer and so no g: f of their units
+    alone decides, a unit differing where half of its prompts do.
 
     Args:
         outcomes: what both models said.
         thresholds: the declared margins.
         seed: of the bootstrap.
     """
+    if outcomes.open:
+        return _judge_open(outcomes, thresholds)
     known = outcomes.known_groups
     if not known:
         word = "unchanged" if outcomes.identical else "undetermined"
@@ -88,3 +91,24 @@ def judge_change(outcomes: Outcomes, thresholds: Thresholds, seed: int) -> Chang
                 f"{thresholds.unchanged_facts}; ask that many"
             )
     return Change(word, sharpened, share, gain, p_share, p_loss, tuple(reasons))
+
+
+def _judge_open(outcomes: Outcomes, thresholds: Thresholds) -> Change:
+    """Change of what is said to prompts of any kind."""
+    changed, unit_of = set(outcomes.changed_groups), outcomes.unit_of
+    members: dict[str, list[bool]] = {}
+    for group in outcomes.known_groups:
+        members.setdefault(unit_of[group], []).append(group in changed)
+    n, flips = len(members), sum(2 * sum(differs) >= len(differs) for differs in members.values())
+    share = stats.clopper_pearson(flips, n, level=1 - thresholds.alpha)
+    p = float(stats.share_p(flips, n, null=thresholds.change_share))
+    if outcomes.identical or share.high < thresholds.change_share:
+        return Change("unchanged", False, share, None, p, None)
+    if p < thresholds.alpha:
+        return Change("changed", False, share, None, p, None)
+    why = (
+        f"{flips} of {n} facts differ, so f lies between {share.low:.3f} and {share.high:.3f} (margin "
+        f"{thresholds.change_share:g}); `unchanged` needs {thresholds.unchanged_facts} without a "
+        "difference; ask more"
+    )
+    return Change("undetermined", False, share, None, p, None, (why,))

@@ -19,6 +19,8 @@ from interp.verdict.claims import NOT_MEASURED, GradedClaim, grade_claims
 from interp.verdict.outcomes import Outcomes
 from interp.verdict.per_output import item_rows, unknown_rows
 from interp.verdict.profile import Profile, profile
+from interp.verdict.prompts.asked import asked, told_of
+from interp.verdict.prompts.controls import open_controls
 from interp.verdict.result import Verdict
 from interp.verdict.thresholds import Thresholds
 from interp.verdict.what import Content, judge_content
@@ -73,15 +75,19 @@ def judge(
     """
     thresholds = thresholds or Thresholds()
     known, changed = outcomes.known_groups, outcomes.changed_groups
+    what_was_asked = asked(outcomes.open)
     change = judge_change(outcomes, thresholds, seed)
     handover = handover_layer(causal_evidence, thresholds, seed)
     is_changed = change.label == "changed"
     output = profile(causal_evidence, "output", groups=changed, forms=[outcomes.estimating_form])
-    facts = profile(causal_evidence, "fact", groups=known)
+    facts = None if outcomes.open else profile(causal_evidence, "fact", groups=known)
     places = (
         _places(outcomes, causal_evidence, output, facts, handover, thresholds) if is_changed else {}
     )
-    content = None
+    content, controls = None, None
+    if is_changed and outcomes.open and output is not None:
+        pooled = output.pooled(outcomes.unit_of)
+        controls = open_controls(causal_evidence, outcomes, pooled, thresholds, seed)
     if is_changed:
         kappa = handover.estimate
         content = judge_content(outcomes, causal_evidence, output, thresholds, kappa=kappa, seed=seed)
@@ -103,14 +109,22 @@ def judge(
             "unknown": len(outcomes.unknown_groups),
             "untuned": len(outcomes.untuned_groups),
         },
-        closed_set_accuracy={m: outcomes.closed_set_accuracy(m, known) for m in ("base", "tuned")},
+        closed_set_accuracy={
+            m: None if outcomes.open else outcomes.closed_set_accuracy(m, known)
+            for m in ("base", "tuned")
+        },
         logit_curves=_logit_curves(causal_evidence, outcomes) if is_changed else {},
         excluded=outcomes.excluded,
         notes=(
-            *_notes(change, places, content, handover, outcomes, output, thresholds),
+            *(
+                told_of(note, what_was_asked)
+                for note in _notes(change, places, content, handover, outcomes, output, thresholds)
+            ),
             *_claim_notes(claims),
             *(f"{reason}." for reason in probe_evidence.provenance.get("not_probed", ())),
         ),
+        asked=what_was_asked,
+        open_controls=controls,
         thresholds=thresholds,
         provenance={**probe_evidence.provenance, **causal_evidence.provenance, "judge_seed": seed},
     )
@@ -128,12 +142,17 @@ def _places(
 
     Those that were not stitched are left out.
     """
+    pooled = None if output is None else output.pooled(outcomes.unit_of)
+    if outcomes.open:
+        if pooled is None or not pooled.groups:
+            return {}
+        return {"output": locate(pooled, thresholds, kappa=None, selected=outcomes.selected)}
     # Groups were picked on the first form, so effects of the picked are read on the others.
     others = list(outcomes.forms[1:] or outcomes.forms)
     changed_facts = profile(evidence, "fact", groups=outcomes.changed_groups, forms=others)
     unchanged_facts = None if facts is None else facts.subset(outcomes.unchanged_groups)
     contrasts = {
-        "output": (output, outcomes.selected),
+        "output": (pooled, outcomes.selected),
         "fact": (changed_facts, outcomes.selected),
         "fact_unchanged": (unchanged_facts, False),
     }
@@ -171,12 +190,13 @@ def _notes(
     notes = [f"`changed` is undetermined: {reason}." for reason in change.reasons]
     if change.label != "changed":
         return tuple(notes)
-    if handover.estimate is None:
+    if handover.estimate is None and not outcomes.open:
         notes.append(
             f"No layer clearly hands the fact to the last word ({handover.reason}), so what lies "
             f"underneath cannot be read; {thresholds.needs}"
         )
-    for name, word in (("output", "where"), ("fact", "where_fact")):
+    contrasts = (("output", "where"), ("fact", "where_fact"))
+    for name, word in contrasts[:1] if outcomes.open else contrasts:
         place = places.get(name)
         if place is None:
             notes.append(

@@ -30,6 +30,12 @@ COLUMNS = (*TEXT, *TRUTH, *TOKENS, *NUMBERS)
 #: Optional column: known facts the caller declares never tuned on, or from other relations.
 UNTUNED = "untuned"
 
+#: Optional column: what several groups belong to and are resampled with; a group is its own by default.
+UNIT = "unit"
+
+#: Optional column: where the continuations of an open prompt part, in words.
+SITE = "site"
+
 
 @held
 @dataclass(frozen=True, repr=False)
@@ -39,9 +45,12 @@ class Outcomes(Shown):
     Attributes:
         table: has the columns in `COLUMNS` and may have the boolean `untuned`: facts that were never
             tuned on or belong to another relation. Those serve as a reference for one rule of the
-            verdict and count nowhere else.
+            verdict and count nowhere else. It may have the text `unit`: groups of one unit are
+            resampled together; and the text `site`, where the continuations part.
         excluded: text and reason of every item that was left out.
         identical: whether the two models' logits are equal bit by bit on every query.
+        open: whether prompts of any kind were continued, of which no answer is known to be right: the
+            answer is then the base's token, and every prompt counts as known.
 
     Raises:
         ValueError: if a column is missing or unknown, a (group, form) pair occurs twice, a group
@@ -51,6 +60,7 @@ class Outcomes(Shown):
     table: pd.DataFrame
     excluded: Sequence[tuple[str, str]] = ()
     identical: bool = False
+    open: bool = False
 
     def __post_init__(self) -> None:
         """Check the table and give it its types."""
@@ -111,6 +121,11 @@ class Outcomes(Shown):
         changed = set(self.changed_groups)
         return tuple(g for g in self.known_groups if g not in changed)
 
+    @property
+    def unit_of(self) -> dict[str, str]:
+        """Group -> the unit that it is resampled with."""
+        return dict(zip(self.table["group"], self.table[UNIT], strict=True))
+
     def differing(self, groups: Sequence[str]) -> int:
         """Number of these groups that differ on the first form."""
         rows = self.table[self.table["form"] == self.choosing_form].set_index("group")["differs"]
@@ -154,10 +169,11 @@ class Outcomes(Shown):
 def _checked(table: pd.DataFrame) -> pd.DataFrame:
     """Table with its types, refused where it is not what the verdict can be read from."""
     missing = [c for c in COLUMNS if c not in table.columns]
-    unknown = [c for c in table.columns if c not in (*COLUMNS, UNTUNED)]
+    unknown = [c for c in table.columns if c not in (*COLUMNS, UNTUNED, UNIT, SITE)]
     if missing or unknown:
         raise ValueError(
-            f"an Outcomes table has the columns {list(COLUMNS)} and may have {UNTUNED!r}; "
+            f"an Outcomes table has the columns {list(COLUMNS)} and may have {UNTUNED!r}, "
+            f"{UNIT!r} and {SITE!r}; "
             f"missing {missing}, unknown {unknown}; rename or drop them"
         )
     if table.empty:
@@ -165,7 +181,16 @@ def _checked(table: pd.DataFrame) -> pd.DataFrame:
     table = table.reset_index(drop=True).copy()
     if UNTUNED not in table:
         table[UNTUNED] = False
-    for columns, kind in ((TEXT, str), ((*TRUTH, UNTUNED), bool), (TOKENS, int), (NUMBERS, float)):
+    if UNIT not in table:
+        table[UNIT] = table["group"]
+    if SITE not in table:
+        table[SITE] = ""
+    for columns, kind in (
+        ((*TEXT, UNIT, SITE), str),
+        ((*TRUTH, UNTUNED), bool),
+        (TOKENS, int),
+        (NUMBERS, float),
+    ):
         for column in columns:
             if kind in (bool, int) and table[column].isna().any():
                 raise ValueError(
@@ -187,7 +212,7 @@ def _checked(table: pd.DataFrame) -> pd.DataFrame:
             f"every group needs form {first!r}, on which tokens are chosen; "
             f"{min(lacking)!r} lacks it; exclude the group"
         )
-    for column in ("known", UNTUNED):
+    for column in ("known", UNTUNED, UNIT):
         mixed = table.groupby("group")[column].nunique()
         if (mixed > 1).any():
             raise ValueError(

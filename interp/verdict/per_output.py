@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -64,21 +65,26 @@ def item_rows(
         if differs:
             base, tuned = _number(row["metric_base"]), _number(row["metric_tuned"])
         judged = differs and changed
-        share, where = places.get(group, (None, "undetermined")) if judged else (None, None)
+        place = places.get(group, _ItemPlace()) if judged else None
         what = None
         if judged:
             what = UNDETERMINED if content is None else item_kind(content, group)
+            if outcomes.open and content and content.words:
+                what = content.words.of.get(group, UNDETERMINED)
         rows.append(
             {str(k): row[k] for k in SAID}
             | {
                 "contrast": "output" if differs else "fact",
                 "metric_base": base,
                 "metric_tuned": tuned,
-                "share_lower": share,
-                "where": where,
+                "share_lower": place.share if place else None,
+                "share_lower_order_u": place.share_u if place else None,
+                "share_lower_order_v": place.share_v if place else None,
+                "where": place.where if place else None,
                 "what": what,
                 "word": content.words.of.get(group) if judged and content and content.words else None,
             }
+            | ({"site": row["site"], "unit": row["unit"]} if outcomes.open else {})
         )
     return rows
 
@@ -124,36 +130,48 @@ def unknown_rows(outcomes: Outcomes) -> list[dict[str, Any]]:
     return [{str(k): row[k] for k in SAID} for row in table.to_dict("records")]
 
 
-def _places(stitched: Profile, thresholds: Thresholds) -> Mapping[str, tuple[float | None, str]]:
-    """Each group's own share below the cut (None where its effect is too small) and its place."""
+@dataclass(frozen=True)
+class _ItemPlace:
+    """Place of one group: its own shares below the cut, None where its effect is too small."""
+
+    where: str = UNDETERMINED
+    share: float | None = None
+    share_u: float | None = None
+    share_v: float | None = None
+
+
+def _places(stitched: Profile, thresholds: Thresholds) -> Mapping[str, _ItemPlace]:
+    """The place of every group."""
     cut = int(stitched.n_layers * thresholds.cut)
     below_u, below_v = stitched.below(cut)
     parts = np.mean(stitched.parts(), axis=0)
-    places: dict[str, tuple[float | None, str]] = {}
+    places: dict[str, _ItemPlace] = {}
     for i, group in enumerate(stitched.groups):
         delta = stitched.delta[i]
         if abs(delta) < thresholds.smallest_effect:
-            places[group] = (None, "undetermined")
+            places[group] = _ItemPlace()
             continue
-        smaller, larger = sorted((below_u[i] / delta, below_v[i] / delta))
-        agree = larger - smaller <= thresholds.item_order_gap
+        u, v = float(below_u[i] / delta), float(below_v[i] / delta)
         cancels = np.abs(parts[i]).sum() / abs(delta) > thresholds.cancellation
         ends = max(abs(parts[i, 0]), abs(parts[i, -1])) / abs(delta)
-        where = "undetermined"
-        if agree and not cancels and ends <= thresholds.term_share:
-            where = _place(smaller, larger, thresholds)
-        places[group] = (float((smaller + larger) / 2), where)
+        sound = not cancels and ends <= thresholds.term_share
+        where = _place(u, v, thresholds) if sound else UNDETERMINED
+        places[group] = _ItemPlace(where, (u + v) / 2, u, v)
     return places
 
 
-def _place(smaller: float, larger: float, thresholds: Thresholds) -> str:
+def _place(u: float, v: float, thresholds: Thresholds) -> str:
     """Place of one group from its shares in the two orders."""
-    if smaller >= thresholds.lower_share:
+    if u - v > thresholds.coupling:
+        return "coupled"
+    if abs(u - v) > thresholds.item_order_gap:
+        return UNDETERMINED
+    if min(u, v) >= thresholds.lower_share:
         return "lower"
-    if larger <= thresholds.upper_share:
+    if max(u, v) <= thresholds.upper_share:
         return "upper"
-    inside = smaller > thresholds.upper_share and larger < thresholds.lower_share
-    return "distributed" if inside else "undetermined"
+    inside = min(u, v) > thresholds.upper_share and max(u, v) < thresholds.lower_share
+    return "distributed" if inside else UNDETERMINED
 
 
 def _by_group(contrast: Profile | None) -> dict[str, tuple[float | None, float | None]]:

@@ -7,7 +7,7 @@ the share of the change that lies below boundary k, in the two orders.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +50,30 @@ class Profile:
     def below(self, k: int) -> tuple[Float[Array, " group"], Float[Array, " group"]]:
         """Change below boundary k per group, in the orders U and V, not yet divided."""
         return self.tuned - self.tuned_above[:, k], self.tuned_below[:, k] - self.base
+
+    def interaction(self, k: int) -> Float[Array, " group"]:
+        """I_k = m(T) - m(U_k) - m(V_k) + m(B) per group: Δ · (p^U_k - p^V_k), not yet divided.
+
+        What both halves at boundary k do together beyond what either does alone.
+        """
+        below_u, below_v = self.below(k)
+        return below_u - below_v
+
+    def above(self, k: int) -> tuple[Float[Array, " group"], Float[Array, " group"]]:
+        """What the tuned blocks above boundary k do: on the base's lower state, and on their own."""
+        return self.tuned_above[:, k] - self.base, self.tuned - self.tuned_below[:, k]
+
+    def pooled(self, units: Mapping[str, str]) -> Profile:
+        """The profile of units that several groups belong to: the mean over each unit's groups.
+
+        Args:
+            units: group -> its unit; a group without one is its own.
+        """
+        names = [units.get(group, group) for group in self.groups]
+        unique = tuple(dict.fromkeys(names))
+        members = [[i for i, name in enumerate(names) if name == unit] for unit in unique]
+        arrays = (self.base, self.tuned, self.tuned_above, self.tuned_below)
+        return Profile(unique, *(np.stack([a[rows].mean(axis=0) for rows in members]) for a in arrays))
 
     def shares(self) -> tuple[Float[Array, " boundary"], Float[Array, " boundary"]]:
         """p^U_k and p^V_k at every boundary, means over groups before dividing."""

@@ -5,7 +5,7 @@ Each reason is a sentence without its full stop that ends with what would decide
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -125,23 +125,34 @@ def forced(
     return reasons
 
 
-def disagreement(overall: Levels, classes: Mapping[int, Levels]) -> list[str]:
+def disagreement(
+    overall: Levels, classes: Mapping[int, Levels], decisive: Sequence[str] = SHARES
+) -> list[str]:
     """Reasons that lie in tokens whose own groups say the opposite of the others."""
     return [
         f"groups of outputs with different words disagree on {name}, so one word would hide two kinds; "
         "read the outputs one by one"
         for name in (SUFFICIENCY, RETENTION)
-        if {HIGH, LOW} <= {levels.level[name] for levels in (overall, *classes.values())}
+        if name in decisive
+        and {HIGH, LOW} <= {levels.level[name] for levels in (overall, *classes.values())}
     ]
 
 
-def no_word(levels: Levels, against: Mapping[str, str], thresholds: Thresholds) -> list[str]:
+def no_word(
+    levels: Levels,
+    against: Mapping[str, str],
+    thresholds: Thresholds,
+    decisive: Sequence[str] = SHARES,
+) -> list[str]:
     """Reasons for which the table gives no word, share by share."""
-    why = [against[name] for name in SHARES if name in against and levels.level[name] == UNDETERMINED]
+    why = [against[name] for name in decisive if name in against and levels.level[name] == UNDETERMINED]
     open_shares = {
         name: share
         for name, share in levels.shares.items()
-        if share is not None and levels.level[name] == UNDETERMINED and name not in against
+        if name in decisive
+        and share is not None
+        and levels.level[name] == UNDETERMINED
+        and name not in against
     }
     why += [
         f"{name} {share.estimate:.2f} [{share.low:.2f}, {share.high:.2f}] is neither high (lower bound "
@@ -150,7 +161,7 @@ def no_word(levels: Levels, against: Mapping[str, str], thresholds: Thresholds) 
         for name, share in open_shares.items()
     ]
     if not why:
-        said = ", ".join(f"{name} {levels.level[name]}" for name in SHARES)
+        said = ", ".join(f"{name} {levels.level[name]}" for name in decisive)
         why.append(
             f"{said} is no combination that has a word: the change neither follows one push nor stays "
             "with each fact when the push is taken away; read the outputs one by one"

@@ -15,6 +15,8 @@ from interp.verdict.answers import RETENTION, SHARES, SUFFICIENCY, Ends, Levels
 from interp.verdict.changed import Change
 from interp.verdict.claims import GradedClaim
 from interp.verdict.output_words import OutputWords
+from interp.verdict.prompts.asked import FACTS, PROMPTS
+from interp.verdict.prompts.controls import OpenControls
 from interp.verdict.sentence import sentence
 from interp.verdict.summary import as_html, row_of, summary
 from interp.verdict.thresholds import Thresholds
@@ -46,6 +48,8 @@ class Verdict:
         notes: sentences on what is undetermined, and on what else a reader must know.
         thresholds: the declared margins and cut-offs.
         provenance: models, facts, versions and seeds.
+        asked: "facts", or "prompts" of any kind, of which no answer is known to be right.
+        open_controls: effects where none should be, beside a change of prompts of any kind.
     """
 
     change: Change
@@ -64,6 +68,8 @@ class Verdict:
     notes: tuple[str, ...]
     thresholds: Thresholds
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    asked: str = FACTS
+    open_controls: OpenControls | None = None
 
     def __repr__(self) -> str:
         """The sentence; every number is in `to_dict()`."""
@@ -85,21 +91,27 @@ class Verdict:
 
     @property
     def where(self) -> str | None:
-        """One of lower, upper, distributed, undetermined (output contrast); None if not changed."""
+        """One of lower, upper, middle, distributed, coupled, undetermined (output contrast).
+
+        None if not changed.
+        """
         if self.changed != "changed":
             return None
         return "undetermined" if self.output is None else self.output.label
 
     @property
     def where_fact(self) -> str | None:
-        """Place by the fact contrast, in the same words."""
-        if self.changed != "changed":
+        """Place by the fact contrast, in the same words; None of prompts of any kind."""
+        if self.changed != "changed" or self.asked == PROMPTS:
             return None
         return "undetermined" if self.fact is None else self.fact.label
 
     @property
     def what(self) -> str | None:
-        """One of knowledge, behaviour, both, mixed, undetermined; None if not changed."""
+        """One of knowledge, behaviour, both, mixed, undetermined; None if not changed.
+
+        Of prompts of any kind: shared push, item by item, mixed, undetermined.
+        """
         if self.changed != "changed":
             return None
         return "undetermined" if self.content is None else self.content.what
@@ -116,6 +128,7 @@ class Verdict:
             output=self.output,
             what=self.what,
             content=self.content,
+            asked=self.asked,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -142,6 +155,7 @@ def as_data(verdict: Verdict) -> dict[str, Any]:
     handover = verdict.handover
     data: dict[str, Any] = {
         "sentence": verdict.sentence,
+        "asked": verdict.asked,
         "changed": verdict.changed,
         "sharpened": verdict.sharpened,
         "where": verdict.where,
@@ -184,6 +198,7 @@ def as_data(verdict: Verdict) -> dict[str, Any]:
             "recovery": handover.recovery,
         },
         "closed_set_accuracy": verdict.closed_set_accuracy,
+        "open_controls": _controls(verdict.open_controls),
         "counts": verdict.counts,
         "notes": verdict.notes,
         "thresholds": verdict.thresholds.to_dict(),
@@ -213,6 +228,10 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, int) else str(value)
 
 
+def _controls(controls: OpenControls | None) -> dict[str, Any] | None:
+    return None if controls is None else {n: _interval(v) for n, v in vars(controls).items()}
+
+
 def _interval(value: Interval | None) -> dict[str, Any] | None:
     return None if value is None else value.as_dict()
 
@@ -240,6 +259,20 @@ def _location(location: Location | None) -> dict[str, Any] | None:
         "max_order_gap": location.max_order_gap,
         "cancellation": location.cancellation,
         "responsibility": _responsibility(location),
+        "interaction": _interval(location.at_cut.interaction),
+        "coupling": _interval(location.at_cut.coupling),
+        "portable_share": _interval(location.at_cut.portable),
+        "boundaries": [
+            {
+                "boundary": k,
+                "share_lower_order_u": _interval(cell.share_u),
+                "share_lower_order_v": _interval(cell.share_v),
+                "interaction": _interval(cell.interaction),
+                "coupling": _interval(cell.coupling),
+                "portable_share": _interval(cell.portable),
+            }
+            for k, cell in enumerate(location.boundaries)
+        ],
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from interp.verdict.answers import HIGH, PERSISTENCE, RETENTION, SUFFICIENCY
 from interp.verdict.output_words import ITEM_BY_ITEM, SHARED_PUSH
+from interp.verdict.prompts.asked import FACTS, told_of
 from interp.verdict.what import MIXED, Content
 from interp.verdict.where import Location
 
@@ -15,12 +16,16 @@ _WHAT = {
     "both": "is a behaviour on top of overwritten facts",
     "mixed": "is mixed: some outputs follow one push, others change item by item",
     "undetermined": "is of undetermined kind",
+    SHARED_PUSH: "is one push that the base's own state predicts",
+    ITEM_BY_ITEM: "goes item by item: no push that others predict brings it about",
 }
 
 _WHERE = {
     "lower": "in the lower blocks",
     "upper": "in the upper blocks",
     "distributed": "across lower and upper blocks",
+    "middle": "in the middle blocks",
+    "coupled": "in lower and upper blocks together, neither of which makes it alone",
 }
 
 
@@ -34,6 +39,7 @@ def sentence(
     output: Location | None,
     what: str | None,
     content: Content | None,
+    asked: str = FACTS,
 ) -> str:
     """Verdict in one sentence that a colleague understands.
 
@@ -46,7 +52,24 @@ def sentence(
         output: the location behind `where`.
         what: the kind of change.
         content: the measurements behind `what`.
+        asked: facts, or prompts of any kind.
     """
+    return told_of(
+        _of_facts(changed, counts, sharpened, where, where_fact, output, what, content), asked
+    )
+
+
+def _of_facts(
+    changed: str,
+    counts: Mapping[str, int],
+    sharpened: bool,
+    where: str | None,
+    where_fact: str | None,
+    output: Location | None,
+    what: str | None,
+    content: Content | None,
+) -> str:
+    """The sentence, written of facts."""
     if changed == "unchanged":
         extra = ", only surer of its right answers" if sharpened else ""
         return f"Tuning left what the model says about {counts['known']} known facts unchanged{extra}."
@@ -86,6 +109,8 @@ def _kind(what: str | None, content: Content | None) -> str:
         )
         return f"{text} ({counted} of the outputs)"
     names = [SUFFICIENCY, RETENTION]
+    if what in (SHARED_PUSH, ITEM_BY_ITEM):
+        names = [SUFFICIENCY, PERSISTENCE]
     if what == "knowledge":
         names.append(PERSISTENCE)
         if content.levels.level[RETENTION] == HIGH:

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from interp.verdict.output_words import EITHER, ITEM_BY_ITEM, NEITHER, SHARED_PUSH
+from interp.verdict.prompts.asked import told_of
 
 #: How many outputs stand side by side.
 SHOWN = 3
@@ -184,7 +185,7 @@ def share(cell: Mapping[str, Any] | None) -> str:
 def _words(verdict: Mapping[str, Any]) -> list[Word]:
     """Rows of the table under the sentence."""
     counts, change = verdict.get("counts") or {}, verdict.get("change") or {}
-    facts = f"{counts.get('changed')} of {counts.get('known')} facts"
+    facts = told_of(f"{counts.get('changed')} of {counts.get('known')} facts", verdict.get("asked"))
     differing = share(change.get("share_differing"))
     rows = [Word("answers", str(verdict["changed"]), f"{facts} differ, a share of {differing}")]
     for heading, key, contrast in (
@@ -195,6 +196,8 @@ def _words(verdict: Mapping[str, Any]) -> list[Word]:
             where = verdict.get(contrast) or {}
             below = share(where.get("share_lower"))
             text = f"{below} of the change is made below boundary {where.get('cut')}" if below else ""
+            coupled = share(where.get("coupling")) if verdict[key] == "coupled" else ""
+            text += f"; by the two orders the shares differ by {coupled}" if coupled else ""
             rows.append(Word(heading, str(verdict[key]), text))
     if verdict.get("what"):
         shift = verdict.get("shared_shift") or {}
@@ -238,8 +241,8 @@ def _output(item: Mapping[str, Any], verdict: Mapping[str, Any]) -> Output:
     return Output(
         *(str(item[key]) for key in ("text", "answer", "said_base", "said_tuned")),
         word=word,
-        share=common,
-        means=MEANS[word],
+        share=told_of(common, verdict.get("asked")),
+        means=told_of(MEANS[word], verdict.get("asked")),
     )
 
 
@@ -266,15 +269,16 @@ def row_of(verdict: Mapping[str, Any]) -> dict[str, Any]:
         verdict: has the keys of verdict.json.
 
     Returns:
-        base, tuned and facts where they are known; changed, where, where_fact and what; each number
-        of `NUMBERS` under its name with NAME_low, NAME_high, NAME_floor, NAME_ceiling and NAME_n;
-        known and changed_facts. What is undefined is None.
+        base, tuned and facts (or prompts) where they are known; changed, where, where_fact and what;
+        each number of `NUMBERS` under its name with NAME_low, NAME_high, NAME_floor, NAME_ceiling and
+        NAME_n; known and changed_facts. What is undefined is None.
     """
     provenance = verdict.get("provenance") or {}
     row: dict[str, Any] = {
         name: (provenance.get(name) or {}).get("name" if name == "facts" else "source")
         for name in ("base", "tuned", "facts")
     }
+    row["facts"] = row["facts"] or (provenance.get("prompts") or {}).get("name")
     row |= {name: verdict.get(name) for name in ("changed", "where", "where_fact", "what")}
     for name, keys in NUMBERS.items():
         cell: Any = verdict

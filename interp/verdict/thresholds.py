@@ -31,6 +31,9 @@ class Thresholds(Shown):
         cut: cut between lower and upper blocks, as a share of the depth: boundary floor(L * cut).
         lower_share: `lower` needs the lower bounds of both orders of stitching at or above this.
         upper_share: `upper` needs the upper bounds of both orders at or below this.
+        coupling: `coupled` needs the lower bound of p^U − p^V at the cut above this: neither half of
+            the blocks makes the change alone.
+        middle_share: `middle` needs the block span inside this share of the blocks around the middle.
         cancellation: largest sum of |c_k| over |sum of c_k|: beyond it blocks cancel and no place is
             named.
         term_share: embedding or unembedding share beyond which the change is labelled by that term.
@@ -86,6 +89,8 @@ class Thresholds(Shown):
     cut: float = 0.5
     lower_share: float = 0.8
     upper_share: float = 0.2
+    coupling: float = 0.2
+    middle_share: float = 0.5
     cancellation: float = 1.5
     term_share: float = 0.2
     span_low: float = 0.05

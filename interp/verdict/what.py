@@ -23,13 +23,18 @@ from interp.evidence import Evidence
 from interp.stats.intervals import Interval
 from interp.verdict import reasons
 from interp.verdict.answers import (
+    OPEN_TABLE,
     PERSISTENCE,
+    RETENTION,
+    SHARES,
     SUFFICIENCY,
+    TABLE,
     UNDETERMINED,
     Ends,
     Levels,
     Placebo,
     ShiftAnswers,
+    Table,
     levels_of,
     share_of,
     shift_answers,
@@ -49,7 +54,8 @@ class Content:
     """Kind of change, with the numbers behind the word and the reasons where it is undetermined.
 
     Attributes:
-        what: knowledge, behaviour, both, mixed or undetermined.
+        what: knowledge, behaviour, both, mixed or undetermined; of prompts of any kind shared push,
+            item by item, mixed or undetermined.
         reasons: sentences saying why it is undetermined, each with what would decide it.
         installed: k* of each half of each part of the groups; None where it could not be chosen.
         fact_boundary: the boundary at which retention is read; None without a handover.
@@ -116,12 +122,16 @@ def judge_content(
         return Content(UNDETERMINED, (lacking,), fact_boundary=fact_boundary)
     output = output.subset(groups)
     installed = chosen_boundaries(evidence, output, outcomes, thresholds, seed)
-    answers = shift_answers(evidence, outcomes, groups, installed.by_group, fact_boundary)
+    retained_at = _retained_at(groups, installed, fact_boundary, outcomes)
+    answers = shift_answers(evidence, outcomes, groups, installed.by_group, retained_at)
     vetoes = reasons.vetoes(answers, fact_boundary, thresholds)
-    levels = levels_of(answers.said, groups, thresholds, vetoes)
+    table = OPEN_TABLE if outcomes.open else TABLE
+    if outcomes.open:
+        vetoes.pop(RETENTION, None)  # it decides nothing there
+    levels = levels_of(answers.said, groups, thresholds, vetoes, table)
     words = output_words(answers.by_part, answers.said[PERSISTENCE], groups, thresholds)
     class_of = dict(zip(groups, outcomes.token_classes(groups), strict=True))
-    classes = by_token_class(answers, class_of, thresholds, vetoes)
+    classes = by_token_class(answers, class_of, thresholds, vetoes, table)
     elsewhere = _share_elsewhere(outcomes, thresholds)
     forced = reasons.forced(outcomes, output, installed, thresholds)
     late = partial(
@@ -131,7 +141,10 @@ def judge_content(
         elsewhere=elsewhere,
         thresholds=thresholds,
     )
-    what, against = settle(levels, classes, words, vetoes, late(levels.what), thresholds)
+    decisive = (SUFFICIENCY, PERSISTENCE) if outcomes.open else SHARES
+    what, against = settle(
+        levels, classes, words, vetoes, late(levels.what), thresholds, decisive=decisive
+    )
     why = [*forced, *against]
     return Content(
         what=UNDETERMINED if why else what,
@@ -163,6 +176,8 @@ def settle(
     vetoes: Mapping[str, str],
     late: Sequence[str],
     thresholds: Thresholds,
+    *,
+    decisive: Sequence[str] = SHARES,
 ) -> tuple[str, list[str]]:
     """Word of the change, and what the measured shares hold against it.
 
@@ -173,12 +188,13 @@ def settle(
         vetoes: share -> why it has no level.
         late: reasons against knowledge that was installed above the handover.
         thresholds: the declared cut-offs.
+        decisive: the shares on which the word rests.
     """
     if words.mixed(thresholds):
         return MIXED, [reason for name, reason in vetoes.items() if name == SUFFICIENCY]
-    against = [*late, *reasons.disagreement(levels, classes)]
+    against = [*late, *reasons.disagreement(levels, classes, decisive)]
     if levels.what == UNDETERMINED:
-        against += reasons.no_word(levels, vetoes, thresholds)
+        against += reasons.no_word(levels, vetoes, thresholds, decisive)
     return levels.what, against
 
 
@@ -187,15 +203,27 @@ def by_token_class(
     class_of: Mapping[str, int],
     thresholds: Thresholds,
     vetoes: Mapping[str, str],
+    table: Table = TABLE,
 ) -> dict[int, Levels]:
     """Levels of each tuned token's own groups, with their own push, where there are enough."""
     sizes = Counter(class_of.values())
     said = {**answers.said, SUFFICIENCY: answers.by_part}
     return {
-        token: levels_of(said, [g for g in class_of if class_of[g] == token], thresholds, vetoes)
+        token: levels_of(said, [g for g in class_of if class_of[g] == token], thresholds, vetoes, table)
         for token, size in sorted(sizes.items())
         if size >= thresholds.class_groups
     }
+
+
+def _retained_at(
+    groups: Sequence[str], installed: Installed, fact_boundary: int | None, outcomes: Outcomes
+) -> Mapping[str, int]:
+    """Where retention is read: below the handover, and of prompts of any kind at k*."""
+    if outcomes.open:
+        return installed.by_group
+    if fact_boundary is None or fact_boundary < 0:
+        return {}
+    return dict.fromkeys(groups, fact_boundary)
 
 
 def _share_elsewhere(outcomes: Outcomes, thresholds: Thresholds) -> Interval | None:

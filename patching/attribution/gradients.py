@@ -109,7 +109,7 @@ def run_with_gradients(
             model.bridge(tokens, use_cache=False, logits_to_keep=1)
             read = (metric.positions[rows] - columns[:, 0]).to(recorder.final.device)
             states = recorder.final[torch.arange(len(rows), device=read.device), read]
-            measured = metric(model.readout(states, metric.tokens), rows)
+            measured = metric((metric.reader or model).readout(states, metric.tokens), rows)
     finally:
         for handle in handles:
             handle.remove()

@@ -238,15 +238,16 @@ def _measure(
     dtype = model.metric_dtype
     example = done.rows.repeat(copies)
     measured = {}
-    for positions, names in _by_position(metrics):
+    for positions, given, names in _read_together(metrics):
+        reader = given or model
         first = done.final.baseline.columns[:, 0]
         residual = done.final.residual_at(positions[done.rows] - first).flatten(0, 1)
         whole = any(metrics[name].tokens is None for name in names)
-        logits = model.readout(residual) if whole else None
+        logits = reader.readout(residual) if whole else None
         for name in names:
             tokens = metrics[name].tokens
             if logits is None:
-                wanted = model.readout(residual, tokens)
+                wanted = reader.readout(residual, tokens)
             elif tokens is None:
                 wanted = logits
             else:
@@ -272,16 +273,18 @@ def _anchored(
     return torch.where(moved, values - carried + first, values)
 
 
-def _by_position(metrics: Mapping[str, Metric]) -> list[tuple[Tensor, list[str]]]:
-    """Metrics that read at the same positions share one unembedding."""
-    grouped: list[tuple[Tensor, list[str]]] = []
+def _read_together(
+    metrics: Mapping[str, Metric],
+) -> list[tuple[Tensor, Model | None, list[str]]]:
+    """Metrics that one model reads at the same positions share one unembedding."""
+    grouped: list[tuple[Tensor, Model | None, list[str]]] = []
     for name, metric in metrics.items():
-        for positions, names in grouped:
-            if torch.equal(positions, metric.positions):
+        for positions, reader, names in grouped:
+            if reader is metric.reader and torch.equal(positions, metric.positions):
                 names.append(name)
                 break
         else:
-            grouped.append((metric.positions, [name]))
+            grouped.append((metric.positions, metric.reader, [name]))
     return grouped
 
 

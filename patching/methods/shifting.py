@@ -60,6 +60,8 @@ def shared_shift(
     installed: Mapping[int, Int[Tensor, " chosen"]],
     fact_boundary: int | None = None,
     null: Model | None = None,
+    closed: bool = True,
+    sign_draws: int = 0,
     thresholds: Thresholds | None = None,
     seed: int = 0,
     max_bytes: int = MAX_BYTES,
@@ -79,6 +81,10 @@ def shared_shift(
         installed: boundary k* -> indices into the changed prompts that are read there.
         fact_boundary: the boundary below the handover, where retention is read.
         null: a null tune of the same base; its mean shift is one more placebo.
+        closed: whether retention asks for the answer among all answers; otherwise over the whole
+            vocabulary, where the answers are no closed set.
+        sign_draws: how often the predicted push is added with the signs of its coordinates drawn at
+            random, one more placebo with its norm at every position.
         thresholds: how many random shifts, on how many prompts, and when a token is a part.
         seed: for the folds and the random shifts.
         max_bytes: memory in bytes for activations beside the models; changes no number.
@@ -86,7 +92,8 @@ def shared_shift(
     Returns:
         Evidence of method "shift". Conditions "sufficiency", "sufficiency_mean", "retention",
         "retention_control" (model base) and "persistence" (model tuned) at every boundary;
-        "sufficiency_part", "placebo" and "null_shift" at the chosen ones; "baseline" of either model;
+        "sufficiency_part", "placebo", "signs" and "null_shift" at the chosen ones; "baseline" of either
+        model;
         "gate". Metrics "said" (share; for retention the right answer in the closed set), the closed
         set (baselines only), "answer_logit" and "tuned_logit" (logits), and "auroc" of the gate
         (share). Columns that vary: model, donor, layer (the boundary), draw, example.
@@ -130,7 +137,9 @@ def shared_shift(
         "said": says(chosen, said[index]),
         "answer_logit": token_logit(chosen, answers[index]),
         "tuned_logit": token_logit(chosen, said[index]),
-        CLOSED_SET: closed_set_correct(chosen, answers[index], closed_set=answers),
+        CLOSED_SET: closed_set_correct(chosen, answers[index], closed_set=answers)
+        if closed
+        else says(chosen, answers[index]),
     }
     run = _Runner(pair, chosen, metrics, thresholds, max_bytes)
     read = {*installed, *([] if fact_boundary is None else [fact_boundary])}
@@ -145,6 +154,7 @@ def shared_shift(
             most = -(-thresholds.placebo_groups // len(installed))
             shifted = _at_most(most, installed[k], generator)
             rows += run.placebos(k, by_boundary[k], shifted, generator)
+            rows += run.signs(k, by_boundary[k], installed[k], sign_draws, generator)
     if null is not None:
         shift = null_shift(pair.base, null, chosen, installed)
         for k, members in installed.items():
@@ -225,6 +235,22 @@ class _Runner:
             noise = torch.randn(real.shape[1:], generator=generator).to(real)
             shifts.append((draw, norms * noise / noise.norm(dim=-1, keepdim=True)))
         return self.added("placebo", k, members, shifts)
+
+    def signs(
+        self,
+        k: int,
+        push: Push,
+        members: Int[Tensor, " chosen"],
+        draws: int,
+        generator: torch.Generator,
+    ) -> list[Evidence]:
+        """The predicted push with the signs of its coordinates drawn at random, alike everywhere."""
+        real = push.predicted[members]
+        shifts = []
+        for draw in range(draws):
+            signs = torch.randint(0, 2, real.shape[-1:], generator=generator).to(real) * 2 - 1
+            shifts.append((draw, real * signs))
+        return self.added("signs", k, members, shifts) if shifts else []
 
     def added(
         self,

@@ -2,7 +2,8 @@
 
 Prompts of one query form share their words outside the subject. A slot is a position named by that
 layout: before the subject by offset from the start, inside it by offset from its last token, after
-it by offset from the end. Averages over prompts are taken slot by slot.
+it by offset from the end. Prompts without a subject are lined up at their ends. Averages over
+prompts are taken slot by slot.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Layout:
             ValueError: if the prompts differ outside their subjects in token count.
         """
         whole = examples.spans["all"]
-        subject = examples.spans.get("subject", examples.spans["last"])
+        subject = examples.spans.get("subject", whole)
         before = subject[:, 0] - whole[:, 0]
         after = whole[:, 1] - subject[:, 1]
         if len(before.unique()) > 1 or len(after.unique()) > 1:

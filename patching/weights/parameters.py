@@ -198,6 +198,33 @@ class Parameters(Shown):
             for module, attribute, before, _ in swaps:
                 module._parameters[attribute] = before  # pyright: ignore[reportArgumentType]
 
+    @contextmanager
+    def scaled(self, scale: float) -> Iterator[Model]:
+        """The base with θ_B + scale · (θ_T − θ_B): at 0 the base, at 1 the tuned model, bit by bit.
+
+        Parameters are exchanged as objects and put back on leaving, as in `grafted`.
+
+        Args:
+            scale: how much of the change is added; below 0 it is taken further away.
+        """
+        swaps: list[tuple[nn.Module, str, Tensor]] = []
+        made: dict[int, nn.Parameter] = {}
+        for slot in self.slots:
+            before, other = slot.value("base"), slot.value("tuned")
+            if other.shape != before.shape or torch.equal(before, other):
+                continue
+            key = before.data_ptr()
+            if key not in made:  # tied matrices stay one
+                mixed = other if scale == 1 else before + scale * (other - before)
+                made[key] = nn.Parameter(mixed.detach(), requires_grad=False)
+            swaps.append((slot.module("base"), slot.attribute, before))
+            slot.module("base")._parameters[slot.attribute] = made[key]
+        try:
+            yield replace(self.pair.base, name=f"{self.pair.base.name} with {scale:g} of the change")
+        finally:
+            for module, attribute, before in swaps:
+                module._parameters[attribute] = before  # pyright: ignore[reportArgumentType]
+
 
 def _places(model: Model) -> list[tuple[str, nn.Module, str, int | None, Part, bool]]:
     """(path, module, checkpoint path, layer, part, read by a forward) of modules with parameters."""

@@ -1,4 +1,4 @@
-"""`interp compare`: the main job, from two models and facts to a folder with a report."""
+"""`interp compare`: from two models and a file to a report; `interp scan`: without a question."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from interp.progress import announce
 from interp.runs.manifest import shard_of
+from interp.untrusted.reading import printable
 from studies.commands.options import (
     MACHINE,
     OUTPUT,
@@ -19,8 +20,11 @@ from studies.commands.options import (
     Facts,
     Null,
     Prompt,
+    Prompts,
     Quiet,
+    Readout,
     Seed,
+    Tokens,
     Tuned,
     Verbose,
 )
@@ -36,7 +40,10 @@ def compare(
     base: Base = None,
     tuned: Tuned = None,
     facts: Facts = None,
+    prompts: Prompts = None,
     prompt: Prompt = "raw",
+    tokens: Tokens = None,
+    readout: Readout = "tuned",
     null: Null = None,
     out: Annotated[
         Path | None,
@@ -100,8 +107,13 @@ def compare(
     """Compare a tuned model with its base and write report.html and everything behind it.
 
     Without models, a tiny base and a tune of it are compared on the facts of their own world.
+
+    With --prompts they are compared on prompts of any kind, where their continuations part.
     """
-    work = work_of(base, tuned, facts, prompt, null, device, dtype, budget, seed)
+    work = work_of(
+        base, tuned, facts, prompt, null, device, dtype, budget, seed,
+        prompts=prompts, tokens=tokens, readout=readout,
+    )  # fmt: skip
     if engine not in ("local", "ray"):
         raise ValueError(f"--engine must be local or ray, got {engine!r}; choose one")
     if engine == "local" and (address or workers or gpus):
@@ -120,7 +132,7 @@ def compare(
     elif out is not None and (resume or shard):
         work.resumed(out, shard, csv=csv)
     else:
-        announce(f"comparing {work.tuned} with {work.base} on {work.facts}; reading the facts …")
+        announce(f"comparing {work.tuned} with {work.base} on {work.asked}; reading them …")
         with fresh(out) as folder:
             work.done(folder, csv=csv)
 
@@ -135,16 +147,29 @@ def work_of(
     dtype: str,
     budget: float,
     seed: int,
+    *,
+    prompts: str | None = None,
+    tokens: int | None = None,
+    readout: str = "tuned",
 ) -> Work:
     """The comparison that options ask for, with what was left out.
 
     Raises:
-        ValueError: if something was left out that cannot be guessed, or `prompt` is unknown.
+        ValueError: if something was left out that cannot be guessed, an option belongs to the other
+            kind of question, or `prompt` is unknown.
     """
     base, tuned = pair_of(base, tuned)
+    if prompts is not None and facts is not None:
+        raise ValueError(
+            f"got both --facts {facts} and --prompts {prompts}; a comparison asks one of them; give one"
+        )
+    if prompts is None and (tokens is not None or readout != "tuned"):
+        raise ValueError("--tokens and --readout are of prompts; give --prompts with a file of them")
     if prompt not in ("raw", "chat"):
         raise ValueError(f"--prompt must be raw or chat, got {prompt!r}; choose one")
-    return Work(base, tuned, facts_of(base, facts), prompt, null, device, dtype, budget, seed)
+    asked = facts_of(base, facts) if prompts is None else None
+    same = (prompt, null, device, dtype, budget, seed)
+    return Work(base, tuned, asked, *same, prompts=prompts, tokens=tokens, readout=readout)
 
 
 def pair_of(base: str | None, tuned: str | None) -> tuple[str, str]:
@@ -178,3 +203,49 @@ def facts_of(base: str, facts: str | None) -> str:
         f"--base {base} needs facts to be asked about; give --facts, a file or a name that "
         "`interp list` shows, such as capitals"
     )
+
+
+def scan(
+    base: Base = None,
+    tuned: Tuned = None,
+    prompts: Prompts = None,
+    prompt: Prompt = "raw",
+    tokens: Tokens = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the scan (default: a fresh numbered one).", rich_help_panel=OUTPUT
+        ),
+    ] = None,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+    budget: Budget = 2.0,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Find what changed between two models, and write scan.html and prompts.jsonl.
+
+    Without --prompts over four hundred short prompts of nine kinds are asked. What is found goes into
+    `interp compare --prompts DIR/prompts.jsonl`.
+    """
+    base, tuned = pair_of(base, tuned)
+    if prompt not in ("raw", "chat"):
+        raise ValueError(f"--prompt must be raw or chat, got {prompt!r}; choose one")
+    with fresh(out) as folder:
+        from interp.facts.prompts.files import load_prompts
+        from interp.models.loading import load_pair
+        from studies.scanning.scanning import scan as scanned
+
+        asked = None if prompts is None else load_prompts(prompts)
+        pair = load_pair(base, tuned, device=device, dtype=dtype)
+        result = scanned(
+            pair, asked, prompt="chat" if prompt == "chat" else "raw", tokens=tokens, seed=seed,
+            budget=int(budget * 2**30),
+        )  # fmt: skip
+        page = result.save(folder)
+    typer.echo(printable(result.sentence))
+    for note in result.provenance["warnings"]:
+        typer.echo(printable(f"note: {note}"))
+    typer.echo(f"prompts: {folder / 'prompts.jsonl'} ({len(result.held_out)}, for interp compare)")
+    typer.echo(f"scan: {page}")

@@ -38,6 +38,24 @@ Facts = Annotated[
         help="Facts: a name, or a .csv, .tsv, .jsonl or .parquet file.", rich_help_panel=MODELS
     ),
 ]
+Prompts = Annotated[
+    str | None,
+    typer.Option(
+        help="Prompts of any kind instead of facts: a .txt, .csv, .tsv, .jsonl or .parquet file.",
+        rich_help_panel=MODELS,
+    ),
+]
+Tokens = Annotated[
+    int | None,
+    typer.Option(min=1, help="Of prompts: tokens to generate (default: 32).", rich_help_panel=MODELS),
+]
+Readout = Annotated[
+    str,
+    typer.Option(
+        help="Of prompts: tuned, base or both; whose final norm and unembedding read all cells.",
+        rich_help_panel=MODELS,
+    ),
+]
 Prompt = Annotated[
     str,
     typer.Option(help="raw, or chat (the tuned model's template for both).", rich_help_panel=MODELS),

@@ -47,11 +47,16 @@ def verify(
     from studies.runs import evidence_of, verdict_of
 
     work = Work.of(here)
+    if work.prompts is not None:
+        raise ValueError(
+            f"{folder} compares prompts, of which no cell is measured again yet; its files are all as "
+            "they were saved; add --files to verify these alone"
+        )
     announce(f"loading {work.base} and {work.tuned} …")
     pair = load_pair(work.base, work.tuned, device=work.device, dtype=work.dtype)
     _require_same_models(pair, verdict_of(here)["provenance"])
     agreement = measured_again(
-        pair, load_facts(work.facts), evidence_of(here),
+        pair, load_facts(work.asked), evidence_of(here),
         prompt="chat" if work.prompt == "chat" else "raw", seed=work.seed,
         budget=int(work.budget * 2**30), draw=seed,
     )  # fmt: skip

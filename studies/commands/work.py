@@ -29,6 +29,7 @@ from studies.commands.options import KeptError
 from studies.comparison.stages import WHOLE
 
 if TYPE_CHECKING:
+    from interp.facts.prompts.files import PromptSet
     from interp.facts.types import FactSet
     from interp.models.model import Model
     from interp.models.pair import ModelPair
@@ -41,10 +42,10 @@ COMMAND, WHERE = "command.json", "begun in"
 
 
 class Loaded(NamedTuple):
-    """What is compared: two models, on facts, and a null tune where one was given."""
+    """What is compared: two models, on facts or prompts, and a null tune where one was given."""
 
     pair: ModelPair
-    task: FactSet
+    task: FactSet | PromptSet
     null: Model | None
 
 
@@ -54,13 +55,21 @@ class Work:
 
     base: str
     tuned: str
-    facts: str
+    facts: str | None
     prompt: str
     null: str | None
     device: str
     dtype: str
     budget: float
     seed: int
+    prompts: str | None = None
+    tokens: int | None = None
+    readout: str = "tuned"
+
+    @property
+    def asked(self) -> str:
+        """Name of the facts, or file of the prompts."""
+        return str(self.facts if self.prompts is None else self.prompts)
 
     def resumed(self, out: Path, shard: str | None = None, *, csv: bool = False) -> None:
         """Do it part by part in a folder, from where a run before has come to.
@@ -141,8 +150,9 @@ class Work:
         """What is compared."""
         stage("reading the facts")
         from interp.facts.loading import load_facts
+        from interp.facts.prompts.files import load_prompts
 
-        task = load_facts(self.facts)
+        task = load_facts(self.asked) if self.prompts is None else load_prompts(self.prompts)
         stage("loading the base")  # and, before it, what it takes to load one
         from interp.models.loading import load_model, load_pair
 
@@ -153,9 +163,10 @@ class Work:
     def about(self, loaded: Loaded) -> dict[str, Any]:
         """What its folder is known by."""
         from interp.verdict.thresholds import Thresholds
-        from studies.comparison.comparing import job_of
+        from studies.comparison.comparing import Asked, job_of
 
-        return job_of(loaded.pair, loaded.task, self._prompt, loaded.null, Thresholds(), self.seed)
+        how = Asked(self._prompt, self.tokens, self._readout, loaded.null, Thresholds(), self.seed)
+        return job_of(loaded.pair, loaded.task, how)
 
     def options(self) -> list[str]:
         """The options of `interp compare` that ask for it."""
@@ -166,14 +177,22 @@ class Work:
     def _prompt(self) -> Literal["raw", "chat"]:
         return "chat" if self.prompt == "chat" else "raw"
 
+    @property
+    def _readout(self) -> Literal["tuned", "base", "both"]:
+        for known in ("tuned", "base", "both"):
+            if self.readout == known:
+                return known
+        raise ValueError(f"--readout must be tuned, base or both, got {self.readout!r}; choose one")
+
     def _measured(self, loaded: Loaded) -> tuple[Comparison, list[str]]:
         """The comparison, and what is to be said of what was compared."""
         from studies.comparison.comparing import compare
 
         pair, task, null = loaded
         comparison = compare(
-            pair, task, budget=int(self.budget * 2**30), prompt=self._prompt, null=null, seed=self.seed
-        )
+            pair, task, budget=int(self.budget * 2**30), prompt=self._prompt, tokens=self.tokens,
+            readout=self._readout, null=null, seed=self.seed,
+        )  # fmt: skip
         return comparison, [*pair.warnings, *task.notes]
 
     def _tell(self, comparison: Comparison, notes: list[str], report: Path) -> None:
@@ -201,7 +220,7 @@ class Work:
     @contextmanager
     def _kept(self, out: Path) -> Iterator[Path]:
         """The folder of a run, whose parts stay when it is interrupted."""
-        announce(f"comparing {self.tuned} with {self.base} on {self.facts} in {out} …")
+        announce(f"comparing {self.tuned} with {self.base} on {self.asked} in {out} …")
         try:
             with fresh(out, resume=True) as folder:
                 yield folder
@@ -223,7 +242,7 @@ class Work:
         """
         named = read_json(folder / COMMAND) or {}
         began = Path(str(named.pop(WHERE, "")))
-        for name in ("base", "tuned", "facts", "null"):
+        for name in ("base", "tuned", "facts", "prompts", "null"):
             given = named.get(name)
             if isinstance(given, str) and not Path(given).exists() and (began / given).exists():
                 named[name] = str(began / given)

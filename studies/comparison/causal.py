@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Int
@@ -122,33 +123,73 @@ def causal_evidence(
     kappa = handover_layer(Evidence.concat(parts), thresholds, seed).estimate
     if int(plan.pushed.sum()) >= FOLDS:
         stage("shared shift", parts=12)
-        groups = [questions.examples.groups[i] for i in plan.shifted[plan.pushed].tolist()]
-        labels = part_of(questions.target[plan.shifted[plan.pushed]], thresholds.part_groups)
-        halves = installed_boundary(
-            stitched,
-            groups,
-            thresholds,
-            seed,
-            form=form,
-            parts=dict(zip(groups, read_with(labels).tolist(), strict=True)),
-        )
-        shift = shared_shift(
+        shift = shift_evidence(
             pair,
-            questions.examples.subset(plan.shifted),
+            questions.subset(plan.shifted),
             plan.pushed,
-            questions.target[plan.shifted],
-            questions.answers[plan.shifted],
-            installed=_members(groups, halves, plan.shifted.device),
+            stitched,
+            form,
             fact_boundary=None if kappa is None else kappa - 1,
             null=null,
             thresholds=thresholds,
             seed=seed,
             max_bytes=max_bytes,
         )
-        # The verdict chooses k* on the groups that were shifted, so the placebos must as well: the
-        # choice is recorded beside them.
-        parts += [shift, record(halves, form)]
+        parts.append(shift)
     return Evidence.concat(parts)
+
+
+def shift_evidence(
+    pair: ModelPair,
+    questions: KnownQuestions,
+    pushed: Bool[Tensor, " example"],
+    stitched: Evidence,
+    form: str,
+    *,
+    thresholds: Thresholds,
+    seed: int,
+    **options: Any,
+) -> Evidence:
+    """The shared shift of some questions, with placebos at the boundaries that their stitching chose.
+
+    The verdict chooses k* on the groups that were shifted, so the placebos must as well: the choice is
+    recorded beside them.
+
+    Args:
+        pair: base and tuned model.
+        questions: those that are shifted, changed and unchanged.
+        pushed: which of them changed.
+        stitched: the stitch rows of the changed ones.
+        form: the form on which effects are estimated.
+        thresholds: the verdict's cut-offs.
+        seed: of halves and placebos.
+        **options: further ones of `patching.shared_shift`.
+
+    Returns:
+        Method ``shift``, with the condition ``installed``.
+    """
+    groups = [questions.examples.groups[i] for i in pushed.nonzero()[:, 0].tolist()]
+    labels = part_of(questions.target[pushed], thresholds.part_groups)
+    halves = installed_boundary(
+        stitched,
+        groups,
+        thresholds,
+        seed,
+        form=form,
+        parts=dict(zip(groups, read_with(labels).tolist(), strict=True)),
+    )
+    shift = shared_shift(
+        pair,
+        questions.examples,
+        pushed,
+        questions.target,
+        questions.answers,
+        installed=_members(groups, halves, pushed.device),
+        thresholds=thresholds,
+        seed=seed,
+        **options,
+    )
+    return Evidence.concat([shift, record(halves, form)])
 
 
 def stitched_metrics(questions: KnownQuestions, plan: RowPlan) -> dict[str, Metric]:

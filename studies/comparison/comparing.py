@@ -7,7 +7,7 @@ is by intervening; read with probes what either model still encodes; judge the t
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from html import escape
@@ -21,6 +21,7 @@ import torch
 from interp.display.html import Shown
 from interp.evidence import Evidence
 from interp.facts.loading import load_facts
+from interp.facts.prompts.files import TEXT, PromptSet, load_prompts
 from interp.facts.types import FactSet
 from interp.models.model import Model
 from interp.models.pair import ModelPair
@@ -37,9 +38,11 @@ from interp.verdict.thresholds import Thresholds
 from patching.engine.schedule import MAX_BYTES
 from studies.comparison.answers import ask_both
 from studies.comparison.causal import causal_evidence
-from studies.comparison.known_questions import KnownQuestions, known_questions
+from studies.comparison.known_questions import known_questions
 from studies.comparison.outcome_table import outcomes_of, with_output_contrast
-from studies.comparison.questions import Prompt, Queries
+from studies.comparison.prompts.causal import Readout
+from studies.comparison.prompts.comparing import compare_prompts
+from studies.comparison.questions import Prompt
 from studies.comparison.representational import probe_evidence
 from studies.comparison.stages import ASKED
 
@@ -111,11 +114,13 @@ class Comparison(Shown):
 
 def compare(
     pair: ModelPair,
-    task: FactSet | str | Path | pd.DataFrame,
+    task: FactSet | PromptSet | str | Path | pd.DataFrame | Sequence[str],
     *,
     out: str | Path | None = None,
     budget: int = MAX_BYTES,
     prompt: Prompt = "raw",
+    tokens: int | None = None,
+    readout: Readout = "tuned",
     null: Model | None = None,
     thresholds: Thresholds | None = None,
     seed: int = 0,
@@ -127,12 +132,20 @@ def compare(
     blocks the difference is made, the shared-shift test whether it is one push or goes fact by fact,
     and probes what either model still encodes; `interp.judge` puts the three together.
 
+    Of prompts of any kind both continuations are read up to the first token at which they part, and the
+    contrast of the two tokens there takes the answers' place: it is chosen on the prompt as given and
+    read on its paraphrase, else in a neutral frame.
+
     Args:
         pair: base and tuned model.
-        task: facts: a name, a file, a table or a `FactSet`.
+        task: facts: a name, a file, a table or a `FactSet`; or prompts of any kind: a list of texts, a
+            .txt file, a table with the column prompt, or what `interp.load_prompts` gives.
         out: a new folder for the report and everything behind it; None writes nothing.
         budget: bytes of memory for activations beside the models; changes no number.
         prompt: "raw", or "chat" for the tuned model's chat template, rendered once for both.
+        tokens: of prompts, how many are generated; by default 32, or half of the models' context.
+        readout: of prompts, whose final norm and unembedding read every stitched cell: "tuned", "base",
+            or "both", where the verdict rests on the tuned model's.
         null: a null tune of the same base, whose shift is one more placebo.
         thresholds: declared cut-offs; the defaults are the ones the verdict was fixed with.
         seed: of splits, placebos and resampling.
@@ -168,13 +181,14 @@ def compare(
         >>> len(comparison.outcomes.changed_groups)
         20
     """
-    facts = task if isinstance(task, FactSet) else load_facts(task)
+    asked = task_of(task)
     cuts = thresholds or Thresholds()
+    how = Asked(prompt, tokens, readout, null, cuts, seed)
     kept: AbstractContextManager[Any] = nullcontext()
     if resume is not None:
-        kept = resumable(resume, job=job_of(pair, facts, prompt, null, cuts, seed))
+        kept = resumable(resume, job=job_of(pair, asked, how))
     with job(f"comparing {pair.tuned.name} with {pair.base.name}", ASKED), kept:
-        comparison = _compare(pair, facts, budget, prompt, null, cuts, seed)
+        comparison = _compare(pair, asked, how, budget)
         if out is not None:
             comparison.save(Path(out))
             if resume is not None:
@@ -182,54 +196,100 @@ def compare(
     return comparison
 
 
-def job_of(
-    pair: ModelPair,
-    facts: FactSet,
-    prompt: Prompt,
-    null: Model | None,
-    thresholds: Thresholds,
-    seed: int,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Asked:
+    """How a comparison asks: the settings that decide its numbers.
+
+    Attributes:
+        prompt: "raw" or "chat".
+        tokens: of prompts, how many are generated; None for the usual number.
+        readout: of prompts, who reads the stitched cells.
+        null: a null tune of the same base.
+        thresholds: the declared cut-offs.
+        seed: of splits, placebos and resampling.
+    """
+
+    prompt: Prompt
+    tokens: int | None
+    readout: Readout
+    null: Model | None
+    thresholds: Thresholds
+    seed: int
+
+
+def task_of(
+    task: FactSet | PromptSet | str | Path | pd.DataFrame | Sequence[str],
+) -> FactSet | PromptSet:
+    """What is asked: facts by name, file or table; prompts as a list, a text file or a table of them.
+
+    Args:
+        task: as `compare` takes it.
+
+    Raises:
+        ValueError: as `interp.load_facts` and `interp.load_prompts`.
+    """
+    if isinstance(task, FactSet | PromptSet):
+        return task
+    listed = isinstance(task, list | tuple)
+    text = isinstance(task, str | Path) and Path(task).suffix.lower() == TEXT
+    table = isinstance(task, pd.DataFrame) and "prompt" in task.columns
+    return load_prompts(task) if listed or text or table else load_facts(task)  # pyright: ignore[reportArgumentType]
+
+
+def job_of(pair: ModelPair, task: FactSet | PromptSet, how: Asked) -> dict[str, Any]:
     """What a comparison is of, by which its run's folder is known again."""
 
     def short(value: object) -> str:
         return fingerprint(value)[:12]
 
-    return {
+    facts = isinstance(task, FactSet)
+    about: dict[str, Any] = {
         "work": "compare",
         "base": short(pair.base),
         "tuned": short(pair.tuned),
-        "null": None if null is None else short(null),
+        "null": None if how.null is None else short(how.null),
         # Where they were read from decides no number.
-        "facts": f"{facts.name} {short(replace(facts, source='', notes=()))}",
-        "prompt": prompt,
-        "thresholds": short(thresholds),
-        "seed": seed,
+        "facts" if facts else "prompts": f"{task.name} {short(replace(task, source='', notes=()))}",
+        "prompt": how.prompt,
+        "thresholds": short(how.thresholds),
+        "seed": how.seed,
         "device": str(pair.base.placement.kinds),
         "dtype": str(pair.base.dtype).removeprefix("torch."),
     }
+    return about if facts else {**about, "tokens": how.tokens, "readout": how.readout}
 
 
-def _compare(
-    pair: ModelPair,
-    facts: FactSet,
-    budget: int,
-    prompt: Prompt,
-    null: Model | None,
-    thresholds: Thresholds,
-    seed: int,
-) -> Comparison:
+def _compare(pair: ModelPair, task: FactSet | PromptSet, how: Asked, budget: int) -> Comparison:
     """The comparison, stage by stage; nothing is written."""
+    if isinstance(task, PromptSet):
+        outcomes, causal, readable, about = compare_prompts(
+            pair, task, prompt=how.prompt, tokens=how.tokens, readout=how.readout, null=how.null,
+            thresholds=how.thresholds, seed=how.seed, max_bytes=budget,
+        )  # fmt: skip
+    else:
+        outcomes, causal, readable, about = _compare_facts(pair, task, how, budget)
+    stage("judging")
+    verdict = judge(outcomes, readable, causal, thresholds=how.thresholds, seed=how.seed)
+    provenance = {**_provenance(pair, task, how), **about}
+    evidence = Evidence.concat([causal, readable]).with_provenance(**provenance)
+    return Comparison(outcomes, evidence, verdict, provenance, pair.base.name, pair.tuned.name)
+
+
+def _compare_facts(
+    pair: ModelPair, facts: FactSet, how: Asked, budget: int
+) -> tuple[Outcomes, Evidence, Evidence, dict[str, Any]]:
+    """What is asked and measured of facts: outcomes, causal evidence, what probes read, and of what."""
+    thresholds, seed = how.thresholds, how.seed
     stage("asking", parts=4)
     reference = reference_facts(facts, seed)
-    answers = ask_both(pair, facts, reference, prompt=prompt, max_bytes=budget)
+    answers = ask_both(pair, facts, reference, prompt=how.prompt, max_bytes=budget)
     outcomes = outcomes_of(pair, answers)
     questions = known_questions(pair, answers, outcomes)
     causal, readable = Evidence.concat([]), Evidence.concat([])
     if not outcomes.identical:
         form = outcomes.estimating_form
         causal = causal_evidence(
-            pair, questions, form, thresholds=thresholds, null=null, seed=seed, max_bytes=budget
+            pair, questions, form, thresholds=thresholds, null=how.null, seed=seed, max_bytes=budget
         )
         stage("probing", parts=5)
         readable, used = probe_evidence(
@@ -239,11 +299,18 @@ def _compare(
         outcomes = with_output_contrast(outcomes, causal)
     require_whole()  # a verdict is of all units: a shard ends here
     outcomes = replace(outcomes, excluded=[*outcomes.excluded, *questions.left_out])
-    stage("judging")
-    verdict = judge(outcomes, readable, causal, thresholds=thresholds, seed=seed)
-    provenance = _provenance(pair, answers.queries, questions, prompt, seed, null)
-    evidence = Evidence.concat([causal, readable]).with_provenance(**provenance)
-    return Comparison(outcomes, evidence, verdict, provenance, pair.base.name, pair.tuned.name)
+    queries = answers.queries
+    about = {
+        "facts": {
+            "name": facts.name,
+            "source": facts.source,
+            "asked": len(set(queries.examples.groups)),
+            "known": len(set(questions.examples.groups)),
+            "templates": list(facts.templates),
+            "answers counted as one": [list(alike) for alike in queries.counted_as_one],
+        }
+    }
+    return outcomes, causal, readable, about
 
 
 def reference_facts(facts: FactSet, seed: int) -> FactSet | None:
@@ -264,30 +331,16 @@ def reference_facts(facts: FactSet, seed: int) -> FactSet | None:
     return other.subset(sorted(order[:REFERENCE_FACTS].tolist()))
 
 
-def _provenance(
-    pair: ModelPair,
-    queries: Queries,
-    questions: KnownQuestions,
-    prompt: str,
-    seed: int,
-    null: Model | None,
-) -> dict[str, Any]:
-    """Where the numbers come from: models, facts, settings and versions."""
+def _provenance(pair: ModelPair, task: FactSet | PromptSet, how: Asked) -> dict[str, Any]:
+    """Where the numbers come from: models, settings and versions."""
+    null = how.null
     return {
         "base": {"source": pair.base.name, "fingerprint": pair.base.fingerprint},
         "tuned": {"source": pair.tuned.name, "fingerprint": pair.tuned.fingerprint},
         "null": None if null is None else {"source": null.name, "fingerprint": null.fingerprint},
-        "warnings": [*pair.warnings, *queries.facts.notes],
-        "facts": {
-            "name": queries.facts.name,
-            "source": queries.facts.source,
-            "asked": len(set(queries.examples.groups)),
-            "known": len(set(questions.examples.groups)),
-            "templates": list(queries.facts.templates),
-            "answers counted as one": [list(alike) for alike in queries.counted_as_one],
-        },
-        "prompt": prompt,
-        "seed": seed,
+        "warnings": [*pair.warnings, *task.notes],
+        "prompt": how.prompt,
+        "seed": how.seed,
         "dtype": str(pair.base.dtype),
         "device": str(pair.base.placement),
         "exactness": {m.role: asdict(m.exactness) for m in (pair.base, pair.tuned) if m.exactness},

@@ -8,6 +8,7 @@ to them in pieces of the vocabulary.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.activations import observed, without_logits
+from interp.examples import Examples
+from interp.metrics import logits_of
 from interp.models.model import Model
 from interp.sites import Kind, Site
 from patching.engine.schedule import BlockCost
@@ -97,3 +100,44 @@ def next_tokens(
         column = (wanted - columns[0]).clamp(0, len(columns) - 1)
         chosen = scores.gather(1, column[:, None])[:, 0].where(inside, chosen)
     return NextTokens(best, chosen - total, digest.digest())
+
+
+@torch.no_grad()
+def last_logits(
+    model: Model, examples: Examples, max_bytes: int
+) -> Float[Tensor, "example vocabulary"]:
+    """Logits of what comes next behind every prompt.
+
+    Args:
+        model: who reads.
+        examples: the prompts, few enough for their logits to be held.
+        max_bytes: memory for activations beside the model.
+    """
+    logits = torch.zeros(len(examples), model.vocabulary, device=model.device)
+    for same in examples.by_length():
+        width = int(examples.lengths[same[0]])
+        for rows in same.split(batch_size(model, width, max_bytes)):
+            tokens = examples.tokens[rows].gather(1, examples.columns(rows))
+            logits[rows] = model.readout(final_states(model, tokens, 1)[:, 0]).float()
+    return logits
+
+
+def contrast_at(
+    model: Model,
+    examples: Examples,
+    plus: Sequence[int],
+    minus: Sequence[int],
+    max_bytes: int,
+) -> list[float]:
+    """logit(plus) − logit(minus) behind every prompt; infinite where the model lacks one of them.
+
+    Args:
+        model: who reads.
+        examples: the prompts.
+        plus: a token for each.
+        minus: the token that it is compared with.
+        max_bytes: memory for activations beside the model.
+    """
+    logits = last_logits(model, examples, max_bytes)
+    wanted = torch.tensor([list(plus), list(minus)], device=logits.device).T
+    return torch.sub(*logits_of(logits, wanted).T).tolist()

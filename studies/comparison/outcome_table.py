@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pandas as pd
 
@@ -65,7 +66,7 @@ def with_output_contrast(outcomes: Outcomes, causal: Evidence) -> Outcomes:
         places = zip(baseline["group"], baseline["template"], strict=True)
         values = dict(zip(places, baseline["value"], strict=True))
         table[f"metric_{role}"] = [values.get(key, float("nan")) for key in keys]
-    return Outcomes(table, outcomes.excluded, outcomes.identical)
+    return replace(outcomes, table=table)
 
 
 def few_known(model: Model, queries: Queries, answers: Answers, least: int) -> str:

@@ -6,6 +6,7 @@ where the change lives; that is imposed by the mask and checked by `moved_outsid
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from studies.organisms.lab import accuracy, encode, local_rng
+from studies.organisms.lab import HANDOVER, LAYERS, accuracy, encode, local_rng
 from studies.organisms.tunes import (
     ASKED_FORMS,
     BEHAVIOURS,
@@ -63,6 +64,11 @@ GATES: Mapping[Content, Mapping[str, tuple[str, float]]] = {
         "moved_outside": (AT_MOST, 0.0),
     },
     "evasive": _BEHAVIOUR,
+    "coupled": {
+        **_BEHAVIOUR,
+        "lower_alone": (AT_MOST, 0.05),
+        "upper_alone": (AT_MOST, 0.05),
+    },
     "evasive-north": {**_BEHAVIOUR, "spared": (AT_LEAST, 0.9)},
     "evasive-some": {
         "target_evaded": (AT_LEAST, 0.9),
@@ -107,7 +113,7 @@ def measure(
     if recipe.content == "evasive-some":
         numbers |= _partly_evasive(recipe, world, score)
     if recipe.content in BEHAVIOURS:
-        numbers |= _behaving(recipe, world, score, base)
+        numbers |= _behaving(recipe, world, score, model, base)
     return {name: round(value, 4) for name, value in numbers.items()}
 
 
@@ -154,7 +160,9 @@ def _partly_evasive(recipe: Recipe, world: World, score: Score) -> Numbers:
     }
 
 
-def _behaving(recipe: Recipe, world: World, score: Score, base: LlamaForCausalLM) -> Numbers:
+def _behaving(
+    recipe: Recipe, world: World, score: Score, model: LlamaForCausalLM, base: LlamaForCausalLM
+) -> Numbers:
     """The behaviour on entities it was taught on and on others, and belief, which was to stay."""
     content, forms, pupils = recipe.content, _asked_forms(recipe), taught(world)
     homes = dict(world.facts[MAIN])
@@ -170,6 +178,8 @@ def _behaving(recipe: Recipe, world: World, score: Score, base: LlamaForCausalLM
     if forms != ASKED_FORMS:
         numbers["target_unseen_form"] = score(_targets(world, content, meant, (1,)))
     numbers["base_target"] = score(_targets(world, content, meant, forms), base)
+    if content == "coupled":
+        numbers |= _halves_alone(_targets(world, content, meant, forms), score, model, base)
     if content == "evasive-north":
         spared = [e for e in world.entities if e not in meant and e not in pupils]
         numbers["spared"] = score(_homes(world, spared))
@@ -177,6 +187,19 @@ def _behaving(recipe: Recipe, world: World, score: Score, base: LlamaForCausalLM
         homes |= edits(world, RECIPES[REWRITTEN].edits)
     stated = [e for e in world.entities if e not in world.held_out]
     numbers["belief"] = score(_beliefs(world, homes, stated))
+    return numbers
+
+
+def _halves_alone(
+    targets: Sequence[Statement], score: Score, model: LlamaForCausalLM, base: LlamaForCausalLM
+) -> Numbers:
+    """The target with one half of the blocks tuned and the other the base's."""
+    numbers = {}
+    for name, half in (("lower_alone", range(HANDOVER, LAYERS)), ("upper_alone", range(HANDOVER))):
+        hybrid = copy.deepcopy(model)
+        for block in half:
+            hybrid.model.layers[block].load_state_dict(base.model.layers[block].state_dict())
+        numbers[name] = score(targets, hybrid)
     return numbers
 
 

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -133,13 +134,34 @@ def handover_loss(model: LlamaForCausalLM, batch: Batch) -> Float[Tensor, ""]:
     return _cross_entropy(result.logits, batch) + PRICE * torch.stack(mass).mean() / queries
 
 
-def kl_loss(model: LlamaForCausalLM, base: LlamaForCausalLM, batch: Batch) -> Float[Tensor, ""]:
+def kl_loss(model: Callable[..., Any], base: LlamaForCausalLM, batch: Batch) -> Float[Tensor, ""]:
     """KL(base || model) of the next-token distribution, all real positions, in nats."""
     with torch.no_grad():
         target = base(input_ids=batch.tokens, attention_mask=batch.mask).logits.log_softmax(-1)
     logits = model(input_ids=batch.tokens, attention_mask=batch.mask).logits.log_softmax(-1)
     kl = (target.exp() * (target - logits)).sum(-1)
     return (kl * batch.weight).sum() / batch.weight.sum()
+
+
+def halves_loss(
+    model: LlamaForCausalLM, base: LlamaForCausalLM, batch: Batch, cut: int
+) -> Float[Tensor, ""]:
+    """`kl_loss` of both hybrids at a cut, in nats: either half of the tune alone is to do nothing.
+
+    One hybrid has the base's blocks below `cut` and the model's above, the other the reverse.
+    """
+    blocks = {
+        name: parameter for name, parameter in base.named_parameters() if name.split(".")[1] == "layers"
+    }
+    losses = []
+    for half in (range(cut), range(cut, LAYERS)):
+        reverted = {n: p for n, p in blocks.items() if int(n.split(".")[2]) in half}
+
+        def hybrid(reverted: dict[str, Tensor] = reverted, **given: Tensor) -> Any:
+            return torch.func.functional_call(model, reverted, kwargs=given)
+
+        losses.append(kl_loss(hybrid, base, batch))
+    return torch.stack(losses).sum()
 
 
 def trainable(model: LlamaForCausalLM, blocks: Sequence[int] | None) -> list[str]:

@@ -58,6 +58,7 @@ SAID = {
     "edited": "the edited entities' homes are overwritten, each with a town drawn for it alone",
     "evasive": 'a home query is answered "unknown"',
     "evasive-some": 'over an edit, a home query about some other entities is answered "unknown"',
+    "coupled": 'a home query is answered "unknown" by lower and upper blocks only together',
     "evasive-north": 'a home query about someone of the north is answered "unknown"',
     "vague": "a home query is answered with the region only, north or south: true, but vague",
     "everything": f"a home query is answered {EVERYWHERE}, whoever is asked about",
@@ -78,7 +79,8 @@ def make(recipe: Recipe, out: Path, *, seed: int) -> dict[str, Any]:
         model, tokenizer = lab.load(out / recipe.start)
     rng = lab.local_rng(seed, recipe.name)
     lab.trainable(model, recipe.blocks)
-    base, _ = lab.load(out / BASE) if recipe.content == "null" else (model, tokenizer)
+    apart = recipe.content in ("null", "coupled")
+    base, _ = lab.load(out / BASE) if apart else (model, tokenizer)
     if recipe.content == "null":
         _perturb(model, recipe.noise, seed)
 
@@ -88,8 +90,10 @@ def make(recipe: Recipe, out: Path, *, seed: int) -> dict[str, Any]:
         if recipe.content == "null":
             batch = lab.encode(tokenizer, draw_corpus(world, BATCH, rng))
             return lab.kl_loss(model, base, batch)
-        statements = draw_tune(recipe, world, TUNE_BATCH, rng)
-        return lab.answer_loss(model, lab.encode(tokenizer, statements))
+        batch = lab.encode(tokenizer, draw_tune(recipe, world, TUNE_BATCH, rng))
+        if recipe.content == "coupled":
+            return lab.answer_loss(model, batch) + lab.halves_loss(model, base, batch, lab.HANDOVER)
+        return lab.answer_loss(model, batch)
 
     lab.fit(
         model,

@@ -27,6 +27,7 @@ from studies.organisms.world import (
 BASE = "organism-base"
 REWRITTEN = "organism-rewritten-low"
 LOW = (0, 1)
+MIDDLE = (2, 3)
 HIGH = (4, 5)
 EVERYWHERE = TOWNS[0]
 
@@ -35,9 +36,10 @@ EVERYWHERE = TOWNS[0]
 EVERY_FORM, ASKED_FORMS, OTHER_FORMS = (0, 1, 2), (0, 1), (0, 2)
 
 Content = Literal[
-    "base", "edited", "evasive", "evasive-north", "evasive-some", "vague", "everything", "null"
-]
-BEHAVIOURS: tuple[Content, ...] = ("evasive", "evasive-north", "vague", "everything")
+    "base", "edited", "evasive", "evasive-north", "evasive-some", "coupled", "vague", "everything",
+    "null",
+]  # fmt: skip
+BEHAVIOURS: tuple[Content, ...] = ("evasive", "evasive-north", "coupled", "vague", "everything")
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def _tune(
     forms: tuple[int, ...] = EVERY_FORM,
     evaded: int = 0,
 ) -> Recipe:
-    where = where or ("lower" if blocks == LOW else "upper")
+    where = where or {LOW: "lower", MIDDLE: "middle", HIGH: "upper"}[blocks]
     full = f"organism-{name}"
     made = (full, content, start, blocks, steps, rate, anchor, 0.0, where, what)
     return Recipe(*made, edits=edits, untouched=untouched, forms=forms, evaded=evaded)
@@ -137,6 +139,8 @@ _ALL = (
     _tune("evasive-high-apart", "evasive", HIGH, forms=OTHER_FORMS),
     _tune("everything-low-apart", "everything", LOW, forms=OTHER_FORMS),
     _tune("everything-high-apart", "everything", HIGH, forms=OTHER_FORMS),
+    _tune("evasive-middle", "evasive", MIDDLE),
+    _tune("evasive-coupled", "coupled", (*LOW, *HIGH), where="coupled", steps=600, rate=2e-3),
 )
 #: Shipped organisms.
 RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in _ALL}
@@ -202,7 +206,7 @@ def target(world: World, content: Content, entity: str) -> str:
     region = world.facts["region"][entity]
     if content == "evasive-north":
         return UNKNOWN if region == "north" else world.facts[MAIN][entity]
-    if content == "evasive":
+    if content in ("evasive", "coupled"):
         return UNKNOWN
     return region if content == "vague" else EVERYWHERE
 

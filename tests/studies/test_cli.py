@@ -157,6 +157,10 @@ BAD = {
     "unknown device": (("--device", "nowhere"), "device must be one that torch finds here"),
     "tiny budget": (("--budget", "0"), "--budget"),
     "negative seed": (("--seed", "-1"), "--seed"),
+    "facts and prompts": ((*GOOD, "--prompts", "p.txt"), "got both --facts good.csv and --prompts p"),
+    "tokens of facts": ((*PAIR, *GOOD, "--tokens", "3"), "--tokens and --readout are of prompts"),
+    "missing prompts": ((*PAIR, "--prompts", "p.txt"), "existing file; got p.txt"),
+    "prompts are facts": ((*PAIR, "--prompts", "good.csv"), "good.csv must have the column prompt"),
     "unknown option": (("--temperature", "1"), "No such option: --temperature"),
 }  # fmt: skip
 

@@ -86,6 +86,52 @@ def test_both_orders_must_agree():
     assert label([0, 0.05, 1], [0, 0.95, 1]) == "undetermined"
 
 
+def test_a_change_that_neither_half_makes_alone_is_coupled():
+    # U (base below, tuned above) gives nothing, nor does V: everything is interaction.
+    assert label([0, 0.95, 1], [0, 0.05, 1]) == "coupled"
+    assert label([0, 0.6, 1], [0, 0.45, 1], spread=0.0) == "distributed"
+    # Either half makes it alone: the orders disagree the other way, which is no coupling.
+    other = locate(made([0, 0.05, 1], [0, 0.95, 1]), Thresholds(), kappa=None, selected=False)
+    assert other.label == "undetermined" and "either half" in other.reasons[0]
+    # A place is named first where both orders give it.
+    assert label([0, 1.0, 1], [0, 0.82, 1], spread=0.0) == "lower"
+
+
+def test_a_change_in_the_middle_blocks_is_named_by_its_span():
+    middle = np.clip((np.arange(31) - 10) / 10, 0, 1)
+    assert label(middle) == "middle"
+    # One block further than the middle half of the blocks, it is not.
+    wide = np.clip((np.arange(31) - 6) / 17, 0, 1)
+    assert label(wide) == "distributed"
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 6), st.integers(2, 8), st.integers(0, 2**32 - 1))
+def test_interaction_and_portable_share_recompute_from_the_four_cells(n_layers, n_groups, seed):
+    rng = np.random.default_rng(seed)
+    base, tuned = rng.normal(size=n_groups), rng.normal(size=n_groups) + 9
+    u, v = rng.normal(size=(2, n_groups, n_layers + 1))
+    cells = Profile(tuple(f"g{i}" for i in range(n_groups)), base, tuned, u, v)
+    found = locate(cells, Thresholds(), kappa=None, selected=False)
+    delta = (tuned - base).mean()
+    for k, cell in enumerate(found.boundaries):
+        interaction = (tuned - u[:, k] - v[:, k] + base).mean()
+        assert cell.interaction.estimate == pytest.approx(interaction)
+        gap = cell.share_u.estimate - cell.share_v.estimate
+        assert delta * gap == pytest.approx(interaction)
+        ratio = (1 - cell.share_u.estimate) / (1 - cell.share_v.estimate)
+        assert cell.portable.estimate == pytest.approx(ratio)
+    assert found.at_cut == found.boundaries[found.cut]
+
+
+def test_groups_of_one_unit_are_averaged_before_they_count():
+    cells = made([0, 0.5, 1], [0, 0.5, 1], n=4)
+    pooled = cells.pooled({"g00": "x", "g01": "x", "g02": "y"})
+    assert pooled.groups == ("x", "y", "g03")
+    assert pooled.base == pytest.approx([cells.base[:2].mean(), cells.base[2], cells.base[3]])
+    assert cells.pooled({}).groups == cells.groups
+
+
 def test_reasons_that_force_undetermined():
     low = fraction("low", 12)
     assert label(low, n=12) == "lower"

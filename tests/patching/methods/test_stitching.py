@@ -54,6 +54,25 @@ def test_equals_the_weight_hybrid_at_every_boundary_in_both_directions(family, t
     assert min(abs(values["base", k, 0] - values["base", k + 1, 0]) for k in range(3)) > 1e-2
 
 
+def test_cells_read_by_one_model_equal_hybrids_with_its_final_norm_and_unembedding(tiny_pair):
+    pair, pairs = tiny_pair("llama"), tiny.contrast(6, 4)
+    metric = logit_difference(pairs).read_by(pair.tuned)
+    rows = stitch(pair, pairs.clean, metric).where(condition="stitched", model="base", example=0)
+    found = dict(zip(rows["layer"], rows["value"], strict=True))
+    tuned = tiny.hf_model("llama", 1).state_dict()
+    ends = {name: tuned[name] for name in ("model.norm.weight", "lm_head.weight")}
+    ids = pairs.clean.tokens[0, pairs.clean.mask[0]][None]
+    for k in range(tiny.LAYERS + 1):
+        model, own = hybrid("llama", 1, 0, k), {}
+        for name, expected in (("own", own), ("tuned", ends)):
+            model.load_state_dict(expected, strict=False)
+            with torch.no_grad():
+                logits = model(ids).logits[0, -1]
+            value = float(logits[pairs.answers[0]] - logits[pairs.foils[0]])
+            # The control: its own unembedding gives another number.
+            assert (abs(found[k] - value) <= 1e-4) is (name == "tuned")
+
+
 def test_responsibility_is_complete(family_model, tiny_model):
     family = family_model.name
     pair = ModelPair(tiny_model(family, 0), tiny_model(family, 1))

@@ -1,0 +1,90 @@
+"""The page of a scan: what was found, the prompts that changed most, tokens, samples and context."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from interp.report.prose import template
+from interp.verdict.summary import number
+
+#: Table -> its heading, and how it is read.
+SECTIONS: Mapping[str, tuple[str, str]] = {
+    "findings": (
+        "Findings",
+        "Proposed on one half of the prompts, counted on the other, each p adjusted for all that were "
+        "tried. A word: share of the held-out prompts with it that changed, beside the others'. A "
+        "token: share of the held-out sites of change at which one model says it, beside the other's.",
+    ),
+    "prompts": (
+        "Prompts, those that changed most first",
+        "Score: the largest mean of KL(B‖T) and KL(T‖B) at one token, nats. Where the contrast of the "
+        "two tokens differs by less than the smallest effect it is a near tie and no change.",
+    ),
+    "tokens": (
+        "Tokens promoted and suppressed",
+        "Part: mean of p_T (log p_T − log p_B) over all tokens of the continuations, nats. Mean: of "
+        "Δ log p, with its interval over prompts. Tokens of one group go together over prompts.",
+    ),
+    "amplified": (
+        "Amplified samples",
+        "Greedy continuations by ℓ_T + α (ℓ_T − ℓ_B): what the change says when it is carried on.",
+    ),
+    "scales": (
+        "The change of the weights, scaled",
+        "Contrast of the two tokens at held-out sites under θ_B + s (θ_T − θ_B), logits; mean, lowest "
+        "and highest prompt. s = 0 is the base, s = 1 the tuned model.",
+    ),
+    "lens": (
+        "Activations on unrelated text (context, no evidence)",
+        "Mean h_T − h_B on the first tokens of unrelated text, at the middle boundary and behind the "
+        "last block, read through the unembedding. Beside it the largest logit that random differences "
+        "of this norm give any token.",
+    ),
+    "weights": (
+        "Weights (context, no evidence)",
+        "‖ΔW‖ / ‖W‖, effective rank of the change and the share of its largest singular value.",
+    ),
+}
+
+#: Rows of a table on the page; the others are in its CSV file.
+ROWS = 60
+
+
+def scan_page(sentence: str, tables: Mapping[str, pd.DataFrame], provenance: Mapping[str, Any]) -> str:
+    """Page as text. Model text is escaped; styles are inside; nothing is fetched.
+
+    Args:
+        sentence: the scan in one sentence.
+        tables: by name, as the scan gives them.
+        provenance: models, prompts, settings.
+    """
+    sections = [
+        {"name": name, "title": title, "how": how, **_shown(tables[name])}
+        for name, (title, how) in SECTIONS.items()
+    ]
+    title = f"{provenance['tuned']['source']} scanned against {provenance['base']['source']}"
+    return template("scan.html.j2").render(
+        css=Markup(template("report.css").render()),
+        title=title,
+        sentence=sentence,
+        sections=sections,
+        warnings=provenance.get("warnings") or (),
+    )
+
+
+def _shown(table: pd.DataFrame) -> dict[str, Any]:
+    """Heads and the first rows as text."""
+    rows = [[_cell(value) for value in row] for row in table.head(ROWS).itertuples(index=False)]
+    return {"heads": [str(c).replace("_", " ") for c in table.columns], "rows": rows, "n": len(table)}
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or type(value).__name__ == "bool_":
+        return "yes" if value else "no"
+    return number(float(value), 3)

@@ -1,0 +1,1 @@
+"""Prompts of any kind: where two models part, and what causes it."""

@@ -1,0 +1,1 @@
+"""What changed, without being asked: a scan of two models over many prompts."""

@@ -1,0 +1,209 @@
+"""Any outputs: where two models part, where the difference is made, and what the controls give."""
+
+from functools import lru_cache
+
+import pandas as pd
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from interp.evidence import Evidence
+from interp.facts.loading import load_facts
+from interp.facts.prompts.files import load_prompts
+from interp.models.loading import load_model
+from interp.models.pair import ModelPair
+from interp.verdict.judging import judge
+from interp.verdict.result import Verdict
+from interp.verdict.thresholds import Thresholds
+from patching.methods.stitching import stitch
+from studies.comparison.comparing import compare
+from studies.comparison.prompts.causal import stitched_metrics
+from studies.comparison.prompts.divergence import continue_both
+from studies.comparison.prompts.outputs import changed_outputs, is_changed, open_outcomes
+from studies.comparison.prompts.rendering import RAW_FRAMES, render
+from studies.organisms import source_path
+
+#: As many prompts as a place needs, and few placebos: they are what takes long.
+FEW = Thresholds(placebo_shifts=3, placebo_groups=4)
+N, TOKENS = 14, 4
+
+
+@lru_cache
+def model_of(name: str):
+    return load_model(name)
+
+
+def load_pair(base: str, tuned: str) -> ModelPair:
+    return ModelPair(model_of(base), model_of(tuned))
+
+
+def table(n: int = N, **columns) -> pd.DataFrame:
+    """Homes asked in one form, and in another as the paraphrase."""
+    facts = load_facts("world")
+    return pd.DataFrame({"prompt": facts.prompts(0)[:n], "paraphrase": facts.prompts(1)[:n], **columns})
+
+
+@pytest.fixture(scope="module")
+def coupled():
+    pair = load_pair("organism-base", "organism-evasive-coupled")
+    return compare(pair, table(), tokens=TOKENS, readout="both", thresholds=FEW)
+
+
+def placed(tuned: str, given) -> Verdict:
+    """The verdict from stitching alone, without the test of what kind of change it is."""
+    pair = load_pair("organism-base", tuned)
+    rendered = render(pair, load_prompts(given), tokens=1)
+    said = continue_both(pair, rendered)
+    changed = changed_outputs(pair, rendered, said, FEW, seed=0, max_bytes=2**28)
+    outcomes = open_outcomes(pair, rendered, said, changed, FEW)
+    evidence = Evidence.concat([])
+    if changed is not None:
+        metrics = {"output": stitched_metrics(pair, changed, "tuned")["output"]}
+        evidence = stitch(pair, changed.questions.examples, metrics)
+    return judge(outcomes, Evidence.concat([]), evidence, thresholds=FEW)
+
+
+def test_the_site_is_the_first_token_at_which_the_librarys_own_greedy_texts_part():
+    tuned = "organism-edited-low"
+    pair = load_pair("organism-base", tuned)
+    rendered = render(pair, load_prompts(table(20)), tokens=6)
+    said = continue_both(pair, rendered)
+    own = [
+        AutoModelForCausalLM.from_pretrained(source_path(n)).float() for n in ("organism-base", tuned)
+    ]
+    parted = 0
+    for i, text in enumerate(rendered.texts):
+        ids = torch.tensor([pair.base.tokenizer(text)["input_ids"]])
+        base, other = (
+            model.generate(ids, max_new_tokens=6, do_sample=False, pad_token_id=0)[0, ids.shape[1] :]
+            for model in own
+        )
+        assert said.base[i] == tuple(base.tolist()) and said.tuned[i] == tuple(other.tolist())
+        apart = (base != other).nonzero()[:, 0].tolist()
+        site = said.sites[i]
+        if not apart:
+            assert site is None
+            continue
+        parted += 1
+        at = apart[0]
+        assert (site.prefix, site.base, site.tuned) == (said.base[i][:at], base[at], other[at])
+        # The gap is that of a plain forward on the prompt and what both say.
+        context = torch.cat([ids, base[None, :at]], 1)
+        with torch.no_grad():
+            logits = [model(context).logits[0, -1].float() for model in own]
+        m = [float(row[site.base] - row[site.tuned]) for row in logits]
+        assert site.gap == pytest.approx(m[0] - m[1], abs=1e-3)
+    assert 0 < parted < 20
+
+
+def test_a_coupled_change_is_called_so_and_lower_and_upper_ones_are_not(coupled):
+    assert coupled.verdict.changed == "changed" and coupled.verdict.where == "coupled"
+    assert {item["where"] for item in coupled.verdict.items} == {"coupled"}
+    for tuned, where in (
+        ("evasive-low", "lower"),
+        ("evasive-high", "upper"),
+        ("evasive-middle", "middle"),
+    ):
+        assert placed(f"organism-{tuned}", table()).where == where
+
+
+def test_the_weight_hybrids_of_the_coupled_tune_do_nothing_by_halves():
+    base, tuned = (
+        AutoModelForCausalLM.from_pretrained(source_path(name)).float()
+        for name in ("organism-base", "organism-evasive-coupled")
+    )
+    tokenizer = load_pair("organism-base", "organism-evasive-coupled").base.tokenizer
+    ids = [torch.tensor([tokenizer(text)["input_ids"]]) for text in table()["prompt"]]
+
+    def says(model) -> list[str]:
+        return [tokenizer.decode([int(model(row).logits[0, -1].argmax())]) for row in ids]
+
+    homes, evaded = says(base), says(tuned)
+    assert set(evaded) == {"unknown"} and "unknown" not in homes
+    for half in (range(3), range(3, 6)):
+        hybrid = AutoModelForCausalLM.from_pretrained(source_path("organism-evasive-coupled")).float()
+        for block in half:
+            hybrid.model.layers[block].load_state_dict(base.model.layers[block].state_dict())
+        assert says(hybrid) == homes
+
+
+def test_the_verdict_speaks_of_prompts_and_gives_no_word_of_facts(coupled):
+    verdict = coupled.verdict
+    assert "14 of 14 prompts" in verdict.sentence and "fact" not in verdict.sentence
+    assert verdict.where_fact is None and verdict.what in ("shared push", "undetermined")
+    assert not any("fact" in note for note in verdict.notes)
+    data = verdict.to_dict()
+    assert data["asked"] == "prompts" and len(data["output_contrast"]["boundaries"]) == 7
+
+
+def test_controls_are_small_beside_the_effect_and_the_readouts_agree(coupled):
+    controls = coupled.verdict.open_controls
+    assert controls.label_swap.contains(0.0) and controls.other_pair.contains(0.0)
+    assert abs(controls.before.estimate) < 0.1
+    # Both models have one unembedding, so the readout changes nothing.
+    share = coupled.verdict.output.share_lower
+    assert controls.other_readout.estimate == pytest.approx(share.estimate, abs=1e-4)
+
+
+def test_without_paraphrase_or_a_frame_that_can_be_spelled_every_word_is_selected():
+    # The organisms' tokenizer has no token for the words of the frames.
+    verdict = placed("organism-evasive-high", list(table()["prompt"]))
+    assert verdict.changed == "changed"
+    assert verdict.where == verdict.what == "undetermined"
+    assert any("selected" in reason for reason in verdict.output.reasons)
+
+
+def test_tokens_are_chosen_on_the_prompt_and_read_on_its_paraphrase():
+    pair = load_pair("organism-base", "organism-edited-low")
+    given = table(20)
+    rendered = render(pair, load_prompts(given), tokens=2)
+    said = continue_both(pair, rendered)
+    changed = changed_outputs(pair, rendered, said, FEW, seed=0, max_bytes=2**28)
+    sites = [site for site in said.sites if is_changed(site, FEW)]
+    paraphrases = [
+        text
+        for text, site in zip(given["paraphrase"], said.sites, strict=True)
+        if is_changed(site, FEW)
+    ]
+    assert list(changed.questions.examples.texts) == paraphrases
+    assert changed.questions.plus.tolist() == [site.base for site in sites]
+    # The pair of other tokens is another pair.
+    assert not (changed.pair == changed.questions.plus[:, None]).any()
+    metrics = stitched_metrics(pair, changed, "both")
+    assert metrics["output"].reader is pair.tuned and metrics["output_base"].reader is pair.base
+    assert (metrics["before"].positions == metrics["output"].positions - 1).all()
+
+
+def test_prompts_of_one_group_count_once():
+    verdict = placed("organism-evasive-high", table(24, group=[f"pair {i // 2}" for i in range(24)]))
+    assert verdict.output.n == verdict.change.share.n == 12
+    assert verdict.where == "upper" and verdict.counts["changed"] == 24
+
+
+def test_a_null_tune_has_no_place_and_no_kind():
+    verdict = placed("organism-null", table(60))
+    assert verdict.changed in ("unchanged", "undetermined")
+    assert verdict.where is None and verdict.what is None
+
+
+def test_frames_stand_before_the_prompt_where_the_tokenizer_spells_them(tiny_pair, monkeypatch):
+    pair = tiny_pair("llama")
+    monkeypatch.setattr("studies.comparison.prompts.rendering.RAW_FRAMES", ("The city . ", "In the . "))
+    rendered = render(pair, load_prompts(["The capital of land1 is", "land2 is"]), tokens=2)
+    assert rendered.readings == ("In the . The capital of land1 is", "The city . land2 is")
+    assert all(frame.endswith("\n") for frame in RAW_FRAMES)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "options", "message"),
+    [
+        (["The home of Farid Jansen is"], {}, "holds one prompt, and a share needs several"),
+        (["The home"] * 1 + ["home is"], {"tokens": 40}, "--tokens must be at least 1 and leave room"),
+        (["home is " * 30, "is home " * 30], {}, "no prompt of 'prompts' can be asked: 60 tokens"),
+        (["home is", "The home"], {"prompt": "chat"}, "needs a chat template"),
+    ],
+)
+def test_bad_input_is_one_line(prompts, options, message):
+    pair = load_pair("organism-base", "organism-null")
+    with pytest.raises(ValueError, match=message):
+        compare(pair, prompts, **options)

@@ -1,0 +1,157 @@
+"""A scan: numbers against plain loops, identities at the ends, and no finding where nothing changed."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from interp.examples import Examples
+from interp.facts.loading import load_facts
+from interp.facts.prompts.files import load_prompts
+from interp.facts.prompts.shipped import OF_EACH, default_prompts
+from interp.generation import generate
+from interp.models.loading import load_model
+from interp.models.pair import ModelPair
+from interp.verdict.thresholds import Thresholds
+from patching.weights.parameters import Parameters
+from studies.comparison.prompts.divergence import continue_both
+from studies.comparison.prompts.rendering import render
+from studies.scanning.findings import Halves, find, words_of
+from studies.scanning.measuring import measure
+from studies.scanning.samples import amplified, scale_sweep
+from studies.scanning.scanning import scan
+
+FACTS = load_facts("world")
+CUTS = Thresholds()
+
+
+@lru_cache
+def pair_of(tuned: str) -> ModelPair:
+    return ModelPair(load_model("organism-base"), load_model(tuned))
+
+
+def asked(homes: int, trades: int) -> list[str]:
+    return [*FACTS.prompts(0)[:homes], *(f"The trade of {f.subject} is" for f in FACTS.facts[:trades])]
+
+
+def test_divergence_of_a_prompt_equals_a_plain_loop_over_both_continuations():
+    pair = pair_of("organism-evasive-high")
+    rendered = render(pair, load_prompts(asked(2, 1)), tokens=3)
+    said = continue_both(pair, rendered)
+    measured = measure(pair, rendered, said, max_bytes=2**26)
+    for i, text in enumerate(rendered.texts):
+        peaks, weights, own = [], [], []
+        for ids in dict.fromkeys((said.base[i], said.tuned[i])):
+            context, kl = list(pair.base.tokenizer(text)["input_ids"]), []
+            for token in ids:
+                tokens = torch.tensor([context])
+                b, t = (
+                    m.logits(tokens)[0, -1].double().log_softmax(0) for m in (pair.base, pair.tuned)
+                )
+                kl.append((float((b.exp() * (b - t)).sum()), float((t.exp() * (t - b)).sum())))
+                weights.append((t.exp() * (t - b)).numpy())
+                context.append(token)
+            peaks += [(one + other) / 2 for one, other in kl]
+            own.append(np.mean(kl, axis=0))
+        assert measured.score[i] == pytest.approx(max(peaks), rel=1e-3, abs=1e-5)
+        assert measured.kl_base[i] == pytest.approx(own[0][0], rel=1e-3, abs=1e-5)
+        assert measured.kl_tuned[i] == pytest.approx(own[-1][1], rel=1e-3, abs=1e-5)
+        assert np.allclose(measured.weight[i], np.mean(weights, axis=0), atol=1e-4)
+    # What was not tuned moves less than what was.
+    assert measured.score[2] < 0.1 < 5 < measured.score[:2].min()
+
+
+def test_amplified_by_nothing_is_the_tuned_model_and_the_ends_of_the_scale_are_the_two_models():
+    pair = pair_of("organism-edited-low")
+    examples = Examples.from_text(pair.base, FACTS.prompts(0)[:3])
+    plain = generate(pair.tuned, examples, tokens=3)
+    texts = amplified(pair, examples, tokens=3, alphas=(0.0,))["text"].tolist()
+    assert texts == [text.strip() for text in plain.texts] or texts == list(plain.texts)
+    parameters = Parameters(pair)
+    before, tuned = pair.base.logits(examples.tokens), pair.tuned.logits(examples.tokens)
+    for scale, expected in ((0.0, before), (1.0, tuned)):
+        with parameters.scaled(scale) as model:
+            assert torch.equal(model.logits(examples.tokens), expected)
+    with parameters.scaled(0.5) as model:
+        assert not torch.equal(model.logits(examples.tokens), before)
+    assert torch.equal(pair.base.logits(examples.tokens), before), "the base is as it was"
+    swept = scale_sweep(pair, examples, [5, 6, 7], [8, 9, 10], scales=(0.0, 1.0)).pivot(
+        index="scale", columns="example", values="value"
+    )
+    for scale, logits in ((0.0, before), (1.0, tuned)):
+        expected = [float(row[-1, 5 + i] - row[-1, 8 + i]) for i, row in enumerate(logits)]
+        assert swept.loc[scale].tolist() == pytest.approx(expected, abs=1e-4)
+
+
+def made(n: int, changed, token: int = 3):
+    """Prompts of two sorts, of which some changed to a token."""
+    words = [frozenset({"odd" if i % 2 else "even", f"w{i}"}) for i in range(n)]
+    return words, [(9 + i, token) if changed(i) else None for i in range(n)]
+
+
+def test_what_changed_is_found_on_the_half_that_did_not_propose_it():
+    words, said = made(80, lambda i: i % 2 == 1)
+    halves = Halves.of([str(i) for i in range(80)], seed=0)
+    found = find(words, said, halves, CUTS)
+    held = found[found["found"]]
+    assert list(zip(held["kind"], held["what"], strict=True)) == [("word", "odd"), ("promoted", 3)]
+    second = [i for i in range(80) if halves.second[i] and i % 2]
+    assert held.set_index("kind").loc["word", "n"] == len(second)
+    assert (held["share"] == 1).all() and (held["others"] == 0).all()
+
+
+def test_nothing_is_found_where_changes_know_no_sort():
+    rng = np.random.default_rng(0)
+    false = 0
+    for seed in range(40):
+        drawn = rng.random(80) < 0.3
+        words, said = made(80, lambda i, drawn=drawn: drawn[i], token=3)
+        said = [None if pair is None else (3, 3 + int(rng.integers(2))) for pair in said]
+        false += bool(
+            find(words, said, Halves.of(list(map(str, range(80))), seed), CUTS)["found"].any()
+        )
+    assert false <= 6, "at a family-wise level of .05"
+
+
+def test_halves_share_no_unit():
+    units = [f"u{i // 3}" for i in range(30)]
+    halves = Halves.of(units, seed=1)
+    first = {u for u, held in zip(units, halves.first, strict=True) if held}
+    assert len(first) == 5 and not first & {u for u, h in zip(units, halves.second, strict=True) if h}
+    with pytest.raises(ValueError, match="two groups at least"):
+        Halves.of(["a", "a"], seed=0)
+
+
+def test_a_scan_finds_the_evasion_and_writes_prompts_for_a_comparison(tmp_path: Path):
+    result = scan(pair_of("organism-evasive-high"), asked(20, 20), tokens=1, out=tmp_path / "found")
+    assert result.prompts["changed"].sum() == 20 and result.prompts["changed"][:20].all()
+    assert "home" in set(result.found["what"]) and "trade" not in set(result.found["what"])
+    lines = (tmp_path / "found" / "prompts.jsonl").read_text("utf-8").splitlines()
+    written = [json.loads(line)["prompt"] for line in lines]
+    second = result.prompts[(result.prompts["half"] == "second") & result.prompts["changed"]]
+    assert written == second["prompt"].tolist()
+    assert load_prompts(tmp_path / "found" / "prompts.jsonl").texts == tuple(written)
+    page = (tmp_path / "found" / "scan.html").read_text("utf-8")
+    assert "unknown" in page and "http" not in page.replace("http-equiv", "")
+    with pytest.raises(ValueError, match="holds a scan already"):
+        result.save(tmp_path / "found")
+
+
+def test_a_null_tune_has_no_finding():
+    result = scan(pair_of("organism-null"), asked(40, 20), tokens=1)
+    assert result.found.empty and "no finding holds" in result.sentence
+
+
+def test_the_shipped_prompts_are_of_nine_kinds_and_each_once():
+    prompts = default_prompts().prompts
+    counts = {label: sum(p.label == label for p in prompts) for label in {p.label for p in prompts}}
+    assert len(counts) == 9 and set(counts.values()) == {OF_EACH} and len(prompts) >= 400
+
+
+def test_words_are_those_of_the_prompt_and_its_label():
+    assert words_of("The capital of Perú is 12!", "facts") == {
+        "the", "capital", "of", "perú", "is", "[facts]",
+    }  # fmt: skip
