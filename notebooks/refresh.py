@@ -32,7 +32,7 @@ SETTINGS = {
 #: The random names that plotly gives to the parts of one drawing, and to each of its curves.
 _DRAWING = re.compile(r'id="(?:top)?defs-([0-9a-f]{6})"')
 
-_CURVE = re.compile(r"\b(trace|cb|hm)[0-9a-f]{6}\b")
+_CURVE = re.compile(r"\b([a-z]*?(?:trace|cb|hm))[0-9a-f]{6}(?![0-9a-f])")
 
 
 def execute(notebook: NotebookNode, *, timeout: int = 1800) -> NotebookNode:
