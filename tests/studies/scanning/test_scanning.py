@@ -15,6 +15,7 @@ from interp.facts.prompts.shipped import OF_EACH, default_prompts
 from interp.generation import generate
 from interp.models.loading import load_model
 from interp.models.pair import ModelPair
+from interp.runs.run import resumable
 from interp.verdict.thresholds import Thresholds
 from patching.weights.parameters import Parameters
 from studies.comparison.prompts.divergence import continue_both
@@ -143,6 +144,19 @@ def test_a_scan_finds_the_evasion_and_writes_prompts_for_a_comparison(tmp_path: 
 def test_a_null_tune_has_no_finding():
     result = scan(pair_of("organism-null"), asked(40, 20), tokens=1)
     assert result.found.empty and "no finding holds" in result.sentence
+
+
+def test_what_was_said_and_read_is_kept_and_found_again(tmp_path: Path):
+    pair = pair_of("organism-edited-low")
+    rendered = render(pair, load_prompts(asked(4, 1)), tokens=2)
+    made = []
+    for attempt in range(2):
+        with resumable(tmp_path / "run") as run:
+            said = continue_both(pair, rendered)
+            made.append((said, measure(pair, rendered, said, max_bytes=2**26)))
+        assert (run.made > 0, run.found > 0) == (attempt == 0, attempt == 1)
+    assert made[0][0].sites == made[1][0].sites and made[0][0].tuned == made[1][0].tuned
+    assert np.array_equal(made[0][1].weight, made[1][1].weight)
 
 
 def test_the_shipped_prompts_are_of_nine_kinds_and_each_once():
