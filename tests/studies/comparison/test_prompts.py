@@ -194,6 +194,21 @@ def test_frames_stand_before_the_prompt_where_the_tokenizer_spells_them(tiny_pai
     assert all(frame.endswith("\n") for frame in RAW_FRAMES)
 
 
+def test_in_chat_the_frame_is_a_system_message_where_the_template_takes_one(tiny_pair, monkeypatch):
+    pair, asked = tiny_pair("llama"), load_prompts(["land1 is", "land2 is"])
+    turns = "{% for m in messages %}{{ m['role'][:0] }}{{ m['content'] }} , {% endfor %}"
+    monkeypatch.setattr("studies.comparison.prompts.rendering.CHAT_FRAMES", ("new", "old"))
+    monkeypatch.setattr(pair.tuned.tokenizer, "chat_template", turns)
+    rendered = render(pair, asked, prompt="chat", tokens=2)
+    assert rendered.texts == ("land1 is , ", "land2 is , ") and not rendered.special
+    assert rendered.readings == ("old , land1 is , ", "new , land2 is , ")
+    refusing = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('none') }}{% endif %}" + turns
+    )
+    monkeypatch.setattr(pair.tuned.tokenizer, "chat_template", refusing)
+    assert render(pair, asked, prompt="chat", tokens=2).readings == (None, None)
+
+
 @pytest.mark.parametrize(
     ("prompts", "options", "message"),
     [
