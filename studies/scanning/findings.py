@@ -116,7 +116,8 @@ def _words(
         has = holds[name]
         inside, outside = changed[has & halves.second], changed[~has & halves.second]
         k, n, others, m = int(inside.sum()), len(inside), int(outside.sum()), len(outside)
-        p = distributions.fisher_exact([[k, n - k], [others, m - others]], alternative="greater")[1]
+        counts = np.array([[k, n - k], [others, m - others]])
+        p = float(distributions.fisher_exact(counts, alternative="greater")[1])
         share = stats.wilson(k, n, level=1 - thresholds.alpha)
         held_in = int((has & halves.first).sum())
         rows.append(
