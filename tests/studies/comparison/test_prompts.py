@@ -133,7 +133,7 @@ def test_the_verdict_speaks_of_prompts_and_gives_no_word_of_facts(coupled):
     assert verdict.where_fact is None and verdict.what in ("shared push", "undetermined")
     assert not any("fact" in note for note in verdict.notes)
     data = verdict.to_dict()
-    verdict_without = placed("organism-edited-low", table()).to_dict()
+    verdict_without = placed("organism-edited-low", table(24)).to_dict()
     assert verdict_without["where"] == "undetermined"
     told = verdict_without["output_contrast"]["reasons"][0]
     assert "changed prompts" in told and "fact" not in told
