@@ -94,7 +94,7 @@ def controls(verdict: Mapping[str, Any]) -> list[Control]:
         )
     )
     rows = [row for row in rows if row.value not in ("", "–")]
-    return [Control(r.name, r.value, r.beside, told_of(r.reads, asked)) for r in rows]
+    return [Control(told_of(r.name, asked), r.value, r.beside, told_of(r.reads, asked)) for r in rows]
 
 
 def _open_controls(controls: Mapping[str, Any]) -> list[Control]:
@@ -215,7 +215,15 @@ def left_out(verdict: Mapping[str, Any], outcomes: Outcomes) -> list[LeftOut]:
                 tuple((group, "the second wording is answered alike") for group in once),
             )
         )
-    return reasons
+    asked = verdict.get("asked")
+    return [
+        LeftOut(
+            told_of(reason.title, asked),
+            told_of(reason.why, asked),
+            tuple((what, told_of(why, asked)) for what, why in reason.rows),
+        )
+        for reason in reasons
+    ]
 
 
 def _facts(n: int) -> str:

@@ -116,7 +116,8 @@ def item_kind(content: Content, group: str) -> str:
     if general == UNDETERMINED:
         general = content.class_words.get(content.class_of[group], UNDETERMINED)
         yes[SUFFICIENCY] = answers.by_part[group]
-    single = word(*(HIGH if yes[name] else LOW for name in SHARES))
+    sufficiency, retention, persistence = (HIGH if yes[name] else LOW for name in SHARES)
+    single = word(sufficiency, retention, persistence)
     return single if single == general else UNDETERMINED
 
 

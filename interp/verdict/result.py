@@ -15,7 +15,7 @@ from interp.verdict.answers import RETENTION, SHARES, SUFFICIENCY, Ends, Levels
 from interp.verdict.changed import Change
 from interp.verdict.claims import GradedClaim
 from interp.verdict.output_words import OutputWords
-from interp.verdict.prompts.asked import FACTS, PROMPTS
+from interp.verdict.prompts.asked import FACTS, PROMPTS, told_of
 from interp.verdict.prompts.controls import OpenControls
 from interp.verdict.sentence import sentence
 from interp.verdict.summary import as_html, row_of, summary
@@ -204,6 +204,10 @@ def as_data(verdict: Verdict) -> dict[str, Any]:
         "thresholds": verdict.thresholds.to_dict(),
         "provenance": verdict.provenance,
     }
+    for part in ("change", "output_contrast", "shared_shift"):
+        if data[part]:
+            reasons = data[part]["reasons"]
+            data[part]["reasons"] = [told_of(reason, verdict.asked) for reason in reasons]
     return plain(data)
 
 

@@ -108,8 +108,24 @@ def compare(
 
     Without models, a tiny base and a tune of it are compared on the facts of their own world.
 
-    With --prompts they are compared on prompts of any kind, where their continuations part.
+    With --prompts they are compared on prompts of any kind, where their continuations part. Two
+    models of one's own without facts and prompts are scanned first, and compared on what was found.
     """
+    at_once = not (resume or shard or engine != "local")
+    if at_once and facts is None and prompts is None and pair_of(base, tuned)[0] != DEFAULT_BASE:
+        with fresh(out) as folder:
+            announce("no facts and no prompts are given: scanning both models first …")
+            prompts = _scanned(
+                folder / "scan", base, tuned, None, prompt, tokens, device, dtype, budget, seed
+            )
+            if prompts is None:
+                typer.echo("the scan found fewer than two changed prompts: nothing is compared")
+                return
+            work_of(
+                base, tuned, None, prompt, null, device, dtype, budget, seed,
+                prompts=prompts, tokens=tokens, readout=readout,
+            ).done(folder, csv=csv)  # fmt: skip
+        return
     work = work_of(
         base, tuned, facts, prompt, null, device, dtype, budget, seed,
         prompts=prompts, tokens=tokens, readout=readout,
@@ -229,23 +245,44 @@ def scan(
     Without --prompts over four hundred short prompts of nine kinds are asked. What is found goes into
     `interp compare --prompts DIR/prompts.jsonl`.
     """
+    with fresh(out) as folder:
+        _scanned(folder, base, tuned, prompts, prompt, tokens, device, dtype, budget, seed)
+
+
+def _scanned(
+    folder: Path,
+    base: str | None,
+    tuned: str | None,
+    prompts: str | None,
+    prompt: str,
+    tokens: int | None,
+    device: str,
+    dtype: str,
+    budget: float,
+    seed: int,
+) -> str | None:
+    """Scan into a folder and tell what came out.
+
+    Returns:
+        The file of the held-out prompts that changed; None where they are too few to be compared.
+    """
     base, tuned = pair_of(base, tuned)
     if prompt not in ("raw", "chat"):
         raise ValueError(f"--prompt must be raw or chat, got {prompt!r}; choose one")
-    with fresh(out) as folder:
-        from interp.facts.prompts.files import load_prompts
-        from interp.models.loading import load_pair
-        from studies.scanning.scanning import scan as scanned
+    from interp.facts.prompts.files import load_prompts
+    from interp.models.loading import load_pair
+    from studies.scanning.scanning import scan as scan_pair
 
-        asked = None if prompts is None else load_prompts(prompts)
-        pair = load_pair(base, tuned, device=device, dtype=dtype)
-        result = scanned(
-            pair, asked, prompt="chat" if prompt == "chat" else "raw", tokens=tokens, seed=seed,
-            budget=int(budget * 2**30),
-        )  # fmt: skip
-        page = result.save(folder)
+    asked = None if prompts is None else load_prompts(prompts)
+    pair = load_pair(base, tuned, device=device, dtype=dtype)
+    result = scan_pair(
+        pair, asked, prompt="chat" if prompt == "chat" else "raw", tokens=tokens, seed=seed,
+        budget=int(budget * 2**30),
+    )  # fmt: skip
+    page, found = result.save(folder), folder / "prompts.jsonl"
     typer.echo(printable(result.sentence))
     for note in result.provenance["warnings"]:
         typer.echo(printable(f"note: {note}"))
-    typer.echo(f"prompts: {folder / 'prompts.jsonl'} ({len(result.held_out)}, for interp compare)")
+    typer.echo(f"prompts: {found} ({len(result.held_out)}, for interp compare)")
     typer.echo(f"scan: {page}")
+    return str(found) if len(result.held_out) > 1 else None

@@ -85,7 +85,8 @@ def _run(folder: str) -> Iterator[str]:
                 yield _wrapped(f"what would decide it: {decides}")
         if not reasons:
             yield _wrapped("why: the evidence holds no rows from which it could be judged")
-            yield _wrapped("what would decide it: run interp compare again with more facts")
+            asked = verdict.get("asked") or "facts"
+            yield _wrapped(f"what would decide it: run interp compare again with more {asked}")
     claims = [c for c in verdict.get("claims") or [] if c["grade"] == "undetermined"]
     if claims:
         yield ""
@@ -109,7 +110,8 @@ def _undetermined(verdict: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]
         if verdict.get(key) == "undetermined":
             yield name, list((verdict.get(part) or {}).get("reasons") or [])
     handover = verdict.get("handover") or {}
-    if verdict["changed"] == "changed" and verdict.get("handover_layer") is None:
+    asked_facts = verdict.get("asked") != "prompts"
+    if asked_facts and verdict["changed"] == "changed" and verdict.get("handover_layer") is None:
         yield "handover", [r for r in [handover.get("reason")] if r]
 
 

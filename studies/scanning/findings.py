@@ -104,19 +104,20 @@ def _words(
 ) -> list[tuple[object, ...]]:
     """Words whose prompts changed more often than the others."""
     names = sorted({word for held in words for word in held})
+    holds = {name: np.array([name in held for held in words]) for name in names}
     excess: dict[str, float] = {}
-    for name in names:
-        has = np.array([name in held for held in words])
+    for name, has in holds.items():
         inside, outside = changed[has & halves.first], changed[~has & halves.first]
         if inside.sum() >= LEAST and len(outside):
             excess[name] = float(inside.mean() - outside.mean()) * inside.sum() ** 0.5
     best = sorted((name for name in excess if excess[name] > 0), key=lambda name: -excess[name])
     rows = []
     for name in best[:PROPOSED]:
-        has = np.array([name in held for held in words])
+        has = holds[name]
         inside, outside = changed[has & halves.second], changed[~has & halves.second]
         k, n, others, m = int(inside.sum()), len(inside), int(outside.sum()), len(outside)
-        p = distributions.fisher_exact([[k, n - k], [others, m - others]], alternative="greater")[1]
+        counts = np.array([[k, n - k], [others, m - others]])
+        p = float(distributions.fisher_exact(counts, alternative="greater")[1])
         share = stats.wilson(k, n, level=1 - thresholds.alpha)
         held_in = int((has & halves.first).sum())
         rows.append(

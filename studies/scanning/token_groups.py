@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -71,5 +72,6 @@ def _groups(sizes: np.ndarray, seed: int) -> list[int]:
     count = min(GROUPS, *sizes.shape)
     if count < 2 or not sizes.any():
         return [1] * sizes.shape[1]
-    factors = NMF(count, init="nndsvda", random_state=seed, max_iter=500).fit(sizes).components_
+    settings: dict[str, Any] = {"n_components": count, "init": "nndsvda", "max_iter": 500}
+    factors = NMF(**settings, random_state=seed).fit(sizes).components_
     return [int(factor) + 1 for factor in factors.argmax(0)]

@@ -125,7 +125,7 @@ BAD = {
     "unknown model": ((*GOOD, "--base", "smollm3", "--tuned", "a"), "no model 'smollm3'.*organism-"),
     "a base alone": (("--base", "smollm2", *GOOD), "--base smollm2 needs .* give --tuned"),
     "a tuned model alone": (("--tuned", "../models/tuned", *GOOD), "tuned from; give --base"),
-    "no facts": (PAIR, "--base ../models/base needs facts to be asked about; give --facts"),
+    "no facts": ((*PAIR, "--resume", "--out", "new"), "needs facts to be asked about; give --facts"),
     "models without options": (("a", "b"), "unexpected extra argument.* are options: --base BASE"),
     "unknown tuned": (("--tuned", "organism-nothing"), "no model 'organism-nothing'"),
     "unknown null": (("--null", "organism-nothing"), "no model 'organism-nothing'"),

@@ -68,13 +68,16 @@ def open_controls(
             None if control is None else stats.fieller(control.delta, output.delta, level=level)
         )
     other = _like(evidence, OTHER_READOUT, outcomes, output)
-    cut = int(output.n_layers * thresholds.cut)
+    below = None
+    if other is not None:
+        both_orders = np.stack(other.below(int(output.n_layers * thresholds.cut)))
+        below = stats.fieller(both_orders.mean(axis=0), other.delta, level=level)
     return OpenControls(
         _label_swap(output, thresholds, seed),
         shares[BEFORE],
         shares[OTHER_PAIR],
         _signs(evidence, thresholds),
-        None if other is None else stats.fieller(sum(other.below(cut)) / 2, other.delta, level=level),
+        below,
     )
 
 

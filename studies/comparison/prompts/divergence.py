@@ -41,7 +41,7 @@ CODE = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Site:
     """Where the continuations of one prompt part.
 

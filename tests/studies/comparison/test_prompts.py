@@ -133,6 +133,10 @@ def test_the_verdict_speaks_of_prompts_and_gives_no_word_of_facts(coupled):
     assert verdict.where_fact is None and verdict.what in ("shared push", "undetermined")
     assert not any("fact" in note for note in verdict.notes)
     data = verdict.to_dict()
+    verdict_without = placed("organism-edited-low", table(24)).to_dict()
+    assert verdict_without["where"] == "undetermined"
+    told = verdict_without["output_contrast"]["reasons"][0]
+    assert "changed prompts" in told and "fact" not in told
     assert data["asked"] == "prompts" and len(data["output_contrast"]["boundaries"]) == 7
 
 
@@ -192,6 +196,21 @@ def test_frames_stand_before_the_prompt_where_the_tokenizer_spells_them(tiny_pai
     rendered = render(pair, load_prompts(["The capital of land1 is", "land2 is"]), tokens=2)
     assert rendered.readings == ("In the . The capital of land1 is", "The city . land2 is")
     assert all(frame.endswith("\n") for frame in RAW_FRAMES)
+
+
+def test_in_chat_the_frame_is_a_system_message_where_the_template_takes_one(tiny_pair, monkeypatch):
+    pair, asked = tiny_pair("llama"), load_prompts(["land1 is", "land2 is"])
+    turns = "{% for m in messages %}{{ m['role'][:0] }}{{ m['content'] }} , {% endfor %}"
+    monkeypatch.setattr("studies.comparison.prompts.rendering.CHAT_FRAMES", ("new", "old"))
+    monkeypatch.setattr(pair.tuned.tokenizer, "chat_template", turns)
+    rendered = render(pair, asked, prompt="chat", tokens=2)
+    assert rendered.texts == ("land1 is , ", "land2 is , ") and not rendered.special
+    assert rendered.readings == ("old , land1 is , ", "new , land2 is , ")
+    refusing = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('none') }}{% endif %}" + turns
+    )
+    monkeypatch.setattr(pair.tuned.tokenizer, "chat_template", refusing)
+    assert render(pair, asked, prompt="chat", tokens=2).readings == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,13 @@ from interp.facts.prompts.shipped import OF_EACH, default_prompts
 from interp.generation import generate
 from interp.models.loading import load_model
 from interp.models.pair import ModelPair
+from interp.runs.run import resumable
 from interp.verdict.thresholds import Thresholds
 from patching.weights.parameters import Parameters
+from studies import cli
 from studies.comparison.prompts.divergence import continue_both
 from studies.comparison.prompts.rendering import render
+from studies.organisms import source_path
 from studies.scanning.findings import Halves, find, words_of
 from studies.scanning.measuring import measure
 from studies.scanning.samples import amplified, scale_sweep
@@ -106,14 +109,15 @@ def test_what_changed_is_found_on_the_half_that_did_not_propose_it():
 def test_nothing_is_found_where_changes_know_no_sort():
     rng = np.random.default_rng(0)
     false = 0
-    for seed in range(40):
+    for seed in range(12):
         drawn = rng.random(80) < 0.3
-        words, said = made(80, lambda i, drawn=drawn: drawn[i], token=3)
-        said = [None if pair is None else (3, 3 + int(rng.integers(2))) for pair in said]
+        words, said = made(80, lambda i, drawn=drawn: drawn[i])
+        # Either model says either of two tokens.
+        said = [pair and tuple(rng.permutation([3, 4]).tolist()) for pair in said]
         false += bool(
             find(words, said, Halves.of(list(map(str, range(80))), seed), CUTS)["found"].any()
         )
-    assert false <= 6, "at a family-wise level of .05"
+    assert false <= 2, "at a family-wise level of .05"
 
 
 def test_halves_share_no_unit():
@@ -140,9 +144,40 @@ def test_a_scan_finds_the_evasion_and_writes_prompts_for_a_comparison(tmp_path: 
         result.save(tmp_path / "found")
 
 
+def test_two_models_without_a_question_are_scanned_first_and_compared_on_what_was_found(
+    tmp_path: Path, monkeypatch, capsys
+):
+    prompts = load_prompts(asked(30, 10))
+    monkeypatch.setattr("studies.scanning.scanning.default_prompts", lambda: prompts)
+    monkeypatch.setattr("interp.report.page.gallery", lambda *_, **__: [])  # figures take their time
+    names = [str(source_path(f"organism-{name}")) for name in ("base", "evasive-high")]
+    out = tmp_path / "both"
+    options = ["--base", names[0], "--tuned", names[1], "--tokens", "1", "--out", str(out)]
+    monkeypatch.setattr("sys.argv", ["interp", "compare", *options])
+    cli.main()
+    said = capsys.readouterr().out
+    assert "The two models part on 30 of 40 prompts" in said and "word 'home'" in said
+    written = load_prompts(out / "scan" / "prompts.jsonl")
+    assert f"what the model says about {len(written)} of {len(written)} prompts" in said
+    assert (out / "report.html").exists() and (out / "scan" / "scan.html").exists()
+
+
 def test_a_null_tune_has_no_finding():
     result = scan(pair_of("organism-null"), asked(40, 20), tokens=1)
     assert result.found.empty and "no finding holds" in result.sentence
+
+
+def test_what_was_said_and_read_is_kept_and_found_again(tmp_path: Path):
+    pair = pair_of("organism-edited-low")
+    rendered = render(pair, load_prompts(asked(4, 1)), tokens=2)
+    made = []
+    for attempt in range(2):
+        with resumable(tmp_path / "run") as run:
+            said = continue_both(pair, rendered)
+            made.append((said, measure(pair, rendered, said, max_bytes=2**26)))
+        assert (run.made > 0, run.found > 0) == (attempt == 0, attempt == 1)
+    assert made[0][0].sites == made[1][0].sites and made[0][0].tuned == made[1][0].tuned
+    assert np.array_equal(made[0][1].weight, made[1][1].weight)
 
 
 def test_the_shipped_prompts_are_of_nine_kinds_and_each_once():
