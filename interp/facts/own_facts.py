@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from interp.facts.cells import CellProblem, EmptyCell, attribute_text, cell_text
+from interp.facts.cells import CellProblem, EmptyCell, attribute_text, cell_text, truth_value
 from interp.facts.tables import RowProblem, Table, checked_rows, listed, read_table
 from interp.facts.types import Fact, FactSet, check_templates
 
 _REQUIRED = ("subject", "answer")
 
-_NAMES = (*_REQUIRED, "group")
+_UNTUNED = "untuned"
+
+_NAMES = (*_REQUIRED, "group", _UNTUNED)
 
 #: What stands between several answers in one cell.
 _BETWEEN = re.compile(r"\||;|\s/\s")
@@ -27,19 +29,21 @@ def facts_from_table(
     """Read facts from a .csv, .tsv, .jsonl or .parquet file or from a DataFrame.
 
     Templates may also stand in the file, or in `frame.attrs["templates"]`. Rows that cannot be read
-    and attribute values that are no single value are left out and counted in `FactSet.notes`.
+    and attribute values that are no single value are left out and counted in `FactSet.notes`. A column
+    untuned (1 or 0, true or false, yes or no; empty is no) declares facts that were never tuned on.
 
     Raises:
         ValueError: no such file, another suffix, unreadable contents, a missing column, no
-            templates, several answers for one subject, several subjects in one group, or more than
-            a quarter of the rows malformed (named in one line).
+            templates, several answers for one subject, several subjects in one group, a value of
+            untuned that is neither yes nor no, or more than a quarter of the rows malformed (named in
+            one line).
     """
     table = read_table(source, "facts", _NAMES)
     readable = any(not isinstance(cells, str) for _, cells in table.rows)
     missing = [column for column in _REQUIRED if column not in table.columns]
     if missing and (readable or not table.rows):
         raise ValueError(
-            f"{table.source} must have the columns subject, answer (optional: group, attributes); "
+            f"{table.source} must have the columns subject, answer (optional: group, untuned, attributes); "
             f"got {list(table.columns)}: add {', '.join(missing)}"
         )
     facts, notes = _facts(table)
@@ -71,7 +75,7 @@ def _sentences(table: Table, templates: Sequence[str] | str | None) -> tuple[tup
 
 def _facts(table: Table) -> tuple[tuple[Fact, ...], tuple[str, ...]]:
     """Every fact that can be read, and the notes on what is left out."""
-    needed = _NAMES if "group" in table.columns else _REQUIRED
+    needed = (*_REQUIRED, "group") if "group" in table.columns else _REQUIRED
     answered: dict[str, tuple[str, str]] = {}
     unread: Counter[str] = Counter()
     first: dict[str, str] = {}
@@ -95,13 +99,27 @@ def _facts(table: Table) -> tuple[tuple[Fact, ...], tuple[str, ...]]:
             except CellProblem as problem:
                 unread[column] += 1
                 first.setdefault(column, f"{where}: {column} {problem}")
-        return Fact(subject, answer, text.get("group", subject), attributes)
+        return Fact(subject, answer, text.get("group", subject), attributes, _is_untuned(cells))
 
     facts, notes = checked_rows(table, parse, "one subject and one answer")
     lost = [f"{n} of {len(facts)} values of {c!r} ({first[c]})" for c, n in unread.items()]
     if lost:
         notes = (*notes, f"{table.source}: left out as no single value: {listed(lost)}")
     return tuple(facts), notes
+
+
+def _is_untuned(cells: Mapping[str, Any]) -> bool:
+    """Whether a row declares its fact never tuned on.
+
+    Raises:
+        RowProblem: for a cell that says neither yes nor no.
+    """
+    try:
+        return _UNTUNED in cells and truth_value(cells[_UNTUNED])
+    except EmptyCell:
+        return False
+    except CellProblem as problem:
+        raise RowProblem(f"{_UNTUNED} {problem}", fatal=True) from problem
 
 
 def _texts(cells: Mapping[str, Any], needed: Sequence[str]) -> dict[str, str]:

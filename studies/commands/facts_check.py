@@ -73,6 +73,9 @@ def _file(task: FactSet) -> Iterator[str]:
             "place and kind undetermined; add a second template"
         )
     yield f"{len(set(task.answers))} different answers"
+    untuned = sum(fact.untuned for fact in task.facts)
+    if untuned:
+        yield f"untuned: {untuned} of {len(task)} facts are declared never tuned on"
     for name in task.attribute_names:
         values = [value for value in task.attribute(name) if value is not None]
         yield f"attribute {name}: {len(set(values))} values in {len(values)} facts"

@@ -365,3 +365,21 @@ def test_no_file_content_escapes_the_one_line_error(body: bytes, suffix: str, tm
         load_facts(path, templates=TEMPLATES)
     except ValueError as error:
         assert len(str(error).splitlines()) == 1
+
+
+@pytest.mark.parametrize("yes, no", [(1, 0), ("1", ""), ("True", "false"), ("yes", "NO"), (1.0, None)])
+def test_facts_are_declared_never_tuned_on_by_a_column(yes, no):
+    frame = pd.DataFrame({"subject": ["Oz", "Utopia"], "answer": ["a", "b"]})
+    assert not any(fact.untuned for fact in _facts(frame).facts), "the control: nothing is declared"
+    facts = _facts(frame.assign(Untuned=pd.Series([yes, no], dtype=object)))
+    assert [fact.untuned for fact in facts.facts] == [True, False]
+    assert facts.attribute_names == (), "it is no attribute to be probed"
+
+
+def test_a_declaration_that_is_neither_yes_nor_no_is_refused_in_one_line(tmp_path):
+    file = tmp_path / "t.csv"
+    rows = "".join(f"s{i},a,{i % 2}\n" for i in range(9))
+    file.write_text(f"subject,answer,untuned\n{rows}Oz,b,2\n")
+    with pytest.raises(ValueError, match=r"line 11: untuned must be 1 or 0 .*, got '2'") as refused:
+        load_facts(file, templates=TEMPLATES)
+    assert "\n" not in str(refused.value)
