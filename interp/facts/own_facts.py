@@ -43,8 +43,8 @@ def facts_from_table(
     missing = [column for column in _REQUIRED if column not in table.columns]
     if missing and (readable or not table.rows):
         raise ValueError(
-            f"{table.source} must have the columns subject, answer (optional: group, untuned, attributes); "
-            f"got {list(table.columns)}: add {', '.join(missing)}"
+            f"{table.source} must have the columns subject, answer (optional: group, untuned, "
+            f"attributes); got {list(table.columns)}: add {', '.join(missing)}"
         )
     facts, notes = _facts(table)
     if not facts:

@@ -69,7 +69,9 @@ def with_output_contrast(outcomes: Outcomes, causal: Evidence) -> Outcomes:
     return replace(outcomes, table=table)
 
 
-def few_known(model: Model, queries: Queries, answers: Answers, least: int) -> str:
+def few_known(
+    model: Model, queries: Queries, answers: Answers, least: int, tuned: Answers | None = None
+) -> str:
     """One line for a base that knows too few facts: how many per template, and what it says instead.
 
     Args:
@@ -77,6 +79,7 @@ def few_known(model: Model, queries: Queries, answers: Answers, least: int) -> s
         queries: what was asked.
         answers: what it answered.
         least: how many known facts are needed.
+        tuned: what the tuned model answered; where it knows clearly more, the two may be swapped.
 
     Returns:
         The message of an error.
@@ -95,10 +98,15 @@ def few_known(model: Model, queries: Queries, answers: Answers, least: int) -> s
             f"{template!r} gets {len(prompts) - len(wrong)} of {len(prompts)}"
             + (f", and otherwise mostly {instead}" if wrong else "")
         )
+    theirs = 0 if tuned is None else len(tuned.known - declared)
+    advice = "give templates right behind which the answer comes, or facts it knows"
+    if theirs >= max(least, 2 * known):
+        asked = len(set(queries.examples.groups) - declared)
+        advice = f"the tuned model gives {theirs} of {asked}: are --base and --tuned swapped? If not, {advice}"
     return (
         f"the base gives the right answer first for {known} of the facts of "
         f"{queries.facts.name!r} on every form{more}; at least {least} are needed (12 for a verdict): "
-        f"{'; '.join(parts)}; give templates right behind which the answer comes, or facts it knows"
+        f"{'; '.join(parts)}; {advice}"
     )
 
 

@@ -190,6 +190,17 @@ def test_a_fact_known_on_one_form_only_is_listed_with_that_reason(pair: ModelPai
     assert f"gets 0 of 2, and otherwise mostly “{word}” (2)" in message
 
 
+def test_a_tuned_model_that_knows_more_than_its_base_may_be_swapped_with_it(pair: ModelPair):
+    queries = ask(pair, facts(6))
+    none, all_ = (answers(queries, queries.answers, known) for known in ([], set(facts(6).groups)))
+    outcomes = outcomes_of(pair, PairAnswers(queries, none, all_))
+    with pytest.raises(ValueError, match="the tuned model gives 6 of 6: are --base and --tuned swapped"):
+        known_questions(pair, PairAnswers(queries, none, all_), outcomes)
+    with pytest.raises(ValueError) as refused:  # the control: neither knows them
+        known_questions(pair, PairAnswers(queries, none, none), outcomes)
+    assert "swapped" not in str(refused.value)
+
+
 def test_facts_declared_untuned_are_a_reference_and_are_never_compared(pair: ModelPair):
     task = facts(6)
     declared = tuple(replace(fact, untuned=i >= 4) for i, fact in enumerate(task.facts))
