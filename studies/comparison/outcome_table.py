@@ -102,7 +102,8 @@ def few_known(
     advice = "give templates right behind which the answer comes, or facts it knows"
     if theirs >= max(least, 2 * known):
         asked = len(set(queries.examples.groups) - declared)
-        advice = f"the tuned model gives {theirs} of {asked}: are --base and --tuned swapped? If not, {advice}"
+        swapped = f"the tuned model gives {theirs} of {asked}: are --base and --tuned swapped?"
+        advice = f"{swapped} If not, {advice}"
     return (
         f"the base gives the right answer first for {known} of the facts of "
         f"{queries.facts.name!r} on every form{more}; at least {least} are needed (12 for a verdict): "

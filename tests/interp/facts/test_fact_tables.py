@@ -383,3 +383,53 @@ def test_a_declaration_that_is_neither_yes_nor_no_is_refused_in_one_line(tmp_pat
     with pytest.raises(ValueError, match=r"line 11: untuned must be 1 or 0 .*, got '2'") as refused:
         load_facts(file, templates=TEMPLATES)
     assert "\n" not in str(refused.value)
+
+
+A, B = TEMPLATES
+
+
+@pytest.mark.parametrize(
+    ("rows", "templates", "noted"),
+    [
+        ([("Oz", A), ("Utopia", A)], (A,), False),
+        ([("Oz", A), ("Oz", B), ("Utopia", A), ("Utopia", B)], (A, B), False),
+        ([("Oz", A), ("Utopia", A), ("Laputa", B), ("Narnia", B)], (A, B), True),
+    ],
+)
+def test_a_column_of_templates_asks_every_fact(rows, templates, noted: bool, tmp_path):
+    frame = pd.DataFrame([{"subject": s, "answer": s[::-1], "template": t} for s, t in rows])
+    path = tmp_path / "t.csv"
+    frame.to_csv(path, index=False)
+    facts = load_facts(path)
+    assert facts.templates == templates and facts.subjects == tuple(dict(rows))
+    assert facts.attribute_names == () and bool(facts.notes) == noted
+    given = load_facts(path, templates="Where is {subject}? In")
+    assert given.templates == ("Where is {subject}? In",), "what is given goes before the column"
+    assert "the column template is left out" in given.notes[0]
+
+
+@pytest.mark.parametrize("column", ["prompt", "Question"])
+def test_a_table_of_whole_prompts_is_told_of_templates_and_columns_in_one_line(column, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(f"{column},answer\nThe capital of Oz is,Emerald City\n")
+    with pytest.raises(ValueError) as refused:
+        load_facts(path)
+    told = str(refused.value)
+    assert "columns subject, answer (optional: group, untuned, template, attributes)" in told
+    assert "and a template, the prompt with {subject}" in told and "add subject" in told
+    assert f"split {column!r}" in told and "--prompts" in told and "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("templates", "told"),
+    [
+        (["The capital of Oz is", "The capital of Utopia is"], "each with {subject}; got 2 in 2 rows"),
+        ([A, B], "give one or two that ask every subject"),
+        (["It is"] * 2, "must hold {subject} exactly once"),
+        (["", ""], "at least one template"),
+    ],
+)
+def test_templates_of_single_rows_are_no_templates(templates, told: str):
+    frame = pd.DataFrame({"subject": ["Oz", "Utopia"], "answer": ["a", "b"], "template": templates})
+    with pytest.raises(ValueError, match=re.escape(told)):
+        load_facts(frame)

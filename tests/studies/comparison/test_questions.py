@@ -194,7 +194,9 @@ def test_a_tuned_model_that_knows_more_than_its_base_may_be_swapped_with_it(pair
     queries = ask(pair, facts(6))
     none, all_ = (answers(queries, queries.answers, known) for known in ([], set(facts(6).groups)))
     outcomes = outcomes_of(pair, PairAnswers(queries, none, all_))
-    with pytest.raises(ValueError, match="the tuned model gives 6 of 6: are --base and --tuned swapped"):
+    with pytest.raises(
+        ValueError, match="the tuned model gives 6 of 6: are --base and --tuned swapped"
+    ):
         known_questions(pair, PairAnswers(queries, none, all_), outcomes)
     with pytest.raises(ValueError) as refused:  # the control: neither knows them
         known_questions(pair, PairAnswers(queries, none, none), outcomes)
