@@ -51,8 +51,8 @@ def load_facts(
     subject, by which its entity is counted; default: the subject) and untuned (1 or 0, true or false,
     yes or no: facts that are declared never tuned on, by which a comparison sees how far a change
     reaches); further columns become attributes. Templates, in which "{subject}" stands for the subject,
-    are given by `templates`, by the file, or by a column template. Rows that cannot be read are left out and counted in
-    `FactSet.notes`.
+    are given by `templates`, by the file, or by a column template. Rows that cannot be read are left
+    out and counted in `FactSet.notes`.
 
     Args:
         source: a name, a file or a table.

@@ -52,8 +52,8 @@ def facts_from_table(
     if missing and (readable or not table.rows):
         raise ValueError(
             f"{table.source} must have the columns subject, answer (optional: group, untuned, "
-            f"template, attributes) and a template, the prompt with {SLOT} in place of the subject; got "
-            f"{list(table.columns)}: add {', '.join(missing)}{_whole_prompts(table)}"
+            f"template, attributes) and a template, the prompt with {SLOT} in place of the subject; "
+            f"got {list(table.columns)}: add {', '.join(missing)}{_whole_prompts(table)}"
         )
     given = table.metadata.get("templates") if templates is None else templates
     if _TEMPLATE in table.columns:

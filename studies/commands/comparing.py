@@ -234,6 +234,9 @@ def scan(
         raise ValueError(f"--prompt must be raw or chat, got {prompt!r}; choose one")
     with fresh(out) as folder:
         from interp.facts.prompts.files import load_prompts
+        from interp.models.named import require_findable
+
+        require_findable(base, tuned)
         from interp.models.loading import load_pair
         from studies.scanning.scanning import scan as scanned
 

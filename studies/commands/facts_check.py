@@ -50,6 +50,9 @@ def check(
     if model is None:
         typer.echo("give --model to see tokens, collisions and what it knows")
         return
+    from interp.models.named import require_findable
+
+    require_findable(model)
     announce(f"loading {model} …")
     from interp.models.loading import load_model
 
