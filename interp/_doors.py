@@ -27,11 +27,22 @@ LOOKED_AT = 50
 _READERS: dict[type, Callable[[str], Any]] = {}
 
 
+#: Kinds that users make by a function -> that function.
+_MAKERS = {
+    "Contrast": "interp.Contrast.from_text",
+    "Examples": "interp.Examples.from_text",
+    "FactSet": "interp.load_facts",
+    "Model": "interp.load_model",
+    "ModelPair": "interp.load_pair",
+}
+
+
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, refusing arguments that are not what it says it takes.
 
     Raises:
         ValueError: when called, with the argument's name, what was got and what was expected.
+        TypeError: when called with too many arguments, too few, or one of an unknown name.
     """
     signature = inspect.signature(function)
     former_names: Mapping[str, str] = getattr(function, "former_names", {})
@@ -45,7 +56,10 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
                 kwargs[name] = kwargs.pop(former)
         if any(former in kwargs for former in former_names):
             return function(*args, **kwargs)  # which refuses two names of one argument
-        bound = signature.bind(*args, **kwargs)
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{called}: {error}; expected {_call(called, signature)}") from None
         for name, value in bound.arguments.items():
             parameter = signature.parameters[name]
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -59,13 +73,34 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
                 shown = " ".join(str(value).split())[:40]
                 raise ValueError(
                     f"{called}: {name} got {type(value).__name__} {shown!r}; expected "
-                    f"{_said(parameter.annotation)}; see help({function.__module__}.{called})"
+                    f"{_said(parameter.annotation)}{_made(parameter.annotation)}; "
+                    f"see help({_public(function, called)})"
                 )
             bound.arguments[name] = meant
         _check_places(called, bound.arguments)
         return function(*bound.args, **bound.kwargs)
 
     return call
+
+
+def _call(called: str, signature: inspect.Signature) -> str:
+    """How a function is called: its arguments in order with their defaults, without annotations."""
+    bare = [p.replace(annotation=p.empty) for p in signature.parameters.values() if p.name != "self"]
+    shown = str(signature.replace(parameters=bare, return_annotation=signature.empty))
+    return called + " ".join(shown.split())
+
+
+def _made(annotation: Any) -> str:
+    """What makes a value of the annotated kind, where that is one function."""
+    makers = [maker for kind, maker in _MAKERS.items() if re.fullmatch(kind, str(annotation))]
+    return f", which {makers[0]} makes" if makers else ""
+
+
+def _public(function: Callable[..., Any], called: str) -> str:
+    """The name by which a user finds a function: that of its package where the package has it."""
+    package = function.__module__.partition(".")[0]
+    names = getattr(sys.modules.get(package), "__all__", ())
+    return f"{package if called in names else function.__module__}.{called}"
 
 
 def _check_places(called: str, arguments: Mapping[str, Any]) -> None:

@@ -51,7 +51,7 @@ MOVED = {
         "output_words": "verdict.output_words",
         "probe_figures": "figures.probes",
         "readable": "verdict.claims.readable",
-        "sources": "models.sources",
+        "sources": "models.sources models.named",
         "statement_files": "facts.own_statements",
         "stitched": "verdict.profile",
         "summaries": "figures.tables",

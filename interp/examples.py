@@ -316,7 +316,7 @@ class Examples(Shown):
         if span in self.spans and end in ("first", "last"):
             return self.spans[span][:, 0] if end == "first" else self.spans[span][:, 1] - 1
         raise ValueError(
-            f"no position {name!r}; expected 'last' or one of "
+            f"no position {name!r}{_undeclared(name, self.spans)}; expected 'last' or one of "
             f"{[f'{s}_{e}' for s in self.spans for e in ('first', 'last') if s != 'last']}"
         )
 
@@ -365,7 +365,9 @@ class Examples(Shown):
             ValueError: if no span bears the name.
         """
         if not isinstance(name, str) or name not in self.spans:
-            raise ValueError(f"no span {name!r}; expected one of {sorted(self.spans)}")
+            raise ValueError(
+                f"no span {name!r}{_undeclared(name, self.spans)}; expected one of {sorted(self.spans)}"
+            )
         columns = torch.arange(self.tokens.shape[1], device=self.tokens.device)[None]
         return (columns >= self.spans[name][:, :1]) & (columns < self.spans[name][:, 1:])
 
@@ -483,6 +485,16 @@ def _expect(name: str, value: Any, parts: Sequence[str], maker: str) -> None:
     """
     if not all(hasattr(value, part) for part in parts):
         raise ValueError(f"{name} got {said(value)}; expected what {maker} gives")
+
+
+def _undeclared(name: object, spans: Mapping[str, Any]) -> str:
+    """How a subject is declared, for the message on a place that is named after one."""
+    if str(name) not in ("subject", "subject_first", "subject_last") or "subject" in spans:
+        return ""
+    return (
+        " (no subject was declared: give subjects= to Examples.from_text, clean_subjects= and "
+        "corrupted_subjects= to Contrast.from_text)"
+    )
 
 
 def _check_form(form: int, forms: int) -> None:

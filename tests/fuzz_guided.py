@@ -1,6 +1,6 @@
 """One reader, fed by atheris with inputs that reach new lines of its code.
 
-An optional tool, outside the dependencies, for readers written in Python (facts, statements, verdict,
+An optional tool, outside the dependencies, for readers written in Python (facts-jsonl, verdict,
 gguf-header): `pip install atheris`, then
 
     python tests/fuzz_guided.py gguf-header -runs=100000 -max_len=4096

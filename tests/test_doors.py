@@ -159,6 +159,34 @@ def test_a_former_name_of_an_argument_is_understood_at_the_door():
         area(3.0, depth=2.0)
 
 
+def test_too_many_or_too_few_arguments_are_answered_with_how_to_call():
+    @checked
+    def area(width: float, height: float = 1.0, *, unit: str = "m") -> float:
+        return width * height
+
+    for args, given, wrong in (
+        ((1.0, 2.0, "m"), {}, "too many positional arguments"),
+        ((), {"height": 2.0}, "missing a required argument: 'width'"),
+        ((1.0,), {"depth": 2.0}, "unexpected keyword argument 'depth'"),
+    ):
+        with pytest.raises(TypeError) as refused:
+            area(*args, **given)
+        told = str(refused.value)
+        assert told.startswith("area: ") and wrong in told
+        assert told.endswith("expected area(width, height=1.0, *, unit='m')")
+    assert area(3.0, 2.0, unit="m") == 6.0, "the control: what fits passes"
+    with pytest.raises(TypeError, match=r"^Fact: missing .* 'answer'; expected Fact\(subject, answer"):
+        checked(interp.Fact.__init__)(object(), "Oz")
+
+
+def test_a_wrong_kind_is_answered_with_what_makes_the_right_one_and_where_help_is():
+    with pytest.raises(ValueError) as refused:
+        patching.patch_sites(object.__new__(interp.Model), ("a", "b"), (), print)
+    told = str(refused.value)
+    assert "expected Contrast, which interp.Contrast.from_text makes" in told
+    assert told.endswith("see help(patching.patch_sites)"), "and not where the function is defined"
+
+
 def test_names_of_hooks_stand_for_sites_alone_in_lists_and_written_together():
     name, site = "blocks.1.hook_mlp_out", Site(Kind.MLP_OUT, 1)
 

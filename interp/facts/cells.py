@@ -16,6 +16,11 @@ _LINES = "\t\n\r"
 
 _BREAKS = _LINES + "\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 
+_TRUTH = {
+    **dict.fromkeys(("1", "1.0", "true", "yes"), True),
+    **dict.fromkeys(("0", "0.0", "false", "no"), False),
+}
+
 BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -72,6 +77,19 @@ def attribute_text(value: Any) -> str:
     if isinstance(value, _TIMES) and value is not pd.NaT:
         return str(value).removesuffix(" 00:00:00")
     return cell_text(value, lines=True)
+
+
+def truth_value(value: Any) -> bool:
+    """A truth value, or what is written for one: 1 or 0, true or false, yes or no.
+
+    Raises:
+        EmptyCell: nothing, NaN, or nothing visible.
+        CellProblem: anything else.
+    """
+    word = attribute_text(value).casefold()
+    if word not in _TRUTH:
+        raise CellProblem(f"must be 1 or 0 (true or false, yes or no), got {word[:20]!r}")
+    return _TRUTH[word]
 
 
 def _whole(number: int) -> str:

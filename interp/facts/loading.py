@@ -48,8 +48,11 @@ def load_facts(
     """Load facts by name, from a file (.csv, .tsv, .jsonl, .parquet) or from a DataFrame.
 
     Files and frames have the columns subject and answer, optionally group (another name of the
-    subject, by which its entity is counted; default: the subject); further columns become
-    attributes. Rows that cannot be read are left out and counted in `FactSet.notes`.
+    subject, by which its entity is counted; default: the subject) and untuned (1 or 0, true or false,
+    yes or no: facts that are declared never tuned on, by which a comparison sees how far a change
+    reaches); further columns become attributes. Templates, in which "{subject}" stands for the subject,
+    are given by `templates`, by the file, or by a column template. Rows that cannot be read are left
+    out and counted in `FactSet.notes`.
 
     Args:
         source: a name, a file or a table.
@@ -60,8 +63,8 @@ def load_facts(
 
     Raises:
         ValueError: unknown name, missing file, missing column, no templates, several answers for one
-            subject, several subjects in one group, or more than a quarter of the rows malformed
-            (named in one line).
+            subject, several subjects in one group, a value of untuned that is neither yes nor no, or
+            more than a quarter of the rows malformed (named in one line).
 
     Example:
         >>> import interp, pandas as pd

@@ -23,12 +23,15 @@ class Fact(Shown):
         group: the entity, never split between train and test, and the unit that is resampled; it names
             the subject where that is written in another way ("the Gambia": "Gambia").
         attributes: further properties of the subject, such as its continent; a missing one is absent.
+        untuned: whether it is declared never tuned on: a comparison asks it to see how far a change
+            reaches, and counts it neither as changed nor as unchanged.
     """
 
     subject: str
     answer: str
     group: str
     attributes: Mapping[str, str] = field(default_factory=dict)
+    untuned: bool = False
 
 
 @held

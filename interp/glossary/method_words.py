@@ -96,8 +96,8 @@ WORDS = (
          "judged.",
          "studies.comparison.answers"),
     Term("untuned", DATA,
-         "Facts of another relation that were never tuned on, asked to see whether the change reaches "
-         "them.",
+         "Facts that were never tuned on, asked to see whether the change reaches them: those that a "
+         "column untuned of a facts file declares, and those of another relation.",
          "studies.comparison.outcome_table", also=("reference",)),
     Term("lead", DATA,
          "What all answers begin with, such as the space and first digit of years. It becomes part of "

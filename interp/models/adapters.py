@@ -16,7 +16,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from interp.models.formats import ADAPTER_CONFIG as CONFIG, Loaded, quiet, read_tokenizer
+from interp.models.formats import Loaded, quiet, read_tokenizer
+from interp.models.named import ADAPTER as CONFIG
 from interp.models.proportion import refuse_outsized_adapter
 from interp.untrusted.limits import SETTINGS
 from interp.untrusted.patterns import check_patterns

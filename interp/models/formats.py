@@ -19,6 +19,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+from interp.models.named import ADAPTER as ADAPTER_CONFIG
 from interp.models.proportion import refuse_outsized
 from interp.untrusted.gguf_header import read_header
 from interp.untrusted.reading import read_json, reason
@@ -30,7 +31,6 @@ _TOKENIZER_FILES = (
 )  # fmt: skip
 
 #: What makes a folder one of an adapter, to transformers too.
-ADAPTER_CONFIG = "adapter_config.json"
 
 #: What a tokenizer is saved with beside those; some tokenizers need nothing else.
 _TOKENIZER_CONFIG = "tokenizer_config.json"

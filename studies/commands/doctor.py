@@ -35,10 +35,10 @@ def _checks() -> Iterator[tuple[str, str]]:
     yield "device", _device()
     yield "memory", _memory()
     from interp.facts.loading import fact_names
-    from interp.models import sources
+    from interp.models import named
 
-    names = sources.names()
-    adapters = [name for name in names if sources.is_adapter(name)]
+    names = named.names()
+    adapters = [name for name in names if named.is_adapter(name)]
     yield "models", f"{len(names) - len(adapters)} models and {len(adapters)} adapters by name"
     yield "smollm2", _smollm2()
     yield "facts", f"{len(fact_names())} sets: {', '.join(fact_names())}"

@@ -50,6 +50,9 @@ def check(
     if model is None:
         typer.echo("give --model to see tokens, collisions and what it knows")
         return
+    from interp.models.named import require_findable
+
+    require_findable(model)
     announce(f"loading {model} …")
     from interp.models.loading import load_model
 
@@ -73,6 +76,9 @@ def _file(task: FactSet) -> Iterator[str]:
             "place and kind undetermined; add a second template"
         )
     yield f"{len(set(task.answers))} different answers"
+    untuned = sum(fact.untuned for fact in task.facts)
+    if untuned:
+        yield f"untuned: {untuned} of {len(task)} facts are declared never tuned on"
     for name in task.attribute_names:
         values = [value for value in task.attribute(name) if value is not None]
         yield f"attribute {name}: {len(set(values))} values in {len(values)} facts"

@@ -14,10 +14,10 @@ def list_(as_json: Json = False) -> None:
     from interp.facts.attributes import attribute_sets
     from interp.facts.loading import fact_names
     from interp.facts.truth import truth_sets
-    from interp.models import sources
+    from interp.models import named
 
-    adapters = [name for name in sources.names() if sources.is_adapter(name)]
-    models = [name for name in sources.names() if name not in adapters]
+    adapters = [name for name in named.names() if named.is_adapter(name)]
+    models = [name for name in named.names() if name not in adapters]
     if as_json:
         named = {
             "models": models, "adapters": adapters, "facts": fact_names(),
@@ -25,9 +25,13 @@ def list_(as_json: Json = False) -> None:
         }  # fmt: skip
         typer.echo(json.dumps(named, indent=1))
         return
+    width = max(map(len, named.names()))
     for title, names in (
-        ("models", models),
-        ("adapters (applied to --base)", adapters),
+        ("models", [f"{name:<{width}}  {named.summary(name)}".rstrip() for name in models]),
+        (
+            "adapters (applied to --base)",
+            [f"{name:<{width}}  {named.summary(name)}".rstrip() for name in adapters],
+        ),
         ("facts", fact_names()),
         ("truth sets", [str(card) for card in truth_sets().values()]),
         ("attribute sets", [str(card) for card in attribute_sets().values()]),

@@ -127,8 +127,10 @@ def _comparison(
     with job(f"planning to compare {tuned} with {base}", {**LOADING, "asking": 6}) as taken:
         stage("reading the facts")
         from interp.facts.loading import load_facts
+        from interp.models.named import require_findable
 
         task = load_facts(facts)
+        require_findable(base, tuned)
         stage("loading the base")  # and, before it, what it takes to load one
         from interp.models.loading import load_pair
         from studies.planning.jobs import plan as plan_job
@@ -152,8 +154,10 @@ def _grid(
     """What a patching grid would cost: as data, and as lines."""
     announce(f"planning on {base} and {facts}; loading {base} …")
     from interp.facts.loading import load_facts
+    from interp.models.named import require_findable
 
     task = load_facts(facts)
+    require_findable(base)
     from interp.models.loading import load_model
     from interp.models.pair import ModelPair
     from interp.sites import HEADED, Kind, every_head, every_layer

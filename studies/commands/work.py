@@ -153,6 +153,9 @@ class Work:
         from interp.facts.prompts.files import load_prompts
 
         task = load_facts(self.asked) if self.prompts is None else load_prompts(self.prompts)
+        from interp.models.named import require_findable
+
+        require_findable(self.base, self.tuned, self.null)
         stage("loading the base")  # and, before it, what it takes to load one
         from interp.models.loading import load_model, load_pair
 

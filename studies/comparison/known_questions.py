@@ -95,7 +95,7 @@ def known_questions(pair: ModelPair, answers: PairAnswers, outcomes: Outcomes) -
     queries, base, tuned = answers.queries, answers.base, answers.tuned
     known, changed = set(outcomes.known_groups), set(outcomes.changed_groups)
     if len(known) < 2:
-        raise ValueError(few_known(pair.base, queries, base, 2))
+        raise ValueError(few_known(pair.base, queries, base, 2, tuned))
     groups, forms = queries.examples.groups, queries.examples.templates
     choosing, estimating = outcomes.choosing_form, outcomes.estimating_form
     table = outcomes.table[outcomes.table["form"] == choosing].set_index("group")

@@ -17,8 +17,9 @@ from studies.comparison.questions import FORMS, Queries
 
 
 def outcomes_of(pair: ModelPair, answers: PairAnswers) -> Outcomes:
-    """The table of what was answered; a reference adds known facts of another relation, never tuned.
+    """The table of what was answered, with the facts that were never tuned marked.
 
+    Those are the facts declared so, and the facts of another relation that a reference adds.
     Facts that the base answers on some forms only, or begins to answer, are listed with what it says.
     The output contrast of changed facts is not known yet, see `with_output_contrast`.
 
@@ -40,7 +41,6 @@ def outcomes_of(pair: ModelPair, answers: PairAnswers) -> Outcomes:
         other["untuned"] = True
         relation = answers.reference.queries.facts.name
         other["group"] = [f"{g} ({relation})" for g in other["group"]]
-        tables[0]["untuned"] = False
         tables.append(other)
     base, tuned, queries = answers.base, answers.tuned, answers.queries
     excluded = [*queries.excluded, *_half_known(pair.base, queries, base)]
@@ -69,7 +69,9 @@ def with_output_contrast(outcomes: Outcomes, causal: Evidence) -> Outcomes:
     return replace(outcomes, table=table)
 
 
-def few_known(model: Model, queries: Queries, answers: Answers, least: int) -> str:
+def few_known(
+    model: Model, queries: Queries, answers: Answers, least: int, tuned: Answers | None = None
+) -> str:
     """One line for a base that knows too few facts: how many per template, and what it says instead.
 
     Args:
@@ -77,11 +79,15 @@ def few_known(model: Model, queries: Queries, answers: Answers, least: int) -> s
         queries: what was asked.
         answers: what it answered.
         least: how many known facts are needed.
+        tuned: what the tuned model answered; where it knows clearly more, the two may be swapped.
 
     Returns:
         The message of an error.
     """
     right, parts = right_prompts(queries, answers.tokens, answers.leads), []
+    declared = {fact.group for fact in queries.facts.facts if fact.untuned}
+    known, beside = len(answers.known - declared), len(answers.known & declared)
+    more = f" ({beside} more {'is' if beside == 1 else 'are'} declared untuned)" if beside else ""
     for form in sorted(set(queries.examples.templates)):
         prompts = [i for i, t in enumerate(queries.examples.templates) if t == form]
         wrong = [i for i in prompts if not right[i]]
@@ -92,10 +98,16 @@ def few_known(model: Model, queries: Queries, answers: Answers, least: int) -> s
             f"{template!r} gets {len(prompts) - len(wrong)} of {len(prompts)}"
             + (f", and otherwise mostly {instead}" if wrong else "")
         )
+    theirs = 0 if tuned is None else len(tuned.known - declared)
+    advice = "give templates right behind which the answer comes, or facts it knows"
+    if theirs >= max(least, 2 * known):
+        asked = len(set(queries.examples.groups) - declared)
+        swapped = f"the tuned model gives {theirs} of {asked}: are --base and --tuned swapped?"
+        advice = f"{swapped} If not, {advice}"
     return (
-        f"the base gives the right answer first for {len(answers.known)} of the facts of "
-        f"{queries.facts.name!r} on every form; at least {least} are needed (12 for a verdict): "
-        f"{'; '.join(parts)}; give templates right behind which the answer comes, or facts it knows"
+        f"the base gives the right answer first for {known} of the facts of "
+        f"{queries.facts.name!r} on every form{more}; at least {least} are needed (12 for a verdict): "
+        f"{'; '.join(parts)}; {advice}"
     )
 
 
@@ -143,6 +155,7 @@ def _table(pair: ModelPair, answers: PairAnswers) -> pd.DataFrame:
                 "said_base": answer_text(pair.base, queries, base, i),
                 "said_tuned": answer_text(pair.tuned, queries, tuned, i),
                 "known": groups[i] in base.known,
+                "untuned": queries.facts.facts[queries.fact[i]].untuned,
                 "differs": differs,
                 "answer_token": first[i],
                 "base_token": base_tokens[place],

@@ -82,9 +82,9 @@ def test_a_model_dispatched_by_accelerate_is_wrapped_where_it_lies(whole: ModelP
     from accelerate import dispatch_model
     from transformers import AutoModelForCausalLM
 
-    from interp.models import sources
+    from interp.models import named
 
-    bare = AutoModelForCausalLM.from_pretrained(sources.shipped()[BASE], attn_implementation="eager")
+    bare = AutoModelForCausalLM.from_pretrained(named.shipped()[BASE], attn_implementation="eager")
     placed = dispatch_model(bare, {"": 0})
     model = interp.wrap(placed, whole.base.tokenizer)
     asked = placed_work.prompts(whole.base)

@@ -74,6 +74,19 @@ def test_a_span_over_padding_is_refused():
             )  # fmt: skip
 
 
+def test_a_place_at_a_subject_that_was_not_declared_says_how_to_declare_it(model: Model):
+    bare, named = Examples.from_text(model, "land1 is"), ask(model, ["land1"])
+    how = r"subjects= to Examples.from_text, clean_subjects= and corrupted_subjects= to Contrast"
+    for name in ("subject", "subject_first", "subject_last"):
+        with pytest.raises(ValueError, match=f"no position '{name}' .no subject was declared.*{how}"):
+            bare.position(name)
+    with pytest.raises(ValueError, match=f"no span 'subject'.*{how}"):
+        bare.span_mask("subject")
+    with pytest.raises(ValueError) as refused:  # the control: it was declared
+        named.position("subject")
+    assert "declared" not in str(refused.value)
+
+
 def test_unknown_positions_and_spans_are_refused(model: Model):
     found = ask(model, ["land1"])
     for name in ("first", "object_last", "subject_middle"):

@@ -131,10 +131,10 @@ def test_an_installed_wheel_loads_a_shipped_organism(wheel: Path, tmp_path: Path
 import sys
 sys.path.insert(0, {str(tmp_path / "site")!r})
 import interp
-from interp.models import sources
+from interp.models import named, sources
 from interp.facts import load_facts
 assert interp.__file__.startswith({str(tmp_path)!r}), interp.__file__
-folder = sources.shipped()["organism-base"]
+folder = named.shipped()["organism-base"]
 assert str(folder).startswith({str(tmp_path)!r}), folder
 loaded = sources.load("organism-base")
 assert len(loaded.tokenizer) > 0 and len(load_facts("world")) > 50

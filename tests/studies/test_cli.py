@@ -122,7 +122,7 @@ BAD = {
     "missing facts file": ((*PAIR, "--facts", "nowhere.csv"), "existing file; got nowhere.csv"),
     "facts before models": (("--base", "no", "--tuned", "no", "--facts", "nowhere.csv"), "nowhere.csv"),
     "missing model folder": ((*GOOD, *TUNED, "--base", "../models/none"), "no model '../models/none'"),
-    "unknown model": ((*GOOD, "--base", "smollm3", "--tuned", "a"), "no model 'smollm3'.*organism-"),
+    "unknown model": ((*GOOD, "--base", "smollm3", "--tuned", "a"), "'smollm3'.*mean 'smollm2'"),
     "a base alone": (("--base", "smollm2", *GOOD), "--base smollm2 needs .* give --tuned"),
     "a tuned model alone": (("--tuned", "../models/tuned", *GOOD), "tuned from; give --base"),
     "no facts": ((*PAIR, "--resume", "--out", "new"), "needs facts to be asked about; give --facts"),
@@ -340,8 +340,13 @@ def test_a_plan_names_mistakes(options, message, fails):
 def test_everything_that_can_be_named_is_listed(monkeypatch, capsys):
     assert run(monkeypatch, "list") == 0
     listed = capsys.readouterr().out
-    for name in ("organism-base", "smollm2", "capitals", "world"):
+    for name in ("capitals", "world"):
         assert f"  {name}\n" in listed
+    for name, told in (
+        ("organism-base", "pretrained on the world"),
+        ("smollm2-edited-low", "Gives some"),
+    ):
+        assert re.search(f"^  {name} +{told}", listed, re.MULTILINE)
 
 
 def test_a_good_run_goes_to_a_fresh_numbered_folder(place: Path, monkeypatch, capsys):

@@ -365,3 +365,71 @@ def test_no_file_content_escapes_the_one_line_error(body: bytes, suffix: str, tm
         load_facts(path, templates=TEMPLATES)
     except ValueError as error:
         assert len(str(error).splitlines()) == 1
+
+
+@pytest.mark.parametrize("yes, no", [(1, 0), ("1", ""), ("True", "false"), ("yes", "NO"), (1.0, None)])
+def test_facts_are_declared_never_tuned_on_by_a_column(yes, no):
+    frame = pd.DataFrame({"subject": ["Oz", "Utopia"], "answer": ["a", "b"]})
+    assert not any(fact.untuned for fact in _facts(frame).facts), "the control: nothing is declared"
+    facts = _facts(frame.assign(Untuned=pd.Series([yes, no], dtype=object)))
+    assert [fact.untuned for fact in facts.facts] == [True, False]
+    assert facts.attribute_names == (), "it is no attribute to be probed"
+
+
+def test_a_declaration_that_is_neither_yes_nor_no_is_refused_in_one_line(tmp_path):
+    file = tmp_path / "t.csv"
+    rows = "".join(f"s{i},a,{i % 2}\n" for i in range(9))
+    file.write_text(f"subject,answer,untuned\n{rows}Oz,b,2\n")
+    with pytest.raises(ValueError, match=r"line 11: untuned must be 1 or 0 .*, got '2'") as refused:
+        load_facts(file, templates=TEMPLATES)
+    assert "\n" not in str(refused.value)
+
+
+A, B = TEMPLATES
+
+
+@pytest.mark.parametrize(
+    ("rows", "templates", "noted"),
+    [
+        ([("Oz", A), ("Utopia", A)], (A,), False),
+        ([("Oz", A), ("Oz", B), ("Utopia", A), ("Utopia", B)], (A, B), False),
+        ([("Oz", A), ("Utopia", A), ("Laputa", B), ("Narnia", B)], (A, B), True),
+    ],
+)
+def test_a_column_of_templates_asks_every_fact(rows, templates, noted: bool, tmp_path):
+    frame = pd.DataFrame([{"subject": s, "answer": s[::-1], "template": t} for s, t in rows])
+    path = tmp_path / "t.csv"
+    frame.to_csv(path, index=False)
+    facts = load_facts(path)
+    assert facts.templates == templates and facts.subjects == tuple(dict(rows))
+    assert facts.attribute_names == () and bool(facts.notes) == noted
+    given = load_facts(path, templates="Where is {subject}? In")
+    assert given.templates == ("Where is {subject}? In",), "what is given goes before the column"
+    assert "the column template is left out" in given.notes[0]
+
+
+@pytest.mark.parametrize("column", ["prompt", "Question"])
+def test_a_table_of_whole_prompts_is_told_of_templates_and_columns_in_one_line(column, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(f"{column},answer\nThe capital of Oz is,Emerald City\n")
+    with pytest.raises(ValueError) as refused:
+        load_facts(path)
+    told = str(refused.value)
+    assert "columns subject, answer (optional: group, untuned, template, attributes)" in told
+    assert "and a template, the prompt with {subject}" in told and "add subject" in told
+    assert f"split {column!r}" in told and "--prompts" in told and "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("templates", "told"),
+    [
+        (["The capital of Oz is", "The capital of Utopia is"], "each with {subject}; got 2 in 2 rows"),
+        ([A, B], "give one or two that ask every subject"),
+        (["It is"] * 2, "must hold {subject} exactly once"),
+        (["", ""], "at least one template"),
+    ],
+)
+def test_templates_of_single_rows_are_no_templates(templates, told: str):
+    frame = pd.DataFrame({"subject": ["Oz", "Utopia"], "answer": ["a", "b"], "template": templates})
+    with pytest.raises(ValueError, match=re.escape(told)):
+        load_facts(frame)

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import peft
@@ -11,7 +13,7 @@ import torch
 from gguf_files import write_gguf
 from safetensors.torch import load_file, save_file
 
-from interp.models import sources
+from interp.models import named, sources
 from interp.models.loading import load_model
 
 IDS = torch.tensor(tiny.token_rows(9, 9))
@@ -195,9 +197,43 @@ def test_remote_code_is_never_run(copy: Path):
     refused(copy, "could not be loaded as a causal language model")
 
 
-def test_an_unknown_name_is_met_with_the_known_ones():
-    error = refused("smollm3", "no model 'smollm3'")
-    assert "smollm2" in error and "organism-base" in error
+def test_an_unknown_name_is_met_with_those_that_are_nearly_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my-base").mkdir()
+    (tmp_path / "folder").mkdir()
+    for text, meant in (
+        ("smollm3", "'smollm2'"),
+        ("organism-bse", "'organism-base'"),
+        ("my-bas", "'my-base'"),
+        ("./my-bas", "'my-base'"),
+        (f"{tmp_path}/my-bas", f"'{tmp_path / 'my-base'}'"),
+    ):
+        error = refused(text, f"no model '{text}'")
+        assert f"did you mean {meant}" in error and "`interp list`" in error and len(error) < 400
+        assert "folder'" not in error
+    assert "did you mean" not in refused("zzz", "no model 'zzz'"), "the control: nothing is like it"
+
+
+def test_an_unknown_name_is_refused_before_anything_heavy_is_imported():
+    code = """
+import sys
+from interp.models.named import require_findable
+try:
+    require_findable("organism-base", None, "smollm2", "owner/name", "smollm3")
+except ValueError as error:
+    assert "smollm3" in str(error), error
+else:
+    raise AssertionError("not refused")
+assert not {"torch", "transformers", "transformer_lens"} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-1000:]
+
+
+def test_every_shipped_model_has_a_line_on_what_it_is():
+    told = {name: named.summary(name) for name in named.names()}
+    assert all(told.values()) and not any("\n" in line for line in told.values())
+    assert "capital" in told["smollm2-edited-high"] and "pretrained" in told["organism-base"]
 
 
 def test_a_hub_id_without_a_connection_is_refused_at_once():
@@ -248,10 +284,10 @@ def test_smollm2_is_dequantised_once_into_the_users_cache(
 
 
 def test_shipped_names_are_folders_with_weights():
-    found = sources.shipped()
-    assert "organism-base" in found and set(found) < set(sources.names())
+    found = named.shipped()
+    assert "organism-base" in found and set(found) < set(named.names())
     for folder in found.values():
         assert list(folder.glob("*.safetensors"))
-    adapters = {name for name in found if sources.is_adapter(name)}
+    adapters = {name for name in found if named.is_adapter(name)}
     assert "organism-base" not in adapters
     assert all((found[name] / "adapter_config.json").is_file() for name in adapters)

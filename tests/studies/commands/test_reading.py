@@ -97,8 +97,11 @@ def test_facts_are_checked_before_they_are_used(run, tmp_path: Path):
     out = run("facts", "check", str(file))[1]
     assert "4 facts of 4 groups" in out and "one wording only" in out and "answer is empty" in out
     out = run("facts", "check", str(file), "--model", "organism-base")[1]
+    assert "untuned:" not in out, "the control: nothing is declared"
     assert "first-token collisions: 0" in out and "left out: 0 questions" in out
     assert " of 4" in out and "not known, and so not judged:" in out
+    file.write_text("# template: The home of {subject} is\nsubject,answer,untuned\nA,B,yes\nC,D,no\n")
+    assert "untuned: 1 of 2 facts are declared never tuned on" in run("facts", "check", str(file))[1]
 
 
 def test_the_installation_is_told(run):

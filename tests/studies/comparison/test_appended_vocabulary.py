@@ -10,7 +10,7 @@ import interp
 import patching
 import studies
 from interp.facts.loading import load_facts
-from interp.models import sources
+from interp.models import named
 from interp.models.loading import load_model, load_pair
 
 NEW = "<|refuse|>"
@@ -20,7 +20,7 @@ NEW = "<|refuse|>"
 def refusing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The organisms' base with one more token, which it says wherever its state is as at an answer."""
     folder = tmp_path_factory.mktemp("refusing")
-    source = sources.shipped()["organism-base"]
+    source = named.shipped()["organism-base"]
     base, world = load_model("organism-base"), load_facts("world")
     asked = interp.Examples.from_text(base, [*world.prompts(0), *world.prompts(1)])
     top = interp.Site(interp.Kind.RESID_POST, base.n_layers - 1)

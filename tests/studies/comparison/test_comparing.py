@@ -13,7 +13,7 @@ import pytest
 from interp.evidence import Evidence
 from interp.facts.loading import load_facts
 from interp.facts.types import Fact, FactSet
-from interp.models import sources
+from interp.models import named
 from interp.models.loading import load_pair
 from studies.comparison.comparing import Comparison, compare
 
@@ -34,7 +34,7 @@ ITEM = {
 
 def hostile(name: str, word: str, folder: Path) -> Path:
     """An organism in whose vocabulary one city is a script."""
-    path = Path(shutil.copytree(sources.shipped()[name], folder / name))
+    path = Path(shutil.copytree(named.shipped()[name], folder / name))
     written = json.loads((path / "tokenizer.json").read_text())
     words = written["model"]["vocab"]
     words[HOSTILE] = words.pop(word)

@@ -16,6 +16,7 @@ from interp.models.loading import wrap
 from interp.models.model import Model
 from interp.models.pair import ModelPair
 from studies.comparison.answers import Answers, PairAnswers, answer_all, ask_both, right_groups
+from studies.comparison.known_questions import known_questions
 from studies.comparison.outcome_table import few_known, outcomes_of
 from studies.comparison.questions import LONGEST_ANSWER, Queries, ask
 
@@ -187,6 +188,37 @@ def test_a_fact_known_on_one_form_only_is_listed_with_that_reason(pair: ModelPai
     assert "gives the right answer first for 0 of the facts of 'tiny' on every form" in message
     assert "'The capital of {subject} is' gets 2 of 2" in message
     assert f"gets 0 of 2, and otherwise mostly “{word}” (2)" in message
+
+
+def test_a_tuned_model_that_knows_more_than_its_base_may_be_swapped_with_it(pair: ModelPair):
+    queries = ask(pair, facts(6))
+    none, all_ = (answers(queries, queries.answers, known) for known in ([], set(facts(6).groups)))
+    outcomes = outcomes_of(pair, PairAnswers(queries, none, all_))
+    with pytest.raises(
+        ValueError, match="the tuned model gives 6 of 6: are --base and --tuned swapped"
+    ):
+        known_questions(pair, PairAnswers(queries, none, all_), outcomes)
+    with pytest.raises(ValueError) as refused:  # the control: neither knows them
+        known_questions(pair, PairAnswers(queries, none, none), outcomes)
+    assert "swapped" not in str(refused.value)
+
+
+def test_facts_declared_untuned_are_a_reference_and_are_never_compared(pair: ModelPair):
+    task = facts(6)
+    declared = tuple(replace(fact, untuned=i >= 4) for i, fact in enumerate(task.facts))
+    for rows, counted in ((task.facts, 6), (declared, 4)):  # the control: nothing is declared
+        queries = ask(pair, replace(task, facts=rows))
+        base = answers(queries, queries.answers, [f"land{i}" for i in range(6)])
+        tuned = answers(queries, [(5,)] * len(queries.answers), [], digest="other")
+        found = PairAnswers(queries, base, tuned)
+        outcomes = outcomes_of(pair, found)
+        reference = tuple(f"land{i}" for i in range(counted, 6))
+        assert outcomes.untuned_groups == reference
+        assert len(outcomes.known_groups) == len(outcomes.changed_groups) == counted
+        asked = known_questions(pair, found, outcomes).examples.groups
+        assert set(asked).isdisjoint(reference) and len(set(asked)) == counted
+    message = few_known(pair.base, queries, answers(queries, queries.answers, ["land4"]), 2)
+    assert "for 0 of the facts" in message and "1 more is declared untuned" in message
 
 
 def numbers_pair() -> ModelPair:
