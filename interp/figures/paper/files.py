@@ -86,7 +86,7 @@ def save(
         "data_sha256": hashlib.sha256(data).hexdigest(),
         **_drawn_by(getattr(figure, "source", None)),
         **_intervals(table, getattr(figure, "source", None)),
-        "venue": venue,
+        "venue": venue.lower(),
         "columns": columns,
         "width_points": width,
         "font_points": size,
