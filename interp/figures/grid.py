@@ -11,6 +11,7 @@ import pandas as pd
 from interp.evidence import Evidence
 from interp.evidence.boundaries import behind_block, boundary_numbers, last_boundary
 from interp.evidence.recovery import recovery_table
+from interp.figures.captions import about_measurement
 from interp.figures.figure import Figure
 from interp.figures.patch_tables import ARROW, tokens_of
 from interp.figures.patching import ROW_HEIGHT, token_labels
@@ -89,6 +90,7 @@ def patch_grid(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0) -> 
         ends = {"estimate": 1 - table["estimate"], "low": 1 - table["high"], "high": 1 - table["low"]}
         table = table.assign(**ends)
     down = _row_column(table)
+    about = about_measurement(Evidence(rows, evidence.provenance))
     examples = list(rows["example"].unique())
     tokens = [tokens_of(evidence, example) for example in examples]
     words = _words(tokens)
@@ -96,7 +98,7 @@ def patch_grid(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0) -> 
     parts = _panels(table, down)
     figure = panels(
         [list(parts)],
-        title=_title(table, tokens, noise=noise),
+        title=_title(about, tokens, noise=noise),
         x=_layer_title(table),
         y=["token, clean | corrupted" if words and down == "position" else down.replace("span", "")],
         row_height=max(90, ROW_HEIGHT * len(labels)),
@@ -122,7 +124,8 @@ def patch_grid(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0) -> 
     figure.update_yaxes(autorange="reversed", title_standoff=8)
     figure.update_layout(margin_r=58)
     told = {"resamples": resamples, "seed": seed, "direction": NOISE if noise else "denoise"}
-    return figure.drawn_from("patch_grid", table, **told)
+    table.attrs = {"intervals": "95%, BCa bootstrap over entities", "seed": seed}
+    return figure.drawn_from("patch_grid", table, about=about, **told)
 
 
 def _is_noise(table: pd.DataFrame) -> bool:
@@ -228,11 +231,10 @@ def _panel_title(columns: Sequence[str], values: Sequence[Any]) -> str:
     return ", ".join(_PANELS[name](value) for name, value in told.items())
 
 
-def _title(table: pd.DataFrame, tokens: Sequence[Mapping[str, Any]], *, noise: bool) -> str:
+def _title(about: Mapping[str, Any], tokens: Sequence[Mapping[str, Any]], *, noise: bool) -> str:
     """What was done to the model, and the pair or how many pairs there are."""
-    models = table["model"].dropna().unique() if "model" in table else []
     done = "Corrupting" if noise else "Patching"
-    patched = f"{done} the {models[0]}" if len(models) == 1 else done
+    patched = f"{done} {about['model']}" if "model" in about else done
     if len(tokens) > 1:
         return f"{patched}: {len(tokens)} pairs"
     differing = tokens[0].get("differs")

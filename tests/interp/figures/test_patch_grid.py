@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from interp import figures
 from interp.evidence import Evidence
 from interp.evidence.recovery import recovery_table
+from interp.figures.captions import caption_of
 
 LAYERS = 3
 
@@ -150,6 +153,27 @@ def test_a_grid_made_by_corrupting_shows_what_is_lost_and_says_so():
     np.testing.assert_allclose(lost.source.table["estimate"], 1 - recovery_table(evidence)["estimate"])
     with pytest.raises(ValueError, match="drawn apart, got both directions"):
         figures.patch_grid(Evidence.concat([evidence.select(condition=["patched"]), noise]))
+
+
+def test_a_caption_tells_model_metric_site_direction_prompts_and_n(tmp_path):
+    named = {"base": {"source": "/models/mine"}, "prompts": [["It is land0 .", "It is land1 ."]]}
+    grid = measured(POSITIONS, tokens=True, metric="p_city", unit="probability", direction="denoise")
+    figure = grid.with_provenance(**named).plot()
+    _, _, about, caption = (path.read_text(errors="replace") for path in figure.save(tmp_path / "g.svg"))
+    for told in (
+        "Patching mine: land0 ← land1.", "Metric: p_city (probability).", "Kind of site: resid_pre.",
+        "Direction: denoising", "“It is land0 .”; corrupted: “It is land1 .”", "n = 1 pair.",
+        "No interval: one pair.",
+    ):  # fmt: skip
+        assert told in caption
+    assert "the base" not in caption
+    told = json.loads(about)
+    assert told["n"] == {"smallest": 1, "largest": 1} and told["intervals"] == "none: one pair"
+    assert told["seed"] is None and told["about"]["metric"] == "p_city (probability)"
+    many = measured(POSITIONS, n_pairs=4, tokens=True, direction="denoise").with_provenance(**named)
+    several = caption_of(many.plot(seed=3))
+    assert "(BCa bootstrap over entities, seed 3)" in several and "n = 4 pairs." in several
+    assert "It is land0" not in several and "No interval" not in several
 
 
 def test_evidence_draws_itself_as_its_method_is_drawn():
