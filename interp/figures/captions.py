@@ -204,7 +204,7 @@ def about_measurement(evidence: Evidence) -> dict[str, Any]:
 
     measures = noted.get("measures") or {}
     metrics = rows[["metric", "unit"]].drop_duplicates().dropna().astype(str).to_numpy()
-    prompts = noted.get("prompts") or []
+    prompts = noted.get("pair_prompts") or []
     one_pair = rows["example"].nunique() == 1 == len(prompts)
     told = {
         "model": ", ".join(_model_name(noted, role) for role in values("model")),

@@ -53,7 +53,8 @@ def handover_pairs(evidence: Evidence, *, smallest: float, most: int = 24) -> pd
         most: the pairs with the largest difference are kept, up to so many.
 
     Returns:
-        Columns span, pair, layer, value.
+        Columns span, pair, layer, value. The letter of its wording precedes the name of a pair where
+        there are several wordings.
 
     Raises:
         ValueError: without such rows.
@@ -67,7 +68,11 @@ def handover_pairs(evidence: Evidence, *, smallest: float, most: int = 24) -> pd
         recovery = runs.recovery().where(effect.abs() >= smallest, axis=0)
         recovery = recovery.loc[effect.sort_values(ascending=False).index[:most]]
         sides = zip(runs.clean_groups, runs.corrupted_groups, strict=True)
-        names = {example: ARROW.join(pair) for example, pair in zip(effect.index, sides, strict=True)}
+        forms = _wordings(rows)
+        names = {
+            example: forms.get(example, "") + ARROW.join(pair)
+            for example, pair in zip(effect.index, sides, strict=True)
+        }
         long = recovery.rename_axis(columns="layer").reset_index().melt("example", value_name="value")
         label = [names[example] for example in long["example"]]
         tables.append(long.assign(span=str(span), pair=label)[columns])
@@ -84,7 +89,8 @@ def patch_grid(evidence: Evidence, *, smallest: float) -> pd.DataFrame:
         smallest: pairs whose |clean − corrupted| is below it, in the metric's unit, are left out.
 
     Returns:
-        Columns example, pair, model, kind, layer, position, clean, corrupted (tokens), value.
+        Columns example, pair, model, kind, layer, position, clean, corrupted (tokens), value. The
+        letter of its wording precedes the name of a pair where there are several wordings.
 
     Raises:
         ValueError: without such rows.
@@ -100,7 +106,7 @@ def patch_grid(evidence: Evidence, *, smallest: float) -> pd.DataFrame:
     runs = runs.where(abs(runs.effect) >= smallest)
     first_rows = cells.drop_duplicates("example").astype({"model": str, "group": str})
     about: dict[Any, Any] = first_rows.set_index("example")[["model", "group"]].to_dict("index")
-    tables = []
+    forms, tables = _wordings(rows), []
     for example, recovery in runs.recovery().iterrows():
         example = cast(int, example)
         grid = recovery.dropna().rename("value").reset_index()
@@ -110,9 +116,17 @@ def patch_grid(evidence: Evidence, *, smallest: float) -> pd.DataFrame:
         for side in UNEDITED:
             words = dict(enumerate(tokens.get(side, [])))
             grid[side] = [words.get(int(p), str(p)) for p in grid["position"]]
-        pair = pair_title(grid, tokens) or about[example]["group"]
+        pair = forms.get(example, "") + (pair_title(grid, tokens) or about[example]["group"])
         tables.append(grid.assign(example=example, pair=pair, model=about[example]["model"], kind=kind))
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+
+
+def _wordings(rows: pd.DataFrame) -> dict[Any, str]:
+    """The letter of each example's wording, as it precedes its name; none where all share one."""
+    asked = rows.dropna(subset=["template"]).drop_duplicates("example")
+    if asked["template"].nunique() < 2:
+        return {}
+    return {example: f"{form} · " for example, form in asked[["example", "template"]].to_numpy()}
 
 
 def tokens_of(evidence: Evidence, example: Any) -> Mapping[str, Any]:

@@ -94,7 +94,7 @@ def patch_sites(
         layer, head, position or span, direction, donor (the role of the model, "mean", "prompts" or
         "tensors"), draw, example. Of positions, provenance "grid_tokens" holds the tokens of every
         pair, so that a picture of the grid has them on its axis; beside them stand the model's name
-        under its role and, of one pair, the "prompts".
+        under its role and, of one pair, the "pair_prompts".
 
     Raises:
         ValueError: for sites or spans that do not exist, or donors that do not fit.
@@ -152,7 +152,7 @@ def _noted(model: Model, contrast: Contrast, metrics: Mapping[str, Metric]) -> d
     return {
         model.role: {"source": model.name},
         "measures": measures,
-        "prompts": [list(pair) for pair in prompts] if len(prompts) == 1 else [],
+        "pair_prompts": [list(pair) for pair in prompts] if len(prompts) == 1 else [],
     }
 
 

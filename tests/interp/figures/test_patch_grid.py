@@ -156,7 +156,7 @@ def test_a_grid_made_by_corrupting_shows_what_is_lost_and_says_so():
 
 
 def test_a_caption_tells_model_metric_site_direction_prompts_and_n(tmp_path):
-    named = {"base": {"source": "/models/mine"}, "prompts": [["It is land0 .", "It is land1 ."]]}
+    named = {"base": {"source": "/models/mine"}, "pair_prompts": [["It is land0 .", "It is land1 ."]]}
     grid = measured(POSITIONS, tokens=True, metric="p_city", unit="probability", direction="denoise")
     figure = grid.with_provenance(**named).plot()
     _, _, about, caption = (path.read_text(errors="replace") for path in figure.save(tmp_path / "g.svg"))
