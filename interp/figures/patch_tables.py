@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import pandas as pd
@@ -10,7 +10,11 @@ import pandas as pd
 from interp.evidence import Evidence
 from interp.evidence.pairs import UNEDITED, pair_runs
 from interp.evidence.recovery import recovery_bounds
+from interp.figures.text import visible
 from interp.verdict.thresholds import Thresholds
+
+#: Behind a token in whose place other pairs have other ones.
+_OTHERS = ", …"
 
 #: Between the clean and the corrupted side of a pair where it is shown.
 ARROW = " ← "
@@ -133,6 +137,47 @@ def tokens_of(evidence: Evidence, example: Any) -> Mapping[str, Any]:
     """Tokens of a pair by side, as `patch_sites` notes them under "grid_tokens"; empty without."""
     noted = evidence.provenance.get("grid_tokens", {})
     return noted.get(str(example)) or noted.get(int(example)) or {}
+
+
+def with_tokens(table: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:
+    """The table with the tokens of every position in the columns clean and corrupted, behind it.
+
+    Of several pairs they are those of the first, with ", …" where another pair has another token.
+    Without them the table stays as it is: where the evidence notes none, or pairs of several lengths.
+
+    Args:
+        table: with the column position.
+        evidence: whose tokens `patch_sites` noted.
+    """
+    pairs = [tokens_of(evidence, example) for example in evidence.table["example"].dropna().unique()]
+    if not all(pairs) or len({len(pair["clean"]) for pair in pairs}) != 1:
+        return table
+    numbers = table["position"].astype(int)
+    behind = list(table).index("position") + 1
+    for i, side in enumerate(UNEDITED):
+        columns = zip(*(pair[side] for pair in pairs), strict=True)
+        words = [word if set(others) <= {word} else word + _OTHERS for word, *others in columns]
+        table.insert(behind + i, side, [words[number] for number in numbers])
+    return table
+
+
+def position_labels(table: pd.DataFrame) -> dict[int, str]:
+    """Label of every position in order: its tokens, clean | corrupted, or its number."""
+    first = table.astype({"position": int}).drop_duplicates("position").sort_values("position")
+    numbers = list(first["position"])
+    if "clean" not in first:
+        return {number: str(number) for number in numbers}
+    return dict(zip(numbers, token_labels(first["clean"], first["corrupted"]), strict=True))
+
+
+def token_labels(clean: Iterable[object], corrupted: Iterable[object]) -> list[str]:
+    """Token of each position; both sides where they differ, and ", …" once where pairs differ."""
+    labels = []
+    for pair in zip(clean, corrupted, strict=True):
+        bare = [visible(str(side).removesuffix(_OTHERS)) for side in pair]
+        varies = _OTHERS if any(str(side).endswith(_OTHERS) for side in pair) else ""
+        labels.append(" | ".join(dict.fromkeys(bare)) + varies)
+    return labels
 
 
 def pair_title(grid: pd.DataFrame, tokens: Mapping[str, Any]) -> str:

@@ -72,6 +72,20 @@ def test_several_pairs_have_the_tokens_of_the_first_and_their_pooled_recovery():
     assert "4 pairs, 95% [" in figure.data[0].customdata[0][0]
 
 
+def test_the_data_hold_every_token_that_the_axis_bears():
+    one = figures.patch_grid(measured(POSITIONS, tokens=True)).source.table
+    assert one.drop_duplicates("position")[["clean", "corrupted"]].to_numpy().tolist() == [
+        ["The", "The"], [" land0", " land1"], [" <b>", " <b>"],
+    ]  # fmt: skip
+    evidence = measured(POSITIONS, n_pairs=2, tokens=True)
+    noted = evidence.provenance["grid_tokens"]
+    noted["1"] = {**noted["1"], "clean": ["The", " land7", " <b>"]}
+    many = figures.patch_grid(evidence.with_provenance(grid_tokens=noted)).source.table
+    assert many[many["position"] == 1]["clean"].unique().tolist() == [" land0, …"]
+    assert many[many["position"] == 1]["corrupted"].unique().tolist() == [" land1"]
+    assert "clean" not in figures.patch_grid(measured(POSITIONS)).source.table
+
+
 def test_heads_are_drawn_by_layers_with_the_position_above():
     heads = [{"kind": "z", "head": h, "span": "last"} for h in range(4)]
     figure = figures.patch_grid(measured(heads, n_pairs=2))
