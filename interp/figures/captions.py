@@ -145,10 +145,7 @@ _LINES = {
 }
 
 #: Directions of patching in words.
-_DIRECTIONS = {
-    "denoise": "denoising: the clean run's state is written into the corrupted run",
-    "noise": "noising: the corrupted run's state is written into the clean run",
-}
+_DIRECTIONS = {"denoise": "denoising", "noise": "noising"}
 
 
 @dataclass(frozen=True)
@@ -238,7 +235,8 @@ def caption_of(figure: go.Figure) -> str:
     if source is None:
         return f"{title}." if title else ""
     read = reading_of(source)
-    parts = (f"{title}.", _measured(source.about), read.how, read.marks, _sampled(source, read))
+    about = {name: told for name, told in source.about.items() if str(told) not in title}
+    parts = (f"{title}.", _measured(about), read.how, read.marks, _sampled(source, read))
     return " ".join(part for part in parts if part)
 
 

@@ -11,6 +11,7 @@ from interp import figures
 from interp.evidence import Evidence
 from interp.evidence.recovery import recovery_table
 from interp.figures.captions import caption_of
+from interp.figures.paper.tables import table
 
 LAYERS = 3
 
@@ -84,6 +85,27 @@ def test_the_data_hold_every_token_that_the_axis_bears():
     assert many[many["position"] == 1]["clean"].unique().tolist() == [" land0, …"]
     assert many[many["position"] == 1]["corrupted"].unique().tolist() == [" land1"]
     assert "clean" not in figures.patch_grid(measured(POSITIONS)).source.table
+
+
+def test_a_table_of_a_grid_is_laid_out_as_its_picture():
+    evidence = measured(POSITIONS, tokens=True, metric="p_city", unit="probability")
+    made = table(evidence)
+    heads = ["layer", "0 The", "1 ·land0 | ·land1", "2 ·<b>"]
+    assert list(made.frame) == heads
+    picture = cells(figures.patch_grid(evidence))[0]
+    shown = made.frame[heads[1:]].astype(float).to_numpy()
+    np.testing.assert_allclose(shown, np.round(picture.T, 2))
+    assert made.note == "Recovery of p_city (probability); n = 1 pair; no interval: one pair."
+    assert made.markdown.endswith(f"\n\n{made.note}\n") and r"n = 1 pair" in made.latex
+    assert r"1 $\cdot$land0 \textbar{} $\cdot$land1" in made.latex
+    kinds = [{"kind": k, **p} for k in ("attn_out", "resid_pre") for p in POSITIONS]
+    many = table(measured(kinds, n_pairs=4))
+    assert list(many.frame) == ["kind", "layer", "0", "1", "2"] and len(many.frame) == 2 * LAYERS
+    assert "n = 4 pairs; 95% intervals." in many.note and "[" in many.frame["1"][0]
+    long = table(evidence, columns=["layer", "position", "estimate"])
+    assert len(long.frame) == 9 and not long.note
+    heads = [{"kind": "z", "head": h, "position": 0} for h in range(2)]
+    assert "head" in table(measured(heads)).frame, "the control: heads are rows"
 
 
 def test_heads_are_drawn_by_layers_with_the_position_above():
@@ -176,7 +198,7 @@ def test_a_caption_tells_model_metric_site_direction_prompts_and_n(tmp_path):
     _, _, about, caption = (path.read_text(errors="replace") for path in figure.save(tmp_path / "g.svg"))
     for told in (
         "Patching mine: land0 ← land1.", "Metric: p_city (probability).", "Kind of site: resid_pre.",
-        "Direction: denoising", "“It is land0 .”; corrupted: “It is land1 .”", "n = 1 pair.",
+        "Direction: denoising.", "“It is land0 .”; corrupted: “It is land1 .”", "n = 1 pair.",
         "No interval: one pair.",
     ):  # fmt: skip
         assert told in caption
