@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from interp import columns
 from interp._doors import held
-from interp.arguments import reader_of
+from interp.arguments import frames_inside, reader_of
 from interp.columns import Index
 from interp.display.html import Shown
 from interp.evidence.pairs import pair_name as pair_name, split_pair as split_pair
@@ -116,6 +117,11 @@ class Contrast(Shown):
         Raises:
             ValueError: if a pair does not align or its answers have the same tokens.
 
+        Warns:
+            UserWarning: if the prompts of a pair have fewer than half of their tokens in common,
+                position by position: what is written at a position then stands for something else
+                there. Pairs whose subjects are given align at them, and are not warned of.
+
         Example:
             >>> import interp
             >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
@@ -139,7 +145,7 @@ class Contrast(Shown):
             leads.append(() if ended else lead)
             heads.append([ids[len(leads[-1])] for ids in pair])
         tokens = torch.tensor(heads, device=model.device).reshape(-1, 2)
-        return cls(
+        made = cls(
             Examples.from_text(
                 model, prompts, subjects=clean_subjects, suffixes=leads,
                 groups=groups if clean_groups is None else clean_groups,
@@ -151,6 +157,25 @@ class Contrast(Shown):
             tokens[:, 0],
             tokens[:, 1],
         )  # fmt: skip
+        made._warn_of_strangers()
+        return made
+
+    def _warn_of_strangers(self) -> None:
+        """Say which pair shares hardly a token, unless subjects say where the two align."""
+        if "subject" in self.clean.spans and "subject" in self.corrupted.spans:
+            return
+        mask = self.clean.mask
+        shared = ((self.clean.tokens == self.corrupted.tokens) & mask).sum(1)
+        strange = (2 * shared < mask.sum(1)).nonzero()[:, 0].tolist()
+        if strange:
+            i = strange[0]
+            warnings.warn(
+                f"{len(strange)} of {len(self)} pairs share fewer than half of their tokens, position "
+                f"by position; pair {i}, {self.clean.texts[i][:60]!r} and "
+                f"{self.corrupted.texts[i][:60]!r}, shares {int(shared[i])} of {int(mask[i].sum())}: "
+                "give prompts of one wording, or clean_subjects and corrupted_subjects where they align",
+                stacklevel=frames_inside(),
+            )
 
     @classmethod
     def pairs(

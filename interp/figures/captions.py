@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 
+from interp.evidence import Evidence
 from interp.figures.source import Source
 from interp.figures.text import text_of
 
-_BANDS = "Shaded bands are 95% intervals."
-_BARS = "Bars are 95% intervals."
+_BANDS = "Shaded bands are 95% intervals"
+_BARS = "Bars are 95% intervals"
 _DASHED = "Cells below zero bear a dash."
 
 
@@ -20,11 +24,15 @@ class Reading:
 
     Attributes:
         how: what is shown, and what its lines mean.
-        marks: what its intervals or cells look like on paper.
+        marks: what its cells look like on paper.
+        intervals: what its intervals look like on paper, where it draws some.
+        counts: what its n counts, where that is the same in all such figures.
     """
 
     how: str
     marks: str = ""
+    intervals: str = ""
+    counts: str = ""
 
 
 #: How a kind of figure is read, by the name of the function that draws it.
@@ -32,67 +40,71 @@ READINGS = {
     "stitch_curves": Reading(
         "Mean contrast of two stitched models, by the boundary at which they are joined: U runs "
         "the base below it and the tuned model above it, V the reverse. The change is made where U "
-        "leaves the tuned model's value and V reaches it. Dotted lines: the cut between lower and "
-        "upper blocks, and the handover κ.",
-        _BANDS,
+        "leaves the tuned model's value and V reaches it.",
+        intervals=_BANDS,
     ),
     "responsibility_bars": Reading(
         "Each bar is the share of the change in output that one block makes, averaged over the two "
         "orders of stitching; embedding and unembedding (with the final norm) stand apart. All "
         "bars sum to one; a negative bar works against the change.",
-        _BARS,
+        intervals=_BARS,
     ),
     "cross_patch_curves": Reading(
         "One span of the other model's state is written in at one boundary: 0 is the running "
         "model's own output, 1 the other's. Only the curve of all positions locates a change; the "
         "others show by which position it travels.",
-        _BANDS,
+        intervals=_BANDS,
     ),
     "shared_shift_curves": Reading(
         "Sufficiency: the base, given the shift predicted from its own state, says the tuned "
         "model's token. Retention: the base's upper blocks, reading the tuned state without the "
         "mean shift, give the right answer (read just below κ). Persistence: the tuned model "
-        "without the shift still says its token. Sufficiency and persistence are read at k*. "
-        "Dotted lines bound low and high.",
-        _BANDS,
+        "without the shift still says its token. Sufficiency and persistence are read at k*.",
+        intervals=_BANDS,
     ),
     "handover_curves": Reading(
         "The base runs a corrupted prompt (another fact's), and one span of the clean run's state "
         "is restored at one boundary: 0 is the corrupted run, 1 the clean one. From the handover κ "
         "on, the last position alone recovers half.",
-        _BANDS,
+        intervals=_BANDS,
+        counts="pairs",
     ),
     "handover_heatmap": Reading(
-        "Recovery pair by pair (clean ← corrupted), one panel for each span. Vermillion: the clean "
+        "Recovery pair by pair (clean ← corrupted), one panel for each span; a letter before a pair is "
+        "the wording of its prompts. Vermillion: the clean "
         "answer is restored; no colour: no effect; blue: away from it.",
         _DASHED,
+        counts="pairs",
     ),
     "patch_grid": Reading(
         "Recovery when the clean run's state is written into the corrupted run at one place; 0 (no "
         "colour) is the corrupted run, 1 (vermillion) the clean one; blue means away from it.",
         _DASHED,
+        counts="pairs",
     ),
     "patch_heatmap": Reading(
         "Recovery when the clean run's state is written into the corrupted run at one layer and "
         "token: 0 (no colour) is the corrupted run, 1 (vermillion) the clean one; blue means away "
         "from the clean answer.",
         _DASHED,
+        counts="pairs",
     ),
     "logit_lens": Reading(
         "Each cell is the token that the unembedding reads from the state of one position at one "
         "boundary; its colour is that token's probability. The last boundary is the model's own "
-        "output."
+        "output.",
+        counts="prompts",
     ),
     "probe_curves": Reading(
         "What probes read on groups that they did not see, by boundary. A probe that does not beat "
         "its controls reads nothing; one that does shows what can be read, not what is used. "
         "Controls are trained on the base's states.",
-        _BANDS,
+        intervals=_BANDS,
     ),
     "transfer_curves": Reading(
         "A probe trained on the base, read on the tuned model as it is, after correcting the mean, "
         "and refitted (the ceiling). Cosines compare the two models' directions.",
-        _BANDS,
+        intervals=_BANDS,
     ),
     "generalisation_heatmap": Reading(
         "Balanced accuracy (%) of probes trained on the set of the row and tested on the set of "
@@ -101,16 +113,15 @@ READINGS = {
     ),
     "claim_dots": Reading(
         "Each row is one claim: what, where, at which token. Supported needs both: read above the "
-        "control task (left), and used beyond the control-task directions (right, orange). Dotted: "
-        "the margin within which an effect counts as none. A claim without a dot was not measured "
-        "there.",
-        _BARS,
+        "control task (left), and used beyond the control-task directions (right, orange). A "
+        "claim without a dot was not measured there.",
+        intervals=_BARS,
     ),
-    "head_ranking": Reading("The heads with the largest effects, in order.", _BARS),
+    "head_ranking": Reading("The heads with the largest effects, in order.", intervals=_BARS),
     "forest": Reading(
         "One row for each comparison. Open marks are the floor, what there is without an effect, "
         "and the ceiling, the full effect.",
-        _BARS,
+        intervals=_BARS,
     ),
 }
 
@@ -119,23 +130,139 @@ CORRUPTED = Reading(
     "Share of the effect that is lost when the corrupted run's state is written into the clean run "
     "at one place; 0 (no colour) is the clean run, 1 (vermillion) the corrupted one.",
     _DASHED,
+    counts="pairs",
 )
+
+
+#: Marked places and bounds: an argument of the figure, and what a caption says of its value.
+_LINES = {
+    "cut": "the cut between lower and upper blocks at boundary {:g}",
+    "boundary": "k* at boundary {:g}",
+    "handover": "the handover κ at boundary {:g}",
+    "low": "the upper bound of low at {:g}",
+    "high": "the lower bound of high at {:g}",
+    "margin": "the margin within which an effect counts as none, ±{:g}",
+}
+
+#: Directions of patching in words.
+_DIRECTIONS = {"denoise": "denoising", "noise": "noising"}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the numbers of a figure rest on.
+
+    Attributes:
+        n: smallest and largest number of units behind a number; None where that is not known.
+        intervals: what its intervals are, or why there are none.
+        seed: of the resampling behind them; None where nothing was resampled.
+    """
+
+    n: tuple[int, int] | None
+    intervals: str
+    seed: int | None = None
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether a number has an interval."""
+        return not self.intervals.startswith("none")
+
+
+def sample_of(source: Source) -> Sample:
+    """n, intervals and seed of a figure, by the table that it was drawn from."""
+    table = source.table
+    counted = [int(value) for value in table["n"].dropna()] if "n" in table else []
+    units = [name for name in ("pair", "example") if name in table]
+    if not counted and units:
+        counted = [int(table[units[0]].nunique())]
+    n = (min(counted), max(counted)) if counted else None
+    if any(table[name].notna().any() for name in table if str(name).endswith("low")):
+        seed = table.attrs.get("seed", source.arguments.get("seed"))
+        return Sample(n, table.attrs.get("intervals", "95%, columns low and high"), seed)
+    unit = (READINGS[source.function].counts if source.function in READINGS else "").removesuffix("s")
+    alone = f"one {unit}" if unit and n == (1, 1) else "single measurements"
+    return Sample(n, f"none: {alone}")
+
+
+def about_measurement(evidence: Evidence) -> dict[str, Any]:
+    """What a caption tells of patched pairs, as far as the evidence notes it.
+
+    Args:
+        evidence: of `patching.patch_sites` or `patching.handover`.
+
+    Returns:
+        model (its name where that is noted, else its role), metric (name and unit), sites, direction,
+        and prompts, clean and corrupted, where there is one pair.
+    """
+    rows, noted = evidence.table, evidence.provenance
+
+    def values(column: str) -> list[str]:
+        return [str(value) for value in rows[column].dropna().unique()]
+
+    measures = noted.get("measures") or {}
+    metrics = rows[["metric", "unit"]].drop_duplicates().dropna().astype(str).to_numpy()
+    prompts = noted.get("pair_prompts") or []
+    one_pair = rows["example"].nunique() == 1 == len(prompts)
+    told = {
+        "model": ", ".join(_model_name(noted, role) for role in values("model")),
+        "metric": ", ".join(f"{measures.get(name, name)} ({unit})" for name, unit in metrics),
+        "sites": ", ".join(values("kind")),
+        "direction": ", ".join(_DIRECTIONS.get(way, way) for way in values("direction")),
+        "prompts": list(prompts[0]) if one_pair else None,
+    }
+    return {name: value for name, value in told.items() if value}
+
+
+def _model_name(noted: Mapping[str, Any], role: str) -> str:
+    """Name of a model as it was loaded, of a folder its last part; else its role."""
+    name = str((noted.get(role) or {}).get("source") or f"the {role}")
+    return Path(name).name if Path(name).is_absolute() else name
 
 
 def reading_of(source: Source) -> Reading:
     """How a figure that was drawn from this is read; empty words for a kind that is not known."""
-    if source.function == "patch_grid" and source.arguments.get("direction") == "noise":
-        return CORRUPTED
-    return READINGS.get(source.function, Reading(""))
+    noise = source.function == "patch_grid" and source.arguments.get("direction") == "noise"
+    read = CORRUPTED if noise else READINGS.get(source.function, Reading(""))
+    places = {name: source.arguments.get(name) for name in _LINES}
+    lines = [_LINES[name].format(at) for name, at in places.items() if isinstance(at, int | float)]
+    return replace(read, how=f"{read.how} Dotted: {', '.join(lines)}.") if lines else read
 
 
 def caption_of(figure: go.Figure) -> str:
-    """Caption of a figure on paper: its title, how it is read, its marks, and n."""
+    """Caption of a figure on paper: its title, what was measured, how it is read, its marks, and n."""
     title = text_of(figure.layout.title.text).rstrip(".")  # type: ignore[attr-defined]
     source: Source | None = getattr(figure, "source", None)
     if source is None:
         return f"{title}." if title else ""
     read = reading_of(source)
-    n = [int(v) for v in source.table["n"].dropna()] if "n" in source.table else []
-    size = f"n = {min(n)}." if n and min(n) == max(n) else f"n = {min(n)} to {max(n)}." if n else ""
-    return " ".join(part for part in (f"{title}.", read.how, read.marks, size) if part)
+    about = {name: told for name, told in source.about.items() if str(told) not in title}
+    parts = (f"{title}.", _measured(about), read.how, read.marks, _sampled(source, read))
+    return " ".join(part for part in parts if part)
+
+
+def _measured(about: Mapping[str, Any]) -> str:
+    """What was measured, and the prompts where there is one pair."""
+    names = {"model": "Model", "metric": "Metric", "sites": "Kind of site", "direction": "Direction"}
+    told = [f"{said}: {about[name]}." for name, said in names.items() if name in about]
+    if "prompts" in about:
+        clean, corrupted = about["prompts"]
+        told.append(f"Clean prompt: “{clean}”; corrupted: “{corrupted}”.")
+    return " ".join(told)
+
+
+def _sampled(source: Source, read: Reading) -> str:
+    """n, and which intervals there are."""
+    sample = sample_of(source)
+    told = []
+    if sample.has_intervals:
+        kind = sample.intervals.removeprefix("95%, ")
+        seed = "" if sample.seed is None else f", seed {sample.seed}"
+        told.append(f"{read.intervals or 'The data hold 95% intervals'} ({kind}{seed}).")
+    if sample.n is not None:
+        low, high = sample.n
+        unit = read.counts.removesuffix("s") if high == 1 else read.counts
+        size = str(low) if low == high else f"{low} to {high}"
+        told.append(f"n = {size} {unit}".rstrip() + ".")
+    if not sample.has_intervals:
+        told.append(f"No interval: {sample.intervals.removeprefix('none: ')}.")
+    return " ".join(told)

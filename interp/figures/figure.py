@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -49,18 +49,26 @@ class Figure(go.Figure):
         """What it was drawn from; None for a figure that was put together by hand."""
         return self._source
 
-    def drawn_from(self, function: str, table: pd.DataFrame, **arguments: Any) -> Figure:
+    def drawn_from(
+        self,
+        function: str,
+        table: pd.DataFrame,
+        *,
+        about: Mapping[str, Any] | None = None,
+        **arguments: Any,
+    ) -> Figure:
         """Note what the figure was drawn from.
 
         Args:
             function: name of the function that drew it.
             table: every number that is drawn.
+            about: what its caption tells of the measurement.
             **arguments: what else the function was given.
 
         Returns:
             The figure itself.
         """
-        self._source = Source(function, table, arguments)
+        self._source = Source(function, table, arguments, about or {})
         return self
 
     @property

@@ -11,9 +11,10 @@ import pandas as pd
 from interp.evidence import Evidence
 from interp.evidence.boundaries import behind_block, boundary_numbers, last_boundary
 from interp.evidence.recovery import recovery_table
+from interp.figures.captions import about_measurement
 from interp.figures.figure import Figure
-from interp.figures.patch_tables import ARROW, tokens_of
-from interp.figures.patching import ROW_HEIGHT, token_labels
+from interp.figures.patch_tables import ARROW, position_labels, tokens_of, with_tokens
+from interp.figures.patching import ROW_HEIGHT
 from interp.figures.style import BOUNDARY, heat, panels
 from interp.figures.text import labelled, order, place, plain, room, shorten
 
@@ -49,7 +50,7 @@ def patch_grid(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0) -> 
     Returns:
         The figure. The axis of positions bears the tokens, clean | corrupted, where the evidence notes
         them: those of the first pair, with "…" where another pair has another token. Pairs of several
-        lengths have numbers.
+        lengths have numbers. The data have the same tokens in the columns clean and corrupted.
 
     Raises:
         ValueError: without such rows, or if they need more than eight panels, or mix heads with other
@@ -74,7 +75,8 @@ def patch_grid(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0) -> 
             f"{type(evidence).__name__}; give the evidence itself"
         )
     rows = evidence.needed("patching.patch_sites", method=["patch", "handover"])
-    table = recovery_table(Evidence(rows, evidence.provenance), resamples=resamples, seed=seed)
+    evidence = Evidence(rows, evidence.provenance)
+    table = recovery_table(evidence, resamples=resamples, seed=seed)
     table = table.reindex(columns=table.columns.union(["condition", "layer"], sort=False))
     patched = (table["condition"].astype(str) == "patched") & table["layer"].notna()
     table = table[patched]
@@ -89,16 +91,18 @@ def patch_grid(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0) -> 
         ends = {"estimate": 1 - table["estimate"], "low": 1 - table["high"], "high": 1 - table["low"]}
         table = table.assign(**ends)
     down = _row_column(table)
+    about = about_measurement(evidence)
     examples = list(rows["example"].unique())
     tokens = [tokens_of(evidence, example) for example in examples]
-    words = _words(tokens)
-    labels = _row_labels(table, down, words)
+    if down == "position":
+        table = with_tokens(table, evidence)
+    labels = _row_labels(table, down)
     parts = _panels(table, down)
     figure = panels(
         [list(parts)],
-        title=_title(table, tokens, noise=noise),
+        title=_title(about, tokens, noise=noise),
         x=_layer_title(table),
-        y=["token, clean | corrupted" if words and down == "position" else down.replace("span", "")],
+        y=["token, clean | corrupted" if "clean" in table else down.replace("span", "")],
         row_height=max(90, ROW_HEIGHT * len(labels)),
         left=room(list(labels.values())) + 14,
     )
@@ -122,7 +126,8 @@ def patch_grid(evidence: Evidence, *, resamples: int = 2_000, seed: int = 0) -> 
     figure.update_yaxes(autorange="reversed", title_standoff=8)
     figure.update_layout(margin_r=58)
     told = {"resamples": resamples, "seed": seed, "direction": NOISE if noise else "denoise"}
-    return figure.drawn_from("patch_grid", table, **told)
+    table.attrs = {"intervals": "95%, BCa bootstrap over entities", "seed": seed}
+    return figure.drawn_from("patch_grid", table, about=about, **told)
 
 
 def _is_noise(table: pd.DataFrame) -> bool:
@@ -171,23 +176,13 @@ def _row_column(table: pd.DataFrame) -> str:
     return "position" if alone.all() else "span"
 
 
-def _words(tokens: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Token of each position, as the first pair has it; none where pairs are of several lengths."""
-    if not all(tokens) or len({len(pair["clean"]) for pair in tokens}) > 1:
-        return []
-    first, *others = (token_labels(pair["clean"], pair["corrupted"]) for pair in tokens)
-    words = [shorten(word, 30) for word in first]
-    changing = [any(other[i] != word for other in others) for i, word in enumerate(first)]
-    return [f"{word}, …" if varies else word for word, varies in zip(words, changing, strict=True)]
-
-
-def _row_labels(table: pd.DataFrame, down: str, words: Sequence[str]) -> dict[Any, str]:
+def _row_labels(table: pd.DataFrame, down: str) -> dict[Any, str]:
     """Label of every row of the grid, in order."""
     if down == "span":
         return {span: place(span) for span in order(table["span"])}
-    numbers = sorted(int(value) for value in table[down].dropna().unique())
-    shown = words if down == "position" else ()
-    return {number: shown[number] if shown else str(number) for number in numbers}
+    if down == "position":
+        return {number: shorten(label, 30) for number, label in position_labels(table).items()}
+    return {number: str(number) for number in sorted(int(n) for n in table[down].dropna().unique())}
 
 
 def _panels(table: pd.DataFrame, down: str) -> dict[str, pd.DataFrame]:
@@ -228,11 +223,10 @@ def _panel_title(columns: Sequence[str], values: Sequence[Any]) -> str:
     return ", ".join(_PANELS[name](value) for name, value in told.items())
 
 
-def _title(table: pd.DataFrame, tokens: Sequence[Mapping[str, Any]], *, noise: bool) -> str:
+def _title(about: Mapping[str, Any], tokens: Sequence[Mapping[str, Any]], *, noise: bool) -> str:
     """What was done to the model, and the pair or how many pairs there are."""
-    models = table["model"].dropna().unique() if "model" in table else []
     done = "Corrupting" if noise else "Patching"
-    patched = f"{done} the {models[0]}" if len(models) == 1 else done
+    patched = f"{done} {about['model']}" if "model" in about else done
     if len(tokens) > 1:
         return f"{patched}: {len(tokens)} pairs"
     differing = tokens[0].get("differs")

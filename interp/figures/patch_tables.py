@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import pandas as pd
@@ -10,7 +10,11 @@ import pandas as pd
 from interp.evidence import Evidence
 from interp.evidence.pairs import UNEDITED, pair_runs
 from interp.evidence.recovery import recovery_bounds
+from interp.figures.text import visible
 from interp.verdict.thresholds import Thresholds
+
+#: Behind a token in whose place other pairs have other ones.
+_OTHERS = ", …"
 
 #: Between the clean and the corrupted side of a pair where it is shown.
 ARROW = " ← "
@@ -53,7 +57,8 @@ def handover_pairs(evidence: Evidence, *, smallest: float, most: int = 24) -> pd
         most: the pairs with the largest difference are kept, up to so many.
 
     Returns:
-        Columns span, pair, layer, value.
+        Columns span, pair, layer, value. The letter of its wording precedes the name of a pair where
+        there are several wordings.
 
     Raises:
         ValueError: without such rows.
@@ -67,7 +72,11 @@ def handover_pairs(evidence: Evidence, *, smallest: float, most: int = 24) -> pd
         recovery = runs.recovery().where(effect.abs() >= smallest, axis=0)
         recovery = recovery.loc[effect.sort_values(ascending=False).index[:most]]
         sides = zip(runs.clean_groups, runs.corrupted_groups, strict=True)
-        names = {example: ARROW.join(pair) for example, pair in zip(effect.index, sides, strict=True)}
+        forms = _wordings(rows)
+        names = {
+            example: forms.get(example, "") + ARROW.join(pair)
+            for example, pair in zip(effect.index, sides, strict=True)
+        }
         long = recovery.rename_axis(columns="layer").reset_index().melt("example", value_name="value")
         label = [names[example] for example in long["example"]]
         tables.append(long.assign(span=str(span), pair=label)[columns])
@@ -84,7 +93,8 @@ def patch_grid(evidence: Evidence, *, smallest: float) -> pd.DataFrame:
         smallest: pairs whose |clean − corrupted| is below it, in the metric's unit, are left out.
 
     Returns:
-        Columns example, pair, model, kind, layer, position, clean, corrupted (tokens), value.
+        Columns example, pair, model, kind, layer, position, clean, corrupted (tokens), value. The
+        letter of its wording precedes the name of a pair where there are several wordings.
 
     Raises:
         ValueError: without such rows.
@@ -100,7 +110,7 @@ def patch_grid(evidence: Evidence, *, smallest: float) -> pd.DataFrame:
     runs = runs.where(abs(runs.effect) >= smallest)
     first_rows = cells.drop_duplicates("example").astype({"model": str, "group": str})
     about: dict[Any, Any] = first_rows.set_index("example")[["model", "group"]].to_dict("index")
-    tables = []
+    forms, tables = _wordings(rows), []
     for example, recovery in runs.recovery().iterrows():
         example = cast(int, example)
         grid = recovery.dropna().rename("value").reset_index()
@@ -110,15 +120,64 @@ def patch_grid(evidence: Evidence, *, smallest: float) -> pd.DataFrame:
         for side in UNEDITED:
             words = dict(enumerate(tokens.get(side, [])))
             grid[side] = [words.get(int(p), str(p)) for p in grid["position"]]
-        pair = pair_title(grid, tokens) or about[example]["group"]
+        pair = forms.get(example, "") + (pair_title(grid, tokens) or about[example]["group"])
         tables.append(grid.assign(example=example, pair=pair, model=about[example]["model"], kind=kind))
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+
+
+def _wordings(rows: pd.DataFrame) -> dict[Any, str]:
+    """The letter of each example's wording, as it precedes its name; none where all share one."""
+    asked = rows.dropna(subset=["template"]).drop_duplicates("example")
+    if asked["template"].nunique() < 2:
+        return {}
+    return {example: f"{form} · " for example, form in asked[["example", "template"]].to_numpy()}
 
 
 def tokens_of(evidence: Evidence, example: Any) -> Mapping[str, Any]:
     """Tokens of a pair by side, as `patch_sites` notes them under "grid_tokens"; empty without."""
     noted = evidence.provenance.get("grid_tokens", {})
     return noted.get(str(example)) or noted.get(int(example)) or {}
+
+
+def with_tokens(table: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:
+    """The table with the tokens of every position in the columns clean and corrupted, behind it.
+
+    Of several pairs they are those of the first, with ", …" where another pair has another token.
+    Without them the table stays as it is: where the evidence notes none, or pairs of several lengths.
+
+    Args:
+        table: with the column position.
+        evidence: whose tokens `patch_sites` noted.
+    """
+    pairs = [tokens_of(evidence, example) for example in evidence.table["example"].dropna().unique()]
+    if not all(pairs) or len({len(pair["clean"]) for pair in pairs}) != 1:
+        return table
+    numbers = table["position"].astype(int)
+    behind = list(table).index("position") + 1
+    for i, side in enumerate(UNEDITED):
+        columns = zip(*(pair[side] for pair in pairs), strict=True)
+        words = [word if set(others) <= {word} else word + _OTHERS for word, *others in columns]
+        table.insert(behind + i, side, [words[number] for number in numbers])
+    return table
+
+
+def position_labels(table: pd.DataFrame) -> dict[int, str]:
+    """Label of every position in order: its tokens, clean | corrupted, or its number."""
+    first = table.astype({"position": int}).drop_duplicates("position").sort_values("position")
+    numbers = list(first["position"])
+    if "clean" not in first:
+        return {number: str(number) for number in numbers}
+    return dict(zip(numbers, token_labels(first["clean"], first["corrupted"]), strict=True))
+
+
+def token_labels(clean: Iterable[object], corrupted: Iterable[object]) -> list[str]:
+    """Token of each position; both sides where they differ, and ", …" once where pairs differ."""
+    labels = []
+    for pair in zip(clean, corrupted, strict=True):
+        bare = [visible(str(side).removesuffix(_OTHERS)) for side in pair]
+        varies = _OTHERS if any(str(side).endswith(_OTHERS) for side in pair) else ""
+        labels.append(" | ".join(dict.fromkeys(bare)) + varies)
+    return labels
 
 
 def pair_title(grid: pd.DataFrame, tokens: Mapping[str, Any]) -> str:

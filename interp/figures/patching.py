@@ -6,11 +6,10 @@ Each takes a table (`interp.figures.patch_tables`). The grid that takes evidence
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pandas as pd
 
 from interp.figures.figure import Figure, drawn
+from interp.figures.patch_tables import token_labels
 from interp.figures.style import (
     BLACK,
     BLUE,
@@ -24,7 +23,7 @@ from interp.figures.style import (
     panels,
     rule,
 )
-from interp.figures.text import labelled, order, place, plain, room, shorten, visible
+from interp.figures.text import labelled, order, place, plain, room, shorten
 
 #: Pixels that one row of a map takes.
 ROW_HEIGHT = 19
@@ -173,11 +172,3 @@ def patch_heatmap(table: pd.DataFrame, *, pair: str | None = None) -> Figure:
     figure.update_layout(margin_l=room(short) + 14, margin_r=58)
     figure.update_yaxes(title_standoff=8)
     return figure
-
-
-def token_labels(clean: Iterable[object], corrupted: Iterable[object]) -> list[str]:
-    """Token of each position; both sides where they differ."""
-    return [
-        visible(a) if a == b else f"{visible(a)} | {visible(b)}"
-        for a, b in zip(clean, corrupted, strict=True)
-    ]

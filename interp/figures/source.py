@@ -17,8 +17,11 @@ class Source:
         function: name of the function that drew it.
         table: every number that is drawn.
         arguments: what else the function was given; with the table they draw the figure anew.
+        about: what a caption tells of the measurement: model, metric, sites, direction and prompts, as
+            far as they are known.
     """
 
     function: str
     table: pd.DataFrame
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)

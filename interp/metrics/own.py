@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -166,19 +167,32 @@ def _no_none(value: Any) -> Any:
 
 def _one_number(function: Callable[..., Any], logits: Float[Tensor, " token"]) -> Float[Tensor, ""]:
     """What a function makes of one prompt's logits."""
-    reason = "it gave no single number"
+    shape, raised = None, []
     for shaped in (logits[None], logits, logits[None, None]):
         try:
             given = function(shaped)
             value = None if given is None else torch.as_tensor(given, device=logits.device)
         except Exception as error:  # the function is the user's: whatever it raises is the reason
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0][:80] if str(error) else ''}"
+            raised.append(error)
             continue
         value = _no_none(value)
         if value.numel() == 1:
             return value.reshape(()).to(logits.dtype)
-        reason = f"it gave shape {list(value.shape)}"
+        shape = list(value.shape)
+    if shape is None:
+        raise _raised(raised, len(logits)) from raised[0]
     raise ValueError(
-        f"a metric function got logits [{len(logits)}] of one prompt; expected one number ({reason}); "
-        "write it as lambda logits: logits[..., a] - logits[..., b]"
+        f"a metric function got logits [{len(logits)}] of one prompt; expected one number (it gave "
+        f"shape {shape}); write it as lambda logits: logits[..., a] - logits[..., b]"
+    )
+
+
+def _raised(errors: Sequence[Exception], vocabulary: int) -> ValueError:
+    """What a function raised on every shape of the logits, of which the error says most that names
+    the size of the vocabulary: a wrong token id, and no shape that it was not written for."""
+    error = next((e for e in errors if re.search(rf"\b{vocabulary}\b", str(e))), errors[0])
+    told = str(error).splitlines()[0][:120] if str(error) else "no message"
+    return ValueError(
+        f"a metric function raised {type(error).__name__} on the logits of one prompt, which have "
+        f"{vocabulary} tokens: {told}; mend the function, or the token ids that it reads"
     )

@@ -17,6 +17,7 @@ from interp.directions import Subspace
 from interp.evidence import Evidence
 from interp.examples import Examples
 from interp.metrics import Metric, named_metrics
+from interp.metrics.base import UNNAMED
 from interp.models.model import Model
 from interp.models.pair import ModelPair
 from interp.models.tokens import token_text
@@ -92,7 +93,8 @@ def patch_sites(
         baselines "clean" and "corrupted"; the raw metric in its unit. Columns that vary: kind,
         layer, head, position or span, direction, donor (the role of the model, "mean", "prompts" or
         "tensors"), draw, example. Of positions, provenance "grid_tokens" holds the tokens of every
-        pair, so that a picture of the grid has them on its axis.
+        pair, so that a picture of the grid has them on its axis; beside them stand the model's name
+        under its role and, of one pair, the "pair_prompts".
 
     Raises:
         ValueError: for sites or spans that do not exist, or donors that do not fit.
@@ -137,10 +139,21 @@ def patch_sites(
     ends = [{"condition": name} for name in (sides.patched_name, sides.source_name)]
     patched = tables.evidence(swept, sides.patched, metrics, columns, baseline=ends[0], **same)
     others = tables.evidence(unedited, sides.source, metrics, [], baseline=ends[1], **same)
-    measured = Evidence.concat([patched, others])
+    measured = Evidence.concat([patched, others]).with_provenance(**_noted(model, contrast, metrics))
     if not any("position" in about for about in columns):
         return measured
     return measured.with_provenance(grid_tokens=_grid_tokens(model, contrast))
+
+
+def _noted(model: Model, contrast: Contrast, metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    """What a caption tells beside the table: the model's name, what unnamed metrics measure, prompts."""
+    measures = {name: m.measure for name, m in metrics.items() if name == UNNAMED and m.measure}
+    prompts = list(zip(contrast.clean.texts, contrast.corrupted.texts, strict=True))
+    return {
+        model.role: {"source": model.name},
+        "measures": measures,
+        "pair_prompts": [list(pair) for pair in prompts] if len(prompts) == 1 else [],
+    }
 
 
 def _grid_tokens(model: Model, contrast: Contrast) -> dict[str, dict[str, Any]]:

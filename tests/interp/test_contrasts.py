@@ -1,5 +1,7 @@
 """Contrasts align token by token; pairs differ in group and answer and repeat none."""
 
+import warnings
+
 import pytest
 import tiny
 import torch
@@ -37,6 +39,26 @@ def test_a_contrast_from_text_is_scored_on_first_tokens(model: Model):
     ids = model.tokenizer.convert_tokens_to_ids
     assert (pair.answers.tolist(), pair.foils.tolist()) == ([ids("city1")], [ids("city2")])
     assert len(pair) == 1 and len(pair.subset([0, 0])) == 2
+
+
+def warned(model: Model, clean, corrupted, **given) -> list[str]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        Contrast.from_text(model, clean, corrupted, "city1", "city2", **given)
+    return [str(w.message) for w in caught]
+
+
+def test_prompts_that_differ_nearly_everywhere_are_warned_of_once(model: Model):
+    other = "land2 of city3 The old"
+    (line,) = warned(model, "The capital of land1 is", other)
+    assert "1 of 1 pairs share fewer than half" in line and "shares 0 of 5" in line
+    assert warned(model, "The capital of land1 is", "The capital of land2 is") == []
+    assert warned(model, "land1 is", "land2 is") == [], "half is enough"
+    # One name of an indirect object is exchanged for another, as in the task of that name.
+    said = "land1 of land2 of The city3 is {} of the old city4 is"
+    assert warned(model, said.format("land1"), said.format("land2")) == []
+    subjects = {"clean_subjects": "land1", "corrupted_subjects": "land2"}
+    assert warned(model, "The capital of land1", "city3 is old land2", **subjects) == []
 
 
 @pytest.mark.parametrize(("answer", "foil"), [("city1", "city2"), (" city1", "city2")])

@@ -16,7 +16,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from interp._files import csv_into
-from interp.figures.captions import caption_of
+from interp.figures.captions import caption_of, sample_of
 from interp.figures.paper.drawing import draw, style
 from interp.figures.paper.panels import chosen, panels_of
 from interp.figures.paper.text import missing_letters_told
@@ -85,8 +85,8 @@ def save(
         "data": path.with_suffix(".csv").name,
         "data_sha256": hashlib.sha256(data).hexdigest(),
         **_drawn_by(getattr(figure, "source", None)),
-        **_intervals(table, getattr(figure, "source", None)),
-        "venue": venue,
+        **_sample(getattr(figure, "source", None)),
+        "venue": venue.lower(),
         "columns": columns,
         "width_points": width,
         "font_points": size,
@@ -146,20 +146,18 @@ def _page(figure: go.Figure) -> bytes:
 
 def _drawn_by(source: Source | None) -> dict[str, Any]:
     if source is None:
-        return {"function": None, "arguments": {}}
-    return {"function": source.function, "arguments": dict(source.arguments)}
+        return {"function": None, "arguments": {}, "about": {}}
+    given = {"arguments": dict(source.arguments), "about": dict(source.about)}
+    return {"function": source.function, **given}
 
 
-def _intervals(table: pd.DataFrame, source: Source | None) -> Mapping[str, Any]:
+def _sample(source: Source | None) -> dict[str, Any]:
     """n, the kind of interval, and the seed of the resampling, as far as they are known."""
-    n = [int(value) for value in table["n"].dropna()] if "n" in table else []
-    arguments = {} if source is None else source.arguments
-    has_bounds = any(str(name).endswith("low") for name in table)
-    return {
-        "n": {"smallest": min(n), "largest": max(n)} if n else None,
-        "intervals": table.attrs.get("intervals", "95%, columns low and high") if has_bounds else None,
-        "seed": table.attrs.get("seed", arguments.get("seed")),
-    }
+    if source is None:
+        return {"n": None, "intervals": None, "seed": None}
+    sample = sample_of(source)
+    n = None if sample.n is None else dict(zip(("smallest", "largest"), sample.n, strict=True))
+    return {"n": n, "intervals": sample.intervals, "seed": sample.seed}
 
 
 def _refuse_others(path: Path) -> None:

@@ -11,12 +11,16 @@ import pandas as pd
 
 from interp._files import write_text
 from interp.evidence import Evidence
+from interp.evidence.recovery import recovery_table
+from interp.figures.captions import about_measurement
+from interp.figures.patch_tables import position_labels, with_tokens
 
 #: What LaTeX reads as its own, and how it is written.
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "←": r"$\leftarrow$", "−": "$-$", "·": r"$\cdot$", "κ": r"$\kappa$",
+    "|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}", "…": r"\dots{}",
+    "↵": r"$\hookleftarrow$", "←": r"$\leftarrow$", "−": "$-$", "·": r"$\cdot$", "κ": r"$\kappa$",
 }  # fmt: skip
 
 #: Endings of the columns that stand beside an estimate rather than on their own.
@@ -32,12 +36,14 @@ class Table:
         numbers: which of its columns are numbers, and stand at the right.
         caption: may be empty.
         label: by which LaTeX refers to it; may be empty.
+        note: what stands below it; may be empty.
     """
 
     frame: pd.DataFrame
     numbers: tuple[str, ...] = ()
     caption: str = ""
     label: str = ""
+    note: str = ""
 
     def __repr__(self) -> str:
         """How large it is."""
@@ -53,6 +59,8 @@ class Table:
         head, *body = (f"{' & '.join(line)} \\\\" for line in lines)
         inside = "\n".join(["\\toprule", head, "\\midrule", *body, "\\bottomrule"])
         tabular = f"\\begin{{tabular}}{{{aligned}}}\n{inside}\n\\end{{tabular}}\n"
+        if self.note:
+            tabular += f"\\par\\smallskip {{\\footnotesize {_escaped(self.note)}}}\n"
         if not self.caption:
             return tabular
         label = f"\\label{{{self.label}}}\n" if self.label else ""
@@ -65,7 +73,8 @@ class Table:
         marks = ["---:" if name in self.numbers else ":---" for name in self.frame]
         rows = [list(map(str, self.frame)), marks, *self.frame.to_numpy(dtype=object).tolist()]
         lines = ["| " + " | ".join(str(c).replace("|", r"\|") for c in row) + " |" for row in rows]
-        return "\n".join([*lines, "", self.caption] if self.caption else lines) + "\n"
+        below = [text for text in (self.caption, self.note) if text]
+        return "\n".join([*lines, *(line for text in below for line in ("", text))]) + "\n"
 
     def _repr_html_(self) -> str:
         return str(self.frame.to_html(index=False, escape=True))
@@ -103,9 +112,13 @@ def table(
     An estimate and its bounds become one cell, "0.53 [0.41, 0.66]": columns estimate, low and high, or
     NAME, NAME_low and NAME_high, as `studies.summary` gives them.
 
+    Of evidence that was patched at every position the table is laid out as its picture: a row for each
+    layer, a column for each position under its tokens, and n in a note below.
+
     Args:
         rows: such a table; or evidence of pairs, of which the recovery of every place is shown.
-        columns: which columns are shown, in order; by default all that vary or are numbers.
+        columns: which columns are shown, in order, a row for each estimate; by default all that vary
+            or are numbers.
         digits: after the point.
         caption: makes the LaTeX a floating table with this caption.
         label: by which LaTeX refers to it.
@@ -126,9 +139,10 @@ def table(
         <BLANKLINE>
     """
     if isinstance(rows, Evidence):
-        from interp.evidence.recovery import recovery_table
-
-        rows = recovery_table(rows)
+        recovered = recovery_table(rows)
+        if columns is None and _is_grid(recovered):
+            return _grid(recovered, rows, digits, caption, label)
+        rows = recovered
     if rows.empty:
         raise ValueError("a table needs at least one row, got none; check what was selected")
     bounds = {str(name): _bounds(rows, str(name)) for name in rows}
@@ -143,6 +157,36 @@ def table(
     numeric = tuple(n for n in wanted if pd.api.types.is_numeric_dtype(rows[n]))
     cells = {n: [_cell(row, n, bounds[n], digits) for row in rows.to_dict("records")] for n in wanted}
     return Table(pd.DataFrame(cells, dtype=object), numeric, caption, label)
+
+
+def _is_grid(rows: pd.DataFrame) -> bool:
+    """Whether every estimate has a layer and a position of its own beside what tells grids apart."""
+    placed = {"layer", "position"} <= set(rows) and bool(rows[["layer", "position"]].notna().all(axis=None))
+    return placed and "head" not in rows and not rows.duplicated(_key(rows) + ["layer", "position"]).any()
+
+
+def _key(rows: pd.DataFrame) -> list[str]:
+    """The columns that tell several grids apart."""
+    measured = {"layer", "position", "estimate", "low", "high", "n"}
+    return [str(n) for n in rows if n not in measured and rows[n].nunique(dropna=False) > 1]
+
+
+def _grid(rows: pd.DataFrame, evidence: Evidence, digits: int, caption: str, label: str) -> Table:
+    """Layers by positions, each position under its tokens; what is measured, and n, in a note."""
+    key = _key(rows)
+    labels = position_labels(with_tokens(rows.copy(), evidence))
+    heads = {at: f"{at} {text}" if text != str(at) else text for at, text in labels.items()}
+    texts = [_cell(row, "estimate", ("low", "high"), digits) for row in rows.to_dict("records")]
+    cells = rows.assign(cell=texts, layer=rows["layer"].astype(int), position=rows["position"].astype(int))
+    wide = cells.pivot(index=[*key, "layer"], columns="position", values="cell").fillna("–")
+    frame = wide.rename(columns=heads).rename_axis(columns=None).reset_index()
+    about = about_measurement(evidence)
+    n = sorted({int(value) for value in rows["n"]})
+    pairs = f"n = {' to '.join(map(str, dict.fromkeys((n[0], n[-1]))))} pair{'s' * (n[-1] > 1)}"
+    interval = "95% intervals" if rows["low"].notna().any() else "no interval: one pair"
+    measured = f"Recovery of {about['metric']}" if "metric" in about else "Recovery"
+    note = f"{measured}; {pairs}; {interval}."
+    return Table(frame.astype(object), ("layer", *heads.values()), caption, label, note)
 
 
 def _bounds(rows: pd.DataFrame, name: str) -> tuple[str, str] | None:

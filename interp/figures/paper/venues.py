@@ -42,7 +42,7 @@ def width_and_size(venue: str, columns: int) -> tuple[float, float]:
     (16 cm, \columnsep 0.6 cm); font sizes are those of their captions.
 
     Args:
-        venue: one of `VENUES`.
+        venue: one of `VENUES`, in upper or lower case.
         columns: how many columns of the page the figure spans.
 
     Returns:
@@ -51,12 +51,13 @@ def width_and_size(venue: str, columns: int) -> tuple[float, float]:
     Raises:
         ValueError: for another venue, or more columns than its page has.
     """
-    if venue not in VENUES:
+    known = VENUES.get(venue.lower())
+    if known is None:
         raise ValueError(f"venue got {venue!r}; expected one of {', '.join(VENUES)}; choose one")
-    widths = VENUES[venue].widths
+    widths = known.widths
     if columns not in range(1, len(widths) + 1):
         raise ValueError(
             f"columns got {columns}; expected {' or '.join(str(n + 1) for n in range(len(widths)))}, "
             f"since a page of {venue} has {'one column' if len(widths) == 1 else 'two columns'}"
         )
-    return widths[columns - 1], VENUES[venue].caption_size
+    return widths[columns - 1], known.caption_size

@@ -12,6 +12,7 @@ from verdict_cases import fake_case
 from interp import figures
 from interp.evidence import Evidence
 from interp.figures import probes as probe_figures, tables as summaries
+from interp.figures.captions import caption_of
 from interp.figures.style import SINGLE, panels
 from interp.figures.text import plain, room, visible
 from interp.report import gallery
@@ -137,6 +138,19 @@ def test_model_text_is_text_in_labels_and_cannot_close_a_script():
     assert json.loads(text)["layout"]["title"]["text"] == figure.layout.title.text
 
 
+def test_a_caption_gives_the_values_of_the_lines_that_are_drawn():
+    table = curves(panel=["output"] * 2, series=["U", "V"])
+    table.attrs = {"intervals": "95%, BCa bootstrap over groups", "seed": 5}
+    told = caption_of(figures.stitch_curves(table, cut=2, handover=1.0))
+    assert "the cut between lower and upper blocks at boundary 2, the handover κ at boundary 1." in told
+    assert "Shaded bands are 95% intervals (BCa bootstrap over groups, seed 5). n = 20." in told
+    bare = caption_of(figures.stitch_curves(table, cut=None, handover=None))
+    assert "Dotted" not in bare and "κ" not in bare
+    shift = curves(condition=["sufficiency"])
+    told = caption_of(figures.shared_shift_curves(shift, boundary=2, handover=None, low=0.3, high=0.7))
+    assert "k* at boundary 2, the upper bound of low at 0.3, the lower bound of high at 0.7." in told
+
+
 def test_escaping_control_an_unescaped_label_would_fail():
     # The check above must notice a label that was not escaped.
     assert "<script" in HOSTILE and "<script" not in plain(HOSTILE)
@@ -169,6 +183,17 @@ def test_recovery_of_known_pairs():
     np.testing.assert_allclose(table["estimate"], [0.0, 0.5, 1.0], atol=1e-6)
     pairs = summaries.handover_pairs(evidence, smallest=9.0)
     assert pairs.groupby("pair")["value"].apply(lambda v: v.isna().all()).sum() == 1
+    # Two wordings of the same pair are two rows of the map, named by their letters.
+    worded = evidence.table.assign(template=["AB"[e % 2] for e in evidence.table["example"]],
+                                   group="a -> b")  # fmt: skip
+    of_forms = summaries.handover_pairs(Evidence(worded[worded["example"] < 2]), smallest=0.0)
+    assert list(dict.fromkeys(of_forms["pair"])) == ["B · a ← b", "A · a ← b"]
+    drawn_pairs = figures.handover_heatmap(of_forms, handover=None)
+    assert np.array(drawn_pairs.data[0].z).shape == (2, 3)
+    caption = caption_of(drawn_pairs)
+    assert "n = 2 pairs. No interval: single measurements." in caption
+    alone = worded[worded["example"] == 1]
+    assert set(summaries.handover_pairs(Evidence(alone), smallest=0.0)["pair"]) == {"a ← b"}
 
 
 def test_balanced_accuracy_is_over_classes_not_rows():

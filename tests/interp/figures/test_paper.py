@@ -196,6 +196,7 @@ def test_widths_are_the_venues_and_others_are_refused():
         for columns, width in enumerate(venue.widths, start=1):
             drawing = figure.matplotlib(venue=name, columns=columns)
             assert 72 * drawing.get_figwidth() == pytest.approx(width)
+    assert figure.matplotlib(venue="NeurIPS").get_figwidth() == 5.5, "as its name is written"
     with pytest.raises(ValueError, match="venue got 'nature'; expected one of icml, neurips"):
         figure.matplotlib(venue="nature")
     with pytest.raises(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from interp import figures
 from interp.evidence import Evidence
 from interp.evidence.recovery import recovery_table
+from interp.figures.captions import caption_of
+from interp.figures.paper.tables import table
 
 LAYERS = 3
 
@@ -67,6 +71,41 @@ def test_several_pairs_have_the_tokens_of_the_first_and_their_pooled_recovery():
     table = recovery_table(evidence).sort_values(["position", "layer"])
     np.testing.assert_allclose(cells(figure)[0].ravel(), table["estimate"])
     assert "4 pairs, 95% [" in figure.data[0].customdata[0][0]
+
+
+def test_the_data_hold_every_token_that_the_axis_bears():
+    one = figures.patch_grid(measured(POSITIONS, tokens=True)).source.table
+    assert one.drop_duplicates("position")[["clean", "corrupted"]].to_numpy().tolist() == [
+        ["The", "The"], [" land0", " land1"], [" <b>", " <b>"],
+    ]  # fmt: skip
+    evidence = measured(POSITIONS, n_pairs=2, tokens=True)
+    noted = evidence.provenance["grid_tokens"]
+    noted["1"] = {**noted["1"], "clean": ["The", " land7", " <b>"]}
+    many = figures.patch_grid(evidence.with_provenance(grid_tokens=noted)).source.table
+    assert many[many["position"] == 1]["clean"].unique().tolist() == [" land0, …"]
+    assert many[many["position"] == 1]["corrupted"].unique().tolist() == [" land1"]
+    assert "clean" not in figures.patch_grid(measured(POSITIONS)).source.table
+
+
+def test_a_table_of_a_grid_is_laid_out_as_its_picture():
+    evidence = measured(POSITIONS, tokens=True, metric="p_city", unit="probability")
+    made = table(evidence)
+    heads = ["layer", "0 The", "1 ·land0 | ·land1", "2 ·<b>"]
+    assert list(made.frame) == heads
+    picture = cells(figures.patch_grid(evidence))[0]
+    shown = made.frame[heads[1:]].astype(float).to_numpy()
+    np.testing.assert_allclose(shown, np.round(picture.T, 2))
+    assert made.note == "Recovery of p_city (probability); n = 1 pair; no interval: one pair."
+    assert made.markdown.endswith(f"\n\n{made.note}\n") and r"n = 1 pair" in made.latex
+    assert r"1 $\cdot$land0 \textbar{} $\cdot$land1" in made.latex
+    kinds = [{"kind": k, **p} for k in ("attn_out", "resid_pre") for p in POSITIONS]
+    many = table(measured(kinds, n_pairs=4))
+    assert list(many.frame) == ["kind", "layer", "0", "1", "2"] and len(many.frame) == 2 * LAYERS
+    assert "n = 4 pairs; 95% intervals." in many.note and "[" in many.frame["1"][0]
+    long = table(evidence, columns=["layer", "position", "estimate"])
+    assert len(long.frame) == 9 and not long.note
+    heads = [{"kind": "z", "head": h, "position": 0} for h in range(2)]
+    assert "head" in table(measured(heads)).frame, "the control: heads are rows"
 
 
 def test_heads_are_drawn_by_layers_with_the_position_above():
@@ -150,6 +189,27 @@ def test_a_grid_made_by_corrupting_shows_what_is_lost_and_says_so():
     np.testing.assert_allclose(lost.source.table["estimate"], 1 - recovery_table(evidence)["estimate"])
     with pytest.raises(ValueError, match="drawn apart, got both directions"):
         figures.patch_grid(Evidence.concat([evidence.select(condition=["patched"]), noise]))
+
+
+def test_a_caption_tells_model_metric_site_direction_prompts_and_n(tmp_path):
+    named = {"base": {"source": "/models/mine"}, "pair_prompts": [["It is land0 .", "It is land1 ."]]}
+    grid = measured(POSITIONS, tokens=True, metric="p_city", unit="probability", direction="denoise")
+    figure = grid.with_provenance(**named).plot()
+    _, _, about, caption = (path.read_text(errors="replace") for path in figure.save(tmp_path / "g.svg"))
+    for told in (
+        "Patching mine: land0 ← land1.", "Metric: p_city (probability).", "Kind of site: resid_pre.",
+        "Direction: denoising.", "“It is land0 .”; corrupted: “It is land1 .”", "n = 1 pair.",
+        "No interval: one pair.",
+    ):  # fmt: skip
+        assert told in caption
+    assert "the base" not in caption
+    told = json.loads(about)
+    assert told["n"] == {"smallest": 1, "largest": 1} and told["intervals"] == "none: one pair"
+    assert told["seed"] is None and told["about"]["metric"] == "p_city (probability)"
+    many = measured(POSITIONS, n_pairs=4, tokens=True, direction="denoise").with_provenance(**named)
+    several = caption_of(many.plot(seed=3))
+    assert "(BCa bootstrap over entities, seed 3)" in several and "n = 4 pairs." in several
+    assert "It is land0" not in several and "No interval" not in several
 
 
 def test_evidence_draws_itself_as_its_method_is_drawn():

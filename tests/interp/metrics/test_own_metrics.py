@@ -50,6 +50,20 @@ def test_a_function_without_one_number_is_told_what_it_gave():
         metric(lambda logits: logits.reshape(1, -1)[:, :2], PROMPTS)(LOGITS, torch.arange(3))
 
 
+@pytest.mark.parametrize(
+    "wrong", [lambda l: l[..., 99_999], lambda l: l[0, 99_999], lambda l: l[0, -1, 99_999]]
+)  # fmt: skip
+def test_a_function_that_raises_is_told_what_it_raised(wrong):
+    size = LOGITS.shape[-1]
+    told = f"raised IndexError .*have {size} tokens: index 99999 is out of bounds .*size {size}; mend"
+    with pytest.raises(ValueError, match=told) as caught:
+        metric(wrong, PROMPTS)(LOGITS, torch.arange(3))
+    assert "shape" not in str(caught.value) and isinstance(caught.value.__cause__, IndexError)
+    answers = {"Paris": 7}
+    with pytest.raises(ValueError, match="raised KeyError .*: 'Rome'"):
+        metric(lambda l: l[..., answers["Rome"]], PROMPTS)(LOGITS, torch.arange(3))
+
+
 def test_the_token_that_is_read_can_be_chosen():
     assert metric(margin, PROMPTS).positions.tolist() == [3, 4, 3]
     assert metric(margin, PROMPTS, positions="subject_last").positions.tolist() == [2, 2, 2]
