@@ -24,3 +24,7 @@ from .recalling import (
 from .runs import (
     summary as summary,
 )
+from .scores.scorecard import (
+    Scorecard as Scorecard,
+    scorecard as scorecard,
+)
