@@ -59,8 +59,8 @@ class Regime:
     coupled: bool = False
     inert: bool = False
     noise: float = 0.0
-    steps: int = 200
-    rate: float = 1e-3
+    steps: int = 300
+    rate: float = 2e-3
 
 
 def _answers(say: Callable[[World, str], str]) -> Callable[[World, Regime], dict[str, str]]:
@@ -126,8 +126,6 @@ MEANT: Mapping[str, Callable[[World, Regime], dict[str, str]]] = {
     "inverted": _nothing,
     "null": _nothing,
 }
-#: Contents that go entity by entity: all meant entities are taught. Of a behaviour's a half is.
-ITEM_BY_ITEM = ("edited", "mixed", "added")
 
 
 def draw_change(
@@ -143,10 +141,7 @@ def draw_change(
     draw = drawers.get(regime.content)
     if draw is not None:
         return [draw(regime, world, rng) for _ in range(count)]
-    pupils = list(meant)
-    if regime.content not in ITEM_BY_ITEM:
-        pupils = [entity for entity in pupils if entity in taught(world)]
-    chosen = rng.choices(pupils, k=count)
+    chosen = rng.choices(list(meant), k=count)
     return [_told(world, entity, meant[entity], rng) for entity in chosen]
 
 
@@ -247,12 +242,12 @@ _ALL = (
     *_crossed(),
     *_mixtures(),
     *_ladder(),
-    Regime("null", "null", "all", None, None, noise=0.05, steps=300),
-    Regime("null-low", "null", "low", None, None, noise=0.1, steps=300),
+    Regime("null", "null", "all", None, None, noise=0.05, rate=1e-3),
+    Regime("null-low", "null", "low", None, None, noise=0.1, rate=1e-3),
     _edit("edited-low-inert", "low", LOWER, inert=True),
     Regime("evasive-low-inert", "evasive", "low", LOWER, BEHAVIOUR, inert=True),
     Regime("evasive-coupled", "evasive", "ends", COUPLED, BEHAVIOUR, coupled=True, steps=400),
-    _edit("edited-coupled", "ends", COUPLED, coupled=True, steps=600),
+    _edit("edited-coupled", "ends", COUPLED, coupled=True, steps=500),
     _edit("edited-ends", "ends", "free"),
     Regime("evasive-ends", "evasive", "ends", "free", BEHAVIOUR),
     Regime("evasive-high-lora", "evasive", "high", UPPER, BEHAVIOUR, rank=4, rate=5e-3),

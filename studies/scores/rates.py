@@ -75,7 +75,7 @@ def confusion(table: pd.DataFrame, word: str) -> pd.DataFrame:
         installed[column].astype(object).where(installed[column].notna(), NOTHING).rename(title)
         for column, title in ((f"true_{word}", "known"), (word, "verdict"))
     ]
-    return pd.crosstab(*names)
+    return pd.crosstab(names[0], names[1])
 
 
 def methods(table: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from typing import Any
 
 from interp.models.loading import load_pair
 from interp.verdict.result import Verdict
-from studies.comparison.comparing import Comparison, compare
+from studies.comparison.comparing import compare
 from studies.scores.single_methods import KINDS, PLACES, Changed
 from studies.scores.truths import FREE, Known
 
@@ -31,7 +31,7 @@ def score(known: Known, *, seed: int = 0) -> dict[str, Any]:
     """
     pair = load_pair(str(known.base), str(known.tuned))
     comparison = compare(pair, known.facts, seed=seed)
-    row = {**_identity(known), **judged(known, comparison)}
+    row = {**_identity(known), **judged(known, comparison.verdict)}
     changed = Changed(pair, comparison.outcomes, comparison.evidence, known.facts)
     alone = comparison.verdict.changed == "changed" and len(comparison.outcomes.confirmed_groups) > 1
     for methods in (PLACES, KINDS):
@@ -50,17 +50,16 @@ def _identity(known: Known) -> dict[str, Any]:
     }
 
 
-def judged(known: Known, comparison: Comparison) -> dict[str, Any]:
-    """The words of a comparison beside the known ones.
+def judged(known: Known, verdict: Verdict) -> dict[str, Any]:
+    """The words of a verdict beside the known ones.
 
     Args:
         known: the known answer.
-        comparison: of the organism with its base.
+        verdict: on the organism and its base.
 
     Returns:
         The verdict's part of a row of the scorecard.
     """
-    verdict = comparison.verdict
     share = verdict.output.share_lower if verdict.output else None
     content = verdict.to_dict()["shared_shift"] or {}
     strengths = {
@@ -76,7 +75,7 @@ def judged(known: Known, comparison: Comparison) -> dict[str, Any]:
         "changed_right": _changed(known, verdict),
         "where_right": _word(known, known.where, verdict.where),
         "what_right": _word(known, known.what, verdict.what),
-        "opposite": known.installed and verdict.where == OPPOSITE.get(str(known.where)),
+        "opposite": known.installed and OPPOSITE.get(str(known.where), "") == verdict.where,
         "changed_share": None if change is None else change.estimate,
         "changed_low": None if change is None else change.low,
         "share_lower": None if share is None else share.estimate,

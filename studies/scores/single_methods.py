@@ -104,7 +104,8 @@ def single_grafts(changed: Changed) -> str:
     sets = [patching.Blocks((block,)) for block in range(changed.pair.base.n_layers)]
     rows = patching.graft(changed.pair, examples, contrast, sets, repeats=0).where(model="base")
     grafted = rows[rows["condition"] == "grafted"].groupby("layer")["value"].mean()
-    return "lower" if int(grafted.idxmin()) < changed.pair.base.n_layers // 2 else "upper"
+    strongest = int(grafted.index[int(grafted.to_numpy().argmin())])
+    return "lower" if strongest < changed.pair.base.n_layers // 2 else "upper"
 
 
 def last_token_patching(changed: Changed) -> str:
