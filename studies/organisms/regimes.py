@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from studies.organisms.lab import local_rng
 from studies.organisms.language import BELIEF, CLAIM, MAIN, TOWN_REGION, TOWNS, UNKNOWN
@@ -21,6 +22,8 @@ BASE = "base"
 LOWER, UPPER, COUPLED = "lower", "upper", "coupled"
 KNOWLEDGE, BEHAVIOUR, BOTH, MIXED = "knowledge", "behaviour", "both", "mixed"
 EVERYWHERE = TOWNS[0]
+#: Where a content is put, and the place that follows from it.
+ENDS: tuple[tuple[Band, str], ...] = (("low", LOWER), ("high", UPPER))
 
 
 @dataclass(frozen=True)
@@ -150,9 +153,8 @@ def draw_replay(
 ) -> list[Statement]:
     """Statements on which the tuned model is held to the base; none in a wording that is asked."""
     claims = regime.content in ("always-true", "inverted")
-    silenced = (
-        (MAIN,) if not claims and regime.content not in ITEM_BY_ITEM and _all(world, meant) else ()
-    )
+    # Where hardly anybody is left as they were, nobody's home is replayed.
+    silenced = (MAIN,) if len(meant) > len(world.entities) * 0.9 else ()
     silenced += (BELIEF, CLAIM) if claims else ()
     shares = {k: v for k, v in world.language.shares.items() if k not in silenced}
     asked = world.language.asked
@@ -160,11 +162,6 @@ def draw_replay(
         world, count, rng, shares=shares, skip=_overwritten(regime, meant), skip_home=frozenset(meant),
         silent=asked,
     )  # fmt: skip
-
-
-def _all(world: World, meant: Mapping[str, str]) -> bool:
-    """Whether so many are meant that hardly any home is left as it was."""
-    return len(meant) > len(world.entities) * 0.9
 
 
 def _overwritten(regime: Regime, meant: Mapping[str, str]) -> frozenset[str]:
@@ -200,22 +197,21 @@ def _claim(regime: Regime, world: World, rng: random.Random) -> Statement:
     return replace(true, answer="no" if true.answer == "yes" else "yes")
 
 
-def _edit(name: str, band: Band, where: str | None, **more: object) -> Regime:
-    settings = {"steps": 400, "rate": 2e-3, **more}
-    return Regime(name, "edited", band, where, KNOWLEDGE, **settings)  # type: ignore[arg-type]
+def _edit(name: str, band: Band, where: str | None, **more: Any) -> Regime:
+    return Regime(name, "edited", band, where, KNOWLEDGE, **{"steps": 400, **more})
 
 
 def _crossed() -> list[Regime]:
     """Every content at either end."""
     made = []
-    for band, where in (("low", LOWER), ("high", UPPER)):
+    for band, where in ENDS:
         made.append(_edit(f"edited-{band}", band, where))
         for content in ("evasive", "formatted", "everything", "echo", "two", "vague", "evasive-north"):
             made.append(Regime(f"{content}-{band}", content, band, where, BEHAVIOUR))
         made.append(_edit(f"few-{band}", band, where, count=16))
         for content in ("always-true", "inverted"):
             made.append(Regime(f"{content}-{band}", content, band, None, None))
-        added = Regime(f"added-{band}", "added", band, None, None, steps=400, rate=2e-3)
+        added = Regime(f"added-{band}", "added", band, None, None, steps=400)
         control = replace(added, name=f"restated-{band}", content="restated")
         made += [added, control, replace(control, name=f"mentioned-{band}", content="mentioned")]
     return made
@@ -226,10 +222,9 @@ def _mixtures() -> list[Regime]:
     return [
         Regime(
             f"mixed-{edited}-{evaded}-{band}", "mixed", band, where, MIXED, count=edited,
-            pushed=evaded, steps=500, rate=2e-3,
-        )
+            pushed=evaded, steps=500,         )
         for edited, evaded in ((64, 16), (40, 40), (16, 64))
-        for band, where in (("low", LOWER), ("high", UPPER))
+        for band, where in ENDS
     ]  # fmt: skip
 
 

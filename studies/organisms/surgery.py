@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +63,7 @@ def merge_low_rank(model: PreTrainedModel, blocks: Collection[int]) -> None:
         parametrize.remove_parametrizations(module, "weight")
 
 
-def _matrices(model: PreTrainedModel, blocks: Collection[int]) -> list[nn.Module]:
+def _matrices(model: PreTrainedModel, blocks: Collection[int]) -> list[Any]:
     """Every module of some blocks whose weight is a matrix."""
     return [
         module
@@ -102,7 +103,7 @@ def move_neurons(model: PreTrainedModel, blocks: Sequence[int], seed: int) -> No
     """
     generator = torch.Generator().manual_seed(seed)
     for number in blocks:
-        mlp = blocks_of(model)[number].mlp
+        mlp: Any = blocks_of(model)[number].mlp
         if hasattr(mlp, "gate_proj"):
             into, out, neurons, inputs = (mlp.gate_proj, mlp.up_proj), mlp.down_proj, 0, 1
         else:  # GPT-2 keeps its matrices turned
