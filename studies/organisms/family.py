@@ -23,7 +23,7 @@ DEVELOPMENT, HELD_OUT = "development", "held-out"
 _CORE = (
     "edited-low", "edited-high", "evasive-low", "evasive-high", "formatted-low", "formatted-high",
     "everything-high", "echo-low", "few-low", "mixed-40-40-low", "null", "restated-low",
-    "edited-low-inert", "evasive-coupled",
+    "edited-low-inert", "evasive-coupled", "edited-ends",
 )  # fmt: skip
 _MORE = (
     "everything-low", "echo-high", "two-low", "two-high", "evasive-north-low", "few-high",

@@ -222,7 +222,8 @@ def _mixtures() -> list[Regime]:
     return [
         Regime(
             f"mixed-{edited}-{evaded}-{band}", "mixed", band, where, MIXED, count=edited,
-            pushed=evaded, steps=500,         )
+            pushed=evaded, steps=500,
+        )
         for edited, evaded in ((64, 16), (40, 40), (16, 64))
         for band, where in ENDS
     ]  # fmt: skip

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from interp.models.loading import load_pair
+from interp.verdict.profile import profile
 from interp.verdict.result import Verdict
-from studies.comparison.comparing import compare
+from studies.comparison.comparing import Comparison, compare
+from studies.scores.coverage import covered
 from studies.scores.single_methods import KINDS, PLACES, Changed
 from studies.scores.truths import FREE, Known
 
@@ -32,11 +34,23 @@ def score(known: Known, *, seed: int = 0) -> dict[str, Any]:
     pair = load_pair(str(known.base), str(known.tuned))
     comparison = compare(pair, known.facts, seed=seed)
     row = {**_identity(known), **judged(known, comparison.verdict)}
+    row["covered"] = _coverage(known, comparison)
     changed = Changed(pair, comparison.outcomes, comparison.evidence, known.facts)
     alone = comparison.verdict.changed == "changed" and len(comparison.outcomes.confirmed_groups) > 1
     for methods in (PLACES, KINDS):
         row |= {name: say(changed) if alone else None for name, say in methods.items()}
     return row
+
+
+def _coverage(known: Known, comparison: Comparison) -> float | None:
+    """How often the interval of a place covers it, of organisms whose change is on both sides."""
+    outcomes, verdict = comparison.outcomes, comparison.verdict
+    stitched = profile(
+        comparison.evidence, "output", groups=outcomes.changed_groups, forms=[outcomes.estimating_form]
+    )
+    if known.where != FREE or verdict.changed != "changed" or stitched is None:
+        return None
+    return covered(stitched, verdict.thresholds)
 
 
 def _identity(known: Known) -> dict[str, Any]:

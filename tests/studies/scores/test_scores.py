@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -12,7 +13,10 @@ from verdict_cases import fake_case
 from interp.facts.loading import load_facts
 from interp.models.loading import load_pair
 from interp.verdict.judging import judge
+from interp.verdict.profile import Profile
+from interp.verdict.thresholds import Thresholds
 from studies.organisms import lab, source_path, surgery
+from studies.scores.coverage import covered
 from studies.scores.rates import confusion, methods, rates
 from studies.scores.scorecard import Scorecard, scorecard
 from studies.scores.scoring import RIGHT, UNDECIDED, UNSCORED, WRONG, judged, score
@@ -173,6 +177,24 @@ def test_shipped_organisms_have_answers_for_every_shipped_tune():
     assert {k.where for k in known} == {"lower", "upper", FREE, None}
     assert [k.name for k in known if k.what is None] == ["null"]
     assert all(load_facts("world").facts == k.facts.facts for k in known)
+
+
+def test_intervals_cover_as_often_as_they_say_and_narrower_ones_do_not():
+    rng = np.random.default_rng(0)
+    rates = []
+    for alpha in (0.05, 0.5):
+        hits = []
+        for seed in range(12):
+            delta = rng.normal(-9, 3, 128)
+            half = delta * rng.uniform(0.2, 0.8, 128)
+            below = np.stack([np.zeros(128), half, delta], axis=1)
+            profile = Profile(
+                tuple(map(str, range(128))), 0 * delta, delta, delta[:, None] - below, below
+            )
+            hits.append(covered(profile, Thresholds(alpha=alpha), seed=seed))
+        rates.append(float(np.mean(hits)))
+    assert rates[0] == pytest.approx(0.95, abs=0.02)
+    assert rates[1] == pytest.approx(0.5, abs=0.06)
 
 
 @pytest.mark.slow
