@@ -186,10 +186,18 @@ def scorecard(
     Source: truth by construction behind gradient masks; 2503.13401 on why reading alone is no evidence.
 
     Example:
+        Half a minute for each organism:
+
         >>> import studies
-        >>> card = studies.scorecard(only=["evasive-high"])
-        >>> card.table[["true_where", "where", "true_what", "what"]].to_dict("records")
-        [{'true_where': 'upper', 'where': 'upper', 'true_what': 'behaviour', 'what': 'behaviour'}]
+        >>> card = studies.scorecard(only=["evasive-high"])  # doctest: +SKIP
+        >>> card.table[["true_where", "where", "true_what", "what"]]  # doctest: +SKIP
+
+        An organism that nobody has made a recipe for is refused:
+
+        >>> studies.scorecard(only=["forgetful"])
+        Traceback (most recent call last):
+        ...
+        ValueError: only got ['forgetful'], none of which the families ['shipped'] have; ...
     """
     unknown = [name for name in families if name not in SPLITS]
     if unknown or not families:

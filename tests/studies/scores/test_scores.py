@@ -12,6 +12,7 @@ from verdict_cases import fake_case
 
 from interp.facts.loading import load_facts
 from interp.models.loading import load_pair
+from interp.runs.run import ShareDone, resumable
 from interp.verdict.judging import judge
 from interp.verdict.profile import Profile
 from interp.verdict.thresholds import Thresholds
@@ -109,6 +110,31 @@ def test_what_does_not_exist_is_one_line():
         scorecard(["all"])
     with pytest.raises(ValueError, match=r"only got \['nobody'\], none of which"):
         scorecard(only=["nobody"])
+
+
+def test_scores_are_kept_and_shared_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    scored: list[str] = []
+
+    def fake(known: Known, *, seed: int):
+        scored.append(known.name)
+        return row(known.name, known.where, "lower", known.what, "behaviour", strength=float(seed))
+
+    monkeypatch.setattr("studies.scores.scorecard.score", fake)
+    with resumable(tmp_path):
+        first = scorecard(seed=3).table
+    with resumable(tmp_path):
+        again = scorecard(seed=3).table
+    assert first.equals(again) and len(scored) == len(first) == len(shipped_organisms())
+    scored.clear()
+    shared = tmp_path / "shared"
+    for part in ("1/2", "2/2"):
+        with pytest.raises(ShareDone), resumable(shared, shard=part):
+            scorecard(seed=3)
+    assert sorted(scored) == sorted(first["organism"])
+    with resumable(shared):
+        assert scorecard(seed=3).table.equals(first)
+    with resumable(tmp_path):
+        assert scorecard(seed=4).table["strength"].eq(4).all(), "another seed is another score"
 
 
 @pytest.fixture(scope="module")
