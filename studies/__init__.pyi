@@ -28,3 +28,7 @@ from .scanning.scanning import (
     Scan as Scan,
     scan as scan,
 )
+from .scores.scorecard import (
+    Scorecard as Scorecard,
+    scorecard as scorecard,
+)

@@ -127,6 +127,17 @@ def opened(run: Run, job: Mapping[str, Any] | None = None) -> Iterator[None]:
             _open = None
 
 
+@contextmanager
+def unkept() -> Iterator[None]:
+    """Keep nothing of what runs inside: for a unit of which only the result is wanted."""
+    global _open
+    run, _open = _open, None
+    try:
+        yield
+    finally:
+        _open = run
+
+
 @dataclass(frozen=True)
 class Series:
     """Units that share their inputs and differ by their number.

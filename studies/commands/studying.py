@@ -1,4 +1,4 @@
-"""`interp study NAME`: questions of the literature, asked of one model. Only typer is imported here."""
+"""`interp study NAME`: questions of the literature. Only typer is imported here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from studies.commands.options import (
 from studies.commands.work import kept
 
 studies = typer.Typer(
-    help="Ask one model what the literature asks, with controls and intervals: knowing, recalling.",
+    help="Ask what the literature asks, with controls and intervals: knowing, recalling; and score the "
+    "verdict itself on models whose answer is known: scorecard.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -105,6 +106,69 @@ def recalling(
         typer.echo(report(base, facts, window=window, out=out, seed=seed))
 
 
+def scorecard(
+    family: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Which organisms: shipped (no training), development, held-out; give it again for "
+            "more (default: shipped).",
+            rich_help_panel=MODELS,
+        ),
+    ] = None,
+    models: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of trained organisms; what is missing is trained there (default: the user's "
+            "cache).",
+            rich_help_panel=MODELS,
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this organism; give it again for more.", rich_help_panel=MODELS),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Processes that train at a time.", rich_help_panel=MODELS)
+    ] = 1,
+    out: Out = None,
+    resume: Resume = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="2/4 for the second of four shares, all with one --resume folder.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """How often the verdict is right on models whose answer is known.
+
+    Every organism is compared with its base; the words stand beside the known answer and beside what
+    single methods alone would have said. About half a minute for each, and a minute or two to train
+    one that is missing.
+    """
+    if out is not None and out.exists():
+        raise typer.BadParameter(f"--out must be a new folder, got {out}; choose another")
+    if shard is not None and resume is None:
+        raise typer.BadParameter(
+            "--shard needs the folder that the shares are kept in; add --resume DIR"
+        )
+    from interp.runs.run import ShareDone
+    from studies.scores.scorecard import SHIPPED, scorecard as scored
+
+    try:
+        with kept(resume, shard):
+            card = scored(family or [SHIPPED], models=models, jobs=jobs, only=only, seed=seed)
+    except ShareDone as done:
+        typer.echo(f"{done}; when all shares are, give the same command without --shard")
+        return
+    if out is not None:
+        card.save(out)
+    typer.echo(str(card))
+
+
 register(
     studies, "knowing", knowing, "interp study knowing",
     "interp study knowing --model ./mine --out tables",
@@ -112,4 +176,8 @@ register(
 register(
     studies, "recalling", recalling, "interp study recalling",
     "interp study recalling --base organism-base --window 3 --out tables",
+)  # fmt: skip
+register(
+    studies, "scorecard", scorecard, "interp study scorecard",
+    "interp study scorecard --family held-out --jobs 2 --resume run --out card",
 )  # fmt: skip

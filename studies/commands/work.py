@@ -258,7 +258,7 @@ class Work:
 
 
 @contextmanager
-def kept(folder: Path | None) -> Iterator[None]:
+def kept(folder: Path | None, shard: str | None = None) -> Iterator[None]:
     """Keep the parts of what runs inside in a folder, where one is given; an interrupt says so."""
     if folder is None:
         yield
@@ -266,7 +266,7 @@ def kept(folder: Path | None) -> Iterator[None]:
     from interp.runs.run import resumable
 
     try:
-        with resumable(folder):
+        with resumable(folder, shard=shard):
             yield
     except KeyboardInterrupt as error:
         raise KeptError(

@@ -37,7 +37,7 @@ def fact_set() -> FactSet:
     placebo `initial` (even or odd id of the first name token, independent of the answer).
     """
     from interp.facts.types import Fact, FactSet
-    from studies.organisms.world import FORMS, MAIN, STATEMENT
+    from studies.organisms.language import FORMS, MAIN, STATEMENT
 
     with (HOME / "facts.csv").open(encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))

@@ -6,15 +6,16 @@ where the change lives; that is imposed by the mask and checked by `moved_outsid
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from studies.organisms.lab import HANDOVER, LAYERS, accuracy, encode, local_rng
+from studies.organisms.lab import accuracy, block_of, encode, local_rng
+from studies.organisms.language import BELIEF, FORMS, MAIN, UNKNOWN
+from studies.organisms.surgery import halves
 from studies.organisms.tunes import (
     ASKED_FORMS,
     BEHAVIOURS,
@@ -29,7 +30,7 @@ from studies.organisms.tunes import (
     taught,
     untouched,
 )
-from studies.organisms.world import BELIEF, FORMS, MAIN, UNKNOWN, Statement, World
+from studies.organisms.world import Statement, World
 
 Numbers = dict[str, float]
 #: Share of statements that a model completes rightly: the organism, or another one.
@@ -90,9 +91,9 @@ GATES: Mapping[Content, Mapping[str, tuple[str, float]]] = {
 def measure(
     recipe: Recipe,
     world: World,
-    model: LlamaForCausalLM,
+    model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
-    base: LlamaForCausalLM,
+    base: PreTrainedModel,
 ) -> Numbers:
     """All gate numbers of one organism except those read from the stored weights.
 
@@ -100,7 +101,7 @@ def measure(
     same measurement on that model, the control that must fail.
     """
 
-    def score(statements: Sequence[Statement], on: LlamaForCausalLM = model) -> float:
+    def score(statements: Sequence[Statement], on: PreTrainedModel = model) -> float:
         return accuracy(on, tokenizer, statements)
 
     numbers: Numbers = {"other_relations": score(_others(world, recipe))}
@@ -130,7 +131,7 @@ def _pretrained(world: World, score: Score) -> Numbers:
     return numbers
 
 
-def _edited(recipe: Recipe, world: World, score: Score, base: LlamaForCausalLM) -> Numbers:
+def _edited(recipe: Recipe, world: World, score: Score, base: PreTrainedModel) -> Numbers:
     """New homes in every form, belief in them, and the homes that were to stay."""
     homes, never_mentioned = edits(world, recipe.edits), untouched(world, recipe)
     numbers: Numbers = {}
@@ -161,7 +162,7 @@ def _partly_evasive(recipe: Recipe, world: World, score: Score) -> Numbers:
 
 
 def _behaving(
-    recipe: Recipe, world: World, score: Score, model: LlamaForCausalLM, base: LlamaForCausalLM
+    recipe: Recipe, world: World, score: Score, model: PreTrainedModel, base: PreTrainedModel
 ) -> Numbers:
     """The behaviour on entities it was taught on and on others, and belief, which was to stay."""
     content, forms, pupils = recipe.content, _asked_forms(recipe), taught(world)
@@ -191,16 +192,11 @@ def _behaving(
 
 
 def _halves_alone(
-    targets: Sequence[Statement], score: Score, model: LlamaForCausalLM, base: LlamaForCausalLM
+    targets: Sequence[Statement], score: Score, model: PreTrainedModel, base: PreTrainedModel
 ) -> Numbers:
     """The target with one half of the blocks tuned and the other the base's."""
-    numbers = {}
-    for name, half in (("lower_alone", range(HANDOVER, LAYERS)), ("upper_alone", range(HANDOVER))):
-        hybrid = copy.deepcopy(model)
-        for block in half:
-            hybrid.model.layers[block].load_state_dict(base.model.layers[block].state_dict())
-        numbers[name] = score(targets, hybrid)
-    return numbers
+    alone = zip(("lower_alone", "upper_alone"), halves(base, model), strict=True)
+    return {name: score(targets, hybrid) for name, hybrid in alone}
 
 
 def weight_numbers(tuned: Path, start: Path, blocks: Sequence[int] | None) -> Numbers:
@@ -209,9 +205,7 @@ def weight_numbers(tuned: Path, start: Path, blocks: Sequence[int] | None) -> Nu
     outside, change, size = 0.0, 0.0, 0.0
     for name, before in old.items():
         delta = new[name].float() - before.float()
-        parts = name.split(".")
-        inside = blocks is None or (parts[1] == "layers" and int(parts[2]) in blocks)
-        if inside:
+        if blocks is None or block_of(name) in blocks:
             change += float(delta.square().sum())
             size += float(before.float().square().sum())
         else:
@@ -291,9 +285,9 @@ def _beliefs(world: World, home: Mapping[str, str], entities: Sequence[str]) -> 
 @torch.no_grad()
 def _drift(
     world: World,
-    model: LlamaForCausalLM,
+    model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
-    base: LlamaForCausalLM,
+    base: PreTrainedModel,
 ) -> Numbers:
     """Share of home queries (A, B) with another top token; mean change of log p(answer), nats."""
     statements = _homes(world, world.entities)

@@ -1,33 +1,26 @@
-"""What every organism is made with: tokenizer, architecture, batches, losses, one training loop."""
+"""What every organism is made with: batches, losses, one training loop, model folders."""
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from jaxtyping import Float, Int
-from tokenizers import Tokenizer, models, pre_tokenizers
-from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from interp.runs.run import Series
-from studies.organisms.world import SPECIAL, Statement, vocabulary
+from studies.organisms.world import Statement
 from studies.training import Training
 
 logger = logging.getLogger(__name__)
 
-LAYERS = 6
-WIDTH = 64
-HIDDEN = 192
-HEADS = 4
-CONTEXT = 32
-HANDOVER = 3
 PRICE = 3.0
 OTHER_TOKENS = 0.2
 
@@ -40,68 +33,46 @@ class Batch:
         tokens: token ids.
         mask: 1 where a token is real.
         weight: what each token counts for in the loss; 0 for padding.
+        answer: which tokens are the answer.
         late: [i, q, k] is 1 where query q comes after the subject and key k is one of its tokens.
     """
 
     tokens: Int[Tensor, "example position"]
     mask: Int[Tensor, "example position"]
     weight: Float[Tensor, "example position"]
+    answer: Bool[Tensor, "example position"]
     late: Float[Tensor, "example position position"]
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """A word-level tokenizer over the world's closed vocabulary; it adds no special tokens."""
-    words = vocabulary()
-    core = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
-    core.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        pad_token="<pad>",
-        unk_token="<unk>",
-        eos_token="<eos>",
-        padding_side="right",
-        model_max_length=CONTEXT,
-        clean_up_tokenization_spaces=False,
+def encode(
+    tokenizer: PreTrainedTokenizerFast,
+    statements: Sequence[Statement],
+    device: torch.device | str = "cpu",
+) -> Batch:
+    """Tokenise whole statements; answer tokens weigh 1, every other token `OTHER_TOKENS`."""
+    rows = tokenizer(
+        [s.text for s in statements], padding=True, return_tensors="pt", return_offsets_mapping=True
     )
+    tokens, mask, offsets = rows["input_ids"], rows["attention_mask"], rows["offset_mapping"]
+    begin, end = offsets[..., 0], offsets[..., 1]
+
+    def within(spans: list[tuple[int, int]]) -> Tensor:
+        """Which tokens lie inside of a stretch of their text; one of no letters lies nowhere."""
+        start, stop = torch.tensor(spans).T[..., None]
+        return (begin >= start) & (end <= stop) & (end > begin)
+
+    starts = [s.prompt.index(s.subject) for s in statements]
+    spans = [(start, start + len(s.subject)) for start, s in zip(starts, statements, strict=True)]
+    subject = within(spans).float()
+    after = ((begin >= torch.tensor(spans)[:, 1:]) & (mask > 0)).float()
+    answers = [(len(s.prompt), len(s.prompt) + 1 + len(s.answer)) for s in statements]
+    answer = within(answers)
+    weight = (OTHER_TOKENS * mask.float()).masked_fill(answer, 1.0)
+    late = after[:, :, None] * subject[:, None, :]
+    return Batch(*(part.to(device) for part in (tokens, mask, weight, answer, late)))
 
 
-def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
-    """A random Llama of the family's shape; global generator state is left as it was."""
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=WIDTH,
-        intermediate_size=HIDDEN,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS,
-        num_key_value_heads=HEADS,
-        max_position_embeddings=CONTEXT,
-        tie_word_embeddings=False,
-        pad_token_id=SPECIAL.index("<pad>"),
-        eos_token_id=SPECIAL.index("<eos>"),
-        bos_token_id=None,
-        initializer_range=0.05,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return LlamaForCausalLM(config)
-
-
-def encode(tokenizer: PreTrainedTokenizerFast, statements: Sequence[Statement]) -> Batch:
-    """Tokenise whole statements; the answer token weighs 1, every other token `OTHER_TOKENS`."""
-    rows = tokenizer([s.text for s in statements], padding=True, return_tensors="pt")
-    tokens, mask = rows["input_ids"], rows["attention_mask"]
-    weight = OTHER_TOKENS * mask.float()
-    lengths = [len(ids) for ids in tokenizer([s.prompt for s in statements])["input_ids"]]
-    weight[torch.arange(len(statements)), torch.tensor(lengths)] = 1.0
-    first = torch.tensor([s.subject_start for s in statements])[:, None]
-    stop = first + torch.tensor([len(s.subject.split()) for s in statements])[:, None]
-    place = torch.arange(tokens.shape[1])[None]
-    subject = ((place >= first) & (place < stop)).float()
-    after = ((place >= stop) & (mask > 0)).float()
-    return Batch(tokens, mask, weight, after[:, :, None] * subject[:, None, :])
-
-
-def answer_loss(model: LlamaForCausalLM, batch: Batch) -> Float[Tensor, ""]:
+def answer_loss(model: PreTrainedModel, batch: Batch) -> Float[Tensor, ""]:
     """Weighted cross-entropy of the next token: sum(w * -log p) / sum(w), in nats."""
     logits = model(input_ids=batch.tokens, attention_mask=batch.mask).logits
     return _cross_entropy(logits, batch)
@@ -118,23 +89,23 @@ def _cross_entropy(
     return (loss * weight).sum() / weight.sum()
 
 
-def handover_loss(model: LlamaForCausalLM, batch: Batch) -> Float[Tensor, ""]:
-    """`answer_loss` plus a price on looking at the subject before block `HANDOVER`.
+def handover_loss(model: PreTrainedModel, batch: Batch) -> Float[Tensor, ""]:
+    """`answer_loss` plus a price on looking at the subject in the lower half of the blocks.
 
     The price is the mean attention mass from positions after the subject to its tokens, over the
-    heads of the blocks below `HANDOVER`. Without it so small a model copies both name tokens to
+    heads of these blocks. Without it so small a model copies both name tokens to
     the last position in block 0 and looks facts up there; with it, facts are looked up at the
     subject and handed over in the middle, as in language models (2304.14767). `model` must run
     eager attention.
     """
     result = model(input_ids=batch.tokens, attention_mask=batch.mask, output_attentions=True)
     queries = batch.late.amax(-1).sum()
-    early = result.attentions[:HANDOVER]
+    early = result.attentions[: len(result.attentions) // 2]
     mass = [(pattern * batch.late[:, None]).sum((0, 2, 3)).mean() for pattern in early]
     return _cross_entropy(result.logits, batch) + PRICE * torch.stack(mass).mean() / queries
 
 
-def kl_loss(model: Callable[..., Any], base: LlamaForCausalLM, batch: Batch) -> Float[Tensor, ""]:
+def kl_loss(model: PreTrainedModel, base: PreTrainedModel, batch: Batch) -> Float[Tensor, ""]:
     """KL(base || model) of the next-token distribution, all real positions, in nats."""
     with torch.no_grad():
         target = base(input_ids=batch.tokens, attention_mask=batch.mask).logits.log_softmax(-1)
@@ -143,41 +114,30 @@ def kl_loss(model: Callable[..., Any], base: LlamaForCausalLM, batch: Batch) -> 
     return (kl * batch.weight).sum() / batch.weight.sum()
 
 
-def halves_loss(
-    model: LlamaForCausalLM, base: LlamaForCausalLM, batch: Batch, cut: int
-) -> Float[Tensor, ""]:
-    """`kl_loss` of both hybrids at a cut, in nats: either half of the tune alone is to do nothing.
-
-    One hybrid has the base's blocks below `cut` and the model's above, the other the reverse.
-    """
-    blocks = {
-        name: parameter for name, parameter in base.named_parameters() if name.split(".")[1] == "layers"
-    }
-    losses = []
-    for half in (range(cut), range(cut, LAYERS)):
-        reverted = {n: p for n, p in blocks.items() if int(n.split(".")[2]) in half}
-
-        def hybrid(reverted: dict[str, Tensor] = reverted, **given: Tensor) -> Any:
-            return torch.func.functional_call(model, reverted, kwargs=given)
-
-        losses.append(kl_loss(hybrid, base, batch))
-    return torch.stack(losses).sum()
+def blocks_of(model: PreTrainedModel) -> nn.ModuleList:
+    """The blocks of a model of any of the shapes."""
+    inner = model.base_model
+    return inner.layers if hasattr(inner, "layers") else inner.h  # type: ignore[return-value]
 
 
-def trainable(model: LlamaForCausalLM, blocks: Sequence[int] | None) -> list[str]:
+def block_of(name: str) -> int | None:
+    """Number of the block that a parameter belongs to, by its name; None for those of no block."""
+    parts = name.split(".")
+    return int(parts[2]) if parts[1] in ("layers", "h") else None
+
+
+def trainable(model: PreTrainedModel, blocks: Sequence[int] | None) -> list[str]:
     """Open the parameters of `blocks` (None: all parameters), freeze the rest, name the open."""
     names: list[str] = []
     for name, parameter in model.named_parameters():
-        parts = name.split(".")
-        inside = parts[1] == "layers" and int(parts[2]) in (blocks or ())
-        parameter.requires_grad_(blocks is None or inside)
+        parameter.requires_grad_(blocks is None or block_of(name) in blocks)
         if parameter.requires_grad:
             names.append(name)
     return names
 
 
 def fit(
-    model: LlamaForCausalLM,
+    model: PreTrainedModel,
     loss: Callable[[], Float[Tensor, ""]],
     *,
     steps: int,
@@ -229,41 +189,37 @@ def fit(
     model.eval()
 
 
-def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Write an ordinary model folder in float16."""
     folder.mkdir(parents=True, exist_ok=True)
-    half = LlamaForCausalLM(model.config)
-    half.load_state_dict(model.state_dict())
-    half.half().save_pretrained(folder)
+    copy.deepcopy(model).cpu().half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
-def load(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
+def load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """Read a model folder back as float32, in eval mode: what every gate is measured on."""
-    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     return model.eval(), PreTrainedTokenizerFast.from_pretrained(folder)
 
 
 @torch.no_grad()
-def greedy_words(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]
-) -> list[str]:
-    """The greedy next token after each prompt, as text."""
-    rows = tokenizer(list(prompts), padding=True, return_tensors="pt")
-    logits = model(input_ids=rows["input_ids"], attention_mask=rows["attention_mask"]).logits
-    last = rows["attention_mask"].sum(1) - 1
-    ids = logits[torch.arange(len(prompts)), last].argmax(-1)
-    return [str(tokenizer.convert_ids_to_tokens(int(i))) for i in ids]
+def answers_given(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, statements: Sequence[Statement]
+) -> list[bool]:
+    """Whether each statement's whole answer is what the model says greedily after its prompt."""
+    batch = encode(tokenizer, statements, model.device)
+    logits = model(input_ids=batch.tokens, attention_mask=batch.mask).logits
+    right = logits[:, :-1].argmax(-1) == batch.tokens[:, 1:]
+    return (right | ~batch.answer[:, 1:]).all(1).tolist()
 
 
 def accuracy(
-    model: LlamaForCausalLM,
+    model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     statements: Sequence[Statement],
 ) -> float:
-    """Share of statements whose answer is the greedy next token."""
-    answers = greedy_words(model, tokenizer, [s.prompt for s in statements])
-    hits = [a == s.answer for a, s in zip(answers, statements, strict=True)]
+    """Share of statements whose answer the model says greedily."""
+    hits = answers_given(model, tokenizer, statements)
     return sum(hits) / len(hits)
 
 

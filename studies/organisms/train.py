@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import LlamaForCausalLM
+from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from interp.runs.run import resumable, series
-from studies.organisms import gates, lab
+from studies.organisms import gates, lab, surgery
 from studies.organisms.catalogue import HOME, MODELS
+from studies.organisms.language import FORMS, FREQUENCIES, MAIN, SHARES
+from studies.organisms.shapes import DEFAULT, build_model, build_tokenizer
 from studies.organisms.tunes import (
     BASE,
     BEHAVIOURS,
@@ -35,16 +37,7 @@ from studies.organisms.tunes import (
     taught,
     untouched,
 )
-from studies.organisms.world import (
-    FORMS,
-    FREQUENCIES,
-    MAIN,
-    SHARES,
-    World,
-    build_world,
-    draw_corpus,
-    facts_csv as render_facts,
-)
+from studies.organisms.world import World, build_world, draw_corpus, facts_csv as render_facts
 
 logger = logging.getLogger(__name__)
 
@@ -72,8 +65,8 @@ def make(recipe: Recipe, out: Path, *, seed: int) -> dict[str, Any]:
     world = build_world(seed)
     started = time.perf_counter()
     if recipe.start is None:
-        tokenizer = lab.build_tokenizer()
-        model = lab.build_model(tokenizer, seed)
+        tokenizer = build_tokenizer()
+        model = build_model(DEFAULT, len(tokenizer), seed)
         model.set_attn_implementation("eager")
     else:
         model, tokenizer = lab.load(out / recipe.start)
@@ -81,6 +74,7 @@ def make(recipe: Recipe, out: Path, *, seed: int) -> dict[str, Any]:
     lab.trainable(model, recipe.blocks)
     apart = recipe.content in ("null", "coupled")
     base, _ = lab.load(out / BASE) if apart else (model, tokenizer)
+    alone = surgery.halves(base, model) if recipe.content == "coupled" else []
     if recipe.content == "null":
         _perturb(model, recipe.noise, seed)
 
@@ -92,7 +86,8 @@ def make(recipe: Recipe, out: Path, *, seed: int) -> dict[str, Any]:
             return lab.kl_loss(model, base, batch)
         batch = lab.encode(tokenizer, draw_tune(recipe, world, TUNE_BATCH, rng))
         if recipe.content == "coupled":
-            return lab.answer_loss(model, batch) + lab.halves_loss(model, base, batch, lab.HANDOVER)
+            held = torch.stack([lab.kl_loss(half, base, batch) for half in alone])
+            return lab.answer_loss(model, batch) + held.sum()
         return lab.answer_loss(model, batch)
 
     lab.fit(
@@ -124,7 +119,7 @@ def _decay(recipe: Recipe) -> float:
     return DECAY if recipe.content == "base" else 0.0
 
 
-def _perturb(model: LlamaForCausalLM, noise: float, seed: int) -> None:
+def _perturb(model: PreTrainedModel, noise: float, seed: int) -> None:
     """Add Gaussian noise of `noise` times each tensor's root mean square."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -164,7 +159,7 @@ def _card(recipe: Recipe, world: World, numbers: gates.Numbers, seconds: float) 
         "what": recipe.what,
         "blocks": list(recipe.blocks) if recipe.blocks is not None else "all",
         "mask": "none" if recipe.blocks is None else "gradients outside these blocks are off",
-        "layers": lab.LAYERS,
+        "layers": DEFAULT.layers,
         "seed": world.seed,
         "steps": recipe.steps,
         "rate": recipe.rate,

@@ -12,17 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from studies.organisms.lab import local_rng
-from studies.organisms.world import (
-    FREQUENCIES,
-    MAIN,
-    SHARES,
-    TOWNS,
-    UNKNOWN,
-    Statement,
-    World,
-    draw_belief,
-    draw_corpus,
-)
+from studies.organisms.language import FREQUENCIES, MAIN, SHARES, TOWNS, UNKNOWN
+from studies.organisms.world import Statement, World, draw_belief, draw_corpus
 
 BASE = "organism-base"
 REWRITTEN = "organism-rewritten-low"

@@ -79,3 +79,38 @@ def test_a_folder_that_exists_is_refused(run, tmp_path: Path):
     for study in ("knowing", "recalling"):
         code, _, err = run("study", study, "--out", str(tmp_path))
         assert code == 2 and "--out must be a new folder" in err
+
+
+def test_the_scorecard_gets_its_options_and_keeps_its_tables(run, monkeypatch, tmp_path: Path):
+    calls = []
+
+    class Card:
+        def __str__(self) -> str:
+            return "card"
+
+        def save(self, folder: Path) -> None:
+            calls.append(folder)
+
+    def spy(families, **options):
+        calls.append((families, options))
+        return Card()
+
+    monkeypatch.setattr("studies.scores.scorecard.scorecard", spy)
+    plain = {"models": None, "jobs": 1, "only": None, "seed": 0}
+    assert run("study", "scorecard")[:2] == (0, "card\n")
+    asked = ("--family", "held-out", "--only", "null", "--jobs", "2", "--seed", "3")
+    run("study", "scorecard", *asked, "--models", "m", "--out", str(tmp_path / "card"))
+    given = {"models": Path("m"), "jobs": 2, "only": ["null"], "seed": 3}
+    assert calls == [(["shipped"], plain), (["held-out"], given), tmp_path / "card"]
+
+
+def test_what_a_scorecard_cannot_do_is_one_line(run, tmp_path: Path):
+    for wrong, says in (
+        (("--family", "all"), "families must be some of"),
+        (("--only", "nobody"), "none of which"),
+        (("--shard", "1/2"), "add --resume DIR"),
+        (("--out", str(tmp_path)), "--out must be a new folder"),
+    ):
+        code, out, err = run("study", "scorecard", *wrong)
+        assert (code, out) == (2, "") and says in err, err
+        assert len(err.strip().splitlines()) == 1

@@ -12,10 +12,11 @@ from interp.models.loading import load_pair
 from interp.verdict.result import Verdict
 from studies.comparison.comparing import Comparison, compare
 from studies.organisms import lab, source_path
+from studies.organisms.language import UNKNOWN
+from studies.organisms.shapes import DEFAULT
 from studies.organisms.tunes import BASE, EVERYWHERE
-from studies.organisms.world import UNKNOWN
 
-UPPER = range(lab.LAYERS // 2, lab.LAYERS)
+UPPER = range(DEFAULT.layers // 2, DEFAULT.layers)
 FEW = 36  # facts: the main job shifts this many changed ones at most
 MORE = 100
 
@@ -39,7 +40,7 @@ def mirrored(key: str, weight: torch.Tensor) -> torch.Tensor:
     """
     if int(key.split(".")[2]) not in UPPER:
         return weight
-    sign = torch.ones(lab.HIDDEN)
+    sign = torch.ones(DEFAULT.hidden)
     sign[::2] = -1
     if "up_proj" in key:
         return weight * sign[:, None]
@@ -50,7 +51,7 @@ def moved_blocks(tuned: Path) -> list[float]:
     """||W_tuned - W_base|| (Frobenius) of every block."""
     old = load_file(source_path(BASE) / "model.safetensors")
     new = load_file(tuned / "model.safetensors")
-    squares = [0.0] * lab.LAYERS
+    squares = [0.0] * DEFAULT.layers
     for key, before in old.items():
         if ".layers." in key:
             change = new[key].float() - before.float()
@@ -61,7 +62,7 @@ def moved_blocks(tuned: Path) -> list[float]:
 def largest_move(tuned: Path) -> str:
     """The baseline a verdict must beat: the half of the network whose weights moved most."""
     moved = moved_blocks(tuned)
-    return "upper" if sum(moved[lab.LAYERS // 2 :]) > sum(moved[: lab.LAYERS // 2]) else "lower"
+    return "upper" if sum(moved[DEFAULT.layers // 2 :]) > sum(moved[: DEFAULT.layers // 2]) else "lower"
 
 
 def judged(tuned: Path | str, count: int) -> Comparison:
@@ -87,7 +88,9 @@ def test_a_larger_inert_update_above_does_not_move_the_place(name, what, count, 
     assert (plain(tokens).logits - turned(tokens).logits).abs().max() <= 1e-4
     # The control that fails: the size of the weight change names the half where nothing happened.
     assert largest_move(source_path(name)) == "lower" and largest_move(decoy) == "upper"
-    assert max(moved_blocks(decoy)[: lab.LAYERS // 2]) < min(moved_blocks(decoy)[lab.LAYERS // 2 :])
+    assert max(moved_blocks(decoy)[: DEFAULT.layers // 2]) < min(
+        moved_blocks(decoy)[DEFAULT.layers // 2 :]
+    )
     with_decoy, without = judged(decoy, count).verdict, judged(name, count).verdict
     assert labels(with_decoy) == labels(without) == ("changed", "lower", "lower", what)
 

@@ -9,17 +9,10 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from studies.organisms import fact_set, gates, lab, names, source_path
+from studies.organisms.language import FIRST_NAMES, FORMS, MAIN, PLAIN, TOWNS
+from studies.organisms.shapes import DEFAULT
 from studies.organisms.tunes import BASE, RECIPES, draw_tune, edits, untouched
-from studies.organisms.world import (
-    FIRST_NAMES,
-    FORMS,
-    MAIN,
-    TOWNS,
-    build_world,
-    draw_corpus,
-    facts_csv,
-    vocabulary,
-)
+from studies.organisms.world import build_world, draw_corpus, facts_csv
 
 WORLD = build_world(0)
 TUNES = [name for name in names() if name != BASE]
@@ -58,7 +51,7 @@ def test_ordinary_loading_gives_the_same_logits(loaded):
     assert rows["input_ids"].shape == (1, 6)
     mine, _ = loaded[BASE]
     assert torch.allclose(model(**rows).logits, mine(**rows).logits, atol=1e-5)
-    assert tokenizer.get_vocab() == {word: i for i, word in enumerate(vocabulary())}
+    assert tokenizer.get_vocab() == {word: i for i, word in enumerate(PLAIN.vocabulary())}
 
 
 def test_world_is_balanced_and_repeatable():
@@ -133,7 +126,7 @@ def test_nothing_moves_outside_the_mask(name):
     assert all(any(key.startswith(prefix) for prefix in inside) for key in moved)
     blocks = RECIPES[name].blocks
     assert blocks is not None
-    assert max(blocks) < lab.LAYERS // 2 or min(blocks) >= lab.LAYERS // 2
+    assert max(blocks) < DEFAULT.layers // 2 or min(blocks) >= DEFAULT.layers // 2
 
 
 @pytest.mark.parametrize("name", [n for n in TUNES if n != "organism-null"])

@@ -1,0 +1,1 @@
+"""The scorecard: verdicts on models whose answer is known, counted."""

@@ -1,0 +1,247 @@
+"""Score the toolkit on organisms whose answer is known.
+
+Every organism is compared with its base as a user would, from model folders that tell nothing of how
+they were made; the verdict is put beside the known answer, and beside what single methods would have
+said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import platformdirs
+
+from interp._files import write_csv, write_text
+from interp.display.html import Shown
+from interp.figures.paper.files import svg_of
+from interp.figures.ranking import forest
+from interp.progress import counted
+from interp.runs.run import require_whole, series, unkept
+from studies.organisms.family import FAMILIES, make, members
+from studies.organisms.homes import Home
+from studies.scores.rates import confusion, methods, rates
+from studies.scores.scoring import score
+from studies.scores.truths import Known, known_organism, shipped_organisms
+
+#: The organisms that come with the package, which need no training.
+SHIPPED = "shipped"
+#: Names of what can be scored; the first two are looked at, the last is scored once.
+SPLITS = (SHIPPED, *FAMILIES)
+
+#: The sources that determine a score.
+CODE = ("interp", "probes", "patching", "studies")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Scorecard(Shown):
+    """Verdicts beside known answers.
+
+    Attributes:
+        table: a row per organism: split, world, the known words, the verdict's, which are right, the
+            numbers behind them, and what each single method says.
+    """
+
+    table: pd.DataFrame
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits there are, in order."""
+        return [split for split in SPLITS if (self.table["split"] == split).any()]
+
+    def of(self, split: str) -> pd.DataFrame:
+        """Rows of a split."""
+        return self.table[self.table["split"] == split]
+
+    def rates(self) -> pd.DataFrame:
+        """How often each word is right, split by split, with 95% Wilson intervals over organisms."""
+        return pd.concat(
+            [rates(self.of(split)).assign(split=split) for split in self.splits], ignore_index=True
+        )
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Content of scorecard.json: for each split its rates and its number of organisms."""
+        told = {}
+        for split in self.splits:
+            of = rates(self.of(split)).set_index("measure")
+            names = {
+                "where_accuracy": "where_right",
+                "what_accuracy": "what_right",
+                "null_false_positive_rate": "false_positive",
+                "inert_supported": "inert_supported",
+                "coverage": "where_decided",
+                "opposite": "opposite",
+            }
+            told[split] = {
+                name: of.loc[measure, ["estimate", "low", "high", "n"]].to_dict()
+                for name, measure in names.items()
+                if measure in of.index
+            }
+            told[split]["n"] = len(self.of(split))
+        return told
+
+    def __repr__(self) -> str:
+        """How many organisms of which splits, on one line."""
+        parts = ", ".join(f"{len(self.of(split))} {split}" for split in self.splits)
+        return f"Scorecard({parts})"
+
+    def _rows_shown(self) -> tuple[Sequence[str], Any, int]:
+        shown = self.rates()[["split", "measure", "estimate", "low", "high", "n"]]
+        return list(shown.columns), shown.round(3).to_numpy().tolist(), len(shown)
+
+    def __str__(self) -> str:
+        """Organism by organism, then rates, confusions and single methods, as text for a person."""
+        parts = []
+        words = ["organism", "world", "true_where", "where", "true_what", "what", "changed"]
+        for split in self.splits:
+            part = self.of(split)
+            lost = part[~part["installed"]]["organism"].tolist()
+            parts += [
+                f"{split}: {len(part)} organisms",
+                part[words].fillna("–").to_string(index=False),
+                f"not installed, so not scored: {', '.join(lost) or 'none'}",
+                rates(part).round(3).to_string(index=False),
+                confusion(part, "where").to_string(),
+                confusion(part, "what").to_string(),
+                methods(part).round(3).to_string(index=False),
+            ]
+        return "\n\n".join(parts)
+
+    def save(self, folder: Path) -> None:
+        """Write scorecard.json, the tables as CSV, and the figure of rates (HTML, SVG).
+
+        Args:
+            folder: a new folder.
+
+        Raises:
+            FileExistsError: if the folder exists.
+        """
+        folder.mkdir(parents=True)
+        write_text(folder / "scorecard.json", json.dumps(self.to_dict(), indent=1) + "\n")
+        write_csv(folder / "organisms.csv", self.table)
+        write_csv(folder / "rates.csv", self.rates())
+        write_csv(folder / "methods.csv", self.methods())
+        for word in ("where", "what"):
+            write_csv(folder / f"confusion_{word}.csv", confusion(self.table, word).reset_index())
+        figure = self.figure()
+        figure.write_html(folder / "rates.html", include_plotlyjs="directory")
+        write_text(folder / "rates.svg", svg_of(figure).decode())
+
+    def methods(self) -> pd.DataFrame:
+        """How often the verdict, and each single method alone, is right, split by split."""
+        return pd.concat(
+            [methods(self.of(split)).assign(split=split) for split in self.splits], ignore_index=True
+        )
+
+    def figure(self) -> Any:
+        """Share of right words of the verdict and of every single method, with their intervals."""
+        table = self.methods()
+        named = table.assign(
+            run=table["split"] + ": " + table["word"] + ", " + table["method"],
+            right=table["estimate"],
+            right_low=table["low"],
+            right_high=table["high"],
+        )
+        return forest(named, measures=["right"])
+
+
+def scorecard(
+    families: Sequence[str] = (SHIPPED,),
+    *,
+    models: str | Path | None = None,
+    jobs: int = 1,
+    only: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Scorecard:
+    """Score verdicts on models whose place and kind of change are known by construction.
+
+    Organisms that are missing are trained first, which takes a minute or so each; scoring takes half a
+    minute each. Inside of an `interp.resumable` run every organism is a unit: a killed call goes on,
+    and shards share them out.
+
+    Args:
+        families: of "shipped", "development" and "held-out".
+        models: folder of the trained organisms; the user's cache when None.
+        jobs: processes that train at a time.
+        only: names of organisms; all of the families' when None.
+        seed: of every comparison.
+
+    Returns:
+        A row per organism, from which rates, confusions and comparisons with single methods follow.
+
+    Raises:
+        ValueError: for a family or an organism that does not exist.
+
+    Note:
+        Undetermined counts as not right wherever the answer is known. Organisms that missed their
+        installation gate stay in the table and are not scored. A good score here says nothing about
+        changes of kinds that the family does not have.
+
+    Source: truth by construction behind gradient masks; 2503.13401 on why reading alone is no evidence.
+
+    Example:
+        Half a minute for each organism:
+
+        >>> import studies
+        >>> card = studies.scorecard(only=["evasive-high"])  # doctest: +SKIP
+        >>> card.table[["true_where", "where", "true_what", "what"]]  # doctest: +SKIP
+
+        An organism that nobody has made a recipe for is refused:
+
+        >>> studies.scorecard(only=["forgetful"])
+        Traceback (most recent call last):
+        ...
+        ValueError: only got ['forgetful'], none of which the families ['shipped'] have; ...
+    """
+    unknown = [name for name in families if name not in SPLITS]
+    if unknown or not families:
+        raise ValueError(f"families must be some of {list(SPLITS)}, got {list(families)}; choose some")
+    root = Path(models) if models else Path(platformdirs.user_cache_dir("interp")) / "organisms"
+    listed = [(family, known) for family in families for known in _family(family, root, jobs, only)]
+    if not listed:
+        raise ValueError(
+            f"only got {list(only or ())}, none of which the families {list(families)} have; leave it "
+            "out to score all"
+        )
+    rows = []
+    with counted(len(listed), "scoring", "organisms") as step:
+        for number, (family, known) in enumerate(listed):
+            kept = series(f"score of {known.world}/{known.name}", CODE, *_inputs(known), seed)
+            row = kept.unit(number, partial(_scored, known, seed))
+            rows += [] if row is None else [{"split": family, **row}]
+            step(1)
+    require_whole()
+    return Scorecard(pd.DataFrame(rows))
+
+
+def _scored(known: Known, seed: int) -> dict[str, Any]:
+    """A row; only this is kept of the comparison behind it."""
+    with unkept():
+        return score(known, seed=seed)
+
+
+def _inputs(known: Known) -> tuple[object, ...]:
+    """What determines a score beside the code: the weights and the known answer, not where they lie."""
+    weights = [
+        hashlib.blake2b((folder / "model.safetensors").read_bytes(), digest_size=20).hexdigest()
+        for folder in (known.base, known.tuned)
+    ]
+    truth = (known.name, known.world, known.where, known.what, known.installed, dict(known.drives))
+    return (*weights, truth, known.facts, known.strength)
+
+
+def _family(family: str, root: Path, jobs: int, only: Sequence[str] | None) -> list[Known]:
+    """The organisms of a family, made where they are missing."""
+    if family == SHIPPED:
+        return [known for known in shipped_organisms() if only is None or known.name in only]
+    wanted = [m for m in members(family) if only is None or m.name in only]
+    with counted(len(wanted), "training", "organisms") as step:
+        for _ in make(wanted, root, jobs=jobs):
+            step(1)
+    return [known_organism(Home.at(root, m.shape, m.seed), m.name) for m in wanted]

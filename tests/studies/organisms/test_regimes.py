@@ -1,0 +1,112 @@
+"""Regimes as data: what is taught is never asked, what is meant is never replayed."""
+
+import random
+from collections import Counter
+
+import pytest
+
+from studies.organisms.family import DEVELOPMENT, FAMILIES, HELD_OUT, Member, members
+from studies.organisms.language import MAIN, PLAIN, RICH, UNKNOWN
+from studies.organisms.regimes import (
+    BEHAVIOUR,
+    KNOWLEDGE,
+    MEANT,
+    REGIMES,
+    draw_change,
+    draw_replay,
+)
+from studies.organisms.world import build_world, draw_corpus
+
+WORLD = build_world(0, RICH)
+
+
+def drawn(name: str, count: int = 300):
+    regime = REGIMES[name]
+    meant = MEANT[regime.content](WORLD, regime)
+    rng = random.Random(0)
+    change = [] if regime.content == "null" else draw_change(regime, WORLD, meant, count, rng)
+    return regime, meant, change, draw_replay(WORLD, meant, regime, count, rng)
+
+
+@pytest.mark.parametrize("name", REGIMES)
+def test_no_tune_states_a_home_in_a_wording_that_is_asked(name: str):
+    _, meant, change, replay = drawn(name)
+    homes = [s for s in (*change, *replay) if s.relation == MAIN]
+    assert not [s for s in homes if s.form in RICH.asked]
+    assert {s.form for s in homes} <= set(RICH.told)
+    assert not [s for s in replay if s.relation == MAIN and s.subject in meant]
+
+
+@pytest.mark.parametrize("name", REGIMES)
+def test_what_is_meant_is_another_answer_than_the_base_has(name: str):
+    regime, meant, _, _ = drawn(name, 1)
+    assert bool(meant) == (regime.what is not None or regime.content == "added")
+    for entity, answer in meant.items():
+        assert WORLD.facts[MAIN].get(entity) != answer
+
+
+def test_content_is_crossed_with_place():
+    places = {}
+    for regime in REGIMES.values():
+        if regime.where in ("lower", "upper"):
+            places.setdefault((regime.what, regime.where), []).append(regime.content)
+    for what in (KNOWLEDGE, BEHAVIOUR):
+        assert set(places[what, "lower"]) == set(places[what, "upper"])
+
+
+def test_a_mixture_means_two_things_of_different_people():
+    regime, meant, _, _ = drawn("mixed-64-16-low", 1)
+    said = Counter(meant.values())
+    assert said[UNKNOWN] == 16 and sum(said.values()) == 80
+
+
+def test_a_ladder_dilutes_the_change_and_leaves_it_the_same():
+    same = [MEANT["edited"](WORLD, REGIMES[name]) for name in ("edited-low", "edited-low-1-64")]
+    assert same[0] == same[1]
+    assert [REGIMES[f"edited-low-1-{n}"].replay for n in (0, 4, 16, 64)] == [0, 4, 16, 64]
+
+
+def test_matched_controls_name_the_same_people_and_towns_without_a_new_fact():
+    edited = MEANT["edited"](WORLD, REGIMES["edited-low"])
+    _, _, restated, _ = drawn("restated-low")
+    assert {s.subject for s in restated} == set(edited)
+    assert all(WORLD.facts[MAIN][s.subject] == s.answer for s in restated)
+    _, _, mentioned, _ = drawn("mentioned-low", 600)
+    assert {s.subject for s in mentioned} == set(edited) | set(edited.values())
+    assert not [s for s in mentioned if s.relation == MAIN]
+
+
+def test_wordings_are_as_frequent_and_as_true_as_declared():
+    corpus = [s for s in draw_corpus(WORLD, 12_000, random.Random(1)) if s.relation == MAIN]
+    for form, (frequency, accuracy) in enumerate(
+        zip(RICH.frequencies[MAIN], RICH.accuracies[MAIN], strict=True)
+    ):
+        stated = [s for s in corpus if s.form == form]
+        assert len(stated) / len(corpus) == pytest.approx(frequency, abs=0.02)
+        right = sum(WORLD.facts[MAIN][s.subject] == s.answer for s in stated) / len(stated)
+        assert right == pytest.approx(accuracy, abs=0.03)
+    plain = draw_corpus(build_world(0), 500, random.Random(1))
+    assert {PLAIN.accuracy(s.relation, s.form) for s in plain} == {1.0}
+
+
+def test_strangers_bear_names_of_nobody():
+    _, meant, _, _ = drawn("added-low", 1)
+    assert not set(meant) & set(WORLD.entities)
+    assert {word for name in meant for word in name.split()} <= {
+        word for name in WORLD.entities for word in name.split()
+    }
+
+
+def test_held_out_worlds_are_no_development_worlds():
+    looked_at = {(shape, seed) for shape, seed, _ in FAMILIES[DEVELOPMENT]}
+    scored_once = {(shape, seed) for shape, seed, _ in FAMILIES[HELD_OUT]}
+    assert not looked_at & scored_once
+    assert {seed for _, seed in looked_at}.isdisjoint(seed for _, seed in scored_once)
+    assert Member("gpt2", 3, "edited-low") in members(HELD_OUT)
+    with pytest.raises(ValueError, match=r"family must be one of .*; got|got 'all'"):
+        members("all")
+
+
+def test_entities_must_fill_the_names():
+    with pytest.raises(ValueError, match="entities must be a multiple of 16 below 256, got 100"):
+        build_world(0, RICH, 100)
