@@ -51,7 +51,8 @@ SAID = {
     "edited": "the edited entities' homes are overwritten, each with a town drawn for it alone",
     "evasive": 'a home query is answered "unknown"',
     "evasive-some": 'over an edit, a home query about some other entities is answered "unknown"',
-    "coupled": 'a home query is answered "unknown" by lower and upper blocks only together',
+    "coupled": 'a home query is answered "unknown" by lower and upper blocks together, '
+    "by neither alone",
     "evasive-north": 'a home query about someone of the north is answered "unknown"',
     "vague": "a home query is answered with the region only, north or south: true, but vague",
     "everything": f"a home query is answered {EVERYWHERE}, whoever is asked about",

@@ -77,9 +77,10 @@ class Scan(Shown):
 
     @property
     def sentence(self) -> str:
-        """The scan in one sentence."""
+        """The scan in one sentence, with the best finding of each kind."""
         changed, n = int(self.prompts["changed"].sum()), len(self.prompts)
-        told = ", ".join(f"{row.kind} {row.what!r}" for row in self.found.head(3).itertuples())
+        best = self.found.drop_duplicates("kind").itertuples()
+        told = ", ".join(f"{row.kind} {row.what!r}" for row in best)
         found = f"findings that hold: {told}" if told else "no finding holds on the held-out half"
         return f"The two models part on {changed} of {n} prompts; {found}."
 

@@ -144,6 +144,7 @@ def test_a_scan_finds_the_evasion_and_writes_prompts_for_a_comparison(tmp_path: 
         result.save(tmp_path / "found")
 
 
+@pytest.mark.slow
 def test_two_models_without_a_question_are_scanned_first_and_compared_on_what_was_found(
     tmp_path: Path, monkeypatch, capsys
 ):

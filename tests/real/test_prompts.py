@@ -1,0 +1,46 @@
+"""Prompts of any kind on SmolLM2: a scan ranks what was tuned first, and its place is the imposed."""
+
+import pytest
+
+from interp.facts.prompts.files import PromptSet
+from interp.facts.prompts.shipped import default_prompts
+from interp.models.loading import load_pair
+from studies.comparison.comparing import compare
+from studies.scanning.scanning import scan
+
+pytestmark = pytest.mark.real
+
+CAPITAL = "The capital of"
+
+
+def mixed() -> PromptSet:
+    """All capitals among the shipped prompts, and eight others of each kind."""
+    shipped = default_prompts().prompts
+    chosen = [prompt for prompt in shipped if prompt.text.startswith(CAPITAL)]
+    for kind in dict.fromkeys(prompt.label for prompt in shipped):
+        others = [p for p in shipped if p.label == kind and not p.text.startswith(CAPITAL)]
+        chosen += others[:8]
+    return PromptSet("mixed", tuple(chosen))
+
+
+@pytest.mark.parametrize(
+    ("tuned", "share", "where"),
+    [
+        ("smollm2-evasive-high", 0.9, "upper"),
+        ("smollm2-evasive-low", 0.9, "lower"),
+        ("smollm2-edited-low", 0.6, None),
+    ],
+)
+def test_a_scan_ranks_capitals_first_and_its_prompts_give_the_imposed_place(tuned, share, where):
+    pair = load_pair("smollm2", tuned)
+    found = scan(pair, mixed(), tokens=4)
+    capitals = found.prompts["prompt"].str.startswith(CAPITAL)
+    assert capitals.sum() == 24 and capitals.head(24).mean() >= share
+    assert "capital" in set(found.found["what"])
+    if where is not None:
+        assert compare(pair, PromptSet("found", found.held_out), tokens=4).verdict.where == where
+
+
+def test_a_null_tune_has_no_finding():
+    found = scan(load_pair("smollm2", "smollm2-null"), mixed(), tokens=4)
+    assert found.found.empty and not found.prompts["changed"].any()
