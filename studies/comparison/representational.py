@@ -247,14 +247,15 @@ def read_attribute(
         seed: of splits and controls.
     """
     train, test = group_split(next(iter(base.values())).groups, share=0.7, seed=seed)
-    trained = [_subset(states, train) for states in (base, tuned)]
+    base_train, tuned_train = _subset(base, train), _subset(tuned, train)
+    tuned_test = _subset(tuned, test)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SmallSample)  # `on_few` tells of it among the run's notes
         return [
             cross_validate(base, surface=surface, attribute=name, repeats=1, seed=seed),
             cross_validate(tuned, controls=(), attribute=name, seed=seed),
             permutation_null(base, permutations=thresholds.label_draws, attribute=name, seed=seed),
-            transfer(*trained, _subset(tuned, test), repeats=2, attribute=name, seed=seed),
+            transfer(base_train, tuned_train, tuned_test, repeats=2, attribute=name, seed=seed),
         ]
 
 
