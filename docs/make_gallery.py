@@ -96,7 +96,7 @@ def names() -> dict[str, Any]:
             model, "The home of Farid Jansen is", "The home of Pavel Grimm is", "Norvik", "Quarno"
         ),
         "streams": interp.every_layer(interp.Kind.RESID_PRE, model.n_layers),
-        "heads": interp.every_head(interp.Kind.Z, model.n_layers, model.n_heads()),
+        "heads": interp.every_head(interp.Kind.Z, model.n_layers, model.n_heads),
         "run": studies.compare(pair, facts),
     }  # fmt: skip
 

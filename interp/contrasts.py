@@ -68,15 +68,23 @@ class Contrast(Shown):
         for name in self.clean.spans.keys() & self.corrupted.spans.keys():
             moved = (self.clean.spans[name] != self.corrupted.spans[name]).any(1)
             self._refuse(moved, f"have their {name!r} at different positions")
-        self._refuse(self.answers == self.foils, "share one token as answer and foil")
+        self._refuse(
+            self.answers == self.foils,
+            "have equal answers (answer and foil are one token)",
+            "give two answers that differ",
+        )
 
-    def _refuse(self, bad: Bool[Tensor, " example"], why: str) -> None:
+    def _refuse(
+        self,
+        bad: Bool[Tensor, " example"],
+        why: str,
+        advice: str = "use pairs that align token by token, such as those of aligned_pairs",
+    ) -> None:
         if bool(bad.any()):
             i = int(bad.nonzero()[0, 0])
             raise ValueError(
                 f"pair {i} cannot be contrasted: {self.clean.texts[i]!r} and "
-                f"{self.corrupted.texts[i]!r} {why}; use pairs that align token by token, "
-                "such as those of aligned_pairs"
+                f"{self.corrupted.texts[i]!r} {why}; {advice}"
             )
 
     @classmethod
@@ -137,6 +145,13 @@ class Contrast(Shown):
         n = len(prompts)
         wanted = _answers(model, prompts, "answers", answers)
         unwanted = _answers(model, prompts, "foils", foils)
+        equal = next((i for i, ids in enumerate(wanted) if ids == unwanted[i]), None)
+        if equal is not None:
+            said = model.tokenizer.decode(list(wanted[equal])).strip()
+            raise ValueError(
+                f"answers and foils of pair {equal} are equal, {said!r}, behind {prompts[equal]!r}; "
+                "expected two answers that differ: give as foil what the corrupted prompt expects"
+            )
         leads, heads = [], []
         for pair in zip(wanted, unwanted, strict=True):
             lead = common_start(pair)

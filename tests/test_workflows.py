@@ -107,7 +107,7 @@ def their_grid() -> tuple[np.ndarray, go.Figure]:
 def our_heads() -> list[tuple[int, int, float]]:
     model = interp.load_model("organism-base")
     pairs = interp.Contrast.from_text(model, CLEAN, CORRUPTED, ANSWER, FOIL)
-    heads = interp.every_head(Kind.Z, model.n_layers, model.n_heads())
+    heads = interp.every_head(Kind.Z, model.n_layers, model.n_heads)
     metric = interp.logit_difference(pairs)
     grid = patching.patch_sites(model, pairs, heads, metric, positions="all")
     table = patching.recovery(grid).nlargest(5, "estimate")

@@ -44,7 +44,7 @@ def head_ranking(table: pd.DataFrame, *, most: int = 15) -> Figure:
         >>> facts = interp.load_facts("world").subset([1, 2])
         >>> pairs = interp.Contrast.from_text(
         ...     model, facts.prompts(0)[:1], facts.prompts(0)[1:], facts.answers[:1], facts.answers[1:])
-        >>> heads = interp.every_head(interp.Kind.Z, model.n_layers, model.n_heads())
+        >>> heads = interp.every_head(interp.Kind.Z, model.n_layers, model.n_heads)
         >>> grid = patching.patch_sites(
         ...     model, pairs, heads, interp.logit_difference(pairs), positions="all")
         >>> figure = figures.head_ranking(patching.recovery(grid), most=5)

@@ -121,7 +121,11 @@ def judge(
                 for note in _notes(change, places, content, handover, outcomes, output, thresholds)
             ),
             *_claim_notes(claims),
-            *(f"{reason}." for reason in probe_evidence.provenance.get("not_probed", ())),
+            *(
+                f"{reason}."
+                for key in ("not_probed", "probed_on_few")
+                for reason in probe_evidence.provenance.get(key, ())
+            ),
         ),
         asked=what_was_asked,
         open_controls=controls,

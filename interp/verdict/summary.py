@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from interp.verdict.output_words import EITHER, ITEM_BY_ITEM, NEITHER, SHARED_PUSH
-from interp.verdict.prompts.asked import told_of
+from interp.verdict.prompts.asked import PROMPTS, told_of
 
 #: How many outputs stand side by side.
 SHOWN = 3
@@ -39,7 +39,8 @@ class Word:
     Attributes:
         heading: what the word is about.
         word: the word itself.
-        rests_on: its shares with their intervals; empty where there are none.
+        rests_on: its shares with their intervals; empty where there are none. Of an undetermined word,
+            before them, the first reason.
     """
 
     heading: str
@@ -102,6 +103,47 @@ def summary(verdict: Mapping[str, Any]) -> Summary:
         tuple(_output(item, verdict) for item in _chosen(verdict)),
         tuple(str(note) for note in verdict.get("notes") or ()),
     )
+
+
+#: Words of a verdict without which it says nothing there: key, what its reasons stand under, heading.
+_DECIDED = (
+    ("where", "output_contrast", "place, by what is said"),
+    ("where_fact", "fact_contrast", "place, by the right answer"),
+    ("what", "shared_shift", "kind of change"),
+)
+_NO_ROWS = (
+    "the evidence holds no rows from which it could be judged; run interp compare again with more facts"
+)
+
+
+def open_points(verdict: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """What a verdict leaves undetermined, each with its reasons, of which there is at least one.
+
+    Args:
+        verdict: has the keys of verdict.json.
+
+    Returns:
+        (heading, reasons): a reason is a sentence without its full stop that ends with what would
+        decide the matter, behind a semicolon.
+    """
+    points = []
+    if verdict["changed"] == "undetermined":
+        points.append(("whether anything changed", _reasons(verdict, "change")))
+    points += [
+        (heading, _reasons(verdict, part))
+        for key, part, heading in _DECIDED
+        if verdict.get(key) == "undetermined"
+    ]
+    why = (verdict.get("handover") or {}).get("reason")
+    asked_of_facts = verdict["changed"] == "changed" and verdict.get("asked") != PROMPTS
+    if asked_of_facts and verdict.get("handover_layer") is None and why:
+        points.append(("handover", [str(why)]))
+    return points
+
+
+def _reasons(verdict: Mapping[str, Any], part: str) -> list[str]:
+    reasons = (verdict.get(part) or {}).get("reasons") or [_NO_ROWS]
+    return [told_of(str(reason), verdict.get("asked")) for reason in reasons]
 
 
 def as_html(shown: Summary) -> str:
@@ -187,23 +229,23 @@ def _words(verdict: Mapping[str, Any]) -> list[Word]:
     counts, change = verdict.get("counts") or {}, verdict.get("change") or {}
     facts = told_of(f"{counts.get('changed')} of {counts.get('known')} facts", verdict.get("asked"))
     differing = share(change.get("share_differing"))
-    rows = [Word("answers", str(verdict["changed"]), f"{facts} differ, a share of {differing}")]
-    for heading, key, contrast in (
-        ("place, by what is said", "where", "output_contrast"),
-        ("place, by the right answer", "where_fact", "fact_contrast"),
-    ):
+    why = {heading: f"{reasons[0]}. " for heading, reasons in open_points(verdict)}
+    unsure = why.get("whether anything changed", "")
+    rows = [Word("answers", str(verdict["changed"]), f"{unsure}{facts} differ, a share of {differing}")]
+    for key, contrast, heading in _DECIDED[:2]:
         if verdict.get(key):
             where = verdict.get(contrast) or {}
             below = share(where.get("share_lower"))
             text = f"{below} of the change is made below boundary {where.get('cut')}" if below else ""
             coupled = share(where.get("coupling")) if verdict[key] == "coupled" else ""
             text += f"; by the two orders the shares differ by {coupled}" if coupled else ""
-            rows.append(Word(heading, str(verdict[key]), text))
+            rows.append(Word(heading, str(verdict[key]), (why.get(heading, "") + text).strip()))
     if verdict.get("what"):
         shift = verdict.get("shared_shift") or {}
         shares = {name: share(shift.get(name)) for name in ("sufficiency", "retention", "persistence")}
         told = ", ".join(f"{name} {text}" for name, text in shares.items() if text)
-        rows.append(Word("kind of change", str(verdict["what"]), told))
+        rests_on = (why.get("kind of change", "") + told).strip()
+        rows.append(Word("kind of change", str(verdict["what"]), rests_on))
     return rows
 
 

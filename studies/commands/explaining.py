@@ -63,12 +63,13 @@ def _run(folder: str) -> Iterator[str]:
     """What of a run is undetermined, each with why and what would decide it; else its words."""
     from interp.untrusted.reading import printable
     from interp.untrusted.verdict_file import read_verdict
+    from interp.verdict.summary import open_points
 
     verdict = printable(read_verdict(folder))
     yield fill(verdict["sentence"], WIDTH)
-    open_points = list(_undetermined(verdict))
+    points = open_points(verdict)
     yield ""
-    if not open_points:
+    if not points:
         yield "Nothing of the verdict is undetermined. Its words:"
         for word in dict.fromkeys(
             verdict.get(key) for key in ("changed", "where", "where_fact", "what")
@@ -76,17 +77,13 @@ def _run(folder: str) -> Iterator[str]:
             if word is not None:
                 yield ""
                 yield from _told(define(word))
-    for name, reasons in open_points:
+    for name, reasons in points:
         yield f"{name}: undetermined"
         for reason in reasons:
             why, _, decides = reason.rstrip(".").rpartition("; ")
             yield _wrapped(f"why: {why or decides}")
             if why:
                 yield _wrapped(f"what would decide it: {decides}")
-        if not reasons:
-            yield _wrapped("why: the evidence holds no rows from which it could be judged")
-            asked = verdict.get("asked") or "facts"
-            yield _wrapped(f"what would decide it: run interp compare again with more {asked}")
     claims = [c for c in verdict.get("claims") or [] if c["grade"] == "undetermined"]
     if claims:
         yield ""
@@ -95,24 +92,6 @@ def _run(folder: str) -> Iterator[str]:
             yield _wrapped("- " + _claim(claim))
     yield ""
     yield "interp explain WORD tells what a word means, interp show DIR shows the numbers."
-
-
-def _undetermined(verdict: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """The headings of a verdict that have no word, with the reasons that stand beside them."""
-    change = verdict.get("change") or {}
-    if verdict["changed"] == "undetermined":
-        yield "whether anything changed", list(change.get("reasons") or [])
-    for key, part, name in (
-        ("where", "output_contrast", "place, by what is said"),
-        ("where_fact", "fact_contrast", "place, by the right answer"),
-        ("what", "shared_shift", "kind of change"),
-    ):
-        if verdict.get(key) == "undetermined":
-            yield name, list((verdict.get(part) or {}).get("reasons") or [])
-    handover = verdict.get("handover") or {}
-    asked_facts = verdict.get("asked") != "prompts"
-    if asked_facts and verdict["changed"] == "changed" and verdict.get("handover_layer") is None:
-        yield "handover", [r for r in [handover.get("reason")] if r]
 
 
 def _claim(claim: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -204,6 +204,8 @@ class Work:
         for note in notes:
             typer.echo(printable(f"note: {note}"))
         typer.echo(f"report: {report}")
+        for line in undecided(comparison.verdict.to_dict(), report.parent):
+            typer.echo(printable(line))
 
     def _finished(self, out: Path) -> bool:
         """Whether a folder holds its report; what is left of the run is then cleared away.
@@ -255,6 +257,22 @@ class Work:
             raise ValueError(
                 f"{folder} holds no {COMMAND} of a comparison; give a folder of `interp compare`"
             ) from error
+
+
+def undecided(verdict: Mapping[str, Any], folder: Path) -> list[str]:
+    """The first reason for which a word is missing, and what tells the others; nothing if none is.
+
+    Args:
+        verdict: has the keys of verdict.json.
+        folder: that of the run.
+    """
+    from interp.verdict.summary import open_points
+
+    points = open_points(verdict)
+    if not points:
+        return []
+    heading, reasons = points[0]
+    return [f"undetermined, {heading}: {reasons[0]}", f"all reasons: interp explain {folder}"]
 
 
 @contextmanager

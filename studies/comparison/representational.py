@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from probes.controls import control_directions, surface_features
 from probes.cross_validation import cross_validate
 from probes.linear import fit
 from probes.measures.permutation import permutation_null
+from probes.splits import FEWEST_GROUPS, SMALLEST_SHARE, SmallSample
 from studies.comparison.known_questions import KnownQuestions, base_pairs
 from studies.comparison.questions import Queries
 
@@ -88,6 +90,24 @@ def attributes(
     return tuple(sorted(splits, key=lambda attribute: attribute.placebo)), tuple(reasons)
 
 
+def asked_facts(facts: FactSet, groups: Sequence[str]) -> FactSet:
+    """The facts of these groups: those that could not be asked have no states to be probed."""
+    asked = set(groups)
+    return facts.subset([i for i, group in enumerate(facts.groups) if group in asked])
+
+
+def on_few(attribute: Attribute) -> str:
+    """The note on an attribute whose smaller side is too small for its accuracy; empty for others."""
+    sides = Counter(attribute.label.values())
+    fewest, n = min(sides[0], sides[1]), len(attribute.label)
+    if fewest >= FEWEST_GROUPS and 2 * fewest >= SMALLEST_SHARE * n:
+        return ""
+    return (
+        f"The attribute {attribute.name!r} was probed on {n} entities of which {fewest} are on its "
+        "smaller side, so its balanced accuracy is uncertain; give more of these, or merge values"
+    )
+
+
 def probe_evidence(
     pair: ModelPair,
     queries: Queries,
@@ -111,8 +131,8 @@ def probe_evidence(
 
     Returns:
         Methods ``probe``, ``readable`` and ``transfer`` of both models by boundary, its provenance
-        listing under "not_probed" why any column was left out; and the method of `swap_and_remove` on
-        the base.
+        listing under "not_probed" why any column was left out and under "probed_on_few" which
+        attributes have a small side; and the method of `swap_and_remove` on the base.
     """
     index = [i for i, t in enumerate(queries.examples.templates) if t == form]
     entities = queries.examples.subset(index)
@@ -123,7 +143,7 @@ def probe_evidence(
         for position in POSITIONS
     }
     readable, used = [], []
-    chosen, reasons = attributes(queries.facts, thresholds)
+    chosen, reasons = attributes(asked_facts(queries.facts, entities.groups), thresholds)
     with counted(len(chosen) * len(POSITIONS) + 1, "probing", "readings") as step:
         for attribute in chosen:
             labelled = [i for i, g in enumerate(entities.groups) if g in attribute.label]
@@ -148,7 +168,9 @@ def probe_evidence(
             readable += read_statements(pair, statements, sites, thresholds, seed)
         step(1)
     boundary_rows = Evidence.concat(readable).by_boundary(pair.base.n_layers)
-    return boundary_rows.with_provenance(not_probed=list(reasons)), Evidence.concat(used)
+    few = [note for attribute in chosen if (note := on_few(attribute))]
+    boundary_rows = boundary_rows.with_provenance(not_probed=list(reasons), probed_on_few=few)
+    return boundary_rows, Evidence.concat(used)
 
 
 def claim_boundary(n_layers: int, position: str, thresholds: Thresholds) -> int:
@@ -225,19 +247,16 @@ def read_attribute(
         seed: of splits and controls.
     """
     train, test = group_split(next(iter(base.values())).groups, share=0.7, seed=seed)
-    return [
-        cross_validate(base, surface=surface, attribute=name, repeats=1, seed=seed),
-        cross_validate(tuned, controls=(), attribute=name, seed=seed),
-        permutation_null(base, permutations=thresholds.label_draws, attribute=name, seed=seed),
-        transfer(
-            _subset(base, train),
-            _subset(tuned, train),
-            _subset(tuned, test),
-            repeats=2,
-            attribute=name,
-            seed=seed,
-        ),
-    ]
+    base_train, tuned_train = _subset(base, train), _subset(tuned, train)
+    tuned_test = _subset(tuned, test)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SmallSample)  # `on_few` tells of it among the run's notes
+        return [
+            cross_validate(base, surface=surface, attribute=name, repeats=1, seed=seed),
+            cross_validate(tuned, controls=(), attribute=name, seed=seed),
+            permutation_null(base, permutations=thresholds.label_draws, attribute=name, seed=seed),
+            transfer(base_train, tuned_train, tuned_test, repeats=2, attribute=name, seed=seed),
+        ]
 
 
 def _subset(states: dict[Site, Activations], index: Sequence[int]) -> dict[Site, Activations]:

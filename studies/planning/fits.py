@@ -23,6 +23,7 @@ from studies.comparison.questions import Queries
 from studies.comparison.representational import (
     POSITIONS,
     Attribute,
+    asked_facts,
     attributes,
     hold_out,
     labelled_states,
@@ -118,7 +119,7 @@ def readings(
         )
         return read_attribute(base_states, tuned_states, surface, attribute.name, thresholds, seed)
 
-    chosen = attributes(queries.facts, thresholds)[0]
+    chosen = attributes(asked_facts(queries.facts, queries.examples.groups), thresholds)[0]
     claims = [direct for a in chosen if (direct := hold_out(questions, a, seed)[1]) is not None]
     work: list[tuple[int, Callable[[Sequence[Site]], list[Evidence]]]] = [
         (len(POSITIONS), partial(of_attribute, attribute)) for attribute in chosen

@@ -95,7 +95,9 @@ def test_a_contrast_is_read_at_the_first_token_that_differs(model: Model):
         assert side.lengths.tolist() == [7, 5]
         ends = [side.tokens[i, at].item() for i, at in enumerate(side.position("last"))]
         assert ends == [ids("old"), ids("is")]
-    with pytest.raises(ValueError, match="share one token as answer and foil"):
+    with pytest.raises(
+        ValueError, match="have equal answers .answer and foil are one token.; give two"
+    ):
         Contrast.from_text(model, "land1 is", "land2 is", "city1 new", "city1")
 
 
@@ -115,7 +117,6 @@ def test_both_sides_of_a_pair_have_an_entity_of_their_own(model: Model):
     [
         ("The capital of land1 is", "The capital of new land2 is", " city2", "land2", "token counts"),
         ("The capital of land1 is", "land2 capital of new is", " city2", "land2", "'subject' at"),
-        ("The capital of land1 is", "The capital of land2 is", " city1", "land2", "share one token"),
     ],
 )  # fmt: skip
 def test_pairs_that_do_not_align_are_refused(model, clean, corrupted, foil, subject, why):
@@ -123,6 +124,15 @@ def test_pairs_that_do_not_align_are_refused(model, clean, corrupted, foil, subj
         Contrast.from_text(
             model, [clean], [corrupted], [" city1"], [foil],
             clean_subjects=["land1"], corrupted_subjects=[subject],
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("foil", [" city1", "city1"])
+def test_equal_answers_are_said_to_be_equal(model: Model, foil: str):
+    with pytest.raises(ValueError, match="answers and foils of pair 1 are equal, 'city1', behind 'In"):
+        Contrast.from_text(
+            model, ["land1 is", "In land1 is"], ["land2 is", "In land2 is"],
+            ["city1", " city1"], ["city2", foil],
         )  # fmt: skip
 
 

@@ -1,8 +1,12 @@
 """What is read of a row comes from the split that held it out."""
 
-import numpy as np
+import warnings
 
-from probes.splits import held_out, held_out_rows, splits_of
+import numpy as np
+import pytest
+from sklearn.model_selection import StratifiedGroupKFold
+
+from probes.splits import group_folds, held_out, held_out_rows, splits_of
 
 
 def test_each_row_is_read_by_its_own_fold_and_rows_of_none_stay_empty():
@@ -21,3 +25,13 @@ def test_a_fold_without_rows_counts_where_the_number_of_folds_is_given():
     fold = np.array([0, 2])
     assert len(splits_of(fold)) == 2 and len(splits_of(fold, 3)) == 3
     assert splits_of(fold, 3)[1][1].tolist() == []
+
+
+def test_a_class_smaller_than_the_folds_is_dealt_without_a_warning_of_another_library():
+    labels, groups = np.array([0] * 12 + [1] * 3), np.array([f"g{i}" for i in range(15)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fold = group_folds(groups, 5, labels=labels)
+    assert sorted(np.bincount(fold)) == [3] * 5 and len(set(fold[labels == 1])) == 3
+    with pytest.warns(UserWarning, match="least populated class"):  # the control: it would be told
+        list(StratifiedGroupKFold(5).split(labels[:, None], labels, groups))

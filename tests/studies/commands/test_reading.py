@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from interp.verdict.summary import open_points, summary
 from interp.verdict.thresholds import Thresholds
 from studies.commands.options import EXIT_CODES
+from studies.commands.work import undecided
 from studies.comparison.stages import WHOLE
 
 SHARE = {"estimate": 0.06, "low": 0.02, "high": 0.18, "n": 36, "floor": 0.0, "ceiling": 1.0}
@@ -59,6 +61,27 @@ def test_a_run_says_why_it_is_undetermined_and_what_would_decide_it(run, folder:
     decided = {**RUN, "where_fact": "lower", "what": "knowledge", "handover_layer": {"estimate": 4}}
     (folder / "verdict.json").write_text(json.dumps(decided))
     assert "Nothing of the verdict is undetermined" in run("explain", str(folder))[1]
+
+
+def test_a_comparison_ends_on_the_first_reason_and_where_the_others_are():
+    lines = undecided(RUN, Path("out"))
+    assert lines == [
+        "undetermined, place, by the right answer: blocks cancel; read the shares",
+        "all reasons: interp explain out",
+    ]
+    empty = undecided({**RUN, "where_fact": None, "shared_shift": None}, Path("out"))
+    assert "kind of change: the evidence holds no rows" in empty[0]
+    assert open_points(RUN)[-1] == ("handover", ["no crossing: recovery never stays"])
+    assert open_points({**RUN, "asked": "prompts"})[-1][0] == "kind of change", "prompts have none"
+    decided = {**RUN, "where_fact": "lower", "what": "knowledge", "handover_layer": {"estimate": 4}}
+    assert undecided(decided, Path("out")) == [], "the control: every word is there"
+
+
+def test_an_undetermined_word_stands_beside_its_first_reason():
+    words = {word.heading: word.rests_on for word in summary({**RUN, "items": []}).words}
+    assert words["place, by the right answer"].startswith("blocks cancel; read the shares.")
+    assert words["kind of change"].startswith("no control was run; measure it. sufficiency 0.06")
+    assert "cancel" not in words["place, by what is said"], "the control: what was decided has none"
 
 
 def test_a_report_is_opened_or_its_path_is_told(run, folder: Path, monkeypatch: pytest.MonkeyPatch):

@@ -15,7 +15,7 @@ from studies.comparison.causal import CROSS_PATCHED, HANDOVER_PAIRS, RowPlan
 from studies.comparison.comparing import compare
 from studies.comparison.known_questions import base_pairs, known_questions
 from studies.comparison.outcome_table import outcomes_of
-from studies.comparison.representational import attributes
+from studies.comparison.representational import asked_facts, attributes, on_few
 
 FACTS = 24
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "own-facts.md"
@@ -130,6 +130,16 @@ def test_every_column_is_probed_or_the_note_says_why_not():
     assert sum(found[0].label.values()) == 10
     assert len(reasons) == 2 and all("either side needs 8" in r for r in reasons)
     assert any("'rare'" in r and "3" in r and "17" in r for r in reasons)
+
+
+def test_an_attribute_with_a_small_side_is_named_in_a_note():
+    facts = load_facts(columns(rare=["z"] * 3 + ["w"] * 17, even=["x", "y"] * 10))
+    (even,), _ = attributes(facts)
+    _, rare = attributes(facts, Thresholds(attribute_side=3))[0]
+    assert "'rare = w' was probed on 20 entities of which 3" in on_few(rare)
+    assert on_few(even) == "", "the control: sides of ten"
+    found, reasons = attributes(asked_facts(facts, facts.groups[:14]))
+    assert found == () and "'even'" in reasons[0] and "into 7 and 7" in reasons[0]
 
 
 def test_a_column_is_split_alike_whatever_the_order_of_its_rows():
