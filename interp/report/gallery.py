@@ -224,7 +224,7 @@ def responsibility(verdict: Mapping[str, Any]) -> pd.DataFrame:
         ends = [(name, shares.get(name)) for name in ("embedding", "unembedding")]
         parts = [ends[0], *parts, ends[1]]
     rows = [
-        {"part": part, "share": cell["estimate"], **{end: cell.get(end) for end in ("low", "high", "n")}}
+        {"part": part, "share": cell["estimate"], **{k: cell.get(k) for k in ("low", "high", "n")}}
         for part, cell in parts
         if cell is not None and cell["estimate"] is not None
     ]
