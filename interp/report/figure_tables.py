@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -63,7 +64,7 @@ def number_table(data: pd.DataFrame) -> NumberTable:
     return NumberTable(heads, tuple(tuple(row) for row in texts.to_numpy()))
 
 
-def _text(value: object) -> str:
+def _text(value: Any) -> str:
     """A number rounded, a dash for nothing, all else as it is."""
     if pd.isna(value):
         return number(None)
