@@ -188,7 +188,7 @@ class Contrast(Shown):
                 f"{len(strange)} of {len(self)} pairs share fewer than half of their tokens, position "
                 f"by position; pair {i}, {self.clean.texts[i][:60]!r} and "
                 f"{self.corrupted.texts[i][:60]!r}, shares {int(shared[i])} of {int(mask[i].sum())}: "
-                "give prompts of one wording, or clean_subjects and corrupted_subjects where they align",
+                "give prompts of one wording, or clean_subjects and corrupted_subjects that align",
                 stacklevel=frames_inside(),
             )
 

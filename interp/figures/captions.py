@@ -42,18 +42,21 @@ READINGS = {
         "the base below it and the tuned model above it, V the reverse. The change is made where U "
         "leaves the tuned model's value and V reaches it.",
         intervals=_BANDS,
+        counts="groups",
     ),
     "responsibility_bars": Reading(
         "Each bar is the share of the change in output that one block makes, averaged over the two "
         "orders of stitching; embedding and unembedding (with the final norm) stand apart. All "
         "bars sum to one; a negative bar works against the change.",
         intervals=_BARS,
+        counts="groups",
     ),
     "cross_patch_curves": Reading(
         "One span of the other model's state is written in at one boundary: 0 is the running "
         "model's own output, 1 the other's. Only the curve of all positions locates a change; the "
         "others show by which position it travels.",
         intervals=_BANDS,
+        counts="groups",
     ),
     "shared_shift_curves": Reading(
         "Sufficiency: the base, given the shift predicted from its own state, says the tuned "
@@ -61,6 +64,7 @@ READINGS = {
         "mean shift, give the right answer (read just below κ). Persistence: the tuned model "
         "without the shift still says its token. Sufficiency and persistence are read at k*.",
         intervals=_BANDS,
+        counts="groups",
     ),
     "handover_curves": Reading(
         "The base runs a corrupted prompt (another fact's), and one span of the clean run's state "
@@ -100,6 +104,7 @@ READINGS = {
         "its controls reads nothing; one that does shows what can be read, not what is used. "
         "Controls are trained on the base's states.",
         intervals=_BANDS,
+        counts="groups",
     ),
     "transfer_curves": Reading(
         "A probe trained on the base, read on the tuned model as it is, after correcting the mean, "
@@ -116,6 +121,7 @@ READINGS = {
         "control task (left), and used beyond the control-task directions (right, orange). A "
         "claim without a dot was not measured there.",
         intervals=_BARS,
+        counts="groups",
     ),
     "head_ranking": Reading("The heads with the largest effects, in order.", intervals=_BARS),
     "forest": Reading(
@@ -171,14 +177,15 @@ class Sample:
 def sample_of(source: Source) -> Sample:
     """n, intervals and seed of a figure, by the table that it was drawn from."""
     table = source.table
-    counted = [int(value) for value in table["n"].dropna()] if "n" in table else []
+    columns = [name for name in table if str(name) == "n" or str(name).endswith("_n")]
+    counted = [int(value) for name in columns for value in table[name].dropna()]
     units = [name for name in ("pair", "example") if name in table]
     if not counted and units:
         counted = [int(table[units[0]].nunique())]
     n = (min(counted), max(counted)) if counted else None
     if any(table[name].notna().any() for name in table if str(name).endswith("low")):
         seed = table.attrs.get("seed", source.arguments.get("seed"))
-        return Sample(n, table.attrs.get("intervals", "95%, columns low and high"), seed)
+        return Sample(n, table.attrs.get("intervals", "95%"), seed)
     unit = (READINGS[source.function].counts if source.function in READINGS else "").removesuffix("s")
     alone = f"one {unit}" if unit and n == (1, 1) else "single measurements"
     return Sample(n, f"none: {alone}")
@@ -255,9 +262,9 @@ def _sampled(source: Source, read: Reading) -> str:
     sample = sample_of(source)
     told = []
     if sample.has_intervals:
-        kind = sample.intervals.removeprefix("95%, ")
-        seed = "" if sample.seed is None else f", seed {sample.seed}"
-        told.append(f"{read.intervals or 'The data hold 95% intervals'} ({kind}{seed}).")
+        seed = "" if sample.seed is None else f"seed {sample.seed}"
+        kind = ", ".join(part for part in (*sample.intervals.split(", ", 1)[1:], seed) if part)
+        told.append(f"{read.intervals or 'The data hold 95% intervals'}{f' ({kind})' if kind else ''}.")
     if sample.n is not None:
         low, high = sample.n
         unit = read.counts.removesuffix("s") if high == 1 else read.counts

@@ -109,7 +109,7 @@ def handover_heatmap(table: pd.DataFrame, *, handover: int | float | None) -> Fi
         if handover is not None and handover in list(grid.columns):
             mark_at = list(grid.columns).index(handover) - 0.5
             figure.add_vline(x=mark_at, line={"color": BLACK, "width": 1, "dash": "dot"}, row=1, col=j)
-    labels = [shorten(pair, 26) for pair in pairs]
+    labels = [shorten(pair, 32) for pair in pairs]
     figure.update_yaxes({**labelled(labels, most=48), "tickfont": {"size": 9}}, row=1, col=1)
     figure.update_yaxes(autorange="reversed")
     figure.update_layout(margin_l=room(labels), margin_r=58)

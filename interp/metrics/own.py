@@ -188,8 +188,11 @@ def _one_number(function: Callable[..., Any], logits: Float[Tensor, " token"]) -
 
 
 def _raised(errors: Sequence[Exception], vocabulary: int) -> ValueError:
-    """What a function raised on every shape of the logits, of which the error says most that names
-    the size of the vocabulary: a wrong token id, and no shape that it was not written for."""
+    """What a function raised, which refused every shape of the logits.
+
+    The error that names the size of the vocabulary says most: it is about a wrong token id, and not
+    about a shape that the function was not written for.
+    """
     error = next((e for e in errors if re.search(rf"\b{vocabulary}\b", str(e))), errors[0])
     told = str(error).splitlines()[0][:120] if str(error) else "no message"
     return ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -58,9 +59,16 @@ def number_table(data: pd.DataFrame) -> NumberTable:
         series = data[keys].astype(str).agg(", ".join, axis=1) if keys else "value"
         at = data["layer"].map(lambda k: "alone" if pd.isna(k) else f"{k:g}")
         return _crossed(at, pd.Series(series, index=data.index), _cells(data), "boundary")
-    texts = data.map(lambda value: number(value, 3) if isinstance(value, float) else str(value))
+    texts = data.astype(object).map(_text)
     heads = tuple(str(name).replace("_", " ") for name in data)
     return NumberTable(heads, tuple(tuple(row) for row in texts.to_numpy()))
+
+
+def _text(value: Any) -> str:
+    """A number rounded, a dash for nothing, all else as it is."""
+    if pd.isna(value):
+        return number(None)
+    return number(value, 3) if isinstance(value, float) else str(value)
 
 
 def _cells(data: pd.DataFrame) -> pd.Series:

@@ -216,7 +216,7 @@ def responsibility(verdict: Mapping[str, Any]) -> pd.DataFrame:
         verdict: has the keys of verdict.json.
 
     Returns:
-        Columns part, share, low, high.
+        Columns part, share, low, high, n (groups).
     """
     shares = verdict.get("responsibility") or {}
     parts = [(str(n), cell) for n, cell in enumerate(shares.get("blocks", []))]
@@ -224,12 +224,13 @@ def responsibility(verdict: Mapping[str, Any]) -> pd.DataFrame:
         ends = [(name, shares.get(name)) for name in ("embedding", "unembedding")]
         parts = [ends[0], *parts, ends[1]]
     rows = [
-        {"part": part, "share": cell["estimate"], "low": cell["low"], "high": cell["high"]}
+        {"part": part, "share": cell["estimate"], **{k: cell.get(k) for k in ("low", "high", "n")}}
         for part, cell in parts
         if cell is not None and cell["estimate"] is not None
     ]
-    table = pd.DataFrame(rows, columns=["part", "share", "low", "high"])
-    return table.astype(dict.fromkeys(("share", "low", "high"), float))
+    table = pd.DataFrame(rows, columns=["part", "share", "low", "high", "n"])
+    table = table.astype({**dict.fromkeys(("share", "low", "high"), float), "n": "Int64"})
+    return tables.noted(table, "95%, Fieller's interval over groups")
 
 
 def claims(verdict: Mapping[str, Any]) -> pd.DataFrame:
@@ -239,8 +240,8 @@ def claims(verdict: Mapping[str, Any]) -> pd.DataFrame:
         verdict: has the keys of verdict.json.
 
     Returns:
-        Columns claim, grade, selectivity, effect, control (each with _low and _high), p_adjusted. The
-        bounds of `control` are the extremes of the control-task directions.
+        Columns claim, grade, selectivity, effect (each with _n, groups) and control (each with _low and
+        _high), p_adjusted. The bounds of `control` are the extremes of the control-task directions.
     """
     rows = []
     for claim in verdict.get("claims") or []:
@@ -255,11 +256,16 @@ def claims(verdict: Mapping[str, Any]) -> pd.DataFrame:
         for name, cell in cells.items():
             cell = cell or {}
             row[name] = cell.get("estimate")
-            row |= {f"{name}_{end}": cell.get(end) for end in ("low", "high")}
+            row |= {f"{name}_{end}": cell.get(end) for end in ("low", "high", "n")}
         rows.append(row)
     numbers = [f"{n}{e}" for n in ("selectivity", "effect", "control") for e in ("", "_low", "_high")]
-    table = pd.DataFrame(rows, columns=["claim", "grade", *numbers, "p_adjusted"])
-    table = table.astype(dict.fromkeys([*numbers, "p_adjusted"], float))
+    counts = ["selectivity_n", "effect_n"]
+    table = pd.DataFrame(rows, columns=["claim", "grade", *numbers, *counts, "p_adjusted"])
+    table = table.astype(
+        {**dict.fromkeys([*numbers, "p_adjusted"], float), **dict.fromkeys(counts, "Int64")}
+    )
+    told = "95%, bootstrap over groups; of controls the range of the control-task directions"
+    table = tables.noted(table, told)
     rank = table["grade"].map({grade: i for i, grade in enumerate(GRADES)}).fillna(len(GRADES))
     keys = pd.DataFrame({"rank": rank, "effect": -table["effect"].fillna(0.0)})
     return table.loc[keys.sort_values(["rank", "effect"], kind="stable").index].reset_index(drop=True)

@@ -146,7 +146,7 @@ def patch_sites(
 
 
 def _noted(model: Model, contrast: Contrast, metrics: Mapping[str, Metric]) -> dict[str, Any]:
-    """What a caption tells beside the table: the model's name, what unnamed metrics measure, prompts."""
+    """What a caption tells beside the table: the model, what unnamed metrics measure, the prompts."""
     measures = {name: m.measure for name, m in metrics.items() if name == UNNAMED and m.measure}
     prompts = list(zip(contrast.clean.texts, contrast.corrupted.texts, strict=True))
     return {

@@ -161,12 +161,10 @@ def table(
 
 def _is_grid(rows: pd.DataFrame) -> bool:
     """Whether every estimate has a layer and a position of its own beside what tells grids apart."""
-    placed = {"layer", "position"} <= set(rows) and bool(
-        rows[["layer", "position"]].notna().all(axis=None)
-    )
-    return (
-        placed and "head" not in rows and not rows.duplicated(_key(rows) + ["layer", "position"]).any()
-    )
+    place = ["layer", "position"]
+    if "head" in rows or not set(place) <= set(rows) or rows[place].isna().to_numpy().any():
+        return False
+    return not rows.duplicated([*_key(rows), *place]).any()
 
 
 def _key(rows: pd.DataFrame) -> list[str]:
@@ -181,9 +179,7 @@ def _grid(rows: pd.DataFrame, evidence: Evidence, digits: int, caption: str, lab
     labels = position_labels(with_tokens(rows.copy(), evidence))
     heads = {at: f"{at} {text}" if text != str(at) else text for at, text in labels.items()}
     texts = [_cell(row, "estimate", ("low", "high"), digits) for row in rows.to_dict("records")]
-    cells = rows.assign(
-        cell=texts, layer=rows["layer"].astype(int), position=rows["position"].astype(int)
-    )
+    cells = rows.assign(cell=texts).astype({"layer": int, "position": int})
     wide = cells.pivot(index=[*key, "layer"], columns="position", values="cell").fillna("–")
     frame = wide.rename(columns=heads).rename_axis(columns=None).reset_index()
     about = about_measurement(evidence)

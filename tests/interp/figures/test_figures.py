@@ -16,6 +16,7 @@ from interp.figures.captions import caption_of
 from interp.figures.style import SINGLE, panels
 from interp.figures.text import plain, room, visible
 from interp.report import gallery
+from interp.report.figure_tables import number_table
 from interp.verdict.outcomes import Outcomes
 
 HOSTILE = "<script>alert(1)</script>"
@@ -143,7 +144,7 @@ def test_a_caption_gives_the_values_of_the_lines_that_are_drawn():
     table.attrs = {"intervals": "95%, BCa bootstrap over groups", "seed": 5}
     told = caption_of(figures.stitch_curves(table, cut=2, handover=1.0))
     assert "the cut between lower and upper blocks at boundary 2, the handover κ at boundary 1." in told
-    assert "Shaded bands are 95% intervals (BCa bootstrap over groups, seed 5). n = 20." in told
+    assert "Shaded bands are 95% intervals (BCa bootstrap over groups, seed 5). n = 20 groups." in told
     bare = caption_of(figures.stitch_curves(table, cut=None, handover=None))
     assert "Dotted" not in bare and "κ" not in bare
     shift = curves(condition=["sufficiency"])
@@ -287,6 +288,22 @@ def test_a_claim_that_was_read_and_not_tried_has_its_dot():
     figure = figures.claim_dots(gallery.claims(verdict), margin=0.05)
     dots = [trace for trace in figure.data if trace.name == "not measured"]
     assert [list(trace.x) for trace in dots] == [[0.25], [None]]
+
+
+def test_a_caption_of_what_the_verdict_holds_tells_n_and_the_kind_of_interval():
+    share = {"estimate": 0.5, "low": 0.4, "high": 0.6, "n": 38}
+    bars = gallery.responsibility({"responsibility": {"embedding": share, "blocks": [share],
+                                                      "unembedding": share}})  # fmt: skip
+    told = caption_of(figures.responsibility_bars(bars, span=None, handover=None))
+    assert told.endswith("Bars are 95% intervals (Fieller's interval over groups). n = 38 groups.")
+    named = {"attribute": "truth", "site": "resid_pre.4", "position": "last", "p_adjusted": None}
+    tried = {"grade": "null", "selectivity": {**share, "n": 128}, "effect": {**share, "n": 12},
+             "controls": {"control_task": share}}  # fmt: skip
+    read = {"grade": "null", "selectivity": {**share, "n": 128}, "effect": None, "controls": None}
+    graded = gallery.claims({"claims": [{**named, **tried}, {**named, **read}]})
+    told = caption_of(figures.claim_dots(graded, margin=0.05))
+    assert told.endswith("control-task directions). n = 12 to 128 groups.") and "±0.05" in told
+    assert [row[-2] for row in number_table(graded).rows] == ["12", "–"]
 
 
 def test_a_legend_beside_long_labels_has_a_row_for_every_line_it_takes():

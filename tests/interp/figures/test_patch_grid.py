@@ -195,9 +195,7 @@ def test_a_caption_tells_model_metric_site_direction_prompts_and_n(tmp_path):
     named = {"base": {"source": "/models/mine"}, "pair_prompts": [["It is land0 .", "It is land1 ."]]}
     grid = measured(POSITIONS, tokens=True, metric="p_city", unit="probability", direction="denoise")
     figure = grid.with_provenance(**named).plot()
-    _, _, about, caption = (
-        path.read_text(errors="replace") for path in figure.save(tmp_path / "g.svg")
-    )
+    *_, about, caption = (path.read_text() for path in figure.save(tmp_path / "g.svg"))
     for told in (
         "Patching mine: land0 ← land1.", "Metric: p_city (probability).", "Kind of site: resid_pre.",
         "Direction: denoising.", "“It is land0 .”; corrupted: “It is land1 .”", "n = 1 pair.",

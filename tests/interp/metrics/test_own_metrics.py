@@ -51,7 +51,7 @@ def test_a_function_without_one_number_is_told_what_it_gave():
 
 
 @pytest.mark.parametrize(
-    "wrong", [lambda l: l[..., 99_999], lambda l: l[0, 99_999], lambda l: l[0, -1, 99_999]]
+    "wrong", [lambda x: x[..., 99_999], lambda x: x[0, 99_999], lambda x: x[0, -1, 99_999]]
 )  # fmt: skip
 def test_a_function_that_raises_is_told_what_it_raised(wrong):
     size = LOGITS.shape[-1]
@@ -61,7 +61,7 @@ def test_a_function_that_raises_is_told_what_it_raised(wrong):
     assert "shape" not in str(caught.value) and isinstance(caught.value.__cause__, IndexError)
     answers = {"Paris": 7}
     with pytest.raises(ValueError, match="raised KeyError .*: 'Rome'"):
-        metric(lambda l: l[..., answers["Rome"]], PROMPTS)(LOGITS, torch.arange(3))
+        metric(lambda x: x[..., answers["Rome"]], PROMPTS)(LOGITS, torch.arange(3))
 
 
 def test_the_token_that_is_read_can_be_chosen():
