@@ -222,7 +222,8 @@ def about_measurement(evidence: Evidence) -> dict[str, Any]:
 
 def _model_name(noted: Mapping[str, Any], role: str) -> str:
     """Name of a model as it was loaded, of a folder its last part; else its role."""
-    name = str((noted.get(role) or {}).get("source") or f"the {role}")
+    about = noted.get(role)
+    name = str((about.get("source") if isinstance(about, Mapping) else None) or f"the {role}")
     return Path(name).name if Path(name).is_absolute() else name
 
 
