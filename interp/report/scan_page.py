@@ -87,4 +87,4 @@ def _cell(value: Any) -> str:
         return value
     if isinstance(value, bool) or type(value).__name__ == "bool_":
         return "yes" if value else "no"
-    return number(float(value), 3)
+    return "below 0.001" if 0 < value < 0.0005 else number(float(value), 3)

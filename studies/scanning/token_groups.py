@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.decomposition import NMF
+from sklearn.exceptions import ConvergenceWarning
 
 from interp import stats
 from interp.models.pair import ModelPair
@@ -73,5 +75,8 @@ def _groups(sizes: np.ndarray, seed: int) -> list[int]:
     if count < 2 or not sizes.any():
         return [1] * sizes.shape[1]
     settings: dict[str, Any] = {"n_components": count, "init": "nndsvda", "max_iter": 500}
-    factors = NMF(**settings, random_state=seed).fit(sizes).components_
+    with warnings.catch_warnings():
+        # Groups are told and decide nothing: where they settle slowly, they are those so far.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        factors = NMF(**settings, random_state=seed).fit(sizes).components_
     return [int(factor) + 1 for factor in factors.argmax(0)]
