@@ -152,7 +152,7 @@ class Scorecard(Shown):
 
 
 def scorecard(
-    families: Sequence[str] = (SHIPPED,),
+    families: Sequence[str],
     *,
     models: str | Path | None = None,
     jobs: int = 1,
@@ -189,12 +189,12 @@ def scorecard(
         Half a minute for each organism:
 
         >>> import studies
-        >>> card = studies.scorecard(only=["evasive-high"])  # doctest: +SKIP
+        >>> card = studies.scorecard(["shipped"], only=["evasive-high"])  # doctest: +SKIP
         >>> card.table[["true_where", "where", "true_what", "what"]]  # doctest: +SKIP
 
         An organism that nobody has made a recipe for is refused:
 
-        >>> studies.scorecard(only=["forgetful"])
+        >>> studies.scorecard(["shipped"], only=["forgetful"])
         Traceback (most recent call last):
         ...
         ValueError: only got ['forgetful'], none of which the families ['shipped'] have; ...
