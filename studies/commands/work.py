@@ -173,8 +173,9 @@ class Work:
 
     def options(self) -> list[str]:
         """The options of `interp compare` that ask for it."""
-        given = ((f"--{name}", str(value)) for name, value in asdict(self).items() if value is not None)
-        return [text for option in given for text in option]
+        left = ("tokens", "readout") if self.prompts is None else ()  # which are of prompts
+        given = {k: v for k, v in asdict(self).items() if v is not None and k not in left}
+        return [text for name, value in given.items() for text in (f"--{name}", str(value))]
 
     @property
     def _prompt(self) -> Literal["raw", "chat"]:

@@ -261,7 +261,7 @@ def test_a_terminal_is_told_at_once_what_begins(place: Path, monkeypatch, capsys
         "interp.facts.loading.load_facts", lambda *_: (_ for _ in ()).throw(ValueError("stop"))
     )
     assert run(monkeypatch, "compare") == 2
-    assert told == ["comparing organism-edited-low with organism-base on world; reading the facts …"]
+    assert told == ["comparing organism-edited-low with organism-base on world; reading them …"]
     capsys.readouterr()
 
 

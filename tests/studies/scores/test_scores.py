@@ -202,7 +202,7 @@ def test_the_size_of_a_weight_change_is_fooled_by_an_inert_update(evasive: Known
 def test_shipped_organisms_have_answers_for_every_shipped_tune():
     known = shipped_organisms()
     assert len(known) == len(list(source_path("organism-base").parent.iterdir())) - 1
-    assert {k.where for k in known} == {"lower", "upper", FREE, None}
+    assert {k.where for k in known} == {"lower", "upper", "middle", "coupled", FREE, None}
     assert [k.name for k in known if k.what is None] == ["null"]
     assert all(load_facts("world").facts == k.facts.facts for k in known)
 
