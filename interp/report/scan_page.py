@@ -78,8 +78,17 @@ def scan_page(sentence: str, tables: Mapping[str, pd.DataFrame], provenance: Map
 
 def _shown(table: pd.DataFrame) -> dict[str, Any]:
     """Heads and the first rows as text."""
-    rows = [[_cell(value) for value in row] for row in table.head(ROWS).itertuples(index=False)]
+    columns = [_column(table[name].head(ROWS)) for name in table.columns]
+    rows = list(zip(*columns, strict=True))
     return {"heads": [str(c).replace("_", " ") for c in table.columns], "rows": rows, "n": len(table)}
+
+
+def _column(values: pd.Series) -> list[str]:
+    """A column's cells, whole numbers without a point where all of it are whole."""
+    numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    if numeric and (values.dropna() % 1 == 0).all():
+        return ["–" if pd.isna(value) else str(int(value)) for value in values]
+    return [_cell(value) for value in values]
 
 
 def _cell(value: Any) -> str:
