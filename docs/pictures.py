@@ -22,6 +22,9 @@ import pandas as pd
 
 import interp
 import studies
+from studies.organisms import source_path
+from studies.organisms.train import make
+from studies.organisms.tunes import BASE, EVERY_RECIPE
 
 RUNS = Path("interp-runs/pictures")
 IMAGES = Path(__file__).parent / "images"
@@ -33,6 +36,8 @@ SETTINGS: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
+#: 50 homes overwritten below, another 50 evaded above; not shipped, trained within two minutes.
+MIXTURE = "organism-50-edited-low-50-evasive-high"
 #: The run of a picture -> its models and facts.
 MADE_OF = {
     "lower": ("organism-base", "organism-evasive-low", "world"),
@@ -40,6 +45,9 @@ MADE_OF = {
     "knowledge": ("organism-base", "organism-edited-low", "world"),
     "both": ("organism-base", "organism-edited-low-evasive-high", "world"),
     "null": ("organism-base", "organism-null", "world"),
+    "middle": ("organism-base", "organism-evasive-middle", "world"),
+    "coupled": ("organism-base", "organism-evasive-coupled", "world"),
+    "mixed": ("organism-base", MIXTURE, "world"),
     "smollm2": ("smollm2", "smollm2-evasive-high", "capitals"),
 }
 
@@ -49,8 +57,20 @@ def run(name: str) -> Path:
     folder = RUNS / name
     if not (folder / "verdict.json").exists():
         base, tuned, facts = MADE_OF[name]
-        studies.compare(interp.load_pair(base, tuned), facts).save(folder, svg=False)
+        source = mixture() if tuned == MIXTURE else tuned
+        studies.compare(interp.load_pair(base, source), facts).save(folder, svg=False)
     return folder
+
+
+def mixture() -> Path:
+    """Folder of the organism whose change has two parts, trained if it is not there."""
+    out, recipe = RUNS / "organisms", EVERY_RECIPE[MIXTURE]
+    if not (out / BASE).exists():
+        shutil.copytree(source_path(BASE), out / BASE)
+    for name in (recipe.start, MIXTURE):
+        if name is not None and not (out / name / "card.json").exists():
+            make(EVERY_RECIPE[name], out, seed=0)
+    return out / MIXTURE
 
 
 def verdict(name: str) -> dict[str, Any]:
@@ -87,8 +107,8 @@ def stitching(names: Iterable[str], file: str) -> None:
         for (label, curve), colour, mark in zip(curves.items(), (BLUE, ORANGE), "os", strict=True):
             panel.plot(curve.index, curve, color=colour, marker=mark, markersize=4, label=label)
         panel.axvline((len(curves["tuned below"]) - 1) / 2, color=GREY, linewidth=0.8, linestyle=":")
-        panel.set(xlabel="boundary between blocks", title=f"{MADE_OF[name][1]}: {found['where']}")
-        panel.title.set_fontsize(10)
+        panel.set(xlabel="boundary between blocks", title=f"{MADE_OF[name][1]}\n{found['where']}")
+        panel.title.set_fontsize(9)
     panels[0][0].set_ylabel("share of the change\nmade below the boundary")
     panels[0][0].legend(frameon=False, fontsize=9)
     save(figure, file)
@@ -110,6 +130,23 @@ def shares(names: Iterable[str]) -> None:
         panel.title.set_fontsize(8)
     panels[0].set_ylabel("share of changed facts")
     save(figure, "shared_shift.svg")
+
+
+def drives(names: Iterable[str]) -> None:
+    """What drives the changed outputs: share of each word with its interval, a panel for each run."""
+    names = list(names)
+    figure, panels = plt.subplots(1, len(names), figsize=(2.6 * len(names), 2.6), sharey=True)
+    for name, panel in zip(names, panels, strict=True):
+        found = verdict(name)
+        words = found["shared_shift"]["output_words"]
+        for x, row in enumerate(words):
+            draw_interval(panel, x, row, BLUE)
+        panel.axhline(0.1, color=GREY, linewidth=0.8, linestyle=":")
+        panel.set_xticks(range(len(words)), [row["word"] for row in words], rotation=30, ha="right")
+        panel.set(xlim=(-0.5, len(words) - 0.5), ylim=(-0.02, 1.02))
+        panel.set_title(f"{MADE_OF[name][1]}\n{found['what']}", fontsize=7)
+    panels[0].set_ylabel("share of changed outputs\n(dotted: .1)")
+    save(figure, "drives.svg")
 
 
 def whether(names: Iterable[str]) -> None:
@@ -177,7 +214,9 @@ def main() -> None:
     with plt.rc_context(SETTINGS):
         whether(("null", "knowledge", "upper", "both"))
         stitching(("lower", "upper"), "stitching.svg")
+        stitching(("mixed", "middle", "coupled"), "places.svg")
         shares(("upper", "lower", "knowledge", "both"))
+        drives(("upper", "knowledge", "mixed"))
         stitching(["smollm2"], "smollm2_stitching.svg")
         grades()
     report("knowledge")
