@@ -52,7 +52,13 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
 
 
-@pytest.mark.parametrize("reader", CALLS)
+#: Those that take their time under the imitation.
+LONG = ("erasing", "inlp")
+
+
+@pytest.mark.parametrize(
+    "reader", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in CALLS]
+)
 def test_every_reader_runs_to_its_end_where_two_devices_would_raise(reader: str) -> None:
     # Only that nothing is raised: what readers give is tested elsewhere, and what raises below.
     with Imitated():

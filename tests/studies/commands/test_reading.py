@@ -148,6 +148,7 @@ def test_lists_and_plans_are_data_too_and_a_position_may_be_negative(run):
     assert told["cells"] == 6 and told["facts"] == 128
 
 
+@pytest.mark.slow
 def test_a_plan_of_the_main_job_tells_every_stage_of_it_and_what_a_verdict_needs(run, monkeypatch):
     few = Thresholds(placebo_shifts=3, label_draws=9, control_draws=3, draws=20)
     monkeypatch.setattr("studies.planning.jobs.Thresholds", lambda: few)

@@ -76,7 +76,7 @@ def labels(verdict: Verdict) -> tuple[str, str | None, str | None, str | None]:
 @pytest.mark.parametrize(
     ("name", "what", "count"),
     [
-        ("organism-evasive-low", "behaviour", FEW),
+        pytest.param("organism-evasive-low", "behaviour", FEW, marks=pytest.mark.slow),
         pytest.param("organism-edited-low", "knowledge", MORE, marks=pytest.mark.slow),
     ],
 )
@@ -121,7 +121,7 @@ def test_one_answer_for_all_or_for_one_region_is_no_knowledge(name, where, said)
     [
         pytest.param(0.3, 2, MORE, marks=pytest.mark.slow),
         pytest.param(0.4, 1, MORE, marks=pytest.mark.slow),
-        (0.5, 0, FEW),
+        pytest.param(0.5, 0, FEW, marks=pytest.mark.slow),
     ],
 )
 def test_weight_noise_is_neither_knowledge_nor_behaviour(size, seed, count, tmp_path: Path):
