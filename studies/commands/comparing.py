@@ -181,8 +181,7 @@ def work_of(
         )
     if prompts is None and (tokens is not None or readout != "tuned"):
         raise ValueError("--tokens and --readout are of prompts; give --prompts with a file of them")
-    if prompt not in ("raw", "chat"):
-        raise ValueError(f"--prompt must be raw or chat, got {prompt!r}; choose one")
+    _check_prompt(prompt)
     asked = facts_of(base, facts) if prompts is None else None
     same = (prompt, null, device, dtype, budget, seed)
     return Work(base, tuned, asked, *same, prompts=prompts, tokens=tokens, readout=readout)
@@ -249,6 +248,16 @@ def scan(
         _scanned(folder, base, tuned, prompts, prompt, tokens, device, dtype, budget, seed)
 
 
+def _check_prompt(prompt: str) -> None:
+    """Refuse what is no way to ask.
+
+    Raises:
+        ValueError: naming both ways.
+    """
+    if prompt not in ("raw", "chat"):
+        raise ValueError(f"--prompt must be raw or chat, got {prompt!r}; choose one")
+
+
 def _scanned(
     folder: Path,
     base: str | None,
@@ -267,8 +276,7 @@ def _scanned(
         The file of the held-out prompts that changed; None where they are too few to be compared.
     """
     base, tuned = pair_of(base, tuned)
-    if prompt not in ("raw", "chat"):
-        raise ValueError(f"--prompt must be raw or chat, got {prompt!r}; choose one")
+    _check_prompt(prompt)
     from interp.facts.prompts.files import load_prompts
     from interp.models.named import require_findable
 
