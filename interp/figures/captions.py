@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -195,11 +195,11 @@ def about_measurement(evidence: Evidence) -> dict[str, Any]:
     """What a caption tells of patched pairs, as far as the evidence notes it.
 
     Args:
-        evidence: of `patching.patch_sites` or `patching.handover`.
+        evidence: of one method of `patching` or `probes`.
 
     Returns:
-        model (its name where that is noted, else its role), metric (name and unit), sites, direction,
-        and prompts, clean and corrupted, where there is one pair.
+        model, or base and tuned where both ran (the name where that is noted, else the role), metric
+        (name and unit), sites, direction, and prompts, clean and corrupted, where there is one pair.
     """
     rows, noted = evidence.table, evidence.provenance
 
@@ -211,13 +211,24 @@ def about_measurement(evidence: Evidence) -> dict[str, Any]:
     prompts = noted.get("pair_prompts") or []
     one_pair = rows["example"].nunique() == 1 == len(prompts)
     told = {
-        "model": ", ".join(_model_name(noted, role) for role in values("model")),
+        **models_of(evidence, values("model")),
         "metric": ", ".join(f"{measures.get(name, name)} ({unit})" for name, unit in metrics),
         "sites": ", ".join(values("kind")),
         "direction": ", ".join(_DIRECTIONS.get(way, way) for way in values("direction")),
         "prompts": list(prompts[0]) if one_pair else None,
     }
     return {name: value for name, value in told.items() if value}
+
+
+def models_of(evidence: Evidence, roles: Sequence[str] = ("base", "tuned")) -> dict[str, str]:
+    """Names of the models behind some evidence: of one under `model`, of two under their roles.
+
+    Args:
+        evidence: whose provenance is read.
+        roles: which models ran.
+    """
+    names = {role: _model_name(evidence.provenance, role) for role in roles}
+    return names if len(names) != 1 else {"model": next(iter(names.values()))}
 
 
 def _model_name(noted: Mapping[str, Any], role: str) -> str:
@@ -250,7 +261,10 @@ def caption_of(figure: go.Figure) -> str:
 
 def _measured(about: Mapping[str, Any]) -> str:
     """What was measured, and the prompts where there is one pair."""
-    names = {"model": "Model", "metric": "Metric", "sites": "Kind of site", "direction": "Direction"}
+    names = {
+        "model": "Model", "base": "Base", "tuned": "Tuned", "metric": "Metric",
+        "sites": "Kind of site", "direction": "Direction",
+    }  # fmt: skip
     told = [f"{said}: {about[name]}." for name, said in names.items() if name in about]
     if "prompts" in about:
         clean, corrupted = about["prompts"]

@@ -9,6 +9,7 @@ import pandas as pd
 
 from interp.evidence import Evidence
 from interp.figures import comparison, patching, probes, ranking, tables
+from interp.figures.captions import about_measurement
 from interp.figures.figure import Figure
 from interp.figures.grid import patch_grid
 from interp.verdict.thresholds import Thresholds
@@ -49,7 +50,8 @@ def plot(evidence: Evidence, **options: Any) -> Figure:
             f"{', '.join(sorted(methods)) or 'no method'}; choose, as in "
             f'evidence.select(method="{next(iter(methods & set(_FIGURES)), "patch")}")'
         )
-    return _FIGURES[methods.pop()](evidence, **options)
+    figure = _FIGURES[methods.pop()](evidence, **options)
+    return figure.measured_as(about_measurement(evidence))
 
 
 def _handover(evidence: Evidence, *, seed: int = 0) -> Figure:

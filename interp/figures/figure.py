@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -69,6 +70,19 @@ class Figure(go.Figure):
             The figure itself.
         """
         self._source = Source(function, table, arguments, about or {})
+        return self
+
+    def measured_as(self, about: Mapping[str, Any]) -> Figure:
+        """Note what a caption tells of the measurement, unless the figure knows it already.
+
+        Args:
+            about: model, or base and tuned, metric, sites, direction, prompts.
+
+        Returns:
+            The figure itself.
+        """
+        if self._source is not None and not self._source.about:
+            self._source = replace(self._source, about=about)
         return self
 
     @property

@@ -114,9 +114,11 @@ def stitch_curves(
         high, n. Unit: logits.
 
     Raises:
-        ValueError: without such rows.
+        ValueError: without such rows, or, without outcomes, where no metric has two groups.
     """
     rows = evidence.needed("patching.stitch", method="stitch")
+    if outcomes is None:
+        _check_groups(rows)
     tables = []
     for panel, part in _stitch_panels(rows, outcomes):
         part = part.assign(series=_stitched_series(part)).dropna(subset=["series"])
@@ -181,7 +183,7 @@ def cross_patch_curves(evidence: Evidence, *, form: str | None = None, seed: int
     rho = (m[patched] − m[own]) / (m[other] − m[own]), means over groups before dividing.
 
     Args:
-        evidence: with the rows method ``cross_patch`` of the output contrast.
+        evidence: with the rows method ``cross_patch``, of the output contrast or of one metric.
         form: the query form that is read; None reads all.
         seed: of the bootstrap.
 
@@ -189,10 +191,19 @@ def cross_patch_curves(evidence: Evidence, *, form: str | None = None, seed: int
         Columns model (the one that runs), span, layer, estimate, low, high, n.
 
     Raises:
-        ValueError: without such rows.
+        ValueError: without such rows; with several metrics none of which is the output contrast;
+            without a form, where there are fewer than two groups.
     """
     crossed = evidence.needed("patching.cross_patch", method="cross_patch")
-    rows = crossed[crossed["metric"] == "output"]
+    metrics = [str(name) for name in crossed["metric"].dropna().unique()]
+    if "output" not in metrics and len(metrics) > 1:
+        raise ValueError(
+            f"the curves show one metric, got {', '.join(metrics)}; choose one, as in "
+            f"evidence.select(metric={metrics[0]!r})"
+        )
+    rows = crossed[crossed["metric"] == ("output" if "output" in metrics else metrics[0])]
+    if form is None:
+        _check_groups(rows)
     if form is not None:
         rows = rows[rows["template"] == form]
     unpatched = rows[rows["condition"] == "baseline"]
@@ -316,6 +327,20 @@ def _class_balanced(
     by_class = np.where(weight > 0, (weights @ means) / np.where(weight > 0, weight, 1.0), np.nan)
     drawn = np.maximum(np.isfinite(by_class).sum(axis=0), 1)
     return np.nansum(by_class, axis=0) / drawn
+
+
+def _check_groups(rows: pd.DataFrame) -> None:
+    """Raise where no interval over groups can be drawn.
+
+    Raises:
+        ValueError: for a single group.
+    """
+    most = rows.groupby("metric", observed=True)["group"].nunique().max()
+    if most < 2:
+        raise ValueError(
+            f"the curves show means and intervals over groups of prompts, got {most} group; give "
+            "prompts of two groups or more (groups= of the examples), or read evidence.table itself"
+        )
 
 
 def _rows(

@@ -17,7 +17,7 @@ from interp.figures import (
     tables,
     text as figure_text,
 )
-from interp.figures.captions import reading_of
+from interp.figures.captions import models_of, reading_of
 from interp.report.figure_words import figure_words
 from interp.verdict.claims import NOT_MEASURED
 from interp.verdict.outcomes import Outcomes
@@ -105,7 +105,7 @@ class _Gallery:
         while name in {figure.name for figure in self.drawn}:
             name += "_again"
         words = figure_words(kind, data, self.verdict)
-        figure = draw(data, **more)
+        figure = draw(data, **more).measured_as(models_of(self.evidence))
         self.drawn.append(
             Drawn(
                 name,

@@ -23,6 +23,7 @@ from interp.models.model import Model
 from interp.sites import Kind, Site
 from patching.attribution.attention import corrected_effects
 from patching.attribution.gradients import Batch, GradientRun, along_path, batches, run_with_gradients
+from patching.engine import rows as tables
 from patching.places import positions_named
 
 Method = Literal["gradient", "integrated", "qk_corrected"]
@@ -93,9 +94,9 @@ def attribute(
         >>> len(rows), rows["neuron"].nunique()
         (5, 5)
     """
-    sites = sites_of(sites)
+    sites, metrics = sites_of(sites), named_metrics(metric, contrast.clean)
     parts = []
-    for name, chosen in named_metrics(metric, contrast.clean).items():
+    for name, chosen in metrics.items():
         scores, ends = attributions(
             model, contrast, sites, chosen, method=method, steps=steps, batch_size=batch_size
         )
@@ -121,7 +122,9 @@ def attribute(
                     **same,
                 )
             )
-    return Evidence.concat(parts).with_provenance(attribution=method, steps=steps)
+    return Evidence.concat(parts).with_provenance(
+        attribution=method, steps=steps, **tables.noted(model, metrics)
+    )
 
 
 def attributions(

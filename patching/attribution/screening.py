@@ -211,7 +211,7 @@ def _evidence(
         (exact[: len(first)], first, "verified"),
         (exact[len(first) :], drawn, "sampled"),
     ]
-    same: dict[str, Any] = {"model": model.role, "method": "screen"}
+    same: dict[str, Any] = {"model": model, "method": "screen"}
     metrics = {"metric": metric}
     rows = [
         tables.evidence(

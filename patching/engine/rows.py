@@ -13,6 +13,8 @@ from torch import Tensor
 from interp.evidence import Evidence
 from interp.examples import Examples
 from interp.metrics import Metric
+from interp.metrics.base import UNNAMED
+from interp.models.model import Model
 from patching.engine.sweeping import Swept
 from patching.interventions.cells import Cell
 
@@ -23,6 +25,7 @@ def evidence(
     metrics: Mapping[str, Metric],
     cells: Sequence[Mapping[str, Any]],
     *,
+    model: Model,
     baseline: Mapping[str, Any] | None = None,
     **constants: Any,
 ) -> Evidence:
@@ -33,6 +36,8 @@ def evidence(
         examples: the prompts they are of.
         metrics: by name, as in `swept`.
         cells: the columns of each cell.
+        model: the one that ran; its role is a column, its name and what unnamed metrics measure are
+            provenance.
         baseline: columns under which the unedited run is added; None for none.
         **constants: columns of all rows.
     """
@@ -45,8 +50,16 @@ def evidence(
             columns.append(baseline)
         if columns:
             values = torch.cat([part.to(rows[0]) for part in rows])
-            parts.append(_rows(values, columns, name, metric, examples, constants))
-    return parts[0] if len(parts) == 1 else Evidence.concat(parts)
+            same = {"model": model.role, **constants}
+            parts.append(_rows(values, columns, name, metric, examples, same))
+    measured = parts[0] if len(parts) == 1 else Evidence.concat(parts)
+    return measured.with_provenance(**noted(model, metrics))
+
+
+def noted(model: Model, metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    """What a caption tells beside the table: the model's name, and what unnamed metrics measure."""
+    measures = {name: m.measure for name, m in metrics.items() if name == UNNAMED and m.measure}
+    return {model.role: {"source": model.name}, "measures": measures}
 
 
 def present(

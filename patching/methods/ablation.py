@@ -116,7 +116,7 @@ def ablate(
         metrics,
         columns,
         baseline={"condition": "baseline"},
-        model=model.role,
+        model=model,
         method="ablate",
     )
 

@@ -127,7 +127,7 @@ def swap_and_remove(
         # Control-task removals are only needed for the sign; a few draws show the spread.
         shown = [entry for entry in directions if entry[1] is None or entry[1] < repeats]
         _add_removals(removals, claim, states, shown)
-    same: dict[str, Any] = {"model": model.role, "method": "claim"}
+    same: dict[str, Any] = {"model": model, "method": "claim"}
     parts, baselines = [], {}
     for name, examples, cells in (
         ("corrupted", contrast.corrupted, swaps),

@@ -17,7 +17,6 @@ from interp.directions import Subspace
 from interp.evidence import Evidence
 from interp.examples import Examples
 from interp.metrics import Metric, named_metrics
-from interp.metrics.base import UNNAMED
 from interp.models.model import Model
 from interp.models.pair import ModelPair
 from interp.models.tokens import token_text
@@ -135,25 +134,23 @@ def patch_sites(
                 columns.append({**named(place), **where_columns, **space_columns, **about})
     swept = sweep(model, sides.patched, cells, metrics, max_bytes=max_bytes, progress="patching")
     swept = tables.with_present(swept, cells, sides.patched)
-    same = {"model": model.role, "method": "patch"}
     ends = [{"condition": name} for name in (sides.patched_name, sides.source_name)]
-    patched = tables.evidence(swept, sides.patched, metrics, columns, baseline=ends[0], **same)
-    others = tables.evidence(unedited, sides.source, metrics, [], baseline=ends[1], **same)
-    measured = Evidence.concat([patched, others]).with_provenance(**_noted(model, contrast, metrics))
+    patched = tables.evidence(
+        swept, sides.patched, metrics, columns, model=model, baseline=ends[0], method="patch"
+    )
+    others = tables.evidence(
+        unedited, sides.source, metrics, [], model=model, baseline=ends[1], method="patch"
+    )
+    measured = Evidence.concat([patched, others]).with_provenance(pair_prompts=_prompts(contrast))
     if not any("position" in about for about in columns):
         return measured
     return measured.with_provenance(grid_tokens=_grid_tokens(model, contrast))
 
 
-def _noted(model: Model, contrast: Contrast, metrics: Mapping[str, Metric]) -> dict[str, Any]:
-    """What a caption tells beside the table: the model, what unnamed metrics measure, the prompts."""
-    measures = {name: m.measure for name, m in metrics.items() if name == UNNAMED and m.measure}
+def _prompts(contrast: Contrast) -> list[list[str]]:
+    """Clean and corrupted prompt where there is one pair, for a caption."""
     prompts = list(zip(contrast.clean.texts, contrast.corrupted.texts, strict=True))
-    return {
-        model.role: {"source": model.name},
-        "measures": measures,
-        "pair_prompts": [list(pair) for pair in prompts] if len(prompts) == 1 else [],
-    }
+    return [list(pair) for pair in prompts] if len(prompts) == 1 else []
 
 
 def _grid_tokens(model: Model, contrast: Contrast) -> dict[str, dict[str, Any]]:
@@ -355,7 +352,7 @@ def cross_patch(
                 metrics,
                 columns,
                 baseline={"condition": "baseline"},
-                model=recipient.role,
+                model=recipient,
                 method="cross_patch",
             )
         )

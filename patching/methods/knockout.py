@@ -111,7 +111,7 @@ def knock_out(
         metrics,
         columns,
         baseline={"condition": "baseline"},
-        model=model.role,
+        model=model,
         method="knockout",
     )
 

@@ -122,7 +122,7 @@ def path_patch(
     swept = sweep(model, sides.patched, cells, metrics, max_bytes=max_bytes, progress="receivers")
     firsts = [cell for _, _, cell in sending for _ in groups]
     swept = tables.with_present(swept, [Cell(cell.edits[:1]) for cell in firsts], sides.patched)
-    same = {"model": model.role, "method": "path_patch"}
+    same: dict[str, Any] = {"model": model, "method": "path_patch"}
     ends = [{"condition": name} for name in (sides.patched_name, sides.source_name)]
     patched = tables.evidence(swept, sides.patched, metrics, columns, baseline=ends[0], **same)
     unedited = sweep(model, sides.source, [], metrics)

@@ -308,7 +308,7 @@ class _Runner:
             metrics,
             [columns for columns, _ in cells],
             baseline=baseline,
-            model=model.role,
+            model=model,
             method="shift",
             span="all",
         )

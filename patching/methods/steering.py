@@ -199,6 +199,6 @@ def _steered(
         metrics,
         columns,
         baseline={"condition": "baseline"},
-        model=model.role,
+        model=model,
         method="steer",
     )

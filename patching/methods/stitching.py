@@ -79,7 +79,7 @@ def stitch(
                 metrics,
                 [{**stitched, "layer": k} for k in range(len(sites))],
                 baseline={"condition": "baseline"},
-                model=above.role,
+                model=above,
                 method="stitch",
             )
         )

@@ -104,7 +104,7 @@ def causal_trace(
             cells.append(Cell(tuple(edits)))
             columns.append({**named((sites[centre],)), **about, "window": window})
     corrupted = positions_named(examples, corrupt)
-    same = {"model": model.role, "method": "trace"}
+    same: dict[str, Any] = {"model": model, "method": "trace"}
     parts = []
     for draw in range(repeats):
         noise = embedding_noise(

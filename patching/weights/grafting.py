@@ -124,7 +124,7 @@ def graft(
             moved = {name: swept.values[name][cell] for name in metrics}
             hybrid = values[role][i * (1 + repeats)]
             values[role] += [moved, {name: moved[name] - hybrid[name] for name in metrics}]
-        parts.append(_evidence(values[role], rows, swept, examples, metrics, role, donor))
+        parts.append(_evidence(values[role], rows, swept, examples, metrics, _model(pair, role), donor))
     return Evidence.concat(parts)
 
 
@@ -208,8 +208,8 @@ def component_responsibility(
             values.append(value)
             columns.append({**about, "condition": condition})
     parts = [
-        _evidence(values, columns, Swept({}, whole["base"]), examples, metrics, "base", "tuned"),
-        _evidence([], [], Swept({}, whole["tuned"]), examples, metrics, "tuned", "base"),
+        _evidence(values, columns, Swept({}, whole["base"]), examples, metrics, pair.base, "tuned"),
+        _evidence([], [], Swept({}, whole["tuned"]), examples, metrics, pair.tuned, "base"),
     ]
     return Evidence.concat(parts)
 
@@ -312,7 +312,7 @@ def _evidence(
     whole: Swept,
     examples: Examples,
     metrics: Mapping[str, Metric],
-    role: str,
+    model: Model,
     donor: str,
 ) -> Evidence:
     """Rows of one recipient: its hybrids, and the whole model."""
@@ -323,7 +323,7 @@ def _evidence(
         metrics,
         [{**row, "donor": donor} for row in rows],
         baseline={"condition": "baseline"},
-        model=role,
+        model=model,
         method="graft",
     )
 

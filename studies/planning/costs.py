@@ -145,7 +145,7 @@ def _beside_blocks(
         for _ in range(REPEATS):
             begun = time.perf_counter()
             swept = sweep(model, prompts, cells, metrics, max_bytes=max_bytes)
-            made = tables.evidence(swept, prompts, metrics, columns, method="patch")
+            made = tables.evidence(swept, prompts, metrics, columns, model=model, method="patch")
             Evidence.concat([Evidence(made.table.astype(object))])  # as methods do that add columns
             seconds.append(time.perf_counter() - begun)
         return min(seconds) - plan_cells(cost, ways, takes, prompts, cells, max_bytes=max_bytes).seconds

@@ -6,6 +6,7 @@ import tiny
 import torch
 
 from interp.metrics import Metric
+from interp.models.loading import load_model
 from patching.engine import rows as tables
 from patching.engine.sweeping import Swept
 
@@ -15,15 +16,17 @@ def test_rows_are_cell_by_example_and_missing_numbers_have_none():
     metric = Metric(lambda lg, e: lg[:, 0], "nats", prompts.position("last"))
     values = torch.tensor([[1.0, 2.0], [3.0, float("nan")]])
     swept = Swept({"m": values}, {"m": torch.tensor([8.0, 9.0])})
-    found = tables.evidence(
+    measured = tables.evidence(
         swept,
         prompts,
         {"m": metric},
         [{"layer": 0, "condition": "x"}, {"layer": 5, "condition": "y", "seed": 4}],
         baseline={"condition": "baseline"},
-        model="base",
+        model=load_model("organism-base"),
         method="test",
-    ).table
+    )
+    assert measured.provenance["base"] == {"source": "organism-base"}
+    found = measured.table
     assert found["value"].tolist() == [1, 2, 3, 8, 9]
     assert found["group"].tolist() == ["a", "b", "a", "a", "b"]
     assert found["example"].tolist() == [0, 1, 0, 0, 1]
