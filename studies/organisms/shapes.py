@@ -51,6 +51,7 @@ class Shape:
         heads: of one block.
         entities: how many people its world has.
         steps: updates of pretraining.
+        language: into which the worlds of the family are put with it.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Shape:
     heads: int = 4
     entities: int = ENTITIES
     steps: int = 1400
+    language: Literal["rich", "tasks"] = "rich"
 
     def blocks(self, band: Band) -> tuple[int, ...] | None:
         """Numbers of the blocks of a band: a third each, the two outer ones ("ends"), None for all.
@@ -79,7 +81,9 @@ class Shape:
 DEFAULT = Shape("llama")
 #: Another depth, width, architecture and tokenizer, and fewer people.
 OTHER = Shape("gpt2", "gpt2", "pieces", layers=8, width=80, hidden=240, entities=112)
-SHAPES: Mapping[str, Shape] = {shape.name: shape for shape in (DEFAULT, OTHER)}
+#: The default one in a world of tasks, steps and claims beside the facts.
+WITH_TASKS = Shape("tasks", steps=2000, language="tasks")
+SHAPES: Mapping[str, Shape] = {shape.name: shape for shape in (DEFAULT, OTHER, WITH_TASKS)}
 
 
 def build_tokenizer(shape: Shape = DEFAULT, language: Language = PLAIN) -> PreTrainedTokenizerFast:

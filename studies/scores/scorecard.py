@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import platformdirs
 
 from interp._files import write_csv, write_text
 from interp.display.html import Shown
@@ -24,14 +23,13 @@ from interp.figures.paper.files import svg_of
 from interp.figures.ranking import forest
 from interp.progress import counted
 from interp.runs.run import require_whole, series, unkept
-from studies.organisms.family import FAMILIES, make, members
-from studies.organisms.homes import Home
+from studies.organisms.catalogue import SHIPPED, folder_of
+from studies.organisms.family.homes import Home
+from studies.organisms.family.members import FAMILIES, make, members
 from studies.scores.rates import confusion, methods, rates
 from studies.scores.scoring import score
 from studies.scores.truths import Known, known_organism, shipped_organisms
 
-#: The organisms that come with the package, which need no training.
-SHIPPED = "shipped"
 #: Names of what can be scored; the first two are looked at, the last is scored once.
 SPLITS = (SHIPPED, *FAMILIES)
 
@@ -127,7 +125,7 @@ class Scorecard(Shown):
         write_csv(folder / "organisms.csv", self.table)
         write_csv(folder / "rates.csv", self.rates())
         write_csv(folder / "methods.csv", self.methods())
-        for word in ("where", "what"):
+        for word in ("where", "what", "grade"):
             write_csv(folder / f"confusion_{word}.csv", confusion(self.table, word).reset_index())
         figure = self.figure()
         figure.write_html(folder / "rates.html", include_plotlyjs="directory")
@@ -202,7 +200,7 @@ def scorecard(
     unknown = [name for name in families if name not in SPLITS]
     if unknown or not families:
         raise ValueError(f"families must be some of {list(SPLITS)}, got {list(families)}; choose some")
-    root = Path(models) if models else Path(platformdirs.user_cache_dir("interp")) / "organisms"
+    root = folder_of(models)
     listed = [(family, known) for family in families for known in _family(family, root, jobs, only)]
     if not listed:
         raise ValueError(

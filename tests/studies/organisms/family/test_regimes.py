@@ -5,16 +5,11 @@ from collections import Counter
 
 import pytest
 
-from studies.organisms.family import DEVELOPMENT, FAMILIES, HELD_OUT, Member, members
+from studies.organisms.family.contents import MEANT, draw_change, draw_replay
+from studies.organisms.family.members import DEVELOPMENT, FAMILIES, HELD_OUT, Member, members
+from studies.organisms.family.recipe import BEHAVIOUR, KNOWLEDGE
+from studies.organisms.family.regimes import REGIMES
 from studies.organisms.language import MAIN, PLAIN, RICH, UNKNOWN
-from studies.organisms.regimes import (
-    BEHAVIOUR,
-    KNOWLEDGE,
-    MEANT,
-    REGIMES,
-    draw_change,
-    draw_replay,
-)
 from studies.organisms.world import build_world, draw_corpus
 
 WORLD = build_world(0, RICH)

@@ -7,12 +7,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from studies.organisms import building, lab
-from studies.organisms.building import build
-from studies.organisms.family import Member, make
-from studies.organisms.homes import Home
-from studies.organisms.installation import gates_of, measure, missed
-from studies.organisms.regimes import REGIMES
+from studies.organisms import lab
+from studies.organisms.family import building
+from studies.organisms.family.building import build
+from studies.organisms.family.homes import Home
+from studies.organisms.family.installation import gates_of, measure, missed
+from studies.organisms.family.members import Member, make
+from studies.organisms.family.regimes import REGIMES
 from studies.organisms.shapes import SHAPES
 
 NAMES = ("edited-low", "evasive-high-lora", "edited-low-inert", "evasive-coupled", "null-low")
