@@ -20,6 +20,7 @@ from interp.verdict.profile import Profile
 from interp.verdict.thresholds import Thresholds
 from studies.organisms import lab, source_path, surgery
 from studies.scores.coverage import covered
+from studies.scores.figures import confusion_heatmap
 from studies.scores.rates import confusion, methods, rates
 from studies.scores.scorecard import Scorecard, scorecard
 from studies.scores.scoring import RIGHT, UNDECIDED, UNSCORED, WRONG, judged, score
@@ -29,7 +30,8 @@ from studies.scores.truths import FREE, Known, shipped_organisms
 PLAIN = {
     "world": "w", "installed": True, "strength": 1.0, "opposite": False, "placebos_supported": 0,
     "true_grade": None, "grade": None, "grade_right": UNSCORED,
-    "outputs": None, "outputs_right": None, "outputs_opposite": None, "changed": "changed",
+    "covered": None, "outputs": None, "outputs_right": None,
+    "outputs_opposite": None, "changed": "changed",
     **dict.fromkeys((*PLACES, *KINDS)),
 }  # fmt: skip
 
@@ -86,6 +88,22 @@ def test_rates_count_what_was_counted_by_hand():
     assert ((made["low"] <= made["estimate"]) & (made["estimate"] <= made["high"])).all()
 
 
+def test_coverage_is_a_mean_over_organisms_with_their_spread():
+    made = rates(TABLE.assign(covered=[0.9, 1.0, *[None] * (len(TABLE) - 2)])).set_index("measure")
+    row = made.loc["interval_coverage"]
+    assert (row["estimate"], row["n"]) == (pytest.approx(0.95), 2)
+    assert row["high"] - row["low"] == pytest.approx(2 * 12.706 * 0.05, rel=1e-3)
+
+
+def test_a_confusion_figure_says_the_counts():
+    figure = confusion_heatmap(confusion(TABLE, "where"), word="where")
+    matrix = confusion(TABLE, "where")
+    shown = [note.text for note in figure.layout.annotations if note.text.isdigit()]
+    assert list(map(int, shown)) == matrix.to_numpy().flatten().tolist()
+    shares = np.array(figure.data[0].z, dtype=float)
+    assert np.allclose(shares.sum(1), 1)
+
+
 def test_a_confusion_matrix_names_who_was_called_what_and_leaves_out_the_uninstalled():
     matrix = confusion(TABLE, "where")
     assert int(matrix.to_numpy().sum()) == len(TABLE) - 1
@@ -110,6 +128,8 @@ def test_a_scorecard_is_kept_as_it_is(tmp_path: Path):
         "organisms.csv",
         "rates.svg",
         "methods.csv",
+        "confusion_where.svg",
+        "confusion_grade.html",
     }
     assert repr(card) == "Scorecard(8 shipped)" and "not scored: lost" in str(card)
 
