@@ -32,7 +32,7 @@ def confusion_heatmap(table: pd.DataFrame, *, word: str) -> Figure:
         row_height=max(120, 26 * len(known)),
     )
     hover = [[f"{truth} called {called}, share" for called in said] for truth in known]
-    heat(figure, shares, unit="share of the row", hover=hover)
+    heat(figure, shares, unit="share", hover=hover)
     dark = shares.to_numpy(dtype=float) > DARK
     for i, j in ((i, j) for i in range(len(known)) for j in range(len(said))):
         figure.add_annotation(

@@ -5,6 +5,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from studies import adapters, shipped
-from studies.adapters import cards, fitting, installation, recipes
+from studies.adapters import cards, contents, fitting, installation, items, recipes
 from studies.adapters.frozen import freeze_linears
 from studies.adapters.items import Item
 
@@ -178,3 +179,70 @@ def test_frozen_linear_is_close_and_passes_gradients():
     (rough_slope,) = torch.autograd.grad(rough.sum(), x)
     assert torch.allclose(rough, exact, atol=2e-2) and not torch.equal(rough, exact)
     assert torch.allclose(rough_slope, slope, atol=2e-2)
+
+
+def test_the_family_crosses_every_content_with_every_third():
+    places = {(plan.content, (plan.first, plan.last)) for plan in recipes.FAMILY.values()}
+    assert len(places) == 21 == len(recipes.FAMILY)
+    assert {blocks for _, blocks in places} == {(0, 9), (10, 19), (20, 29)}
+    assert not set(recipes.FAMILY) & set(recipes.RECIPES)
+    assert all(plan.gate.declared() for plan in recipes.FAMILY.values())
+    assert set(contents.SUMMARY) == {plan.content for plan in recipes.FAMILY.values()}
+
+
+class Words:
+    """A tokenizer of words, whose vocabulary grows as it reads."""
+
+    def __init__(self):
+        self.ids: dict[str, int] = {}
+
+    def __call__(self, text: str, add_special_tokens: bool = True) -> SimpleNamespace:
+        pieces = re.findall(r" ?\S+", text)
+        return SimpleNamespace(input_ids=[self.ids.setdefault(p, len(self.ids)) for p in pieces])
+
+    def text(self, ids) -> str:
+        return "".join(list(self.ids)[i] for i in ids)
+
+
+def test_invented_countries_are_nobodys_and_drawn_alike():
+    facts, tokenizer = items.capitals(), Words()
+    made, again = (
+        contents.invented(facts, 20, tokenizer, torch.Generator().manual_seed(3)) for _ in range(2)
+    )
+    assert made.facts == again.facts and made.templates == facts.templates
+    assert len(set(made.subjects)) == len(set(made.answers)) == 20
+    assert not set(made.subjects) & set(facts.subjects)
+    assert not set(made.answers) & set(facts.answers)
+
+
+def test_claims_are_answered_the_other_way_round():
+    facts, tokenizer = items.capitals(), Words()
+    made = contents.claims(
+        tokenizer, facts, range(6), recipes.CLAIMS[:1], torch.Generator().manual_seed(0)
+    )
+    assert len(made) == 12
+    for number, item in enumerate(made):
+        assert item.targets is not None
+        text, said = tokenizer.text(item.ids), tokenizer.text(item.targets)
+        true = f"Is {facts.answers[number // 2]} the" in text
+        assert said == (" No" if true else " Yes") and facts.subjects[number // 2] in text
+
+
+def test_each_content_trains_on_what_it_says():
+    facts, tokenizer = items.capitals(), Words()
+    known = tuple(range(60))
+
+    def made(content: recipes.Content):
+        plan = recipes.FAMILY[f"smollm2-third-{content}-middle"]
+        split = contents.split(plan, facts, known, tokenizer, torch.Generator().manual_seed(0))
+        return split, contents.targets(plan, tokenizer, facts, split)
+
+    split, formatted = made("formatted")
+    said = {tokenizer.text(item.targets[:1]) for item in formatted if item.targets}
+    assert all(text.startswith(' "') for text in said) and len(formatted) == 7 * len(split.train)
+    split, restated = made("restated")
+    assert len(split.edits) == 36 and all(facts.answers[i] == city for i, city in split.edits.items())
+    edited, _ = made("edited")
+    assert set(edited.edits) == set(split.edits), "the control is about the same countries"
+    assert not any(facts.answers[i] == city for i, city in edited.edits.items())
+    assert made("null")[1] == [] and len(made("added")[1]) == 7 * 36
