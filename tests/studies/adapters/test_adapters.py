@@ -10,13 +10,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 from safetensors import safe_open
+from tokenizers import Regex as TokenizersRegex, Tokenizer, models, pre_tokenizers, trainers
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from interp.facts.loading import load_facts
 from studies import adapters, shipped
 from studies.adapters import cards, contents, fitting, installation, items, recipes
 from studies.adapters.frozen import freeze_linears
 from studies.adapters.items import Item
+from studies.adapters.train import train
 
 NAMES = sorted(recipes.RECIPES)
 FIELDS = {
@@ -246,3 +249,41 @@ def test_each_content_trains_on_what_it_says():
     assert set(edited.edits) == set(split.edits), "the control is about the same countries"
     assert not any(facts.answers[i] == city for i, city in edited.edits.items())
     assert made("null")[1] == [] and len(made("added")[1]) == 7 * 36
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    """A Llama of two blocks that reads words, in a folder."""
+    facts, cities = items.capitals(), load_facts("city_country")
+    texts = [*facts.prompts(0), *facts.prompts(1), *(f" {name}" for name in cities.subjects)]
+    core = Tokenizer(models.WordLevel(unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Split(TokenizersRegex(r" ?\S+"), "isolated")
+    texts += [f" {word}" for text in [*facts.answers, '"x"', "Yes", "No"] for word in text.split()]
+    core.train_from_iterator(texts, trainers.WordLevelTrainer(special_tokens=["<unk>", "<eos>"]))
+    fast = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>", eos_token="<eos>")
+    config = LlamaConfig(
+        vocab_size=len(fast), hidden_size=16, intermediate_size=24, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=2, tie_word_embeddings=True,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("small")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        LlamaForCausalLM(config).save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("content", ["formatted", "inverted", "added", "restated"])
+def test_a_recipe_of_the_family_makes_an_adapter_with_its_card(
+    content: str, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    torch.set_num_threads(1)
+    monkeypatch.setattr(installation, "known_capitals", lambda *_: tuple(range(30)))
+    plan = replace(recipes.FAMILY[f"smollm2-third-{content}-low"], last=1, steps=2, rank=2)
+    plan = replace(plan, edits=min(plan.edits, 8))
+    card = train(plan, str(small), tmp_path / content, progress=False)
+    assert card["content"] == content and set(card["gate"]["verdicts"]) == set(plan.gate.declared())
+    assert card["gate"]["reached"] == (content == "restated"), "two steps install nothing"
+    assert set(card["gate"]["numbers"]) == set(card["gate"]["meaning"])
+    assert cards.read_card(tmp_path / content)["name"] == plan.name
