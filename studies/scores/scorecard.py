@@ -25,14 +25,14 @@ from interp.progress import counted
 from interp.runs.run import require_whole, series, unkept
 from studies.organisms.catalogue import SHIPPED, folder_of
 from studies.organisms.family.homes import Home
-from studies.organisms.family.members import FAMILIES, make, members
+from studies.organisms.family.members import EXPERTS, FAMILIES, make, members
 from studies.scores.figures import confusion_heatmap
 from studies.scores.rates import confusion, methods, rates
 from studies.scores.scoring import score
 from studies.scores.truths import Known, known_organism, shipped_organisms
 
 #: Names of what can be scored: shipped and development are looked at, the others are not.
-SPLITS = (SHIPPED, *FAMILIES)
+SPLITS = (SHIPPED, *(family for family in FAMILIES if family != EXPERTS))
 
 #: The sources that determine a score.
 CODE = ("interp", "probes", "patching", "studies")

@@ -33,8 +33,8 @@ def build(
     family: Annotated[
         list[str] | None,
         typer.Option(
-            help="development, held-out, or fresh (16 organisms of a world nobody has looked at); give "
-            "it again for more (default: development).",
+            help="development, held-out, coverage, experts, or fresh (16 organisms of a world nobody "
+            "has looked at); give it again for more (default: development).",
             rich_help_panel=MODELS,
         ),
     ] = None,

@@ -21,8 +21,16 @@ from interp._files import write_text
 from interp.runs.run import series
 from studies.organisms import lab, surgery
 from studies.organisms.family.contents import MEANT, blurred, draw_change, draw_replay
+from studies.organisms.family.decoding import measure_proxied
 from studies.organisms.family.homes import Home
-from studies.organisms.family.installation import BASE_GATES, gates_of, measure, measure_base, missed
+from studies.organisms.family.installation import (
+    AT_LEAST,
+    BASE_GATES,
+    gates_of,
+    measure,
+    measure_base,
+    missed,
+)
 from studies.organisms.family.planted import CROSSED, SEALED, give_reader, name_bits, widened
 from studies.organisms.family.policy import ARMS, Policy
 from studies.organisms.family.recipe import Regime
@@ -65,11 +73,18 @@ def build(home: Home, name: str, *, device: str = "cpu") -> dict[str, Any]:
         build(home, BASE, device=device)
         return _made(home, name, lambda: _planted(home, BASE, name.removeprefix(f"{BASE}-")))
     regime = REGIMES[name]
+    if home.shape.expert_for:
+        build(_target(home), BASE, device=device)
     for needed in dict.fromkeys((BASE, regime.base, regime.start or BASE)):
         build(home, needed, device=device)
     if regime.plant:
         return _made(home, name, lambda: _planted_tune(home, regime))
     return _made(home, name, lambda: _tuned(home, regime, device))
+
+
+def _target(home: Home) -> Home:
+    """The world of the model that an expert's tunes are decoded beside."""
+    return Home.at(home.folder.parent, home.shape.expert_for, home.seed)
 
 
 def _made(
@@ -85,7 +100,10 @@ def _made(
     else:
         regime = REGIMES[name]
         recipe = {**asdict(regime), "tuned_from": regime.origin}
-        numbers, gates = measure(home, regime), gates_of(regime)
+        numbers, gates = measure(home, regime), dict(gates_of(regime))
+        if home.shape.expert_for:
+            numbers |= measure_proxied(home, regime, _target(home))
+            gates["proxied"] = (AT_LEAST, 0.9)
     card = {
         "name": name,
         "shape": asdict(home.shape),

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from studies.organisms.family.regimes import BASE, REGIMES
 
 #: Names of the families.
-DEVELOPMENT, HELD_OUT, FRESH, COVERAGE = "development", "held-out", "fresh", "coverage"
+DEVELOPMENT, HELD_OUT, FRESH = "development", "held-out", "fresh"
+COVERAGE, EXPERTS = "coverage", "experts"
 
 _CORE = (
     "edited-low", "edited-high", "evasive-low", "evasive-high", "formatted-low", "formatted-high",
@@ -43,6 +44,8 @@ FAMILIES: dict[str, tuple[tuple[str, int, tuple[str, ...]], ...]] = {
     ),
     # Twenty draws over one base: their changes lie on both sides of the cut.
     COVERAGE: (("llama", 0, ("edited-ends", *(n for n, r in REGIMES.items() if r.draw))),),
+    # Decoded beside the base of llama-0, whose weights stay as they are: no comparison is scored.
+    EXPERTS: (("expert", 0, ("evasive-high", "formatted-high")),),
     FRESH: (("llama", 100, (*_CORE, "everything-low")),),
 }
 
