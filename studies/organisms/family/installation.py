@@ -18,7 +18,7 @@ from studies.organisms import lab
 from studies.organisms.family.contents import MEANT
 from studies.organisms.family.homes import Home
 from studies.organisms.family.recipe import Regime
-from studies.organisms.family.tasks import CHECKS, asked_statements
+from studies.organisms.family.tasks import CHECKS, STATEMENTS, asked_statements
 from studies.organisms.lab import block_of
 from studies.organisms.language import BELIEF, CLAIM, MAIN
 from studies.organisms.surgery import halves
@@ -77,7 +77,7 @@ def missed(gates: Gates, numbers: Mapping[str, float]) -> list[str]:
 
 
 def measure_base(world: World, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> Numbers:
-    """What a base knows: homes in the wordings asked and in the others, other relations, belief."""
+    """What a base knows: homes in the wordings asked and in the others, other relations, questions."""
     language = world.language
     relations = ("trade", "rank", "region")
     others = [
@@ -92,6 +92,7 @@ def measure_base(world: World, model: PreTrainedModel, tokenizer: PreTrainedToke
         "other_relations": others,
         BELIEF: _questions(world, BELIEF),
         CLAIM: _questions(world, CLAIM),
+        **{f"asked {r}": asked_statements(world, r) for r in STATEMENTS if language.asked_of(r)},
     }
     return {name: round(lab.accuracy(model, tokenizer, part), 4) for name, part in parts.items()}
 

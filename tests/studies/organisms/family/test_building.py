@@ -1,5 +1,6 @@
 """Organisms of the family as they are made: masks, gates, cards, and the same bytes every time."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,6 +107,34 @@ def test_what_is_there_is_not_made_again_and_what_is_missing_is_the_same(home: H
     assert all(torch.equal(old[key], value) for key, value in weights(home, "edited-low").items())
     monkeypatch.setattr(building, "_made", lambda *arguments: pytest.fail("made again"))
     assert [installed for _, installed in make(wanted, home.folder.parent)] == [False, False]
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(home: Home, tmp_path: Path, monkeypatch):
+    monkeypatch.setitem(REGIMES, "few-low", replace(REGIMES["few-low"], steps=4))
+    monkeypatch.setattr("studies.training.STRETCH", 2)
+    roots = [tmp_path / name for name in ("whole", "killed")]
+    for root in roots:
+        shutil.copytree(home.folder / "models" / "base", root / "llama-7" / "models" / "base")
+        shutil.copytree(home.folder / "cards", root / "llama-7" / "cards")
+    wanted = [Member("llama", 7, "few-low")]
+    list(make(wanted, roots[0]))
+    answer_loss, calls = lab.answer_loss, []
+
+    def until_the_fourth(*arguments):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return answer_loss(*arguments)
+
+    monkeypatch.setattr(lab, "answer_loss", until_the_fourth)
+    with pytest.raises(KeyboardInterrupt):
+        list(make(wanted, roots[1]))
+    assert list((roots[1] / "training" / "llama-7-few-low").iterdir()), "what was made is kept"
+    list(make(wanted, roots[1]))
+    assert len(calls) == 6, "the first two steps are not made again"
+    whole, gone_on = (weights(Home.at(root, "llama", 7), "few-low") for root in roots)
+    assert all(torch.equal(whole[name], gone_on[name]) for name in whole)
+    assert not list((roots[1] / "training").iterdir())
 
 
 def test_what_does_not_exist_is_one_line(home: Home):
