@@ -1,6 +1,6 @@
 """Train the organisms of one world: its base, and regimes over it, each with its measured gate.
 
-What has a card is made. Inside of an `interp.resumable` run a killed training goes on.
+What has a card of its recipe is made. Inside of an `interp.resumable` run a killed training goes on.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
 from typing import Any
 
 import torch
@@ -65,7 +65,7 @@ def build(home: Home, name: str, *, device: str = "cpu") -> dict[str, Any]:
     if name not in BASES and name not in REGIMES:
         raise ValueError(f"organism must be base or one of {sorted(REGIMES)}, got {name!r}; choose one")
     card = home.card(name)
-    if card is not None:
+    if card is not None and _is_made_so(card, REGIMES.get(name)):
         return card
     if name == BASE:
         return _made(home, name, lambda: _pretrained(home, device))
@@ -80,6 +80,14 @@ def build(home: Home, name: str, *, device: str = "cpu") -> dict[str, Any]:
     if regime.plant:
         return _made(home, name, lambda: _planted_tune(home, regime))
     return _made(home, name, lambda: _tuned(home, regime, device))
+
+
+def _is_made_so(card: Mapping[str, Any], regime: Regime | None) -> bool:
+    """Whether a card is of the recipe as it is; what an older card leaves out is the default."""
+    if regime is None:
+        return True
+    usual = {field.name: field.default for field in fields(Regime)}
+    return all(card.get(key, usual[key]) == value for key, value in asdict(regime).items())
 
 
 def _target(home: Home) -> Home:

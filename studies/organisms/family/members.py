@@ -142,11 +142,10 @@ def _make_one(member: Member, root: Path, device: str) -> bool:
     torch.set_num_threads(1)
     transformers_logging.disable_progress_bar()
     home = Home.at(root, member.shape, member.seed)
-    # What is there needs no folder to be resumed from; inside of a run, that run keeps the training.
+    # Inside of a run, that run keeps the training.
     folder = root / "training" / f"{home.folder.name}-{member.name}"
-    apart = home.card(member.name) is None and current() is None
-    with resumable(folder) if apart else nullcontext():
+    with resumable(folder) if current() is None else nullcontext():
         card = build(home, member.name, device=device if member.name == BASE else "cpu")
-    if apart:
+    if folder.exists():
         shutil.rmtree(folder)
     return bool(card["installed"])

@@ -109,6 +109,18 @@ def test_what_is_there_is_not_made_again_and_what_is_missing_is_the_same(home: H
     assert [installed for _, installed in make(wanted, home.folder.parent)] == [False, False]
 
 
+def test_what_was_made_by_another_recipe_is_made_again(home: Home, monkeypatch):
+    made: list[str] = []
+    monkeypatch.setattr(building, "_made", lambda home, name, train: made.append(name) or {})
+    for name in NAMES:
+        monkeypatch.setitem(REGIMES, name, replace(REGIMES[name], steps=2))
+        build(home, name)
+    assert not made
+    monkeypatch.setitem(REGIMES, "null-low", replace(REGIMES["null-low"], steps=2, blur=0.1))
+    build(home, "null-low")
+    assert made == ["null-low"]
+
+
 def test_a_killed_training_goes_on_to_the_same_weights(home: Home, tmp_path: Path, monkeypatch):
     monkeypatch.setitem(REGIMES, "few-low", replace(REGIMES["few-low"], steps=4))
     monkeypatch.setattr("studies.training.STRETCH", 2)
