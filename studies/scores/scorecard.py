@@ -172,7 +172,7 @@ def scorecard(
     and shards share them out.
 
     Args:
-        families: of "shipped", "development" and "held-out".
+        families: of "shipped", "development", "held-out", "coverage" and "fresh".
         models: folder of the trained organisms; the user's cache when None.
         jobs: processes that train at a time.
         only: names of organisms; all of the families' when None.
