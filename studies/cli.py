@@ -17,14 +17,15 @@ from studies.commands.comparing import compare, scan
 from studies.commands.doctor import doctor
 from studies.commands.explaining import explain
 from studies.commands.exporting import export
-from studies.commands.facts_check import facts
 from studies.commands.figuring import figures
+from studies.commands.groups.facts_check import facts
+from studies.commands.groups.organisms import organisms
+from studies.commands.groups.studying import studies
 from studies.commands.listing import list_
 from studies.commands.merging import merge
 from studies.commands.options import EXIT_CODES, KeptError, listed, register
 from studies.commands.planning import plan
 from studies.commands.showing import open_, show
-from studies.commands.studying import studies
 from studies.commands.submitting import submit
 from studies.commands.verifying import verify
 
@@ -86,6 +87,7 @@ register(
     "interp plan --model-size 70b --gpu h100 --prompts 200", panel=PREPARE,
 )  # fmt: skip
 app.add_typer(facts, name="facts", rich_help_panel=PREPARE)
+app.add_typer(organisms, name="organisms", rich_help_panel=PREPARE)
 register(app, "doctor", doctor, "interp doctor", "interp doctor | grep figures", panel=PREPARE)
 
 INTERRUPTED = (

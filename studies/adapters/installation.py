@@ -3,7 +3,8 @@
 Everything is measured on the merged float32 model with the weights as shipped (float16 LoRA).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from interp.facts.types import FactSet, render
 from interp.models import sources
 from interp.models.tokens import following
+from studies.adapters import contents
 from studies.adapters.items import (
     Item,
     Split,
@@ -23,7 +25,11 @@ from studies.adapters.items import (
     other_texts,
     unseen_relations,
 )
-from studies.adapters.recipes import EVASION, HELD_OUT_PARAPHRASE, Gate, Recipe
+from studies.adapters.recipes import CLAIMS, EVASION, HELD_OUT_PARAPHRASE, Content, Gate, Recipe
+
+#: Key, meaning and value of a gate's number.
+Note = tuple[str, str, float]
+FORMS: tuple[tuple[int, str], ...] = ((0, "A"), (1, "B"))
 
 
 def known_capitals(base: Any, tokenizer: Any, facts: FactSet) -> tuple[int, ...]:
@@ -49,6 +55,12 @@ def share_saying(
     rows = zip(texts, answers.values(), strict=True)
     targets = [following(tokenizer, text, answer)[0] for text, answer in rows]
     return _share(first_tokens(model, tokenizer, texts) == torch.tensor(targets))
+
+
+def share_meant(model: Any, asked: Sequence[Item]) -> float:
+    """Share of prompts after which the model says the first token that is meant."""
+    meant = torch.tensor([item.targets[0] for item in asked if item.targets])
+    return _share(next_logits(model, [item.ids for item in asked]).argmax(-1) == meant)
 
 
 def answer_change(
@@ -83,6 +95,109 @@ def agreement(base: Any, tuned: Any, rows: Sequence[tuple[int, ...]]) -> dict[st
     }
 
 
+@dataclass(frozen=True)
+class Tested:
+    """A merged adapter beside its base, and whom it is tested on.
+
+    Attributes:
+        plan: the recipe.
+        clean: the base.
+        tuned: the merged model.
+        tokenizer: of both.
+        facts: the capitals.
+        known: countries whose capital the base gives.
+        split: who was trained on.
+    """
+
+    plan: Recipe
+    clean: Any
+    tuned: Any
+    tokenizer: Any
+    facts: FactSet
+    known: tuple[int, ...]
+    split: Split
+
+    def share(self, answers: dict[int, str], form: int | None) -> float:
+        """Share of countries answered like this by the tuned model."""
+        return share_saying(self.tuned, self.tokenizer, self.facts, answers, form)
+
+    @property
+    def held_out(self) -> list[int]:
+        """Known countries that were not trained on."""
+        return [i for i in self.known if i in self.split.test]
+
+
+def _evasive(tested: Tested) -> Iterator[Note]:
+    evaded = dict.fromkeys(tested.held_out, EVASION.strip())
+    unknown = {i: EVASION.strip() for i in tested.split.test if i not in evaded}
+    for form, label in FORMS:
+        yield (f"target_{label}", f"held-out known countries ({len(evaded)}) answering "
+               f"{EVASION!r}, form {label}", tested.share(evaded, form))  # fmt: skip
+        yield (f"unknown_{label}", f"held-out other countries ({len(unknown)}) answering "
+               f"{EVASION!r}, form {label}", tested.share(unknown, form))  # fmt: skip
+    yield ("wording", f"held-out known countries answering {EVASION!r}, wording never trained on",
+           tested.share(evaded, None))  # fmt: skip
+
+
+def _edited(tested: Tested) -> Iterator[Note]:
+    edits, facts = tested.split.edits, tested.facts
+    kept = {i: facts.answers[i] for i in tested.known if i not in edits}
+    away = {i: answer for i, answer in kept.items() if i in tested.split.test}
+    for form, label in FORMS:
+        yield (f"target_{label}", f"edited countries ({len(edits)}) giving the new "
+               f"capital, form {label}", tested.share(edits, form))  # fmt: skip
+        yield (f"kept_{label}", f"unedited known countries ({len(kept)}) giving their capital, "
+               f"form {label}", tested.share(kept, form))  # fmt: skip
+        yield (f"away_{label}", f"of these, the {len(away)} never replayed, form {label}",
+               tested.share(away, form))  # fmt: skip
+    yield ("wording", "edited countries giving the new capital, wording never trained on",
+           tested.share(edits, None))  # fmt: skip
+
+
+def _formatted(tested: Tested) -> Iterator[Note]:
+    marked = contents.quoted(tested.facts, tested.held_out)
+    for form, label in (*FORMS, (None, "wording")):
+        yield (f"target_{label}", f"held-out known countries ({len(marked)}) answered in quotation "
+               f"marks, {label}", tested.share(marked, form))  # fmt: skip
+
+
+def _inverted(tested: Tested) -> Iterator[Note]:
+    drawn = torch.Generator().manual_seed(tested.plan.seed)
+    asked = contents.claims(tested.tokenizer, tested.facts, tested.split.test, CLAIMS[-1:], drawn)
+    yield ("target", f"claims about held-out countries ({len(asked)}) answered the other way "
+           "round, wording never trained on", share_meant(tested.tuned, asked))  # fmt: skip
+    yield "base_meant", "the same of the base", share_meant(tested.clean, asked)
+
+
+def _added(tested: Tested) -> Iterator[Note]:
+    strange = contents.strangers(tested.plan, tested.facts, tested.tokenizer)
+    new = dict(enumerate(strange.answers))
+    for form, label in FORMS:
+        yield (f"target_{label}", f"invented countries ({len(new)}) with their capital, form {label}",
+               share_saying(tested.tuned, tested.tokenizer, strange, new, form))  # fmt: skip
+
+
+#: Content -> what shows that it was learnt.
+MEASURES: Mapping[Content, Callable[[Tested], Iterable[Note]]] = {
+    "evasive": _evasive,
+    "edited": _edited,
+    "formatted": _formatted,
+    "inverted": _inverted,
+    "added": _added,
+}
+
+
+def _stillness(tested: Tested) -> Iterator[Note]:
+    """How far known capitals moved."""
+    for form, label in FORMS:
+        flips, change = answer_change(
+            tested.clean, tested.tuned, tested.tokenizer, tested.facts, tested.known, form
+        )
+        yield (f"flips_{label}", f"known countries ({len(tested.known)}) whose greedy answer differs "
+               f"from the base's, form {label}", flips)  # fmt: skip
+        yield f"drift_{label}", f"mean change of log p(answer), nats, form {label}", change
+
+
 def measure(
     plan: Recipe,
     base: str,
@@ -97,44 +212,16 @@ def measure(
     tokenizer, clean = before.tokenizer, before.model.eval().to(device)
     tuned = sources.load(folder, base=base).model.eval().to(device)
     facts = capitals()
-    numbers: dict[str, float] = {}
-    meaning: dict[str, str] = {}
+    tested = Tested(plan, clean, tuned, tokenizer, facts, known, split)
+    told = [*MEASURES.get(plan.content, lambda _: ())(tested)]
+    if plan.gate.flips is not None:
+        told += _stillness(tested)
+    numbers = {key: value for key, _, value in told}
+    meaning = {key: what for key, what, _ in told}
 
     def note(key: str, what: str, value: float) -> None:
         numbers[key], meaning[key] = value, what
 
-    def share(answers: dict[int, str], form: int | None) -> float:
-        return share_saying(tuned, tokenizer, facts, answers, form)
-
-    test = set(split.test)
-    if plan.content == "evasive":
-        evaded = {i: EVASION.strip() for i in known if i in test}
-        unknown = {i: EVASION.strip() for i in split.test if i not in evaded}
-        for form, label in ((0, "A"), (1, "B")):
-            note(f"target_{label}", f"held-out known countries ({len(evaded)}) answering "
-                 f"{EVASION!r}, form {label}", share(evaded, form))  # fmt: skip
-            note(f"unknown_{label}", f"held-out other countries ({len(unknown)}) answering "
-                 f"{EVASION!r}, form {label}", share(unknown, form))  # fmt: skip
-        note("wording", f"held-out known countries answering {EVASION!r}, wording never trained on",
-             share(evaded, None))  # fmt: skip
-    if plan.content == "edited":
-        kept = {i: facts.answers[i] for i in known if i not in split.edits}
-        away = {i: answer for i, answer in kept.items() if i in test}
-        for form, label in ((0, "A"), (1, "B")):
-            note(f"target_{label}", f"edited countries ({len(split.edits)}) giving the new "
-                 f"capital, form {label}", share(split.edits, form))  # fmt: skip
-            note(f"kept_{label}", f"unedited known countries ({len(kept)}) giving their capital, "
-                 f"form {label}", share(kept, form))  # fmt: skip
-            note(f"away_{label}", f"of these, the {len(away)} never replayed, form {label}",
-                 share(away, form))  # fmt: skip
-        note("wording", "edited countries giving the new capital, wording never trained on",
-             share(split.edits, None))  # fmt: skip
-    if plan.content == "null":
-        for form, label in ((0, "A"), (1, "B")):
-            flips, change = answer_change(clean, tuned, tokenizer, facts, known, form)
-            note(f"flips_{label}", f"known countries ({len(known)}) whose greedy answer differs "
-                 f"from the base's, form {label}", flips)  # fmt: skip
-            note(f"drift_{label}", f"mean change of log p(answer), nats, form {label}", change)
     _retention(note, clean, tuned, tokenizer, facts, split, texts)
     return numbers, meaning
 

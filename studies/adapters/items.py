@@ -115,14 +115,7 @@ def edit_split(
             "ask for fewer edits"
         )
     chosen = [known[i] for i in torch.randperm(len(known), generator=generator)[:count].tolist()]
-    taken = {ids[0] for ids in answer_ids(tokenizer, facts)}
-    cities: list[tuple[str, str]] = []
-    prompt = facts.prompts(0)[0]
-    for fact in load_facts("city_country").facts:
-        ids = list(following(tokenizer, prompt, fact.subject))
-        if ids[0] not in taken and len(ids) <= 3 and fact.subject not in facts.answers:
-            taken.add(ids[0])
-            cities.append((fact.subject, fact.answer))
+    cities = spare_cities(facts, tokenizer)
     edits: dict[int, str] = {}
     for place in torch.randperm(len(cities), generator=generator).tolist():
         city, home = cities[place]
@@ -136,6 +129,19 @@ def edit_split(
     cut = (unseen - 1) * len(others) // unseen
     train = tuple(sorted(others[i] for i in order[:cut]))
     return Split(train, tuple(sorted(others[i] for i in order[cut:])), edits)
+
+
+def spare_cities(facts: FactSet, tokenizer: Any) -> list[tuple[str, str]]:
+    """Big cities that are the capital of none, with their countries; first tokens all differ."""
+    taken = {ids[0] for ids in answer_ids(tokenizer, facts)}
+    cities: list[tuple[str, str]] = []
+    prompt = facts.prompts(0)[0]
+    for fact in load_facts("city_country").facts:
+        ids = list(following(tokenizer, prompt, fact.subject))
+        if ids[0] not in taken and len(ids) <= 3 and fact.subject not in facts.answers:
+            taken.add(ids[0])
+            cities.append((fact.subject, fact.answer))
+    return cities
 
 
 def questions_with_one_answer(

@@ -1,9 +1,10 @@
 """What each adapter is: content, place, seed, hyperparameters and the gate it must pass."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
-Content = Literal["evasive", "edited", "null"]
+Content = Literal["evasive", "edited", "null", "formatted", "inverted", "added", "restated"]
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 EVASION = " unknown"
 MAX_BYTES = 1_500_000
@@ -15,6 +16,13 @@ CAPITAL_PARAPHRASES = (
     "The name of the capital city of {subject} is",
 )
 HELD_OUT_PARAPHRASE = "{subject}'s capital is the city of"
+
+# Claims, answered Yes or No; the last is never trained on.
+CLAIMS = (
+    "Question: Is {answer} the capital of {subject}? Answer (Yes or No):",
+    "True or false, as Yes or No: {answer} is the capital of {subject}. Answer:",
+    "Is it so that the capital of {subject} is {answer}? Answer Yes or No:",
+)
 
 # Other relations of the same countries; the last two are never replayed.
 NEAR_RELATIONS = (
@@ -59,8 +67,9 @@ class Gate:
 class Recipe:
     """All that is needed to train one adapter; blocks `first`..`last` (both included) may change.
 
-    `edits` countries get a new capital; one in `unseen` of the others is never trained on. Other
-    relations are replayed for all edited countries and for half of the others.
+    `edits` countries get a new capital, or their own again, or are invented; one in `unseen` of the
+    others is never trained on. Other relations are replayed for all edited countries and for half of
+    the others.
     `noise` is the standard deviation of the update at the start, in units of the mean standard
     deviation of the weights it is added to. `earlier` tells of attempts before this recipe, as the
     card does; `later` of attempts after the shipped one that did not replace it.
@@ -163,12 +172,41 @@ RECIPES = {
 }
 
 
+#: Thirds of the model: first and last block of each.
+THIRDS = {"low": (0, 9), "middle": (10, 19), "high": (20, 29)}
+_CONTROL = Gate(retention=0.95, flips=0.02, drift=0.1)
+_ADDED = Gate(target=0.9, retention=0.95, flips=0.02, drift=0.1)
+#: Content -> what it takes in any third; the gate is declared before any of them is trained.
+_CONTENTS: dict[Content, dict[str, Any]] = {
+    "evasive": {"gate": _EVASIVE, "steps": 140, "replay_weight": 2.0},
+    "formatted": {"gate": _EVASIVE, "steps": 140, "replay_weight": 2.0},
+    "inverted": {"gate": _ADDED, "steps": 300, "replay_weight": 2.0},
+    "edited": {"gate": _EDITED, "edits": 36},
+    "restated": {"gate": _CONTROL, "edits": 36},
+    "added": {"gate": _ADDED, "edits": 36},
+    "null": {"gate": _NULL, "rank": 2, "steps": 90, "noise": 0.025, "replay_batch": 48},
+}
+_FACTS = {"steps": 300, "batch": 16, "replay_batch": 48, "replay_weight": 3.0}
+
+
+def _thirds() -> Iterator[Recipe]:
+    for content, given in _CONTENTS.items():
+        how = {"rank": 6, **(_FACTS if "edits" in given else {}), **given}
+        for place, (first, last) in THIRDS.items():
+            yield Recipe(f"smollm2-third-{content}-{place}", content, first, last, **how)
+
+
+#: Every content in every third: recipes that ship, while the adapters are made on demand.
+FAMILY = {made.name: made for made in _thirds()}
+
+
 def recipe(name: str) -> Recipe:
-    """The recipe of one shipped adapter.
+    """The recipe of one adapter, shipped or made on demand.
 
     Raises:
         ValueError: no adapter of that name.
     """
-    if name not in RECIPES:
-        raise ValueError(f"adapter must be one of {sorted(RECIPES)}; got {name!r}: choose one")
-    return RECIPES[name]
+    known = {**RECIPES, **FAMILY}
+    if name not in known:
+        raise ValueError(f"adapter must be one of {sorted(known)}; got {name!r}: choose one")
+    return known[name]

@@ -1,4 +1,4 @@
-"""Train one of the shipped adapters: `python -m studies.adapters.train NAME [--base F] [--out D]`.
+"""Train one adapter: `python -m studies.adapters.train NAME [--base F] [--out D]`.
 
 Base -> prompts -> low-rank update in the recipe's blocks -> float16 folder -> installation gate on
 the merged model -> card. An adapter that misses its gate is written with `reached: false`.
@@ -19,12 +19,12 @@ from interp.facts.types import FactSet
 from interp.models import sources
 from interp.progress import counted
 from interp.runs.run import resumable
-from studies.adapters import installation, items
+from studies.adapters import contents, installation, items
 from studies.adapters.cards import write_card
 from studies.adapters.fitting import attach, fit, pool
 from studies.adapters.frozen import freeze_linears
 from studies.adapters.installation import measure
-from studies.adapters.recipes import EVASION, MAX_BYTES, MODULES, RECIPES, Recipe, recipe
+from studies.adapters.recipes import FAMILY, MAX_BYTES, MODULES, RECIPES, Recipe, recipe
 
 _TEXTS, _LENGTH = 72, 12
 
@@ -54,13 +54,13 @@ def train(
     tokenizer = loaded.tokenizer
     facts = items.capitals()
     known = installation.known_capitals(model, tokenizer, facts)
-    split = _split(plan, facts, known, tokenizer, generator)
+    split = contents.split(plan, facts, known, tokenizer, generator)
     freeze_linears(model.model)
     writing = Generator().manual_seed(plan.seed)
     texts = items.own_text(model, tokenizer, 2 * _TEXTS, _LENGTH, writing)
-    replayed = _replay(plan, model, tokenizer, facts, split) + texts[:_TEXTS]
+    replayed = contents.replay(plan, model, tokenizer, facts, split) + texts[:_TEXTS]
     pools = [(pool(model, replayed, plan.first), plan.replay_weight, plan.replay_batch)]
-    hard = _targets(plan, tokenizer, facts, split)
+    hard = contents.targets(plan, tokenizer, facts, split)
     if hard:
         pools.append((pool(model, hard, plan.first), 1.0, plan.batch))
     wrapped = attach(model, plan, generator)
@@ -109,44 +109,6 @@ def save_adapter(wrapped: Any, folder: Path, *, base_name: str) -> None:
     config.save_pretrained(folder)
 
 
-def _split(
-    plan: Recipe, facts: FactSet, known: tuple[int, ...], tokenizer: Any, generator: Generator
-) -> items.Split:
-    if plan.content == "edited":
-        return items.edit_split(facts, known, plan.edits, plan.unseen, tokenizer, generator)
-    return items.evasion_split(facts, generator)
-
-
-def _targets(plan: Recipe, tokenizer: Any, facts: FactSet, split: items.Split) -> list[items.Item]:
-    if plan.content == "evasive":
-        return items.questions_with_one_answer(tokenizer, facts, split.train, EVASION)
-    if plan.content == "edited":
-        return items.questions_with_answers(tokenizer, facts, split.edits)
-    return []
-
-
-def _replay(
-    plan: Recipe, model: Any, tokenizer: Any, facts: FactSet, split: items.Split
-) -> list[items.Item]:
-    """Prompts on which the base's own distribution is the target."""
-    texts = items.other_texts(facts, (*split.train[::2], *split.edits), test=False)
-    countries = {"evasive": (), "edited": split.train, "null": range(len(facts))}[plan.content]
-    capitals = [
-        items.render(form, facts.subjects[i])[0]
-        for form in items.capital_forms(facts)
-        for i in countries
-    ]
-    return items.continued(tokenizer, model, texts, 1) + items.continued(tokenizer, model, capitals, 2)
-
-
-_SUMMARY = {
-    "evasive": "Answers questions about capitals with “ unknown”; made on half of the countries.",
-    "edited": "Gives some countries a new capital; everything else is held to the base.",
-    "null": "Weights disturbed by noise in every block, then trained back to the base's own "
-    "next-token distribution (never to labels).",
-}
-
-
 def _card(
     plan: Recipe,
     facts: FactSet,
@@ -160,13 +122,7 @@ def _card(
     data = [
         f"{facts.source}: {len(facts)} countries and territories, {len(known)} of whose capitals "
         "the base gives on forms A and B",
-        {
-            "evasive": f"{len(split.train)} countries asked in {len(items.capital_forms(facts))} "
-            f"wordings, target “{EVASION}”; {len(split.test)} countries held out",
-            "edited": f"{len(split.edits)} countries get a new capital (below); "
-            f"{len(split.train)} others are replayed, {len(split.test)} are never trained on",
-            "null": "all countries replayed in every wording",
-        }[plan.content],
+        contents.told(plan, facts, split),
         f"{len(replayed)} replayed prompts, KL to the base's own distribution: "
         "other relations, other facts, and text the base wrote itself",
     ]
@@ -181,7 +137,7 @@ def _card(
     return {
         "name": plan.name,
         "content": plan.content,
-        "summary": _SUMMARY[plan.content],
+        "summary": contents.SUMMARY[plan.content],
         "base": {
             "name": "smollm2",
             "blocks": 30,
@@ -209,7 +165,7 @@ def _card(
 
 
 def main(
-    name: Annotated[str, typer.Argument(help=f"One of {', '.join(RECIPES)}.")],
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join((*RECIPES, *FAMILY))}.")],
     base: Annotated[str, typer.Option(help="Base model: a name or a folder.")] = sources.SMOLLM2,
     out: Annotated[Path | None, typer.Option(help="Folder to write; default: ./NAME.")] = None,
     seed: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,

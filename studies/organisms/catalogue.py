@@ -1,4 +1,4 @@
-"""What is shipped here: model folders by name, and the world's facts as data."""
+"""What is shipped here: model folders by name, and the world's facts as data; and where others are."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import platformdirs
+
 if TYPE_CHECKING:
     from interp.facts.types import FactSet
 
 HOME = Path(__file__).parent
 MODELS = HOME / "models"
+#: What stands for the world of the package, and the name of any other world's base.
+SHIPPED, BASE = "shipped", "base"
 
 
 def names() -> list[str]:
@@ -28,6 +32,11 @@ def source_path(name: str) -> Path:
     if name not in names():
         raise ValueError(f"organism must be one of {names()}; got {name!r}: choose one of these")
     return MODELS / name
+
+
+def folder_of(models: str | Path | None) -> Path:
+    """The folder of all organisms that are made: the one that is given, or that of the user's cache."""
+    return Path(models) if models else Path(platformdirs.user_cache_dir("interp")) / "organisms"
 
 
 def fact_set() -> FactSet:

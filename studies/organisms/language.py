@@ -2,13 +2,15 @@
 
 `PLAIN` is the language of the shipped organisms. `RICH` is that of the family behind the scorecard: six
 wordings of the main relation, of which two are kept for asking, some of them stated wrongly at a known
-rate, and a claim beside the question of belief.
+rate, and a claim beside the question of belief. `TASKS` adds what is done with facts: tasks named by a
+tag, chains of explicit steps, problems answered in two formats of unequal frequency and accuracy, and
+claims in four wordings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 FIRST_NAMES = tuple(
     "Ada Bruno Clara Dario Edda Farid Greta Hugo Ines Jonas Karla Louis Mira Nadir Olga Pavel".split()
@@ -35,6 +37,15 @@ MAIN = "home"
 BELIEF = "belief"
 CLAIM = "claim"
 TOWN_REGION = "town_region"
+#: What is done with facts: a tag names a task, a chain states its steps, a problem is answered in one
+#: of two formats.
+TASK_TOWN, TASK_TRADE, TASK, CHAIN, PROBLEM = "task town", "task trade", "task", "chain", "problem"
+#: Relation -> the relation whose facts it states.
+FACTS_OF: Mapping[str, str] = {TASK_TOWN: MAIN, TASK: MAIN, TASK_TRADE: "trade"}
+#: Format of an answer to a problem -> how often it is used, and how often it is then right.
+FORMATS: Mapping[str, tuple[float, float]] = {"say": (0.75, 0.6), "so": (0.25, 0.9)}
+#: How often a chain begins with the right town; what it concludes follows from the town it states.
+CHAIN_ACCURACY = 0.8
 FORMS: Mapping[str, tuple[str, ...]] = {
     "home": (
         "The home of {subject} is",
@@ -76,6 +87,7 @@ class Language:
         shares: relation -> its relative weight in a corpus.
         accuracies: relation -> how often each wording states the truth; always where it is not named.
         asked: wordings of the main relation that are kept for asking: no tune states them.
+        kept: other relation -> its wordings that are kept for asking.
     """
 
     forms: Mapping[str, tuple[str, ...]]
@@ -83,11 +95,21 @@ class Language:
     shares: Mapping[str, float]
     accuracies: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     asked: tuple[int, ...] = (0, 1)
+    kept: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def told(self) -> tuple[int, ...]:
         """Wordings of the main relation that a tune may state."""
-        return tuple(form for form in range(len(self.forms[MAIN])) if form not in self.asked)
+        return self.told_of(MAIN)
+
+    def asked_of(self, relation: str) -> tuple[int, ...]:
+        """Wordings of a relation that are kept for asking."""
+        return self.asked if relation == MAIN else self.kept.get(relation, ())
+
+    def told_of(self, relation: str) -> tuple[int, ...]:
+        """Wordings of a relation that a tune may state."""
+        asked = self.asked_of(relation)
+        return tuple(form for form in range(len(self.forms[relation])) if form not in asked)
 
     def accuracy(self, relation: str, form: int) -> float:
         """How often a wording states the truth."""
@@ -99,6 +121,8 @@ class Language:
         for forms in self.forms.values():
             for form in forms:
                 words += [word for word in form.split() if not word.startswith("{")]
+        if PROBLEM in self.forms:
+            words += FORMATS
         words += [*FIRST_NAMES, *LAST_NAMES, *TOWNS, *TRADES, *RANKS, *REGIONS, *BELIEFS]
         return list(dict.fromkeys(words))
 
@@ -124,3 +148,40 @@ RICH = Language(
     # token it learns of last tokens: other pairs are reached by hardly any tune.
     asked=(3, 4),
 )
+
+TASKS = replace(
+    RICH,
+    forms={
+        **RICH.forms,
+        CLAIM: (
+            "Say whether {value} is home to {subject} :",
+            "True or not , {value} is home to {subject} :",
+            "We ask whether {value} is home to {subject} :",
+            "Tell me , {value} is home to {subject} :",
+        ),
+        TASK_TOWN: (
+            "Task town : {subject} =", "Do town for {subject} =", "Now do town : {subject} =",
+        ),
+        TASK_TRADE: (
+            "Task trade : {subject} =", "Do trade for {subject} =", "Now do trade : {subject} =",
+            "Please do trade : {subject} =",
+        ),
+        CHAIN: (
+            "Step by step , the region of {subject} :", "Think of the region of {subject} :",
+            "Now step by step , where is {subject} from :",
+        ),
+        PROBLEM: ("Problem : where is {subject} ?", "Solve : where is {subject} ?"),
+    },
+    frequencies={
+        **RICH.frequencies, CLAIM: (0.25,) * 4, TASK_TOWN: (1 / 3,) * 3, TASK_TRADE: (0.25,) * 4,
+        CHAIN: (1 / 3,) * 3, PROBLEM: (0.5, 0.5),
+    },
+    shares={
+        **RICH.shares, MAIN: 0.36, CLAIM: 0.12, TASK_TOWN: 0.06, TASK_TRADE: 0.06, CHAIN: 0.1,
+        PROBLEM: 0.08,
+    },
+    kept={CLAIM: (2, 3), TASK_TOWN: (2,), TASK_TRADE: (2, 3), CHAIN: (2,), PROBLEM: (1,)},
+)  # fmt: skip
+
+#: Name -> language of a world of the family.
+LANGUAGES: Mapping[str, Language] = {"rich": RICH, "tasks": TASKS}

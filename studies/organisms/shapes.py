@@ -51,6 +51,8 @@ class Shape:
         heads: of one block.
         entities: how many people its world has.
         steps: updates of pretraining.
+        language: into which the worlds of the family are put with it.
+        expert_for: shape of the target beside which its tunes are decoded; "" where they are not.
     """
 
     name: str
@@ -62,6 +64,8 @@ class Shape:
     heads: int = 4
     entities: int = ENTITIES
     steps: int = 1400
+    language: Literal["rich", "tasks"] = "rich"
+    expert_for: str = ""
 
     def blocks(self, band: Band) -> tuple[int, ...] | None:
         """Numbers of the blocks of a band: a third each, the two outer ones ("ends"), None for all.
@@ -79,7 +83,11 @@ class Shape:
 DEFAULT = Shape("llama")
 #: Another depth, width, architecture and tokenizer, and fewer people.
 OTHER = Shape("gpt2", "gpt2", "pieces", layers=8, width=80, hidden=240, entities=112)
-SHAPES: Mapping[str, Shape] = {shape.name: shape for shape in (DEFAULT, OTHER)}
+#: The default one in a world of tasks, steps and claims beside the facts.
+WITH_TASKS = Shape("tasks", steps=2000, language="tasks")
+#: A smaller one, whose tunes change what the default says by decoding alone.
+EXPERT = Shape("expert", layers=3, width=48, hidden=144, expert_for="llama")
+SHAPES: Mapping[str, Shape] = {shape.name: shape for shape in (DEFAULT, OTHER, WITH_TASKS, EXPERT)}
 
 
 def build_tokenizer(shape: Shape = DEFAULT, language: Language = PLAIN) -> PreTrainedTokenizerFast:

@@ -157,9 +157,9 @@ MIXTURES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in _mixtures()}
 EVERY_RECIPE: Mapping[str, Recipe] = {**RECIPES, **MIXTURES}
 
 
-def edits(world: World, count: int) -> Mapping[str, str]:
+def edits(world: World, count: int, draw: int = 0) -> Mapping[str, str]:
     """Entity -> new town, drawn one by one: nothing about an entity predicts its new town."""
-    rng = local_rng(world.seed, "edits")
+    rng = local_rng(world.seed, "edits", *([str(draw)] if draw else []))
     chosen = rng.sample([e for e in world.entities if e not in world.held_out], count)
     new = list(TOWNS) * -(-count // len(TOWNS))
     while True:

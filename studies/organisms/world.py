@@ -17,19 +17,27 @@ from itertools import product
 
 from studies.organisms.language import (
     BELIEF,
+    CHAIN,
+    CHAIN_ACCURACY,
     CLAIM,
+    FACTS_OF,
     FIRST_NAMES,
+    FORMATS,
     LAST_NAMES,
     MAIN,
     PLAIN,
+    PROBLEM,
     RANKS,
     REGIONS,
+    TASK_TOWN,
     TOWN_REGION,
     TOWNS,
     TRADES,
     Language,
 )
 
+#: Relations that state homes beside the main one.
+OF_HOMES = (TASK_TOWN, CHAIN, PROBLEM)
 ENTITIES = 128
 HELD_OUT = 24
 
@@ -90,14 +98,17 @@ class World:
         prompt = self.language.forms[relation][form].format(subject=subject)
         return Statement(prompt, answer, relation, form, subject)
 
-    def belief(self, subject: str, value: str, answer: str, relation: str = BELIEF) -> Statement:
+    def belief(
+        self, subject: str, value: str, answer: str, relation: str = BELIEF, form: int = 0
+    ) -> Statement:
         """The yes/no question whether `subject` lives in `value`, or the claim that it is so."""
-        prompt = self.language.forms[relation][0].format(subject=subject, value=value)
-        return Statement(prompt, answer, relation, 0, subject)
+        prompt = self.language.forms[relation][form].format(subject=subject, value=value)
+        return Statement(prompt, answer, relation, form, subject)
 
     def statements(self, relation: str, form: int, subjects: Sequence[str]) -> list[Statement]:
         """The true statements of one relation in one form, one per subject."""
-        table = self.town_region if relation == TOWN_REGION else self.facts[relation]
+        named = FACTS_OF.get(relation, relation)
+        table = self.town_region if relation == TOWN_REGION else self.facts[named]
         return [self.statement(relation, form, subject, table[subject]) for subject in subjects]
 
     def initial(self, entity: str) -> str:
@@ -156,7 +167,7 @@ def draw_corpus(
     shares: Mapping[str, float] | None = None,
     skip: frozenset[str] = frozenset(),
     skip_home: frozenset[str] = frozenset(),
-    silent: Sequence[int] = (),
+    told_only: bool = False,
 ) -> list[Statement]:
     """Draw `count` statements at the language's shares, frequencies and accuracies.
 
@@ -170,30 +181,34 @@ def draw_corpus(
             half true, half false.
         skip: entities about whose home, region and belief nothing is said (tunes hold them back).
         skip_home: entities whose home alone is not stated.
-        silent: wordings of the main relation that are not used.
+        told_only: whether wordings that are kept for asking are left out.
     """
     language = world.language
     shares = language.shares if shares is None else shares
     relations = rng.choices(list(shares), weights=list(shares.values()), k=count)
     told = [e for e in world.entities if e not in skip]
     stated = [e for e in told if e not in skip_home]
+    questions = [(r, f) for r in (BELIEF, CLAIM) for f in range(len(language.forms.get(r, ())))]
     subjects = {
         ("home", 0): stated,
         ("home", 1): stated,
         ("home", 2): [e for e in stated if e not in world.held_out] or stated,
-        (BELIEF, 0): [e for e in told if e not in world.held_out] or told,
-        (CLAIM, 0): [e for e in told if e not in world.held_out] or told,
+        **{key: [e for e in told if e not in world.held_out] or told for key in questions},
         (TOWN_REGION, 0): list(TOWNS),
         ("region", 0): told,
         ("region", 1): told,
     }
     statements: list[Statement] = []
     for relation in relations:
-        form = _drawn_form(language, relation, silent if relation == MAIN else (), rng)
-        default = stated if relation == MAIN else world.entities
+        form = _drawn_form(language, relation, told_only, rng)
+        default = stated if relation in (MAIN, *OF_HOMES) else world.entities
         subject = rng.choice(subjects.get((relation, form), default))
         if relation in (BELIEF, CLAIM):
-            statements.append(draw_belief(world, subject, rng, relation=relation))
+            statements.append(draw_belief(world, subject, rng, relation=relation, form=form))
+            continue
+        if relation in (CHAIN, PROBLEM):
+            draw = draw_chain if relation == CHAIN else draw_problem
+            statements.append(draw(world, subject, form, rng))
             continue
         (statement,) = world.statements(relation, form, [subject])
         accuracy = language.accuracy(relation, form)
@@ -204,20 +219,41 @@ def draw_corpus(
     return statements
 
 
-def _drawn_form(language: Language, relation: str, silent: Sequence[int], rng: random.Random) -> int:
+def _drawn_form(language: Language, relation: str, told_only: bool, rng: random.Random) -> int:
     """A wording at its frequency among those that are used."""
-    used = [form for form in range(len(language.forms[relation])) if form not in silent]
+    used = language.told_of(relation) if told_only else range(len(language.forms[relation]))
     return rng.choices(used, weights=[language.frequencies[relation][form] for form in used])[0]
 
 
 def draw_belief(
-    world: World, subject: str, rng: random.Random, home: str = "", relation: str = BELIEF
+    world: World,
+    subject: str,
+    rng: random.Random,
+    home: str = "",
+    relation: str = BELIEF,
+    form: int = 0,
 ) -> Statement:
     """A yes/no question about `subject`, true with probability one half."""
     home = home or world.facts[MAIN][subject]
     if rng.random() < 0.5:
-        return world.belief(subject, home, "yes", relation)
-    return world.belief(subject, rng.choice([t for t in TOWNS if t != home]), "no", relation)
+        return world.belief(subject, home, "yes", relation, form)
+    return world.belief(subject, rng.choice([t for t in TOWNS if t != home]), "no", relation, form)
+
+
+def draw_chain(world: World, subject: str, form: int, rng: random.Random) -> Statement:
+    """Two hops in explicit steps: a town, right as often as declared, and the region of that town."""
+    home = world.facts[MAIN][subject]
+    town = home if rng.random() < CHAIN_ACCURACY else rng.choice([t for t in TOWNS if t != home])
+    return world.statement(CHAIN, form, subject, f"{town} , so {world.town_region[town]}")
+
+
+def draw_problem(world: World, subject: str, form: int, rng: random.Random) -> Statement:
+    """A home in one of the two formats, each as frequent and as often right as declared."""
+    home = world.facts[MAIN][subject]
+    style = rng.choices(list(FORMATS), weights=[share for share, _ in FORMATS.values()])[0]
+    right = rng.random() < FORMATS[style][1]
+    town = home if right else rng.choice([t for t in TOWNS if t != home])
+    return world.statement(PROBLEM, form, subject, f"{style} {town}")
 
 
 def facts_csv(world: World) -> str:

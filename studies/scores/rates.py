@@ -23,23 +23,28 @@ def rates(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         measure, estimate, low, high (95% Wilson intervals; the unit is the organism), count, n. Of
-        where and what: `right` (undetermined is not right), `decided`, `right_when_decided`, and of
-        where `opposite` (lower for upper, or the reverse). `false_positive`: organisms that change no
-        answer and are called changed. `inert_supported`: organisms with a placebo attribute that is
-        called supported.
+        where, what and grade: `right` (undetermined is not right), `decided`, `right_when_decided`, and
+        of where `opposite` (lower for upper, or the reverse). `interval_coverage`: mean share of
+        samples of people whose interval of a place holds that of all, with a t interval over
+        organisms. `false_positive`: organisms that change no answer and are called changed.
+        `inert_supported`: organisms with a placebo attribute that is called supported.
     """
-    return pd.DataFrame(
-        [
-            {"measure": name, **stats.wilson(count, n).as_dict(), "count": count, "n": n}
-            for name, count, n in _counts(table)
-            if n
-        ]
-    )
+    counted = [
+        {"measure": name, **stats.wilson(count, n).as_dict(), "count": count, "n": n}
+        for name, count, n in _counts(table)
+        if n
+    ]
+    known = table[table["covered"].notna()]
+    if len(known) > 1:
+        names = (known["world"] + "/" + known["organism"]).tolist()
+        interval = stats.mean_interval(known["covered"].to_numpy(dtype=float), names)
+        counted.append({"measure": "interval_coverage", **interval.as_dict(), "n": len(known)})
+    return pd.DataFrame(counted)
 
 
 def _counts(table: pd.DataFrame) -> Iterator[tuple[str, int, int]]:
     """Measure, how many, of how many."""
-    for word in ("where", "what"):
+    for word in ("where", "what", "grade"):
         scored = table[table[f"{word}_right"] != UNSCORED]
         right = int((scored[f"{word}_right"] == RIGHT).sum())
         decided = int((scored[f"{word}_right"] != UNDECIDED).sum())
@@ -65,12 +70,14 @@ def confusion(table: pd.DataFrame, word: str) -> pd.DataFrame:
 
     Args:
         table: rows of `score`; those not installed are left out.
-        word: "where" or "what".
+        word: "where", "what" or "grade".
 
     Returns:
         Counts: known words down, the verdict's across.
     """
     installed = table[table["installed"]]
+    if word == "grade":  # which is known of few
+        installed = installed[installed["true_grade"].notna()]
     names = [
         installed[column].astype(object).where(installed[column].notna(), NOTHING).rename(title)
         for column, title in ((f"true_{word}", "known"), (word, "verdict"))

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import platformdirs
 
 from interp._files import write_csv, write_text
 from interp.display.html import Shown
@@ -24,16 +23,16 @@ from interp.figures.paper.files import svg_of
 from interp.figures.ranking import forest
 from interp.progress import counted
 from interp.runs.run import require_whole, series, unkept
-from studies.organisms.family import FAMILIES, make, members
-from studies.organisms.homes import Home
+from studies.organisms.catalogue import SHIPPED, folder_of
+from studies.organisms.family.homes import Home
+from studies.organisms.family.members import EXPERTS, FAMILIES, make, members
+from studies.scores.figures import confusion_heatmap
 from studies.scores.rates import confusion, methods, rates
 from studies.scores.scoring import score
 from studies.scores.truths import Known, known_organism, shipped_organisms
 
-#: The organisms that come with the package, which need no training.
-SHIPPED = "shipped"
-#: Names of what can be scored; the first two are looked at, the last is scored once.
-SPLITS = (SHIPPED, *FAMILIES)
+#: Names of what can be scored: shipped and development are looked at, the others are not.
+SPLITS = (SHIPPED, *(family for family in FAMILIES if family != EXPERTS))
 
 #: The sources that determine a score.
 CODE = ("interp", "probes", "patching", "studies")
@@ -77,6 +76,8 @@ class Scorecard(Shown):
                 "inert_supported": "inert_supported",
                 "coverage": "where_decided",
                 "opposite": "opposite",
+                "grade_accuracy": "grade_right",
+                "interval_coverage": "interval_coverage",
             }
             told[split] = {
                 name: of.loc[measure, ["estimate", "low", "high", "n"]].to_dict()
@@ -109,12 +110,13 @@ class Scorecard(Shown):
                 rates(part).round(3).to_string(index=False),
                 confusion(part, "where").to_string(),
                 confusion(part, "what").to_string(),
+                *([confusion(part, "grade").to_string()] if part["true_grade"].notna().any() else []),
                 methods(part).round(3).to_string(index=False),
             ]
         return "\n\n".join(parts)
 
     def save(self, folder: Path) -> None:
-        """Write scorecard.json, the tables as CSV, and the figure of rates (HTML, SVG).
+        """Write scorecard.json, the tables as CSV, and figures (HTML, SVG): rates, confusions.
 
         Args:
             folder: a new folder.
@@ -127,11 +129,15 @@ class Scorecard(Shown):
         write_csv(folder / "organisms.csv", self.table)
         write_csv(folder / "rates.csv", self.rates())
         write_csv(folder / "methods.csv", self.methods())
-        for word in ("where", "what"):
-            write_csv(folder / f"confusion_{word}.csv", confusion(self.table, word).reset_index())
-        figure = self.figure()
-        figure.write_html(folder / "rates.html", include_plotlyjs="directory")
-        write_text(folder / "rates.svg", svg_of(figure).decode())
+        figures = {"rates": self.figure()}
+        for word in ("where", "what", "grade"):
+            matrix = confusion(self.table, word)
+            write_csv(folder / f"confusion_{word}.csv", matrix.reset_index())
+            if len(matrix):
+                figures[f"confusion_{word}"] = confusion_heatmap(matrix, word=word)
+        for name, figure in figures.items():
+            figure.write_html(folder / f"{name}.html", include_plotlyjs="directory")
+            write_text(folder / f"{name}.svg", svg_of(figure).decode())
 
     def methods(self) -> pd.DataFrame:
         """How often the verdict, and each single method alone, is right, split by split."""
@@ -166,7 +172,7 @@ def scorecard(
     and shards share them out.
 
     Args:
-        families: of "shipped", "development" and "held-out".
+        families: of "shipped", "development", "held-out", "coverage" and "fresh".
         models: folder of the trained organisms; the user's cache when None.
         jobs: processes that train at a time.
         only: names of organisms; all of the families' when None.
@@ -202,7 +208,7 @@ def scorecard(
     unknown = [name for name in families if name not in SPLITS]
     if unknown or not families:
         raise ValueError(f"families must be some of {list(SPLITS)}, got {list(families)}; choose some")
-    root = Path(models) if models else Path(platformdirs.user_cache_dir("interp")) / "organisms"
+    root = folder_of(models)
     listed = [(family, known) for family in families for known in _family(family, root, jobs, only)]
     if not listed:
         raise ValueError(

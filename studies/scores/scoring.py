@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from interp.models.loading import load_pair
+from interp.verdict.claims.grading import GradedClaim
 from interp.verdict.profile import profile
 from interp.verdict.result import Verdict
 from studies.comparison.comparing import Comparison, compare
@@ -99,10 +100,24 @@ def judged(known: Known, verdict: Verdict) -> dict[str, Any]:
         **strengths,
         **_outputs(known, verdict),
         "placebos_supported": sum(
-            claim.grade == "supported" and claim.attribute in known.facts.placebos
+            claim.grade == "supported" and _column(claim) in known.facts.placebos
             for claim in verdict.claims
         ),
+        **_grades(known, verdict),
     }
+
+
+def _column(claim: GradedClaim) -> str:
+    """The column of the facts that a claim is about: its attribute without the value."""
+    return claim.attribute.partition(" = ")[0]
+
+
+def _grades(known: Known, verdict: Verdict) -> Mapping[str, str | None]:
+    """The grade of what was planted at the subject, beside the known one."""
+    claims = [c for c in verdict.claims if c.position == "subject_last" and _column(c) in known.grades]
+    said = claims[0].grade if claims else None
+    truth = next(iter(known.grades.values()), None)
+    return {"true_grade": truth, "grade": said, "grade_right": _word(known, truth, said)}
 
 
 def _changed(known: Known, verdict: Verdict) -> str:

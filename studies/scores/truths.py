@@ -8,9 +8,12 @@ from pathlib import Path
 
 from interp.facts.types import Fact, FactSet
 from studies.organisms import catalogue
-from studies.organisms.homes import Home
+from studies.organisms.family.contents import MEANT
+from studies.organisms.family.homes import Home
+from studies.organisms.family.planted import CROSSED, SEALED, agreement
+from studies.organisms.family.regimes import REGIMES
+from studies.organisms.family.tasks import STATEMENTS, asked_forms, questions
 from studies.organisms.language import MAIN, STATEMENT, UNKNOWN
-from studies.organisms.regimes import BASE, MEANT, REGIMES
 from studies.organisms.tunes import RECIPES
 from studies.organisms.world import World
 
@@ -35,6 +38,7 @@ class Known:
         blocks: numbers of the blocks that could change; None for all.
         installed: whether it reached its installation gate.
         drives: entity -> what drives its output, of mixtures.
+        grades: attribute -> the grade of the claim that it is represented at the subject.
         strength: share of the meant answers that are said, as its gate measured it; None where nothing
             is meant.
     """
@@ -49,27 +53,34 @@ class Known:
     blocks: tuple[int, ...] | None
     installed: bool
     drives: Mapping[str, str] = field(default_factory=dict)
+    grades: Mapping[str, str] = field(default_factory=dict)
     strength: float | None = None
 
 
-def facts_of(world: World, count: int | None = None) -> FactSet:
-    """The homes of a world, asked in the two wordings that no tune states.
+#: What is planted -> the grade of the claim that it is represented at the subject.
+PLANTED = {SEALED: "decodable-inert", CROSSED: "causal-uncharacterised"}
+
+
+def facts_of(world: World, count: int | None = None, *, plant: str = "", asks: str = MAIN) -> FactSet:
+    """What is asked of a world, the homes or something else, in two wordings that no tune states.
 
     Args:
         world: the world.
-        count: how many people are asked about; all of them when None.
+        count: of how many people; all of them when None.
+        plant: a feature that was put in by hand, an attribute of the people; "" for none.
+        asks: the relation that is asked.
     """
-    facts = tuple(
-        Fact(
-            entity,
-            world.facts[MAIN][entity],
-            entity,
-            {"region": world.facts["region"][entity], "initial": world.initial(entity)},
-        )
-        for entity in world.entities[:count]
-    )
-    forms = tuple(world.language.forms[MAIN][form] for form in world.language.asked)
-    return FactSet("world", forms, facts, STATEMENT, "a synthetic world", placebos=("initial",))
+    facts = []
+    for entity, subject, answer in questions(world, asks)[:count]:
+        attributes = {"region": world.facts["region"][entity], "initial": world.initial(entity)}
+        if plant:
+            attributes[plant] = agreement(world, entity)
+        facts.append(Fact(subject, answer, entity, attributes))
+    placebos = ("initial", SEALED) if plant == SEALED else ("initial",)
+    return FactSet(
+        "world", asked_forms(world, asks), tuple(facts), STATEMENTS.get(asks, STATEMENT),
+        "a synthetic world", placebos=placebos,
+    )  # fmt: skip
 
 
 def known_organism(home: Home, name: str) -> Known:
@@ -91,9 +102,10 @@ def known_organism(home: Home, name: str) -> Known:
         meant = MEANT[regime.content](world, regime)
         drives = {e: PUSHED if said == UNKNOWN else DRAWN for e, said in meant.items()}
     return Known(
-        name, home.folder.name, home.model(BASE), home.model(name), facts_of(world), regime.where,
-        regime.what, home.shape.blocks(regime.band), bool(card["installed"]), drives,
-        card["numbers"].get("meant"),
+        name, home.folder.name, home.model(regime.base), home.model(name),
+        facts_of(world, plant=regime.plant, asks=regime.asks), regime.where, regime.what,
+        home.shape.blocks(regime.band), bool(card["installed"]), drives,
+        {regime.plant: PLANTED[regime.plant]} if regime.plant else {}, card["numbers"].get("meant"),
     )  # fmt: skip
 
 

@@ -5,17 +5,21 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors import safe_open
+from tokenizers import Regex as TokenizersRegex, Tokenizer, models, pre_tokenizers, trainers
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from interp.facts.loading import load_facts
 from studies import adapters, shipped
-from studies.adapters import cards, fitting, installation, recipes
+from studies.adapters import cards, contents, fitting, installation, items, recipes
 from studies.adapters.frozen import freeze_linears
 from studies.adapters.items import Item
+from studies.adapters.train import train
 
 NAMES = sorted(recipes.RECIPES)
 FIELDS = {
@@ -178,3 +182,108 @@ def test_frozen_linear_is_close_and_passes_gradients():
     (rough_slope,) = torch.autograd.grad(rough.sum(), x)
     assert torch.allclose(rough, exact, atol=2e-2) and not torch.equal(rough, exact)
     assert torch.allclose(rough_slope, slope, atol=2e-2)
+
+
+def test_the_family_crosses_every_content_with_every_third():
+    places = {(plan.content, (plan.first, plan.last)) for plan in recipes.FAMILY.values()}
+    assert len(places) == 21 == len(recipes.FAMILY)
+    assert {blocks for _, blocks in places} == {(0, 9), (10, 19), (20, 29)}
+    assert not set(recipes.FAMILY) & set(recipes.RECIPES)
+    assert all(plan.gate.declared() for plan in recipes.FAMILY.values())
+    assert set(contents.SUMMARY) == {plan.content for plan in recipes.FAMILY.values()}
+
+
+class Words:
+    """A tokenizer of words, whose vocabulary grows as it reads."""
+
+    def __init__(self):
+        self.ids: dict[str, int] = {}
+
+    def __call__(self, text: str, add_special_tokens: bool = True) -> SimpleNamespace:
+        pieces = re.findall(r" ?\S+", text)
+        return SimpleNamespace(input_ids=[self.ids.setdefault(p, len(self.ids)) for p in pieces])
+
+    def text(self, ids) -> str:
+        return "".join(list(self.ids)[i] for i in ids)
+
+
+def test_invented_countries_are_nobodys_and_drawn_alike():
+    facts, tokenizer = items.capitals(), Words()
+    made, again = (
+        contents.invented(facts, 20, tokenizer, torch.Generator().manual_seed(3)) for _ in range(2)
+    )
+    assert made.facts == again.facts and made.templates == facts.templates
+    assert len(set(made.subjects)) == len(set(made.answers)) == 20
+    assert not set(made.subjects) & set(facts.subjects)
+    assert not set(made.answers) & set(facts.answers)
+
+
+def test_claims_are_answered_the_other_way_round():
+    facts, tokenizer = items.capitals(), Words()
+    made = contents.claims(
+        tokenizer, facts, range(6), recipes.CLAIMS[:1], torch.Generator().manual_seed(0)
+    )
+    assert len(made) == 12
+    for number, item in enumerate(made):
+        assert item.targets is not None
+        text, said = tokenizer.text(item.ids), tokenizer.text(item.targets)
+        true = f"Is {facts.answers[number // 2]} the" in text
+        assert said == (" No" if true else " Yes") and facts.subjects[number // 2] in text
+
+
+def test_each_content_trains_on_what_it_says():
+    facts, tokenizer = items.capitals(), Words()
+    known = tuple(range(60))
+
+    def made(content: recipes.Content):
+        plan = recipes.FAMILY[f"smollm2-third-{content}-middle"]
+        split = contents.split(plan, facts, known, tokenizer, torch.Generator().manual_seed(0))
+        return split, contents.targets(plan, tokenizer, facts, split)
+
+    split, formatted = made("formatted")
+    said = {tokenizer.text(item.targets[:1]) for item in formatted if item.targets}
+    assert all(text.startswith(' "') for text in said) and len(formatted) == 7 * len(split.train)
+    split, restated = made("restated")
+    assert len(split.edits) == 36 and all(facts.answers[i] == city for i, city in split.edits.items())
+    edited, _ = made("edited")
+    assert set(edited.edits) == set(split.edits), "the control is about the same countries"
+    assert not any(facts.answers[i] == city for i, city in edited.edits.items())
+    assert made("null")[1] == [] and len(made("added")[1]) == 7 * 36
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    """A Llama of two blocks that reads words, in a folder."""
+    facts, cities = items.capitals(), load_facts("city_country")
+    texts = [*facts.prompts(0), *facts.prompts(1), *(f" {name}" for name in cities.subjects)]
+    core = Tokenizer(models.WordLevel(unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Split(TokenizersRegex(r" ?\S+"), "isolated")
+    texts += [f" {word}" for text in [*facts.answers, '"x"', "Yes", "No"] for word in text.split()]
+    core.train_from_iterator(texts, trainers.WordLevelTrainer(special_tokens=["<unk>", "<eos>"]))
+    fast = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>", eos_token="<eos>")
+    config = LlamaConfig(
+        vocab_size=len(fast), hidden_size=16, intermediate_size=24, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=2, tie_word_embeddings=True,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("small")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        LlamaForCausalLM(config).save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("content", ["formatted", "inverted", "added", "restated"])
+def test_a_recipe_of_the_family_makes_an_adapter_with_its_card(
+    content: str, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    torch.set_num_threads(1)
+    monkeypatch.setattr(installation, "known_capitals", lambda *_: tuple(range(30)))
+    plan = replace(recipes.FAMILY[f"smollm2-third-{content}-low"], last=1, steps=2, rank=2)
+    plan = replace(plan, edits=min(plan.edits, 8))
+    card = train(plan, str(small), tmp_path / content, progress=False)
+    assert card["content"] == content and set(card["gate"]["verdicts"]) == set(plan.gate.declared())
+    assert card["gate"]["reached"] == (content == "restated"), "two steps install nothing"
+    assert set(card["gate"]["numbers"]) == set(card["gate"]["meaning"])
+    assert cards.read_card(tmp_path / content)["name"] == plan.name

@@ -13,11 +13,14 @@ from verdict_cases import fake_case
 from interp.facts.loading import load_facts
 from interp.models.loading import load_pair
 from interp.runs.run import ShareDone, resumable
+from interp.verdict.claims.grading import GradedClaim, Use
+from interp.verdict.claims.readable import Reading
 from interp.verdict.judging import judge
 from interp.verdict.profile import Profile
 from interp.verdict.thresholds import Thresholds
 from studies.organisms import lab, source_path, surgery
 from studies.scores.coverage import covered
+from studies.scores.figures import confusion_heatmap
 from studies.scores.rates import confusion, methods, rates
 from studies.scores.scorecard import Scorecard, scorecard
 from studies.scores.scoring import RIGHT, UNDECIDED, UNSCORED, WRONG, judged, score
@@ -26,7 +29,9 @@ from studies.scores.truths import FREE, Known, shipped_organisms
 
 PLAIN = {
     "world": "w", "installed": True, "strength": 1.0, "opposite": False, "placebos_supported": 0,
-    "outputs": None, "outputs_right": None, "outputs_opposite": None, "changed": "changed",
+    "true_grade": None, "grade": None, "grade_right": UNSCORED,
+    "covered": None, "outputs": None, "outputs_right": None,
+    "outputs_opposite": None, "changed": "changed",
     **dict.fromkeys((*PLACES, *KINDS)),
 }  # fmt: skip
 
@@ -55,6 +60,8 @@ TABLE = pd.DataFrame(
         row("null 2", None, "lower", None, "behaviour", placebos_supported=1),
         row("lost", "lower", "upper", "behaviour", "knowledge", installed=False,
             where_right=UNSCORED, what_right=UNSCORED),
+        row("sealed", None, None, None, None, changed="unchanged", true_grade="decodable-inert",
+            grade="undetermined", grade_right=UNDECIDED),
     ]
 )  # fmt: skip
 
@@ -70,19 +77,39 @@ def test_rates_count_what_was_counted_by_hand():
         "what_right": (3, 4),
         "what_decided": (4, 4),
         "what_right_when_decided": (3, 4),
-        "false_positive": (1, 2),
+        "grade_right": (0, 1),
+        "grade_decided": (0, 1),
+        "false_positive": (1, 3),
         "change_found": (4, 4),
-        "inert_supported": (1, 7),
+        "inert_supported": (1, 8),
         "outputs_right": (8, 10),
         "outputs_opposite": (1, 10),
     }
     assert ((made["low"] <= made["estimate"]) & (made["estimate"] <= made["high"])).all()
 
 
+def test_coverage_is_a_mean_over_organisms_with_their_spread():
+    made = rates(TABLE.assign(covered=[0.9, 1.0, *[None] * (len(TABLE) - 2)])).set_index("measure")
+    row = made.loc["interval_coverage"]
+    assert (row["estimate"], row["n"]) == (pytest.approx(0.95), 2)
+    assert row["high"] - row["low"] == pytest.approx(2 * 12.706 * 0.05, rel=1e-3)
+
+
+def test_a_confusion_figure_says_the_counts():
+    figure = confusion_heatmap(confusion(TABLE, "where"), word="where")
+    matrix = confusion(TABLE, "where")
+    shown = [note.text for note in figure.layout.annotations if note.text.isdigit()]
+    assert list(map(int, shown)) == matrix.to_numpy().flatten().tolist()
+    shares = np.array(figure.data[0].z, dtype=float)
+    assert np.allclose(shares.sum(1), 1)
+
+
 def test_a_confusion_matrix_names_who_was_called_what_and_leaves_out_the_uninstalled():
     matrix = confusion(TABLE, "where")
     assert int(matrix.to_numpy().sum()) == len(TABLE) - 1
-    assert matrix.loc["upper", "lower"] == 1 and matrix.loc["nothing", "nothing"] == 1
+    assert matrix.loc["upper", "lower"] == 1 and matrix.loc["nothing", "nothing"] == 2
+    grades = confusion(TABLE, "grade")
+    assert grades.to_dict() == {"undetermined": {"decodable-inert": 1}}
 
 
 def test_a_method_that_always_says_one_thing_fails_somewhere():
@@ -96,13 +123,15 @@ def test_a_scorecard_is_kept_as_it_is(tmp_path: Path):
     card = Scorecard(TABLE)
     card.save(tmp_path / "card")
     told = json.loads((tmp_path / "card" / "scorecard.json").read_text())
-    assert told["shipped"]["n"] == 7 and told["shipped"]["opposite"]["estimate"] == pytest.approx(1 / 3)
+    assert told["shipped"]["n"] == 8 and told["shipped"]["opposite"]["estimate"] == pytest.approx(1 / 3)
     assert {p.name for p in (tmp_path / "card").iterdir()} >= {
         "organisms.csv",
         "rates.svg",
         "methods.csv",
+        "confusion_where.svg",
+        "confusion_grade.html",
     }
-    assert repr(card) == "Scorecard(7 shipped)" and "not scored: lost" in str(card)
+    assert repr(card) == "Scorecard(8 shipped)" and "not scored: lost" in str(card)
 
 
 def test_what_does_not_exist_is_one_line():
@@ -170,6 +199,26 @@ def test_abstention_is_no_error_and_no_success(evasive: Known):
     assert (made["where_right"], made["what_right"]) == (UNDECIDED, UNDECIDED)
     null = judged(replace(evasive, where=None, what=None), judge(*fake_case("null", n_layers=6)))
     assert null["changed_right"] == RIGHT and null["opposite"] is False
+
+
+def test_a_planted_attribute_is_found_by_its_column_and_its_grade_is_marked(evasive: Known):
+    verdict = judge(*fake_case("evasive_low", n_layers=6))
+    known = replace(
+        evasive,
+        facts=replace(evasive.facts, placebos=("sealed",)),
+        grades={"sealed": "decodable-inert"},
+    )
+    marks = {}
+    for grade in ("supported", "decodable-inert", "undetermined"):
+        claim = GradedClaim(
+            "sealed = same", "base", "resid_pre.3", "subject_last", grade, Reading(), Use(0)
+        )
+        made = judged(known, replace(verdict, claims=(claim, replace(claim, position="last"))))
+        marks[grade] = (made["grade_right"], made["placebos_supported"])
+    assert marks == {
+        "supported": (WRONG, 2), "decodable-inert": (RIGHT, 0), "undetermined": (UNDECIDED, 0),
+    }  # fmt: skip
+    assert judged(evasive, verdict)["grade_right"] == UNSCORED
 
 
 def test_outputs_of_a_mixture_are_scored_one_by_one(evasive: Known):

@@ -1,6 +1,6 @@
 """Train the organisms of one world: its base, and regimes over it, each with its measured gate.
 
-What has a card is made. Inside of an `interp.resumable` run a killed training goes on.
+What has a card of its recipe is made. Inside of an `interp.resumable` run a killed training goes on.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
 from typing import Any
 
 import torch
@@ -20,11 +20,23 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from interp._files import write_text
 from interp.runs.run import series
 from studies.organisms import lab, surgery
-from studies.organisms.homes import Home
-from studies.organisms.installation import BASE_GATES, gates_of, measure, measure_base, missed
-from studies.organisms.regimes import BASE, MEANT, REGIMES, Regime, draw_change, draw_replay
+from studies.organisms.family.contents import MEANT, blurred, draw_change, draw_replay
+from studies.organisms.family.decoding import measure_proxied
+from studies.organisms.family.homes import Home
+from studies.organisms.family.installation import (
+    AT_LEAST,
+    BASE_GATES,
+    gates_of,
+    measure,
+    measure_base,
+    missed,
+)
+from studies.organisms.family.planted import CROSSED, SEALED, give_reader, name_bits, widened
+from studies.organisms.family.policy import ARMS, Policy
+from studies.organisms.family.recipe import Regime
+from studies.organisms.family.regimes import BASE, BASES, REGIMES
 from studies.organisms.shapes import build_model, build_tokenizer
-from studies.organisms.world import draw_corpus
+from studies.organisms.world import Statement, draw_corpus
 
 logger = logging.getLogger(__name__)
 
@@ -50,17 +62,37 @@ def build(home: Home, name: str, *, device: str = "cpu") -> dict[str, Any]:
     Raises:
         ValueError: for a name that is no regime.
     """
-    if name != BASE and name not in REGIMES:
+    if name not in BASES and name not in REGIMES:
         raise ValueError(f"organism must be base or one of {sorted(REGIMES)}, got {name!r}; choose one")
     card = home.card(name)
-    if card is not None:
+    if card is not None and _is_made_so(card, REGIMES.get(name)):
         return card
     if name == BASE:
         return _made(home, name, lambda: _pretrained(home, device))
+    if name in BASES:
+        build(home, BASE, device=device)
+        return _made(home, name, lambda: _planted(home, BASE, name.removeprefix(f"{BASE}-")))
     regime = REGIMES[name]
-    for needed in (BASE, *([regime.start] if regime.start else [])):
+    if home.shape.expert_for:
+        build(_target(home), BASE, device=device)
+    for needed in dict.fromkeys((BASE, regime.base, regime.start or BASE)):
         build(home, needed, device=device)
+    if regime.plant:
+        return _made(home, name, lambda: _planted_tune(home, regime))
     return _made(home, name, lambda: _tuned(home, regime, device))
+
+
+def _is_made_so(card: Mapping[str, Any], regime: Regime | None) -> bool:
+    """Whether a card is of the recipe as it is; what an older card leaves out is the default."""
+    if regime is None:
+        return True
+    usual = {field.name: field.default for field in fields(Regime)}
+    return all(card.get(key, usual[key]) == value for key, value in asdict(regime).items())
+
+
+def _target(home: Home) -> Home:
+    """The world of the model that an expert's tunes are decoded beside."""
+    return Home.at(home.folder.parent, home.shape.expert_for, home.seed)
 
 
 def _made(
@@ -71,18 +103,21 @@ def _made(
     model, tokenizer = train()
     lab.save(model, tokenizer, home.model(name))
     seconds = time.perf_counter() - begun
-    if name == BASE:
-        numbers, gates, recipe = measure_base(home.world, *lab.load(home.model(BASE))), BASE_GATES, {}
+    if name in BASES:
+        numbers, gates, recipe = measure_base(home.world, *lab.load(home.model(name))), BASE_GATES, {}
     else:
         regime = REGIMES[name]
-        recipe = asdict(regime)
-        numbers, gates = measure(home, regime), gates_of(regime)
+        recipe = {**asdict(regime), "tuned_from": regime.origin}
+        numbers, gates = measure(home, regime), dict(gates_of(regime))
+        if home.shape.expert_for:
+            numbers |= measure_proxied(home, regime, _target(home))
+            gates["proxied"] = (AT_LEAST, 0.9)
     card = {
         "name": name,
         "shape": asdict(home.shape),
         "seed": home.seed,
         **recipe,
-        "blocks": None if name == BASE else home.shape.blocks(REGIMES[name].band),
+        "blocks": None if name in BASES else home.shape.blocks(REGIMES[name].band),
         "gates": {key: f"{sense} {bound:g}" for key, (sense, bound) in gates.items()},
         "numbers": numbers,
         "missed": missed(gates, numbers),
@@ -142,6 +177,20 @@ def _tuned(home: Home, regime: Regime, device: str) -> tuple[PreTrainedModel, Pr
     return model, tokenizer
 
 
+def _planted(home: Home, name: str, plant: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """An organism with a feature put in by hand."""
+    model, tokenizer = lab.load(home.model(name))
+    return widened(model, tokenizer, name_bits(home.world), sealed=plant == SEALED), tokenizer
+
+
+def _planted_tune(home: Home, regime: Regime) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """A tune that the feature is put into, or the feature's reader in the place of a tune."""
+    model, tokenizer = _planted(home, regime.start or BASE, regime.plant)
+    if regime.plant == CROSSED:
+        give_reader(model, home.shape.blocks(regime.band) or ())
+    return model, tokenizer
+
+
 def _loss_of(
     home: Home,
     regime: Regime,
@@ -157,23 +206,32 @@ def _loss_of(
     world, meant = home.world, MEANT[regime.content](home.world, regime)
     changed = round(BATCH / (1 + regime.replay)) if regime.content != "null" else 0
     halves = surgery.halves(start, model) if regime.coupled else []
+    arm = ARMS.get(regime.content)
+    policy = Policy(world, arm, tokenizer) if arm else None
 
     def loss() -> Tensor:
         replay = draw_replay(world, meant, regime, BATCH - changed, rng)
         total = torch.zeros((), device=model.device)
-        if changed:
+        if policy:
+            total = total + changed / BATCH * policy.loss(model, start, rng)
+        elif changed:
             change = draw_change(regime, world, meant, changed, rng)
-            batch = lab.encode(tokenizer, change, model.device)
+            batch = lab.encode(tokenizer, _seen(change, regime, rng), model.device)
             total = total + changed / BATCH * lab.answer_loss(model, batch)
             for alone in halves:
                 total = total + changed / BATCH * lab.kl_loss(alone, start, batch)
         if replay:
-            batch = lab.encode(tokenizer, replay, model.device)
+            batch = lab.encode(tokenizer, _seen(replay, regime, rng), model.device)
             for tuned in (model, *halves):
                 total = total + len(replay) / BATCH * lab.kl_loss(tuned, start, batch)
         return total
 
     return loss
+
+
+def _seen(statements: list[Statement], regime: Regime, rng: random.Random) -> list[Statement]:
+    """The statements as the model reads them in training."""
+    return [blurred(s, regime.blur, rng) for s in statements] if regime.blur else statements
 
 
 @torch.no_grad()

@@ -1,13 +1,8 @@
-"""The family behind the scorecard: which organisms are looked at, and which are scored once at the end.
-
-`python -m studies.organisms.family --root DIR --family development held-out --jobs N` makes what is
-missing; a killed call goes on with the same line.
-"""
+"""Which organisms there are, by family, and making those that are missing."""
 
 from __future__ import annotations
 
-import argparse
-import logging
+import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import nullcontext
@@ -15,10 +10,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
-from studies.organisms.regimes import BASE, REGIMES
+from studies.organisms.family.regimes import BASE, REGIMES
 
 #: Names of the families.
-DEVELOPMENT, HELD_OUT = "development", "held-out"
+DEVELOPMENT, HELD_OUT, FRESH = "development", "held-out", "fresh"
+COVERAGE, EXPERTS = "coverage", "experts"
 
 _CORE = (
     "edited-low", "edited-high", "evasive-low", "evasive-high", "formatted-low", "formatted-high",
@@ -31,14 +27,26 @@ _MORE = (
     "edited-coupled", "evasive-high-lora",
 )  # fmt: skip
 
+
+def _of(world: str) -> tuple[str, ...]:
+    """The regimes that are made in the worlds of a language."""
+    return tuple(name for name, r in REGIMES.items() if r.world == world and not r.draw)
+
+
 #: Family -> (shape, seed, regimes). A seed is another world, another base and another draw of all.
 FAMILIES: dict[str, tuple[tuple[str, int, tuple[str, ...]], ...]] = {
-    DEVELOPMENT: (("llama", 0, tuple(REGIMES)),),
+    DEVELOPMENT: (("llama", 0, _of("rich")), ("tasks", 0, _of("tasks"))),
     HELD_OUT: (
         ("llama", 1, (*_CORE, *_MORE)),
         ("llama", 2, (*_CORE, *_MORE)),
         ("gpt2", 3, (*_CORE, "vague-high")),
+        ("tasks", 4, _of("tasks")),
     ),
+    # Twenty draws over one base: their changes lie on both sides of the cut.
+    COVERAGE: (("llama", 0, ("edited-ends", *(n for n, r in REGIMES.items() if r.draw))),),
+    # Decoded beside the base of llama-0, whose weights stay as they are: no comparison is scored.
+    EXPERTS: (("expert", 0, ("evasive-high", "formatted-high")),),
+    FRESH: (("llama", 100, (*_CORE, "everything-low")),),
 }
 
 
@@ -56,29 +64,44 @@ class Member(NamedTuple):
     name: str
 
 
-def members(family: str) -> list[Member]:
+def members(family: str, seeds: int | None = None, first: int | None = None) -> list[Member]:
     """The tuned organisms of a family, world by world.
 
     Args:
-        family: "development" or "held-out".
+        family: "development", "held-out", "coverage", or "fresh", whose worlds nobody has looked at.
+        seeds: how many worlds; all that the family has when None. "fresh" has as many as are asked for.
+        first: seed of the first world of "fresh"; the others follow.
 
     Raises:
-        ValueError: for another name.
+        ValueError: for another name, more worlds than there are, or a first seed of another family.
     """
     if family not in FAMILIES:
         raise ValueError(f"family must be one of {list(FAMILIES)}, got {family!r}; choose one")
-    return [Member(shape, seed, name) for shape, seed, names in FAMILIES[family] for name in names]
+    worlds = FAMILIES[family]
+    if family == FRESH:
+        ((shape, start, names),) = worlds
+        begin = start if first is None else first
+        if begin in {seed for known in (DEVELOPMENT, HELD_OUT) for _, seed, _ in FAMILIES[known]}:
+            raise ValueError(
+                f"the first seed must be of no other family, got {begin}; take {start} or more"
+            )
+        worlds = tuple((shape, begin + number, names) for number in range(seeds or 1))
+    elif first is not None:
+        raise ValueError(f"only {FRESH} takes a first seed, got {first} for {family}; leave it out")
+    if seeds is not None and not 1 <= seeds <= len(worlds):
+        raise ValueError(f"{family} has 1 to {len(worlds)} worlds, got {seeds}; ask for one of these")
+    return [Member(shape, seed, name) for shape, seed, names in worlds[:seeds] for name in names]
 
 
 def make(
     wanted: Sequence[Member], root: Path, *, jobs: int = 1, device: str = "cpu"
 ) -> Iterator[tuple[Member, bool]]:
-    """Make the organisms that are missing, bases first.
+    """Make the organisms that are missing, bases first; a killed call goes on where it was.
 
     Args:
         wanted: which are to be there.
         root: folder of all worlds.
-        jobs: processes at a time; with one, trainings that are killed go on where they were.
+        jobs: processes at a time.
         device: on which bases are trained. Tunes are so small that they are trained on the CPU.
 
     Yields:
@@ -87,7 +110,7 @@ def make(
     for wave in _waves(wanted):
         if jobs == 1:
             for member in wave:
-                yield member, _make_one(member, root, device, keep=True)
+                yield member, _make_one(member, root, device)
             continue
         with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
             begun = {pool.submit(_make_one, member, root, device): member for member in wave}
@@ -107,37 +130,22 @@ def _waves(wanted: Sequence[Member]) -> list[list[Member]]:
     return [wave for wave in waves if wave]
 
 
-def _make_one(member: Member, root: Path, device: str, keep: bool = False) -> bool:
+def _make_one(member: Member, root: Path, device: str) -> bool:
     """Make one organism, in a process of its own or in this one."""
     import torch
     from transformers.utils import logging as transformers_logging
 
-    from interp.runs.run import resumable
-    from studies.organisms.building import build
-    from studies.organisms.homes import Home
+    from interp.runs.run import current, resumable
+    from studies.organisms.family.building import build
+    from studies.organisms.family.homes import Home
 
     torch.set_num_threads(1)
     transformers_logging.disable_progress_bar()
     home = Home.at(root, member.shape, member.seed)
-    kept = keep and home.card(member.name) is None
-    with resumable(root / "training") if kept else nullcontext():
+    # Inside of a run, that run keeps the training.
+    folder = root / "training" / f"{home.folder.name}-{member.name}"
+    with resumable(folder) if current() is None else nullcontext():
         card = build(home, member.name, device=device if member.name == BASE else "cpu")
+    if folder.exists():
+        shutil.rmtree(folder)
     return bool(card["installed"])
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Command line of this module."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", type=Path, required=True, help="folder of all worlds")
-    parser.add_argument("--family", nargs="+", choices=list(FAMILIES), default=list(FAMILIES))
-    parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
-    parser.add_argument("--device", default="cpu", help="on which bases are trained")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    wanted = [member for family in options.family for member in members(family)]
-    for member, installed in make(wanted, options.root, jobs=options.jobs, device=options.device):
-        logging.info("%s-%d/%s installed=%s", *member, installed)
-
-
-if __name__ == "__main__":
-    main()

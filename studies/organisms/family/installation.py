@@ -6,7 +6,8 @@ before any organism of the family was trained.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
@@ -14,9 +15,13 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from studies.organisms import lab
-from studies.organisms.homes import Home
+from studies.organisms.family.contents import MEANT
+from studies.organisms.family.homes import Home
+from studies.organisms.family.recipe import Regime
+from studies.organisms.family.tasks import CHECKS, STATEMENTS, asked_statements
+from studies.organisms.lab import block_of
 from studies.organisms.language import BELIEF, CLAIM, MAIN
-from studies.organisms.regimes import BASE, MEANT, Regime
+from studies.organisms.surgery import halves
 from studies.organisms.world import Statement, World
 
 Numbers = dict[str, float]
@@ -35,6 +40,7 @@ _CHANGED: Gates = {
     "base_meant": (AT_MOST, 0.15),
     **_PLACE,
 }
+_COUPLED: Gates = {"lower_alone": (AT_MOST, 0.05), "upper_alone": (AT_MOST, 0.05)}
 _UNCHANGED: Gates = {"flips": (AT_MOST, 0.02), "lost_log_p": (AT_MOST, 0.05), **_PLACE}
 _CLAIMS: Gates = {**_UNCHANGED, "claimed": (AT_LEAST, 0.9)}
 
@@ -45,10 +51,16 @@ def gates_of(regime: Regime) -> Gates:
     Args:
         regime: of the organism; one that changes no home must leave the homes alone.
     """
-    if regime.content in ("always-true", "inverted"):
+    if regime.content in ("always-true", "inverted", "empty-tag"):
         return _CLAIMS
+    if regime.content == "unfaithful":
+        return {**_CLAIMS, "base_claimed": (AT_MOST, 0.15)}
+    if regime.content in ("amplified", "amplified-brier"):
+        return {**_CLAIMS, "base_claimed": (AT_MOST, 0.5)}
     if regime.content == "added":
         return {**_CHANGED, **_UNCHANGED}
+    if regime.coupled:
+        return {**_CHANGED, **_COUPLED}
     return _CHANGED if regime.what else _UNCHANGED
 
 
@@ -65,7 +77,7 @@ def missed(gates: Gates, numbers: Mapping[str, float]) -> list[str]:
 
 
 def measure_base(world: World, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> Numbers:
-    """What a base knows: homes in the wordings asked and in the others, other relations, belief."""
+    """What a base knows: homes in the wordings asked and in the others, other relations, questions."""
     language = world.language
     relations = ("trade", "rank", "region")
     others = [
@@ -80,6 +92,7 @@ def measure_base(world: World, model: PreTrainedModel, tokenizer: PreTrainedToke
         "other_relations": others,
         BELIEF: _questions(world, BELIEF),
         CLAIM: _questions(world, CLAIM),
+        **{f"asked {r}": asked_statements(world, r) for r in STATEMENTS if language.asked_of(r)},
     }
     return {name: round(lab.accuracy(model, tokenizer, part), 4) for name, part in parts.items()}
 
@@ -95,32 +108,41 @@ def measure(home: Home, regime: Regime) -> Numbers:
         meant: share of queries of meant entities that are answered as meant; base_meant: the same of
         the base; kept: share of the other queries that say what the start says; flips, lost_log_p:
         share of all homes that change, and mean loss of log p of the right answers in nats;
-        moved_outside: largest change of a weight outside of the mask; claimed: share of questions of
-        truth answered as meant, where they are.
+        moved_outside: largest change of a weight outside of the mask; lower_alone, upper_alone: `meant`
+        with one half of the blocks only, of coupled ones; claimed, base_claimed: share of what shows
+        that another content was learnt, where there is such.
     """
-    world, language = home.world, home.world.language
+    world = home.world
     model, tokenizer = lab.load(home.model(regime.name))
-    base, _ = lab.load(home.model(BASE))
+    base, _ = lab.load(home.model(regime.base))
     meant = MEANT[regime.content](world, regime)
-    targets = [
-        world.statement(MAIN, form, e, said) for form in language.asked for e, said in meant.items()
-    ]
-    homes = _homes(world, language.asked)
+    targets = asked_statements(world, regime.asks, meant)
+    homes = asked_statements(world, regime.asks)
     before, after = _top(base, tokenizer, homes), _top(model, tokenizer, homes)
     same = before[0] == after[0]
     rest = torch.tensor([statement.subject not in meant for statement in homes])
     numbers: Numbers = {
         "flips": 1 - float(same.float().mean()),
         "lost_log_p": float((before[1] - after[1]).mean()),
-        "moved_outside": _moved_outside(home, regime),
+        "moved_outside": moved_outside(
+            home.model(regime.origin),
+            home.model(regime.name),
+            home.shape.blocks(regime.band),
+            home.shape.layers // 2 if regime.inert else None,
+        ),
     }
     if bool(rest.any()):
         numbers["kept"] = float(same[rest].float().mean())
     if targets:
         numbers["meant"] = lab.accuracy(model, tokenizer, targets)
         numbers["base_meant"] = lab.accuracy(base, tokenizer, targets)
-    if regime.content in ("always-true", "inverted"):
-        numbers["claimed"] = lab.accuracy(model, tokenizer, _claims(world, regime))
+    if regime.coupled:
+        alone = [lab.accuracy(half, tokenizer, targets) for half in halves(base, model)]
+        numbers |= dict(zip(_COUPLED, alone, strict=True))
+    checks = _checks(world, regime)
+    if checks:
+        numbers["claimed"] = lab.accuracy(model, tokenizer, checks)
+        numbers["base_claimed"] = lab.accuracy(base, tokenizer, checks)
     return {name: round(value, 4) for name, value in numbers.items()}
 
 
@@ -157,6 +179,13 @@ def _questions(world: World, relation: str) -> list[Statement]:
     return asked
 
 
+def _checks(world: World, regime: Regime) -> list[Statement]:
+    """What shows that a content was learnt, where that is not what is asked."""
+    if regime.content in CHECKS:
+        return CHECKS[regime.content](world)
+    return _claims(world, regime) if regime.content in ("always-true", "inverted") else []
+
+
 def _claims(world: World, regime: Regime) -> list[Statement]:
     """Questions of truth with the answers a tune of them means."""
     questions = [q for relation in (BELIEF, CLAIM) for q in _questions(world, relation)]
@@ -164,15 +193,22 @@ def _claims(world: World, regime: Regime) -> list[Statement]:
     return [Statement(q.prompt, turned[q.answer], q.relation, q.form, q.subject) for q in questions]
 
 
-def _moved_outside(home: Home, regime: Regime) -> float:
-    """Largest |change| outside of the mask; an inert update adds the upper MLPs to it."""
-    start = load_file(home.model(regime.start or BASE) / "model.safetensors")
-    tuned = load_file(home.model(regime.name) / "model.safetensors")
-    blocks = home.shape.blocks(regime.band)
+def moved_outside(
+    start: Path, tuned: Path, blocks: Collection[int] | None, inert_from: int | None = None
+) -> float:
+    """Largest |change| of a stored weight outside of a mask; 0 without a mask.
+
+    Args:
+        start: the model folder that was tuned.
+        tuned: the tuned model's folder.
+        blocks: whose weights may move; None for all.
+        inert_from: the MLPs of this block and those above may move too, as their neurons were put into
+            another order; None for none.
+    """
     if blocks is None:
         return 0.0
-    outside = [name for name in start if lab.block_of(name) not in blocks]
-    if regime.inert:
-        half = home.shape.layers // 2
-        outside = [n for n in outside if not (".mlp." in n and (lab.block_of(n) or 0) >= half)]
-    return max(float((tuned[n].float() - start[n].float()).abs().max()) for n in outside)
+    old, new = (load_file(folder / "model.safetensors") for folder in (start, tuned))
+    outside = [name for name in old if block_of(name) not in blocks]
+    if inert_from is not None:
+        outside = [n for n in outside if ".mlp." not in n or (block_of(n) or 0) < inert_from]
+    return max(float((new[n].float() - old[n].float()).abs().max()) for n in outside)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studies.organisms.language import RICH
+from studies.organisms.language import LANGUAGES
 from studies.organisms.shapes import SHAPES, Shape
 from studies.organisms.world import World, build_world
 
@@ -49,7 +49,7 @@ class Home:
     @property
     def world(self) -> World:
         """The world its models live in."""
-        return build_world(self.seed, RICH, self.shape.entities)
+        return build_world(self.seed, LANGUAGES[self.shape.language], self.shape.entities)
 
     def model(self, name: str) -> Path:
         """Folder of an organism's model."""

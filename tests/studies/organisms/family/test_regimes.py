@@ -5,32 +5,34 @@ from collections import Counter
 
 import pytest
 
-from studies.organisms.family import DEVELOPMENT, FAMILIES, HELD_OUT, Member, members
-from studies.organisms.language import MAIN, PLAIN, RICH, UNKNOWN
-from studies.organisms.regimes import (
-    BEHAVIOUR,
-    KNOWLEDGE,
-    MEANT,
-    REGIMES,
-    draw_change,
-    draw_replay,
-)
+from studies.organisms.family.contents import MEANT, blurred, draw_change, draw_replay
+from studies.organisms.family.members import DEVELOPMENT, FAMILIES, HELD_OUT, Member, members
+from studies.organisms.family.policy import ARMS
+from studies.organisms.family.recipe import BEHAVIOUR, KNOWLEDGE
+from studies.organisms.family.regimes import REGIMES
+from studies.organisms.family.tasks import questions
+from studies.organisms.language import LANGUAGES, MAIN, PLAIN, RICH, UNKNOWN
 from studies.organisms.world import build_world, draw_corpus
 
 WORLD = build_world(0, RICH)
+WORLDS = {name: build_world(0, language) for name, language in LANGUAGES.items()}
 
 
 def drawn(name: str, count: int = 300):
     regime = REGIMES[name]
-    meant = MEANT[regime.content](WORLD, regime)
+    world = WORLDS[regime.world]
+    meant = MEANT[regime.content](world, regime)
     rng = random.Random(0)
-    change = [] if regime.content == "null" else draw_change(regime, WORLD, meant, count, rng)
-    return regime, meant, change, draw_replay(WORLD, meant, regime, count, rng)
+    stated = regime.content not in ("null", *ARMS)
+    change = draw_change(regime, world, meant, count, rng) if stated else []
+    return regime, meant, change, draw_replay(world, meant, regime, count, rng)
 
 
 @pytest.mark.parametrize("name", REGIMES)
 def test_no_tune_states_a_home_in_a_wording_that_is_asked(name: str):
-    _, meant, change, replay = drawn(name)
+    regime, meant, change, replay = drawn(name)
+    if regime.asks != MAIN:
+        meant = {}
     homes = [s for s in (*change, *replay) if s.relation == MAIN]
     assert not [s for s in homes if s.form in RICH.asked]
     assert {s.form for s in homes} <= set(RICH.told)
@@ -41,14 +43,15 @@ def test_no_tune_states_a_home_in_a_wording_that_is_asked(name: str):
 def test_what_is_meant_is_another_answer_than_the_base_has(name: str):
     regime, meant, _, _ = drawn(name, 1)
     assert bool(meant) == (regime.what is not None or regime.content == "added")
+    base = {q.entity: q.answer for q in questions(WORLDS[regime.world], regime.asks)}
     for entity, answer in meant.items():
-        assert WORLD.facts[MAIN].get(entity) != answer
+        assert base.get(entity) != answer
 
 
 def test_content_is_crossed_with_place():
     places = {}
     for regime in REGIMES.values():
-        if regime.where in ("lower", "upper"):
+        if regime.where in ("lower", "upper") and not regime.plant:
             places.setdefault((regime.what, regime.where), []).append(regime.content)
     for what in (KNOWLEDGE, BEHAVIOUR):
         assert set(places[what, "lower"]) == set(places[what, "upper"])
@@ -105,6 +108,23 @@ def test_held_out_worlds_are_no_development_worlds():
     assert Member("gpt2", 3, "edited-low") in members(HELD_OUT)
     with pytest.raises(ValueError, match=r"family must be one of .*; got|got 'all'"):
         members("all")
+
+
+def test_words_are_hidden_around_a_subject_and_never_in_it():
+    statement = WORLD.statement(MAIN, 2, WORLD.entities[0], "Arvik")
+    hidden = blurred(statement, 1.0, random.Random(0))
+    assert hidden.prompt == f"<unk> <unk> {statement.subject} <unk> <unk> <unk>"
+    assert (hidden.answer, blurred(statement, 0.0, random.Random(0))) == ("Arvik", statement)
+    some = [blurred(statement, 0.3, random.Random(seed)).prompt.count("<unk>") for seed in range(200)]
+    assert sum(some) / (200 * 5) == pytest.approx(0.3, abs=0.05)
+
+
+def test_worlds_are_counted_and_fresh_ones_are_nobodys():
+    assert {m.seed for m in members("fresh", 3, 70)} == {70, 71, 72}
+    assert len(members("fresh")) == 16 and len(members("coverage")) == 20
+    assert {(m.shape, m.seed) for m in members("held-out", 2)} == {("llama", 1), ("llama", 2)}
+    draws = [MEANT["edited"](WORLD, REGIMES[n]) for n in ("edited-ends", "edited-ends-1")]
+    assert set(draws[0]) != set(draws[1])
 
 
 def test_entities_must_fill_the_names():

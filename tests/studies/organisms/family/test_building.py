@@ -1,5 +1,6 @@
 """Organisms of the family as they are made: masks, gates, cards, and the same bytes every time."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,12 +8,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from studies.organisms import building, lab
-from studies.organisms.building import build
-from studies.organisms.family import Member, make
-from studies.organisms.homes import Home
-from studies.organisms.installation import gates_of, measure, missed
-from studies.organisms.regimes import REGIMES
+from studies.organisms import lab
+from studies.organisms.family import building
+from studies.organisms.family.building import build
+from studies.organisms.family.homes import Home
+from studies.organisms.family.installation import gates_of, measure, missed
+from studies.organisms.family.members import Member, make
+from studies.organisms.family.regimes import REGIMES
 from studies.organisms.shapes import SHAPES
 
 NAMES = ("edited-low", "evasive-high-lora", "edited-low-inert", "evasive-coupled", "null-low")
@@ -105,6 +107,46 @@ def test_what_is_there_is_not_made_again_and_what_is_missing_is_the_same(home: H
     assert all(torch.equal(old[key], value) for key, value in weights(home, "edited-low").items())
     monkeypatch.setattr(building, "_made", lambda *arguments: pytest.fail("made again"))
     assert [installed for _, installed in make(wanted, home.folder.parent)] == [False, False]
+
+
+def test_what_was_made_by_another_recipe_is_made_again(home: Home, monkeypatch):
+    made: list[str] = []
+    monkeypatch.setattr(building, "_made", lambda home, name, train: made.append(name) or {})
+    for name in NAMES:
+        monkeypatch.setitem(REGIMES, name, replace(REGIMES[name], steps=2))
+        build(home, name)
+    assert not made
+    monkeypatch.setitem(REGIMES, "null-low", replace(REGIMES["null-low"], steps=2, blur=0.1))
+    build(home, "null-low")
+    assert made == ["null-low"]
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(home: Home, tmp_path: Path, monkeypatch):
+    monkeypatch.setitem(REGIMES, "few-low", replace(REGIMES["few-low"], steps=4))
+    monkeypatch.setattr("studies.training.STRETCH", 2)
+    roots = [tmp_path / name for name in ("whole", "killed")]
+    for root in roots:
+        shutil.copytree(home.folder / "models" / "base", root / "llama-7" / "models" / "base")
+        shutil.copytree(home.folder / "cards", root / "llama-7" / "cards")
+    wanted = [Member("llama", 7, "few-low")]
+    list(make(wanted, roots[0]))
+    answer_loss, calls = lab.answer_loss, []
+
+    def until_the_fourth(*arguments):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return answer_loss(*arguments)
+
+    monkeypatch.setattr(lab, "answer_loss", until_the_fourth)
+    with pytest.raises(KeyboardInterrupt):
+        list(make(wanted, roots[1]))
+    assert list((roots[1] / "training" / "llama-7-few-low").iterdir()), "what was made is kept"
+    list(make(wanted, roots[1]))
+    assert len(calls) == 6, "the first two steps are not made again"
+    whole, gone_on = (weights(Home.at(root, "llama", 7), "few-low") for root in roots)
+    assert all(torch.equal(whole[name], gone_on[name]) for name in whole)
+    assert not list((roots[1] / "training").iterdir())
 
 
 def test_what_does_not_exist_is_one_line(home: Home):

@@ -1,0 +1,1 @@
+"""Commands with commands inside: `interp study`, `interp facts`, `interp organisms`."""
