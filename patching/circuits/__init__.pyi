@@ -1,0 +1,6 @@
+from .circuit import (
+    Circuit as Circuit,
+)
+from .graph import (
+    Graph as Graph,
+)
