@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +52,8 @@ def asked(tokenizer: Any, item: TaskItem, context: int | None) -> Asked | str:
     foils = [following(tokenizer, item.clean, text, between=item.between) for text in item.foils]
     if any(not ids or lacks(tokenizer, ids) for ids in (clean, corrupted, *answers, *foils)):
         return UNKNOWN
+    if not (_whole(tokenizer, item.clean, clean) and _whole(tokenizer, item.corrupted, corrupted)):
+        return UNKNOWN
     lead = _lead(answers, foils)
     if context is not None and len(clean) + len(lead) > context:
         return LONG
@@ -59,6 +62,16 @@ def asked(tokenizer: Any, item: TaskItem, context: int | None) -> Asked | str:
     apart = [tuple(token for token in heads if token not in both) for heads in first]
     # Of one answer and one foil the first tokens differ, or one of them ends where the other goes on.
     return Asked(item, lead, *apart) if all(apart) else TOGETHER
+
+
+def _whole(tokenizer: Any, text: str, ids: Sequence[int]) -> bool:
+    """Whether a prompt's ids say all of its letters: some tokenizers drop what they lack in silence."""
+    said = tokenizer.decode(list(ids), skip_special_tokens=True)
+    return _letters(said) == _letters(text)
+
+
+def _letters(text: str) -> str:
+    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def _lead(answers: Sequence[tuple[int, ...]], foils: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import string
+from dataclasses import replace
 from itertools import islice
 from random import Random
 
@@ -20,12 +22,17 @@ from interp.models.loading import wrap
 from interp.models.model import Model
 from interp.models.tokens import separator
 
+CLEAN, CORRUPTED = "The capital of France", "The capital of Spain"
+RIGHT = TaskItem(CLEAN, CORRUPTED, ("Paris",), ("Madrid",))
 SIZES = {"vocab_size": 2 * toys.SIZE, "max_position_embeddings": 320}
 
 
 @pytest.fixture(scope="module", params=["GPT-2", "Qwen", "prepending"])
 def model(request) -> Model:
-    return wrap(tiny.hf_model("llama", **SIZES), toys.KINDS[request.param](), name=request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(toys, "CORPUS", [*toys.CORPUS, string.printable])  # every letter once
+        tokenizer = toys.KINDS[request.param]()
+    return wrap(tiny.hf_model("llama", **SIZES), tokenizer, name=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -137,20 +144,26 @@ def test_what_one_answer_and_one_foil_begin_with_is_appended():
 @pytest.mark.parametrize(
     ("item", "why"),
     [
-        (TaskItem("The capital of France", "The capital of", ("Paris",), ("Madrid",)), UNEQUAL),
-        (TaskItem("The capital of", "The capital of", ("Paris",), ("Madrid",)), ONE),
-        (TaskItem("The capital of", "the capital of", ("Paris",), (" Paris",)), TOGETHER),
-        (TaskItem("The capital of", "the capital of", ("",), ("Paris",)), UNKNOWN),
+        (TaskItem(CLEAN, "The capital of", ("Paris",), ("Madrid",)), UNEQUAL),
+        (TaskItem(CLEAN, CLEAN, ("Paris",), ("Madrid",)), ONE),
+        (TaskItem(CLEAN, CORRUPTED, ("Paris",), (" Paris",)), TOGETHER),
+        (TaskItem(CLEAN, CORRUPTED, ("",), ("Paris",)), UNKNOWN),
     ],
 )
 def test_what_cannot_be_asked_is_left_out_for_a_reason(item: TaskItem, why: str):
-    words = toys.Slow() if why == UNEQUAL else toys.bytewise()
+    words = toys.bytewise()
     assert asked(words, item, None) == why
-    right = TaskItem("The capital of", "the capital of", ("Paris",), ("Madrid",))
-    assert not isinstance(asked(toys.bytewise(), right, None), str), "the control: this one is asked"
-    assert asked(toys.bytewise(), right, 2) == LONG
-    strange = TaskItem("The capital of", "the capital of", ("ωραίο",), ("Madrid",))
+    assert not isinstance(asked(words, RIGHT, None), str), "the control: this one is asked"
+    assert asked(words, RIGHT, 2) == LONG
+
+
+def test_words_that_a_tokenizer_lacks_are_never_asked():
+    assert not isinstance(asked(toys.Slow(), RIGHT, None), str)
+    strange = replace(RIGHT, answers=("ωραίο",))
     assert asked(toys.Slow(), strange, None) == UNKNOWN
+    dropping = toys.prepending()  # what it lacks leaves no token at all
+    assert asked(dropping, replace(RIGHT, clean="Ω Spain", corrupted="Ω France"), None) == UNKNOWN
+    assert not isinstance(asked(dropping, RIGHT, None), str), "the control: it has these words"
 
 
 def test_equal_seeds_make_equal_tasks_and_no_prompt_comes_twice(plain: Model):
@@ -165,8 +178,9 @@ def test_performance_is_that_of_a_plain_loop(plain: Model):
     for name in ("greater_than", "indirect_object"):
         task = load_task(plain, name, n=9)
         table = task.performance(plain)
-        for i, item in enumerate(task.items):
-            logits = plain.logits(item.clean)[0, -1]
+        for i in range(len(task)):
+            clean = task.contrast.clean
+            logits = plain.logits(clean.tokens[i][clean.mask[i]][None])[0, -1]
             right, wrong = list(task.answers[i]), list(task.foils[i])
             value = logits[right].sum() - logits[wrong].sum()
             if name == "greater_than":
@@ -193,8 +207,7 @@ def test_too_few_items_are_one_line_with_the_reasons():
 
 
 def test_own_items_that_cannot_be_asked_are_told(plain: Model):
-    good = TaskItem("The capital of", "the capital of", ("Paris",), ("Madrid",))
-    bad = TaskItem("The capital of", "The capital of", ("Paris",), ("Madrid",))
+    good, bad = RIGHT, replace(RIGHT, corrupted=CLEAN)
     with pytest.warns(UserWarning, match=f"1 of 2 items of own are left out: 1 × {ONE}"):
         task = load_task(plain, [good, bad])
     assert task.items == (good,) and task.dropped == {ONE: 1} and "1 dropped" in repr(task)
