@@ -1,3 +1,8 @@
+from .circuit_truth.catalogue import (
+    CircuitTruth as CircuitTruth,
+    circuit_truth as circuit_truth,
+    truth_names as truth_names,
+)
 from .comparison.comparing import (
     Comparison as Comparison,
     compare as compare,

@@ -1,6 +1,9 @@
 from .circuit import (
     Circuit as Circuit,
 )
+from .cutoffs import (
+    Cutoffs as Cutoffs,
+)
 from .formats.files import (
     read_circuit as read_circuit,
     write_circuit as write_circuit,
@@ -14,4 +17,47 @@ from .formats.tracer import (
 )
 from .graph import (
     Graph as Graph,
+)
+from .measures.comparing import (
+    CircuitDiff as CircuitDiff,
+    diff as diff,
+    share_inside as share_inside,
+)
+from .measures.faithfulness import (
+    benchmark_areas as benchmark_areas,
+    evaluate as evaluate,
+    faithfulness as faithfulness,
+    run_circuits as run_circuits,
+)
+from .measures.hybrids import (
+    hybrid_circuits as hybrid_circuits,
+)
+from .measures.properties import (
+    completeness as completeness,
+    edge_auroc as edge_auroc,
+    minimality as minimality,
+)
+from .measures.verdict import (
+    Verdict as Verdict,
+)
+from .scores.edges import (
+    EdgeScores as EdgeScores,
+    score_edges as score_edges,
+)
+from .scores.nodes import (
+    NodeScores as NodeScores,
+    score_nodes as score_nodes,
+)
+from .search.choosing import (
+    above as above,
+    greedy as greedy,
+    verify as verify,
+)
+from .search.pruning import (
+    prune as prune,
+)
+from .search.stability import (
+    Discovery as Discovery,
+    discover as discover,
+    stability as stability,
 )

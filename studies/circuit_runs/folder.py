@@ -74,10 +74,12 @@ def keep_discovery(out: Path, found: Discovery, task: Task, settings: dict[str, 
         "size": found.size,
         "absolute": found.absolute,
         "split_half_jaccard": {
-            "mean": sum(halves) / len(halves), "null_mean": found.null_mean, "null_high": found.null_high,
+            "mean": sum(halves) / len(halves),
+            "null_mean": found.null_mean,
+            "null_high": found.null_high,
         },
         "cutoffs": found.cutoffs.as_dict(),
-    }  # fmt: skip
+    }
     write_csv(out / EDGES, table)
     write_items(task.items, out / PROMPTS)
     write_text(out / SETTINGS, json.dumps(told, indent=1) + "\n")

@@ -81,7 +81,7 @@ def discover(asked: Asked, out: Path, *, resamples: int, verify: int) -> str:
     )  # fmt: skip
     folder.keep_discovery(out, found, task, {**asdict(asked), "width": model.d_model})
     told = [
-        f"{asked.model} on {task.name}: {len(task)} prompts in {len(set(task.groups))} groups; the model "
+        f"{asked.model} on {task.name}: {len(task)} prompts in {len(set(task.groups))} groups; it "
         f"prefers the answer in {performance['prefers'].mean():.0%}",
         str(found),
     ]
@@ -152,7 +152,8 @@ def diff(asked: Asked, tuned: str, out: Path) -> str:
     edges = found.edges.copy()
     edges[["sender", "receivers"]] = edges["edge"].str.split("->", expand=True)
     for name, table in (
-        ("edges", edges), ("nodes", found.nodes), ("exchanged", found.exchanged), ("cells", found.cells),
+        ("edges", edges), ("nodes", found.nodes), ("exchanged", found.exchanged),
+        ("cells", found.cells),
     ):  # fmt: skip
         write_csv(out / f"{name}.csv", table)
     verdict = {
@@ -166,8 +167,8 @@ def diff(asked: Asked, tuned: str, out: Path) -> str:
     told = [
         f"{tuned} against {asked.model} on {len(task)} prompts of {task.name}: {found.verdict.word}",
         f"the base's circuit keeps {_share(found.verdict.base_in_tuned)} of the tuned model's own "
-        f"faithfulness in it, the tuned model's {_share(found.verdict.tuned_in_base)} in the base; size "
-        f"{_share(found.verdict.size)}",
+        f"faithfulness in it, the tuned model's {_share(found.verdict.tuned_in_base)} in the base; "
+        f"size {_share(found.verdict.size)}",
         found.cells.round(3).to_string(index=False),
         found.nodes.head(10)[columns].round(3).to_string(index=False),
     ]

@@ -22,7 +22,7 @@ from studies.commands.options import (
 )
 
 circuits = typer.Typer(
-    help="Circuits: which edges carry a behaviour, how stable they are, and what tuning changed of them.",
+    help="Circuits: which edges carry a behaviour, how stable they are, what tuning changed of them.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -207,8 +207,9 @@ register(
 )  # fmt: skip
 register(
     circuits, "diff", diff,
-    "interp circuits diff --base smollm2 --tuned smollm2-evasive-high --task capital_country --out diff",
-    "interp circuits diff --base tracr-reverse --tuned tracr-reverse-upper --task tracr-reverse --out diff",
+    "interp circuits diff --base smollm2 --tuned smollm2-evasive-high --task capital_country --out d",
+    "interp circuits diff --base tracr-reverse --tuned tracr-reverse-upper --task tracr-reverse "
+    "--out diff",
 )  # fmt: skip
 register(
     circuits, "plot", plot, "interp circuits plot found --format pdf",
