@@ -1,7 +1,7 @@
 from .circuit_truth.catalogue import (
-    CircuitTruth as CircuitTruth,
-    circuit_truth as circuit_truth,
-    truth_names as truth_names,
+    KnownCircuit as KnownCircuit,
+    known_circuit as known_circuit,
+    known_circuit_names as known_circuit_names,
 )
 from .comparison.comparing import (
     Comparison as Comparison,

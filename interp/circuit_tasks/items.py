@@ -38,7 +38,8 @@ class TaskItem(Shown):
     def __post_init__(self) -> None:
         """Refuse an item that asks nothing."""
         for name, texts in (("answers", self.answers), ("foils", self.foils)):
-            if isinstance(texts, str) or not texts or not all(isinstance(t, str) for t in texts):
+            given = () if isinstance(texts, str) else texts
+            if not given or not all(isinstance(text, str) and text.strip() for text in given):
                 raise ValueError(
                     f"{name} of {self.clean[:40]!r} got {texts!r}; expected one text or more in a "
                     f"tuple, such as (' Paris',)"

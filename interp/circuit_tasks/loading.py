@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -156,6 +156,6 @@ def _made(model: Model, name: str, candidates: Iterable[TaskItem], wanted: int, 
     return Task.of(model, name, kept, dropped)
 
 
-def _told(dropped: Counter[str]) -> str:
-    """Reasons and how often each was one."""
-    return "; ".join(f"{count} × {reason}" for reason, count in dropped.most_common())
+def _told(dropped: Mapping[str, int]) -> str:
+    """Reasons and how often each was one, the most frequent first."""
+    return "; ".join(f"{count} × {reason}" for reason, count in Counter(dropped).most_common())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ import pandas as pd
 
 import interp
 from interp._files import write_csv, write_text
-from interp.circuit_tasks.items import TaskItem
 from interp.progress import stage
 from patching import circuits
 from studies.circuit_runs import drawing, folder
@@ -45,15 +44,14 @@ class Asked:
         stage("loading the model")
         return interp.load_model(self.model, base=self.base, device=self.device, dtype=self.dtype)
 
-    def made(self, model: Model, *, seed: int | None = None) -> Task:
+    def made(self, model: Model) -> Task:
         """The task for a model; a file's items all, or as many as are asked for."""
-        known = self.task in interp.task_names()
-        source: str | tuple[TaskItem, ...] = self.task
-        if not known:
-            from studies.circuit_truth.catalogue import circuit_truth, truth_names
+        from studies.circuit_truth.catalogue import known_circuit, known_circuit_names
 
-            source = circuit_truth(self.task).items if self.task in truth_names() else self.task
-        return interp.load_task(model, source, n=self.prompts, seed=self.seed if seed is None else seed)
+        shipped = self.task in known_circuit_names()
+        source = known_circuit(self.task).items if shipped else self.task
+        made = interp.load_task(model, source, n=self.prompts, seed=self.seed)
+        return replace(made, name=self.task) if shipped else made
 
     @property
     def setting(self) -> dict[str, Any]:
@@ -182,8 +180,6 @@ def _position(text: str) -> str | int:
 
 def _scores(circuit: Any, like: Any, method: str) -> Any:
     """A circuit's scores as those of one pair each."""
-    from dataclasses import replace
-
     values = circuit.scores[:, None].expand_as(like.values)
     return replace(like, values=values, method=method)
 

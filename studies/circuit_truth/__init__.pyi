@@ -1,5 +1,5 @@
 from .catalogue import (
-    CircuitTruth as CircuitTruth,
-    circuit_truth as circuit_truth,
-    truth_names as truth_names,
+    KnownCircuit as KnownCircuit,
+    known_circuit as known_circuit,
+    known_circuit_names as known_circuit_names,
 )

@@ -25,6 +25,7 @@ from torch.nn.functional import cross_entropy
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from studies.circuit_truth.cases import Case
+from studies.circuit_truth.words import POSITIONS
 
 SAMPLES, BATCH, EPOCHS, RATE = 12_000, 256, 500, 1e-3
 BEHAVIOUR, INTERCHANGE, STRICTNESS = 1.0, 1.0, 0.4
@@ -43,7 +44,7 @@ def build(case: Case, seed: int) -> GPT2LMHeadModel:
     words = 1 + max(case.size, case.answers) + 1
     config = GPT2Config(
         n_layer=case.layers, n_embd=WIDTH, n_head=HEADS, n_inner=2 * WIDTH,
-        n_positions=case.length + 1, vocab_size=words, tie_word_embeddings=False,
+        n_positions=POSITIONS, vocab_size=words, tie_word_embeddings=False,
         resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=None, eos_token_id=None,
         initializer_range=0.1, activation_function="relu",
     )  # fmt: skip

@@ -23,6 +23,7 @@ from torch import Tensor
 from interp._files import write_text
 from interp.circuit_tasks.items import TaskItem
 from interp.circuit_tasks.own import write_items
+from interp.models.formats import quiet
 from patching.circuits.graph import Graph
 from studies.circuit_truth.brute_force import SMALLEST, PlainGPT2
 from studies.circuit_truth.catalogue import HOME
@@ -38,6 +39,15 @@ SUMMARIES = {
     "fraction": "the fraction of tokens so far that are x",
     "dyck": "whether brackets are balanced",
 }
+
+
+@quiet()
+def save(name: str, model: Any, tokenizer: Any) -> None:
+    """Write a model's folder."""
+    folder = HOME / "models" / name
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
 
 
 def pairs_of(prompts: Sequence[str]) -> list[tuple[str, str]]:
@@ -58,7 +68,10 @@ def items_of(
         pairs: of prompts.
         words: what the model says for an answer of the program.
     """
-    differing = [(a, b) for a, b in pairs if compiled.said[a] != compiled.said[b]]
+    said = compiled.said
+    differing = [(a, b) for a, b in pairs if said[a] != said[b]]
+    if compiled.numeric:  # the metric is the number itself: the clean prompt's is the larger one
+        differing = [(a, b) for a, b in differing if float(said[a]) > float(said[b])]
     chosen = Random("prompts").sample(differing, len(differing))
 
     def item(clean: str, corrupted: str) -> TaskItem:
@@ -117,10 +130,7 @@ def make(
             f"{name}: effects leave no gap: true from {least:.2g}, others to {largest:.2g}"
         )
     items = _that_show(plain, tokenizer, items_of(compiled, pairs, renamed), true)
-    folder = HOME / "models" / name
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    (folder / "generation_config.json").unlink(missing_ok=True)
+    save(name, model, tokenizer)
     write_items(items, HOME / "truths" / f"{name}.prompts.json")
     told = {
         "kind": "compiled",

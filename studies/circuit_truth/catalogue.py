@@ -17,7 +17,7 @@ HOME = Path(__file__).parent
 
 
 @dataclass(frozen=True, repr=False)
-class CircuitTruth(Shown):
+class KnownCircuit(Shown):
     """A model, its true circuit, and prompts that show every edge of it.
 
     Attributes:
@@ -34,28 +34,28 @@ class CircuitTruth(Shown):
 
     def __repr__(self) -> str:
         """Which model, and how many of its edges are true."""
-        return f"CircuitTruth({self.name!r}: {self.kind}; {self.circuit!r}; {len(self.items)} prompts)"
+        return f"KnownCircuit({self.name!r}: {self.kind}; {self.circuit!r}; {len(self.items)} prompts)"
 
 
-def truth_names() -> list[str]:
+def known_circuit_names() -> list[str]:
     """List the models whose circuit is known.
 
     Returns:
-        Names that `circuit_truth` and `interp.load_model` take.
+        Names that `known_circuit` and `interp.load_model` take.
 
     Example:
         >>> import studies
-        >>> "tracr-reverse" in studies.truth_names()
+        >>> "tracr-reverse" in studies.known_circuit_names()
         True
     """
     return sorted(path.stem for path in (HOME / "truths").glob("*.json") if "." not in path.stem)
 
 
-def circuit_truth(name: str) -> CircuitTruth:
+def known_circuit(name: str) -> KnownCircuit:
     """The true circuit of a shipped model, and prompts that show it.
 
     Args:
-        name: one of `truth_names`.
+        name: one of `known_circuit_names`.
 
     Returns:
         Model, circuit and prompts. In a compiled model an edge is true where patching it alone from
@@ -67,7 +67,7 @@ def circuit_truth(name: str) -> CircuitTruth:
 
     Example:
         >>> import interp, studies
-        >>> truth = studies.circuit_truth("tracr-reverse")
+        >>> truth = studies.known_circuit("tracr-reverse")
         >>> model = interp.load_model(truth.name)
         >>> bool(interp.load_task(model, truth.items).performance(model)["says"].all())
         True
@@ -77,12 +77,14 @@ def circuit_truth(name: str) -> CircuitTruth:
     from patching.circuits.circuit import Circuit
     from patching.circuits.graph import Graph
 
-    if name not in truth_names():
-        raise ValueError(f"name must be one of {', '.join(truth_names())}; got {name!r}: choose one")
+    if name not in known_circuit_names():
+        raise ValueError(
+            f"name must be one of {', '.join(known_circuit_names())}; got {name!r}: choose one"
+        )
     told = read_json(HOME / "truths" / f"{name}.json")
     config = json.loads((HOME / "models" / name / "config.json").read_text("utf-8"))
     graph = Graph(config["n_layer"], config["n_head"], config["n_head"])
     circuit = Circuit.from_names(graph, told["edges"])
-    return CircuitTruth(
+    return KnownCircuit(
         name, told["kind"], circuit, read_items(HOME / "truths" / f"{name}.prompts.json")
     )

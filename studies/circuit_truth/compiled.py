@@ -8,6 +8,7 @@ written to the residual stream has one more entry, which makes its mean zero.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, sqrt
@@ -19,9 +20,12 @@ import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from studies.circuit_truth.words import word_tokenizer
+from studies.circuit_truth.words import POSITIONS, word_tokenizer
 
 EPSILON, GAIN = 2.0**40, 2.0**20
+
+#: What tracr calls the entries of the residual stream that hold the output, before ":" and a value.
+_OUTPUT = re.compile(r"output(_\d+)?")
 
 #: What a program says where its answer is a number: the logit of the first word is the number.
 VALUE, NOTHING = "value", "nothing"
@@ -52,16 +56,17 @@ class Compiled:
     @property
     def numeric(self) -> bool:
         """Whether its answers are numbers that one entry of the residual stream holds."""
-        return "output" in self.settings["residual"]
+        return any(_OUTPUT.fullmatch(label) for label in self.settings["residual"])
 
     @property
     def answers(self) -> dict[str, int]:
         """Answer as a word -> entry of the residual stream that says it."""
-        labels = self.settings["residual"]
-        if self.numeric:
-            return {VALUE: labels.index("output")}
-        named = ((label.removeprefix("output:"), i) for i, label in enumerate(labels))
-        return {name: i for name, i in named if labels[i].startswith("output:")}
+        entries = {}
+        for entry, label in enumerate(self.settings["residual"]):
+            name, _, word = label.partition(":")
+            if _OUTPUT.fullmatch(name):
+                entries[word or VALUE] = entry
+        return entries
 
     def word(self, prompt: str) -> str:
         """The answer to a prompt as a word."""
@@ -114,13 +119,12 @@ def as_gpt2(compiled: Compiled) -> tuple[GPT2LMHeadModel, PreTrainedTokenizerFas
 
 def _blank(vocabulary: int, settings: Mapping[str, Any], size: int) -> GPT2LMHeadModel:
     """A GPT-2 of zeros whose layer norms change nothing."""
-    longest = settings["longest"]
     config = GPT2Config(
         n_layer=settings["layers"],
         n_embd=settings["heads"] * size,
         n_head=settings["heads"],
         n_inner=settings["hidden"],
-        n_positions=longest,
+        n_positions=max(settings["longest"], POSITIONS),
         vocab_size=vocabulary,
         layer_norm_epsilon=EPSILON,
         activation_function="relu",

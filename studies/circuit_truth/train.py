@@ -20,6 +20,7 @@ from interp._files import write_atomically, write_text
 from interp.circuit_tasks.items import TaskItem
 from interp.circuit_tasks.own import write_items
 from studies.circuit_truth.alignment import RATE, Alignment, build
+from studies.circuit_truth.build import save
 from studies.circuit_truth.cases import CASES
 from studies.circuit_truth.catalogue import HOME
 from studies.circuit_truth.words import word_tokenizer
@@ -73,11 +74,9 @@ def ship(name: str, work: Alignment) -> None:
     work.shares = work.check()
     if not work.passes:
         raise ValueError(f"{name} fails its gate in half precision: {work.shares}")
-    case, folder = work.case, HOME / "models" / f"aligned-{name}"
+    case = work.case
     tokenizer = word_tokenizer(["BOS", *map(str, range(max(case.size, case.answers)))])
-    work.model.half().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    (folder / "generation_config.json").unlink(missing_ok=True)
+    save(f"aligned-{name}", work.model.half(), tokenizer)
     write_items(items_of(work), HOME / "truths" / f"aligned-{name}.prompts.json")
     told = {
         "kind": "trained",

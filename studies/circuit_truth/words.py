@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+#: Positions that a model has at the least: so many are read when it is loaded.
+POSITIONS = 8
+
 
 def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
     """A tokenizer of these words; it adds no special tokens.

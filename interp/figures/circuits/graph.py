@@ -19,7 +19,7 @@ _NODE = re.compile(
 )
 
 #: Where queries, keys and values enter a head, in its own width.
-_SLOTS = {"q": -0.28, "k": 0.0, "v": 0.28}
+_SLOTS = {"q": -0.1, "k": 0.0, "v": 0.1}
 
 #: Widths of lines, by third of the size of their scores.
 _WIDTHS = (0.7, 1.5, 2.8)
@@ -52,39 +52,47 @@ class _Edge:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where nodes stand: layers upwards, a layer's MLP half a step above its heads.
+    """Where nodes stand: a row for each layer's heads and one for its MLP, heads by their number.
 
     Attributes:
-        layers: how many the graph has.
-        place: name of a node -> (x, y).
+        layers: how many rows of heads there are.
+        heads: how many columns of heads; the MLPs stand to their right.
     """
 
     layers: int
-    place: dict[str, tuple[float, float]]
+    heads: int
 
     @classmethod
     def of(cls, names: Sequence[str]) -> _Layout:
-        """The places of these nodes; heads of a layer side by side, in their order."""
-        by_layer: dict[int, list[str]] = {}
-        layers = [layer for layer in map(_layer, names) if layer is not None]
-        top = max(layers, default=0)
-        for name in names:
-            if name.startswith("a"):
-                by_layer.setdefault(_layer(name) or 0, []).append(name)
-        widest = max(map(len, by_layer.values()), default=1)
-        place = {"input": (widest / 2, -1.0), "logits": (widest / 2, top + 1.0)}
-        for layer, heads in by_layer.items():
-            heads.sort(key=_numbers)
-            start = (widest - len(heads)) / 2 + 0.5
-            place |= {name: (start + i, float(layer)) for i, name in enumerate(heads)}
-        place |= {n: (widest + 0.8, (_layer(n) or 0) + 0.5) for n in names if n.startswith("m")}
-        return cls(top + 1, {name: place[name] for name in names if name in place})
+        """The places that these nodes need."""
+        found = [match for name in names if (match := _NODE.fullmatch(name))]
+        layers = [int(match["layer"] or match["mlp"] or 0) for match in found]
+        heads = [int(match["head"]) for match in found if match["head"]]
+        return cls(1 + max(layers, default=0), 1 + max(heads, default=0))
+
+    def place(self, name: str) -> tuple[float, float]:
+        """Where a node stands."""
+        found = _NODE.fullmatch(name)
+        if found is None:
+            return (self.heads - 1) / 2, 0.0 if name == "input" else 2.0 * self.layers + 1
+        if found["mlp"]:
+            return self.heads + 0.25, 2.0 * int(found["mlp"]) + 2
+        return float(found["head"]), 2.0 * int(found["layer"]) + 1
 
     def end(self, receiver: str) -> tuple[float, float]:
         """Where an edge into a node ends: a head's queries, keys and values beside each other."""
         name, _, slot = receiver.partition("<")
-        x, y = self.place[name]
+        x, y = self.place(name)
         return x + _SLOTS.get(slot[:1], 0.0), y - 0.12
+
+    def axes(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Ticks of both axes: numbers of heads, and what stands in each row."""
+        rows = ["input", *(f"{kind}{i}" for i in range(self.layers) for kind in "am"), "logits"]
+        columns = [*map(str, range(self.heads)), "MLP"]
+        across = {**labelled(columns, most=40), "showgrid": False, "range": [-0.7, self.heads + 0.7]}
+        if len(columns) <= 40:
+            across["tickvals"] = [*range(self.heads), self.heads + 0.25]
+        return across, {**labelled(rows, most=64), "range": [-0.6, len(rows) - 0.4]}
 
 
 @drawn
@@ -114,25 +122,22 @@ def circuit_graph(table: pd.DataFrame, *, title: str = "Circuit", heads_per_grou
         >>> table = pd.DataFrame({"sender": ["input", "a0.h1"], "receivers": ["a0.h1<v>", "logits"],
         ...                       "score": [0.5, -0.2]})
         >>> figure = figures.circuit_graph(table)
-        >>> sorted(note.text for note in figure.layout.annotations if note.text)
-        ['a0.h1', 'input', 'logits']
+        >>> list(figure.layout.yaxis.ticktext)
+        ['input', 'a0', 'm0', 'logits']
     """
     edges = _edges(table, heads_per_group)
     names = list(dict.fromkeys(name for edge in edges for name in (edge.sender, edge.node)))
     layout = _Layout.of(names)
     entries = ["lowers the metric if ablated", "raises it"]
+    across, upwards = layout.axes()
     figure = panels(
-        [[""]], title=title, x="", y=[""], entries=entries,
-        row_height=max(160, 46 * (layout.layers + 2)), left=20,
+        [[""]], title=title, x="head", y=[""], entries=entries,
+        row_height=max(160, 24 * len(upwards["ticktext"])), left=room(["logits"]),
     )  # fmt: skip
     _draw_edges(figure, edges, layout, entries)
-    _draw_nodes(figure, edges, layout)
-    xs = [x for x, _ in layout.place.values()]
-    bare: dict[str, Any] = {
-        "showgrid": False, "showticklabels": False, "ticks": "", "showline": False,
-    }  # fmt: skip
-    figure.update_xaxes(**bare, range=[min(xs) - 0.8, max(xs) + 0.8])
-    figure.update_yaxes(**bare, range=[-1.5, layout.layers + 0.5])
+    _draw_nodes(figure, edges, names, layout)
+    figure.update_xaxes(across)
+    figure.update_yaxes(upwards)
     return figure
 
 
@@ -233,9 +238,9 @@ def _draw_edges(
     for edge in edges:
         look = (sum(abs(edge.score) >= third for third in thirds), edge.score < 0, edge.core)
         xs, ys = looks.setdefault(look, ([], []))
-        (x0, y0), (x1, y1) = layout.place[edge.sender], layout.end(edge.receiver)
+        (x0, y0), (x1, y1) = layout.place(edge.sender), layout.end(edge.receiver)
         xs += [x0, x1, None]
-        ys += [y0 + 0.12, y1, None]
+        ys += [y0, y1, None]
     for (third, negative, core), (xs, ys) in sorted(looks.items()):
         line = {
             "color": (BLUE, VERMILLION)[negative],
@@ -254,30 +259,19 @@ def _draw_edges(
         )  # fmt: skip
 
 
-def _draw_nodes(figure: Figure, edges: Sequence[_Edge], layout: _Layout) -> None:
-    """The nodes' names, and how many edges lead into and out of each."""
-    for name, (x, y) in layout.place.items():
-        figure.add_annotation(
-            x=x, y=y, text=plain(name), showarrow=False, bgcolor="rgba(255,255,255,0.85)",
-            borderpad=1, font={"size": 9, "color": BLACK}, row=1, col=1,
-        )  # fmt: skip
+def _draw_nodes(figure: Figure, edges: Sequence[_Edge], names: Sequence[str], layout: _Layout) -> None:
+    """A dot for every node, which says how many edges lead into and out of it."""
     told = [
         f"{name}: {sum(e.node == name for e in edges)} edges in, "
         f"{sum(e.sender == name for e in edges)} out"
-        for name in layout.place
+        for name in names
     ]
-    xs, ys = zip(*layout.place.values(), strict=True)
+    xs, ys = zip(*map(layout.place, names), strict=True)
     figure.add_scatter(
         x=xs, y=ys, mode="markers", customdata=told, showlegend=False, name="nodes",
-        marker={"color": "#FFFFFF", "size": 2}, hovertemplate="%{customdata}<extra></extra>",
+        marker={"color": BLACK, "size": 6}, hovertemplate="%{customdata}<extra></extra>",
         row=1, col=1,
     )  # fmt: skip
-
-
-def _layer(name: str) -> int | None:
-    """Layer of a head or MLP."""
-    found = _NODE.fullmatch(name)
-    return None if found is None else int(found["layer"] or found["mlp"] or 0)
 
 
 def _numbers(name: str) -> tuple[float, int, int, str]:

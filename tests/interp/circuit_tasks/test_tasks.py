@@ -147,7 +147,6 @@ def test_what_one_answer_and_one_foil_begin_with_is_appended():
         (TaskItem(CLEAN, "The capital of", ("Paris",), ("Madrid",)), UNEQUAL),
         (TaskItem(CLEAN, CLEAN, ("Paris",), ("Madrid",)), ONE),
         (TaskItem(CLEAN, CORRUPTED, ("Paris",), (" Paris",)), TOGETHER),
-        (TaskItem(CLEAN, CORRUPTED, ("",), ("Paris",)), UNKNOWN),
     ],
 )
 def test_what_cannot_be_asked_is_left_out_for_a_reason(item: TaskItem, why: str):
@@ -170,8 +169,8 @@ def test_equal_seeds_make_equal_tasks_and_no_prompt_comes_twice(plain: Model):
     first, again, other = (load_task(plain, "agreement", n=60, seed=s) for s in (3, 3, 4))
     assert first.items == again.items != other.items
     assert len({(i.clean, i.corrupted) for i in first.items}) == 60
-    with pytest.warns(UserWarning, match=r"has \d+ different items for plain, 4000 were asked"):
-        assert len(load_task(plain, "agreement", n=4000)) < 400
+    with pytest.warns(UserWarning, match=r"has \d+ different items for plain, 360 were asked"):
+        assert len(load_task(plain, "agreement", n=360)) < 360
 
 
 def test_performance_is_that_of_a_plain_loop(plain: Model):
@@ -200,7 +199,7 @@ def test_too_few_items_are_one_line_with_the_reasons():
     with pytest.raises(
         ValueError, match=rf"docstring needs {FEWEST} items .* got 0 of .*{LONG}"
     ) as told:
-        load_task(small, "docstring")
+        load_task(small, "docstring", n=FEWEST)
     assert "\n" not in str(told.value)
     with pytest.raises(ValueError, match="must be one of indirect_object, .*; got 'nothing'"):
         load_task(small, "nothing")
@@ -215,3 +214,17 @@ def test_own_items_that_cannot_be_asked_are_told(plain: Model):
         load_task(plain, [bad])
     with pytest.raises(ValueError, match="expected one interp.TaskItem or more"):
         load_task(plain, [])
+
+
+@pytest.mark.parametrize(
+    ("answers", "foils", "told"),
+    [
+        (("",), ("b",), r"answers of 'a prompt' got \(''"),
+        (("a",), (), r"foils of 'a prompt' got \(\)"),
+        ("a", ("b",), "answers of 'a prompt' got 'a'; expected one text or more in a tuple"),
+        (("a", "b"), ("b",), "'b' is answer and foil of 'a prompt'"),
+    ],
+)
+def test_an_item_without_answers_of_its_own_is_refused(answers, foils, told: str):
+    with pytest.raises(ValueError, match=told):
+        TaskItem("a prompt", "another", answers, foils)
