@@ -3,6 +3,9 @@ from .circuit_truth.catalogue import (
     known_circuit as known_circuit,
     known_circuit_names as known_circuit_names,
 )
+from .circuit_truth.scoring import (
+    score_known_circuits as score_known_circuits,
+)
 from .comparison.comparing import (
     Comparison as Comparison,
     compare as compare,

@@ -13,7 +13,7 @@ import typer
 
 from interp.progress import Detail, tell
 from interp.untrusted.reading import printable
-from studies.commands.circuits import circuits
+from studies.commands.circuits.command import circuits
 from studies.commands.comparing import compare, scan
 from studies.commands.doctor import doctor
 from studies.commands.explaining import explain

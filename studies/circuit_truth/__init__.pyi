@@ -3,3 +3,6 @@ from .catalogue import (
     known_circuit as known_circuit,
     known_circuit_names as known_circuit_names,
 )
+from .scoring import (
+    score_known_circuits as score_known_circuits,
+)

@@ -33,21 +33,24 @@ from studies.circuit_truth.compiled import NOTHING, Compiled, as_gpt2
 KEPT = 48
 
 SUMMARIES = {
-    "reverse": "the input from its end",
-    "sort": "the input in order, by counting",
-    "histogram": "how often the last token stands in the input",
-    "fraction": "the fraction of tokens so far that are x",
-    "dyck": "whether brackets are balanced",
+    "tracr-reverse": "the input from its end",
+    "tracr-sort": "the input in order, by counting",
+    "tracr-histogram": "how often the last token stands in the input",
+    "tracr-fraction": "the fraction of tokens so far that are x",
+    "tracr-dyck": "whether brackets are balanced",
+    "tracr-reverse-upper": "the input from its end, a and b exchanged by its last head",
+    "tracr-reverse-lower": "the input from its end, a and b exchanged by its embeddings",
 }
 
 
 @quiet()
-def save(name: str, model: Any, tokenizer: Any) -> None:
-    """Write a model's folder."""
+def save(name: str, model: Any, tokenizer: Any, summary: str) -> None:
+    """Write a model's folder, with a card that says what it computes."""
     folder = HOME / "models" / name
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
+    write_text(folder / "card.json", json.dumps({"summary": summary}, indent=1) + "\n")
 
 
 def pairs_of(prompts: Sequence[str]) -> list[tuple[str, str]]:
@@ -130,7 +133,7 @@ def make(
             f"{name}: effects leave no gap: true from {least:.2g}, others to {largest:.2g}"
         )
     items = _that_show(plain, tokenizer, items_of(compiled, pairs, renamed), true)
-    save(name, model, tokenizer)
+    save(name, model, tokenizer, f"a compiled program whose circuit is known: {SUMMARIES[name]}")
     write_items(items, HOME / "truths" / f"{name}.prompts.json")
     told = {
         "kind": "compiled",
@@ -196,10 +199,9 @@ def main() -> None:
     """Make every model from the folder that is named."""
     folder = Path(sys.argv[1])
     (HOME / "truths").mkdir(exist_ok=True)
-    for name in SUMMARIES:
-        make(f"tracr-{name}", Compiled.read(folder / f"{name}.npz"))
-    swap = {"a": "b", "b": "a"}
-    reverse = Compiled.read(folder / "reverse.npz")
+    for path in sorted(folder.glob("*.npz")):
+        make(f"tracr-{path.stem}", Compiled.read(path))
+    swap, reverse = {"a": "b", "b": "a"}, Compiled.read(folder / "reverse.npz")
     make("tracr-reverse-upper", reverse, _edited_head, swap)
     make("tracr-reverse-lower", reverse, _exchanged_embeddings, swap)
 

@@ -76,15 +76,16 @@ def ship(name: str, work: Alignment) -> None:
         raise ValueError(f"{name} fails its gate in half precision: {work.shares}")
     case = work.case
     tokenizer = word_tokenizer(["BOS", *map(str, range(max(case.size, case.answers)))])
-    save(f"aligned-{name}", work.model.half(), tokenizer)
+    told = f"a trained model whose circuit is known: {case.summary}"
+    save(f"aligned-{name}", work.model.half(), tokenizer, told)
     write_items(items_of(work), HOME / "truths" / f"aligned-{name}.prompts.json")
-    told = {
+    truth = {
         "kind": "trained",
         "edges": list(case.edges),
         "epochs": work.epoch,
         "shares": {node: round(share, 4) for node, share in work.shares.items()},
     }
-    write_text(HOME / "truths" / f"aligned-{name}.json", json.dumps(told, indent=1) + "\n")
+    write_text(HOME / "truths" / f"aligned-{name}.json", json.dumps(truth, indent=1) + "\n")
 
 
 def main() -> None:
