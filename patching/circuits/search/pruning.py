@@ -73,9 +73,9 @@ def prune(
         ...     model, "The home of Farid Jansen is", "The home of Pavel Grimm is", "Norvik", "Quarno"
         ... )
         >>> metric = interp.logit_difference(pairs)
-        >>> screen = patching.circuits.score_edges(model, pairs, metric)
-        >>> found = patching.circuits.prune(model, pairs, metric, threshold=0.5, start=screen.top(60))
-        >>> 0 < len(found) < 60
+        >>> start = patching.circuits.score_edges(model, pairs, metric).top(200)
+        >>> found = patching.circuits.prune(model, pairs, metric, threshold=0.2, start=start)
+        >>> 0 < len(found) < len(start)
         True
     """
     setting = Setting.of(model, contrast, metric, ablation, positions, reference, seed, max_bytes)
