@@ -120,7 +120,7 @@ def _block(setting: Setting, destination: int) -> int:
 
 def _last_first(
     setting: Setting, mask: Bool[Tensor, " edge"], destination: int
-) -> Int[Tensor, " edge"]:
+) -> Int[Tensor, " inside"]:
     """The edges into a destination that are there, from the last source to the first."""
     graph = setting.parts.graph
     inside = mask[graph.edges_into(destination)].nonzero()[:, 0]
