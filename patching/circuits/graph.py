@@ -229,50 +229,53 @@ class Graph(Shown):
             raise ValueError(f"node got {self._unknown(name, self.nodes)}")
         return self._numbers[name]
 
-    def reached(self, mask: Bool[Tensor, " edge"], node: str = INPUT) -> Bool[Tensor, " node"]:
+    def reached(
+        self, mask: Bool[Tensor, "*circuit edge"], node: str = INPUT
+    ) -> Bool[Tensor, "*circuit node"]:
         """Which nodes a node reaches through the edges of a mask, itself among them.
 
         Args:
-            mask: True at the edges that are there.
+            mask: True at the edges that are there; of several circuits, each is followed by itself.
             node: where the paths begin.
         """
-        seen = torch.zeros(self.n_forward + 1, dtype=torch.bool)
-        seen[self.node(node)] = True
+        seen = torch.zeros(*mask.shape[:-1], self.n_forward + 1, dtype=torch.bool)
+        seen[..., self.node(node)] = True
         for number, count in enumerate(self.reads):
-            if bool((mask[self.edges_into(number)] & seen[:count]).any()):
-                nodes = self.nodes_of(number)
-                seen[nodes.start : nodes.stop] = True
+            nodes = self.nodes_of(number)
+            fed = (mask[..., self.edges_into(number)] & seen[..., :count]).any(-1, keepdim=True)
+            seen[..., nodes.start : nodes.stop] |= fed
         return seen
 
-    def reaching(self, mask: Bool[Tensor, " edge"], node: str = LOGITS) -> Bool[Tensor, " node"]:
+    def reaching(
+        self, mask: Bool[Tensor, "*circuit edge"], node: str = LOGITS
+    ) -> Bool[Tensor, "*circuit node"]:
         """Which nodes reach a node through the edges of a mask, itself among them.
 
         Args:
-            mask: True at the edges that are there.
+            mask: True at the edges that are there; of several circuits, each is followed by itself.
             node: where the paths end.
         """
-        seen = torch.zeros(self.n_forward + 1, dtype=torch.bool)
-        seen[self.node(node)] = True
+        seen = torch.zeros(*mask.shape[:-1], self.n_forward + 1, dtype=torch.bool)
+        seen[..., self.node(node)] = True
         for number in reversed(range(len(self.reads))):
             nodes = self.nodes_of(number)
-            if bool(seen[nodes.start : nodes.stop].any()):
-                seen[: self.reads[number]] |= mask[self.edges_into(number)]
+            alive = seen[..., nodes.start : nodes.stop].any(-1, keepdim=True)
+            seen[..., : self.reads[number]] |= mask[..., self.edges_into(number)] & alive
         return seen
 
-    def pruned(self, mask: Bool[Tensor, " edge"]) -> Bool[Tensor, " edge"]:
+    def pruned(self, mask: Bool[Tensor, "*circuit edge"]) -> Bool[Tensor, "*circuit edge"]:
         """The edges of a mask that lie on some path from the input to the logits.
 
         Args:
-            mask: True at the edges that are there.
+            mask: True at the edges that are there; of several circuits, each by itself.
 
         Returns:
             The mask without the others. A key, value or query that is fed keeps its head alive.
         """
         start, end = self.reached(mask), self.reaching(mask)
-        used = torch.tensor(
-            [bool(end[(n := self.nodes_of(d)).start : n.stop].any()) for d in range(len(self.reads))]
-        )
-        return mask & start[self.source] & used[self.destination]
+        owners = [self.nodes_of(d) for d in range(len(self.reads))]
+        used = torch.stack([end[..., n.start : n.stop].any(-1) for n in owners], -1)
+        return mask & start[..., self.source] & used[..., self.destination]
 
     def ancestors(self, node: str, edges: Iterable[str] | None = None) -> tuple[str, ...]:
         """Nodes from which a path leads to this one, in order.

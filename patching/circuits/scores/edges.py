@@ -219,7 +219,7 @@ def score_edges(
         ... )
         >>> scores = patching.circuits.score_edges(model, pairs, interp.logit_difference(pairs))
         >>> scores
-        EdgeScores(1,531 edges by eap_ig on 1 pairs, ablation 'counterfactual' at 'all', in logits)
+        EdgeScores(1,108 edges by eap_ig on 1 pairs, ablation 'counterfactual' at 'all', in logits)
     """
     if method not in get_args(Method):
         raise ValueError(f"method got {method!r}; expected one of {', '.join(get_args(Method))}")

@@ -27,7 +27,7 @@ class Slopes:
         metric: of each row.
     """
 
-    of: list[Float[Tensor, "destination row position d"]]
+    of: list[Float[Tensor, "_ row position d"]]
     metric: Float[Tensor, " row"]
 
 

@@ -73,9 +73,9 @@ def prune(
         ...     model, "The home of Farid Jansen is", "The home of Pavel Grimm is", "Norvik", "Quarno"
         ... )
         >>> metric = interp.logit_difference(pairs)
-        >>> screen = patching.circuits.score_edges(model, pairs, metric)
-        >>> found = patching.circuits.prune(model, pairs, metric, threshold=0.5, start=screen.top(60))
-        >>> 0 < len(found) < 60
+        >>> start = patching.circuits.score_edges(model, pairs, metric).top(200)
+        >>> found = patching.circuits.prune(model, pairs, metric, threshold=0.2, start=start)
+        >>> 0 < len(found) < len(start)
         True
     """
     setting = Setting.of(model, contrast, metric, ablation, positions, reference, seed, max_bytes)
@@ -120,7 +120,7 @@ def _block(setting: Setting, destination: int) -> int:
 
 def _last_first(
     setting: Setting, mask: Bool[Tensor, " edge"], destination: int
-) -> Int[Tensor, " edge"]:
+) -> Int[Tensor, " inside"]:
     """The edges into a destination that are there, from the last source to the first."""
     graph = setting.parts.graph
     inside = mask[graph.edges_into(destination)].nonzero()[:, 0]
