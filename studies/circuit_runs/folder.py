@@ -31,16 +31,14 @@ SETTINGS, PROMPTS, EDGES, EXACT = "settings.json", "prompts.json", "edges.csv", 
 FAITHFULNESS, AREAS = "faithfulness.csv", "areas.csv"
 
 
-def new(out: Path) -> Path:
-    """A new or empty folder.
+def require_new(out: Path) -> None:
+    """Refuse a folder that holds anything; it is made when there is something to keep.
 
     Raises:
-        ValueError: if it holds anything.
+        ValueError: if it does.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} must be a new or empty folder; got one with files; choose another")
-    out.mkdir(parents=True, exist_ok=True)
-    return out
 
 
 def keep_discovery(out: Path, found: Discovery, task: Task, settings: dict[str, Any]) -> None:
@@ -80,6 +78,7 @@ def keep_discovery(out: Path, found: Discovery, task: Task, settings: dict[str, 
         },
         "cutoffs": found.cutoffs.as_dict(),
     }
+    out.mkdir(parents=True, exist_ok=True)
     write_csv(out / EDGES, table)
     write_items(task.items, out / PROMPTS)
     write_text(out / SETTINGS, json.dumps(told, indent=1) + "\n")

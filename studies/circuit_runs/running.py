@@ -68,7 +68,7 @@ def discover(asked: Asked, out: Path, *, resamples: int, verify: int) -> str:
         resamples: draws of the prompts.
         verify: edges that are patched exactly; 0 for none.
     """
-    folder.new(out)
+    folder.require_new(out)
     model = asked.load()
     task = asked.made(model)
     performance = task.performance(model)
@@ -140,7 +140,7 @@ def diff(asked: Asked, tuned: str, out: Path) -> str:
         tuned: the tuned model, or an adapter.
         out: a new folder.
     """
-    folder.new(out)
+    folder.require_new(out)
     pair = interp.load_pair(asked.model, tuned, device=asked.device, dtype=asked.dtype)
     task = asked.made(pair.base)
     stage("comparing circuits")
@@ -149,6 +149,7 @@ def diff(asked: Asked, tuned: str, out: Path) -> str:
     )
     edges = found.edges.copy()
     edges[["sender", "receivers"]] = edges["edge"].str.split("->", expand=True)
+    out.mkdir(parents=True, exist_ok=True)
     for name, table in (
         ("edges", edges), ("nodes", found.nodes), ("exchanged", found.exchanged),
         ("cells", found.cells),

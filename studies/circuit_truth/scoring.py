@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from patching.circuits import Circuit, EdgeScores
 
 #: Methods that are compared: exact patching, its screens, and two that see no metric.
-METHODS = ("exact", "eap", "eap_ig", "eap_ig_activations", "clean_corrupted", "relp", "information_flow",
-           "weights", "random")  # fmt: skip
+METHODS = (
+    "exact", "eap", "eap_ig", "eap_ig_activations", "clean_corrupted", "relp", "information_flow",
+    "weights", "random",
+)  # fmt: skip
 
 _DRAWS = 500
 
