@@ -199,9 +199,9 @@ def main() -> None:
     """Make every model from the folder that is named."""
     folder = Path(sys.argv[1])
     (HOME / "truths").mkdir(exist_ok=True)
-    for path in sorted(folder.glob("*.npz")):
+    for path in sorted(folder.glob("*.safetensors")):
         make(f"tracr-{path.stem}", Compiled.read(path))
-    swap, reverse = {"a": "b", "b": "a"}, Compiled.read(folder / "reverse.npz")
+    swap, reverse = {"a": "b", "b": "a"}, Compiled.read(folder / "reverse.safetensors")
     make("tracr-reverse-upper", reverse, _edited_head, swap)
     make("tracr-reverse-lower", reverse, _exchanged_embeddings, swap)
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
@@ -48,9 +49,9 @@ class Compiled:
     @classmethod
     def read(cls, path: Path) -> Compiled:
         """What `programs` wrote of a program."""
-        with np.load(path, allow_pickle=False) as file:
-            weights = {name: file[name] for name in file.files if name != "settings"}
-            settings = json.loads(str(file["settings"]))
+        with safe_open(path, "np") as file:
+            settings = json.loads(file.metadata()["settings"])
+            weights = {name: file.get_tensor(name) for name in file.keys()}
         return cls(weights, settings, settings.pop("said"))
 
     @property

@@ -1,8 +1,8 @@
-"""RASP programs compiled to weights by tracr; run in an environment of its own (`tracr-pypi`, numpy).
+"""RASP programs compiled to weights by tracr; run where `tracr-pypi` and safetensors are.
 
     python studies/circuit_truth/programs.py FOLDER
 
-writes an .npz of each program: its weights, its tokens, and what it says of every input. `build` makes
+writes a file of each program: its weights, its tokens, and what it says of every input. `build` makes
 models of them. Every program is compiled with causal attention and read at the last token, so that a
 whole answer is read by prompts of growing length: behind the input stands a `?` for each answer so far.
 
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import save_file
 
 ASK = "?"
 
@@ -110,9 +111,11 @@ def compile_one(name: str, folder: Path) -> None:
         "said": {prompt: _plain(answer) for prompt, answer in said.items()},
     }
     weights = {
-        f"{part}.{kind}": value for part, kinds in model.params.items() for kind, value in kinds.items()
+        f"{part}.{kind}": np.array(value)
+        for part, kinds in model.params.items()
+        for kind, value in kinds.items()
     }
-    np.savez(folder / f"{name}.npz", settings=json.dumps(settings), **weights)
+    save_file(weights, folder / f"{name}.safetensors", {"settings": json.dumps(settings)})
     sizes = f"{config.num_layers} layers, {config.num_heads} heads, hidden {config.mlp_hidden_size}"
     sys.stdout.write(f"{name}: {sizes}\n")
 

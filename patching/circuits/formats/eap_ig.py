@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import math
-import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,8 @@ from torch import Tensor
 
 from interp._files import write_text
 from interp.untrusted.limits import CIRCUIT, PARTS
-from interp.untrusted.reading import check_size, inside, read_json, reason
+from interp.untrusted.reading import read_json
+from interp.untrusted.tensor_files import read_tensors
 from patching.circuits.circuit import Circuit
 from patching.circuits.graph import LOGITS, Graph
 
@@ -107,19 +107,8 @@ def read_pt_graph(path: Path, graph: Graph | None) -> Circuit:
     Raises:
         ValueError: one line, if it holds anything else, is no graph file, or of another model.
     """
-    inside(path.parent, path.name)
-    check_size(path, CIRCUIT)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked > CIRCUIT:
-            raise ValueError(f"it unpacks to {unpacked:,} bytes")
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # every kind that zip files and the restricted unpickler have
-        raise ValueError(
-            f"{path} is no file of tensors alone ({reason(error, 120)}); write it as .json"
-        ) from error
-    missing = [key for key in _PT if not isinstance(content, dict) or key not in content]
+    content = read_tensors(path, CIRCUIT)
+    missing = [key for key in _PT if key not in content]
     if missing:
         raise ValueError(f"{path} must hold {', '.join(_PT)}; got no {missing[0]}; write it as .json")
     if content.get("neurons_in_graph") is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,13 +10,11 @@ from typing import Any
 
 import pandas as pd
 import torch
-import yaml
 
 from interp._files import write_csv, write_text
 from interp.facts.cells import CellProblem, truth_value
 from interp.facts.tables import RowProblem, checked_rows, read_table
-from interp.untrusted.limits import SETTINGS
-from interp.untrusted.reading import read_text, reason
+from interp.untrusted.yaml_files import read_yaml
 from patching.circuits.circuit import Circuit
 from patching.circuits.graph import Graph
 
@@ -91,7 +90,7 @@ def read_yaml_circuit(path: Path, graph: Graph | None) -> Circuit:
     Raises:
         ValueError: one line, for unknown nodes, an edge that closes a cycle, or another model's sizes.
     """
-    content = _yaml(path)
+    content = read_yaml(path)
     told, edges = content.get("model"), content.get("edges")
     if not isinstance(edges, list) or not all(isinstance(edge, str) for edge in edges):
         raise ValueError(
@@ -119,30 +118,9 @@ def write_yaml_circuit(circuit: Circuit, path: Path) -> Path:
         circuit: the circuit.
         path: a .yaml or .yml file.
     """
-    graph = circuit.graph
-    content = {
-        "model": {name: getattr(graph, name) for name in _SIZES},
-        "edges": list(circuit.names),
-    }
-    return write_text(path, yaml.safe_dump(content, sort_keys=False, width=1000))
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    """What a YAML file says, if it is an object without anchors."""
-    text = read_text(path, SETTINGS)
-    try:
-        events = yaml.parse(text, Loader=yaml.SafeLoader)
-        # Anchors let a few lines stand for endless ones.
-        if any(isinstance(event, yaml.AliasEvent) for event in events):
-            raise ValueError("it has anchors")
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{path} is no YAML that is read ({reason(error, 120)}); write a plain list of edges"
-        ) from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold model and edges; got {type(content).__name__}; write them")
-    return content
+    sizes = ", ".join(f"{name}: {json.dumps(getattr(circuit.graph, name))}" for name in _SIZES)
+    edges = "".join(f"- {json.dumps(name)}\n" for name in circuit.names)
+    return write_text(path, f"model: {{{sizes}}}\nedges:{' []' * (not edges)}\n{edges}")
 
 
 def _sizes(path: Path, told: Any) -> Graph:
