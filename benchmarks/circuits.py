@@ -5,7 +5,7 @@ The loop is what TransformerLens offers for it: heads read inputs of their own
 (`use_split_qkv_input`), their outputs are kept apart (`use_attn_result`), and a hook takes one
 source's output out of one destination's input. Ours patches a hundred edges into each of a few
 destinations that divide the graph's edges evenly, as a run of the whole graph does; the loop runs a
-random sample of those. Times are for an edge, and the largest difference of any value is printed beside.
+random sample of those. Times are for an edge; the largest difference of any value is printed beside.
 Two kinds of pairs: another second subject (the runs differ from there on), and other names
 throughout (they differ from the first name on).
 """
