@@ -3,8 +3,9 @@
 On SmolLM2-135M and eight pairs of indirect-object prompts of one length, on one machine in one run.
 The loop is what TransformerLens offers for it: heads read inputs of their own
 (`use_split_qkv_input`), their outputs are kept apart (`use_attn_result`), and a hook takes one
-source's output out of one destination's input. It runs a random sample of edges, ours a larger one
-that holds these; times are for an edge, and the largest difference of any value is printed beside.
+source's output out of one destination's input. Ours patches a hundred edges into each of a few
+destinations that divide the graph's edges evenly, as a run of the whole graph does; the loop runs a
+random sample of those. Times are for an edge; the largest difference of any value is printed beside.
 Two kinds of pairs: another second subject (the runs differ from there on), and other names
 throughout (they differ from the first name on).
 """
@@ -24,6 +25,7 @@ from interp.contrasts import Contrast
 from interp.metrics import logit_difference
 from interp.models.loading import load_model
 from interp.models.model import Model
+from patching.circuits.graph import Graph
 from patching.circuits.running.setting import Setting
 from patching.circuits.scores.exact import exact_scores
 from patching.engine.schedule import BlockCost
@@ -33,6 +35,10 @@ NAMES = (
     ("Mark", "Peter"), ("Alice", "Michael"), ("Robert", "Emma"), ("Thomas", "Laura"),
 )  # fmt: skip
 TEXT = "When {0} and {1} went to the store, {2} gave a drink to"
+
+
+#: Edges into each destination.
+EACH = 100
 
 
 @dataclass(frozen=True)
@@ -55,8 +61,8 @@ class Timed:
 def main() -> None:
     """Time both sides on both kinds of pairs; --json adds one object at the end."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--edges", type=int, default=400, help="that ours patches")
-    parser.add_argument("--loop", type=int, default=12, help="of them, that the loop patches")
+    parser.add_argument("--destinations", type=int, default=6, help="into which ours patches all edges")
+    parser.add_argument("--loop", type=int, default=12, help="edges of these that the loop patches")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     model = load_model("smollm2")
@@ -64,7 +70,7 @@ def main() -> None:
     peak = best_product(model.device)
     found: dict[str, dict[str, float]] = {}
     for name, contrast in pairs(model).items():
-        timed = measure(model, contrast, options.edges, options.loop)
+        timed = measure(model, contrast, options.destinations, options.loop)
         share = timed.rate / peak
         found[name] = {
             "seconds_ours": timed.ours,
@@ -96,15 +102,16 @@ def pairs(model: Model) -> dict[str, Contrast]:
     }
 
 
-def measure(model: Model, contrast: Contrast, edges: int, looped: int) -> Timed:
-    """Both sides on random edges of one kind of pairs."""
+def measure(model: Model, contrast: Contrast, destinations: int, looped: int) -> Timed:
+    """Both sides on edges of one kind of pairs."""
     metric = logit_difference(contrast)
     setting = Setting.of(model, contrast, metric)
     graph = setting.parts.graph
-    chosen = torch.randperm(graph.n_edges, generator=torch.Generator().manual_seed(0))[:edges]
-    mask = torch.zeros(graph.n_edges, dtype=torch.bool)
+    generator = torch.Generator().manual_seed(0)
+    chosen = spread(graph, destinations, generator)
+    mask, edges = torch.zeros(graph.n_edges, dtype=torch.bool), len(chosen)
     mask[chosen] = True
-    some = chosen[:looped].tolist()
+    some = chosen[torch.randperm(edges, generator=generator)[:looped]].tolist()
     exact_scores(setting, mask & (torch.arange(graph.n_edges) == some[0]))  # first calls cost more
     began = time.perf_counter()
     ours = exact_scores(setting, mask)
@@ -125,6 +132,16 @@ def measure(model: Model, contrast: Contrast, edges: int, looped: int) -> Timed:
         looping = time.perf_counter() - began
     gap = float((ours[some] - (whole - torch.stack(theirs))).abs().max())
     return Timed(seconds / edges, looping / looped, gap, work(setting, chosen) / seconds)
+
+
+def spread(graph: Graph, destinations: int, generator: torch.Generator) -> torch.Tensor:
+    """Edges into destinations that stand at even steps through the list of all edges."""
+    steps = (torch.arange(destinations) + 0.5) / destinations
+    found = []
+    for number in graph.destination[(steps * graph.n_edges).long()].tolist():
+        start, count = graph.starts[number], graph.reads[number]
+        found.append(start + torch.randperm(count, generator=generator)[:EACH])
+    return torch.cat(found)
 
 
 def work(setting: Setting, chosen: torch.Tensor) -> float:

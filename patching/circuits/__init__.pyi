@@ -21,7 +21,6 @@ from .graph import (
 from .measures.comparing import (
     CircuitDiff as CircuitDiff,
     diff as diff,
-    share_inside as share_inside,
 )
 from .measures.faithfulness import (
     benchmark_areas as benchmark_areas,

@@ -10,10 +10,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from interp._doors import held
 from interp.display.html import ROWS, Shown
 from patching.circuits.graph import Graph
 
 
+@held
 @dataclass(frozen=True, eq=False, repr=False)
 class Circuit(Shown):
     """Some of a graph's edges.

@@ -20,6 +20,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from interp._doors import held
+from interp.arguments import said
 from interp.display.html import Shown
 from interp.models.model import Model
 
@@ -29,6 +31,7 @@ SLOTS = ("q", "k", "v")
 INPUT, LOGITS = "input", "logits"
 
 
+@held
 @dataclass(frozen=True, repr=False)
 class Graph(Shown):
     """The nodes and edges of an architecture.
@@ -73,6 +76,8 @@ class Graph(Shown):
             >>> patching.circuits.Graph.of(interp.load_model("organism-base"))
             Graph(n_layers=6, n_heads=4, n_groups=4, parallel=False)
         """
+        if not isinstance(model, Model):
+            raise ValueError(f"model got {said(model)}; expected a Model, as load_model gives")
         parallel = bool(getattr(model.bridge.cfg, "parallel_attn_mlp", False))
         return cls(model.n_layers, int(model.n_heads), model.n_key_value_heads, parallel)
 

@@ -17,8 +17,8 @@ from interp.display.html import ROWS, Shown
 from interp.evidence import Evidence
 from interp.examples import Examples
 from interp.metrics import Metric, as_metric
-from interp.models.model import Model
 from interp.models.pair import ModelPair
+from interp.stats import Interval
 from patching.circuits.circuit import Circuit
 from patching.circuits.cutoffs import Cutoffs
 from patching.circuits.measures.faithfulness import faithfulness, run_named
@@ -49,6 +49,7 @@ class CircuitDiff(Shown):
         runs: the evidence behind the cells.
         scores: of the edges, by role.
         node_scores: of the nodes, by role.
+        exchanged_scores: of the exchanged nodes, by the role of the model that ran.
     """
 
     verdict: Verdict
@@ -60,6 +61,7 @@ class CircuitDiff(Shown):
     runs: Evidence
     scores: dict[str, EdgeScores]
     node_scores: dict[str, NodeScores]
+    exchanged_scores: dict[str, NodeScores]
 
     def __repr__(self) -> str:
         """The verdict, and how much changed."""
@@ -68,6 +70,39 @@ class CircuitDiff(Shown):
             f"{len(self.edges)} edges and {int(self.nodes['changed'].sum())} of {len(self.nodes)} "
             "nodes changed beyond the noise floor)"
         )
+
+    def share_inside(
+        self, layers: Iterable[int], *, exchanged: bool = False, seed: int = 0
+    ) -> Interval:
+        """Share of the nodes' differences that lies at the heads and MLPs of some blocks.
+
+        Σ |mean difference| inside over that of all heads and MLPs; the input is left out.
+
+        Args:
+            layers: the blocks.
+            exchanged: whether the effect of exchanging a node's weights counts (in the base; zero by
+                construction where weights are the same), and not the difference of its ablation.
+            seed: of the bootstrap of the groups.
+
+        Returns:
+            The share with its interval over groups of prompts.
+        """
+        first = self.node_scores["tuned"]
+        groups, graph = first.groups, first.graph
+        if exchanged:
+            apart = _of_groups(self.exchanged_scores["base"].values, groups)
+        else:
+            apart = _of_groups(first.values - self.node_scores["base"].values, groups)
+        wanted = set(layers)
+        layer = (np.arange(graph.n_forward) - 1) // (graph.n_heads + 1)  # of the input -1
+        inside = np.array([number in wanted for number in layer.tolist()])
+
+        def share(counts: np.ndarray) -> np.ndarray:
+            size = np.abs(counts @ apart.T)
+            return (size[:, inside & (layer >= 0)].sum(1) / size[:, layer >= 0].sum(1))[:, None]
+
+        found = stats.bootstrap(share, apart.shape[1], level=self.verdict.cutoffs.level, seed=seed)
+        return Interval(*(float(part[0]) for part in found), apart.shape[1])
 
     def _rows_shown(self) -> tuple[Sequence[str], Iterable[Sequence[Any]], int]:
         return list(self.nodes.columns), self.nodes.head(ROWS).to_numpy().tolist(), len(self.nodes)
@@ -144,6 +179,10 @@ def diff(
     circuits = {role: found.top(n, absolute=True) for role, found in scores.items()}
     runs = Evidence.concat(_cells(setting, circuits) for setting in settings.values())
     by_node = {role: node_scores(setting) for role, setting in settings.items()}
+    exchanged = {
+        role: exchanged_scores(settings[role], models[other])
+        for role, other in (("base", "tuned"), ("tuned", "base"))
+    }
     graph = scores["base"].graph
     chosen = (circuits["base"].mask | circuits["tuned"].mask).nonzero()[:, 0]
     edges = differences(
@@ -160,12 +199,13 @@ def diff(
         verdict=circuit_verdict(runs, cut, seed),
         edges=edges.rename(columns={"name": "edge"}),
         nodes=nodes.rename(columns={"name": "node"}),
-        exchanged=_exchanged(settings, models, cut, seed),
+        exchanged=_exchanged(exchanged, cut, seed),
         circuits=circuits,
         cells=_faithfulness_of_cells(runs, cut, seed),
         runs=runs,
         scores=scores,
         node_scores=by_node,
+        exchanged_scores=exchanged,
     )
 
 
@@ -245,50 +285,16 @@ def _of_groups(values: Float[Tensor, "unit example"], groups: Sequence[str]) -> 
     return values.double().cpu().numpy() @ (member / member.sum(0))
 
 
-def _exchanged(
-    settings: dict[str, Setting], models: dict[str, Model], cut: Cutoffs, seed: int
-) -> pd.DataFrame:
+def _exchanged(scores: dict[str, NodeScores], cut: Cutoffs, seed: int) -> pd.DataFrame:
     """What each node's weights do when they are exchanged, in both directions."""
-    table = None
-    for role, other in (("base", "tuned"), ("tuned", "base")):
-        scores = exchanged_scores(settings[role], models[other])
-        means = -_of_groups(scores.values, scores.groups)
+    columns: dict[str, Any] = {"node": scores["base"].graph.sources}
+    for role, found in scores.items():
+        means = -_of_groups(found.values, found.groups)
 
         def mean(counts: np.ndarray, means: np.ndarray = means) -> np.ndarray:
             return counts @ means.T / counts.sum(1, keepdims=True)
 
-        found = stats.bootstrap(mean, means.shape[1], level=cut.level, seed=seed)
-        columns = (f"in_{role}", f"in_{role}_low", f"in_{role}_high")
-        part = pd.DataFrame(dict(zip(columns, found, strict=True)))
-        table = part.assign(node=scores.graph.sources) if table is None else table.join(part)
-    assert table is not None
-    ordered = ["node", *(column for column in table.columns if column != "node")]
-    return table[ordered].sort_values("in_base", key=np.abs, ascending=False, ignore_index=True)
-
-
-def share_inside(
-    table: pd.DataFrame,
-    layers: Sequence[int],
-    column: str = "difference",
-) -> float:
-    """Share of the differences' total size that lies at heads and MLPs of some blocks.
-
-    Args:
-        table: the nodes of a `CircuitDiff`, or its exchanged nodes.
-        layers: the blocks.
-        column: which difference.
-
-    Returns:
-        Σ |difference| inside over Σ |difference| of all heads and MLPs; the input is left out.
-
-    Example:
-        >>> import pandas as pd, patching
-        >>> nodes = pd.DataFrame({"node": ["input", "a0.h1", "m3"], "difference": [5.0, -1.0, 3.0]})
-        >>> patching.circuits.share_inside(nodes, [3])
-        0.75
-    """
-    number = table["node"].str.extract(r"^[am](\d+)")[0]
-    size = table[column].abs().where(number.notna(), 0.0)
-    inside = number.isin([str(layer) for layer in layers])
-    total = float(size.sum())
-    return float(size[inside].sum()) / total if total else float("nan")
+        interval = stats.bootstrap(mean, means.shape[1], level=cut.level, seed=seed)
+        names = (f"in_{role}", f"in_{role}_low", f"in_{role}_high")
+        columns |= dict(zip(names, interval, strict=True))
+    return pd.DataFrame(columns).sort_values("in_base", key=np.abs, ascending=False, ignore_index=True)

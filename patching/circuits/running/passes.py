@@ -53,7 +53,8 @@ def circuit_values(
             if below is not None:
                 run.begin(below.layer, below.changes[number])
             residual = run.finish()
-            values[chosen[:, None], prepared.batch.rows] = setting.read(residual, prepared.batch)
+            index = chosen.to(values.device)[:, None]
+            values[index, prepared.batch.rows] = setting.read(residual, prepared.batch)
     return values
 
 

@@ -62,8 +62,8 @@ class EdgeScores(Shown):
     graph: Graph
     values: Float[Tensor, "edge example"]
     method: str
-    ablation: str
-    positions: str
+    ablation: Ablation
+    positions: str | int
     metric: str
     unit: str
     groups: tuple[str, ...]
@@ -142,7 +142,7 @@ class EdgeScores(Shown):
             template=np.tile(np.array(self.templates, dtype=object), len(best)),
             condition=self.method,
             donor=self.ablation,
-            span=self.positions,
+            span=str(self.positions),
             metric=self.metric,
             unit=self.unit,
             model=self.model,
@@ -150,7 +150,7 @@ class EdgeScores(Shown):
             provenance={
                 "level": "edges",
                 "ablation": self.ablation,
-                "positions": self.positions,
+                "positions": str(self.positions),
                 "patched": "one edge at a time",
                 "scores": self.method,
                 "edges": len(self.values),
@@ -237,7 +237,7 @@ def edge_scores(setting: Setting, method: Method, steps: int = 5, seed: int = 0)
         values=_values(setting, method, steps, seed).cpu(),
         method=method,
         ablation=setting.ablation,
-        positions=str(setting.positions),
+        positions=setting.positions,
         metric=setting.metric.name,
         unit=unit.get(method, setting.metric.unit),
         groups=tuple(contrast.clean.groups),

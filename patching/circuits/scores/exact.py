@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.progress import tracked
@@ -70,8 +70,9 @@ def _score_batch(
         scores[numbers[:, None], rows] = swept.baseline["metric"] - swept.values["metric"]
         waiting.clear()
 
+    change = _Change.of(setting, prepared)
     for layer in tracked(range(setting.parts.graph.n_layers + 1), "edges", "layers"):
-        for number, cell, held in _Layer.of(setting, prepared, layer).cells(chosen):
+        for number, cell, held in _Layer(setting, prepared, layer, change).cells(chosen):
             waiting.append((number, cell))
             size += held
             if size > setting.max_bytes // 4:
@@ -82,6 +83,41 @@ def _score_batch(
 
 
 @dataclass(frozen=True, eq=False)
+class _Change:
+    """What ablated sources take away, from the first position on at which anything is.
+
+    Attributes:
+        lost: the clean outputs less the ablated ones, from that position on.
+        start: the position.
+        where: the positions from there on, in the prompts' own columns.
+        columns: their columns.
+    """
+
+    lost: Float[Tensor, "source row position d"]
+    start: int
+    where: Bool[Tensor, "row column"]
+    columns: Int[Tensor, "row position"]
+
+    @classmethod
+    def of(cls, setting: Setting, prepared: Prepared) -> _Change:
+        """Find out where the runs begin to differ."""
+        change = prepared.change
+        start = int((change != 0).any(-1).any(0).any(0).int().argmax())
+        columns = setting.contrast.clean.columns(prepared.batch.rows)[:, start:]
+        where = torch.zeros_like(setting.contrast.clean.mask[prepared.batch.rows])
+        return cls(change[:, :, start:].contiguous(), start, where.scatter_(1, columns, True), columns)
+
+    def placed(
+        self, values: Float[Tensor, "source row position *d"]
+    ) -> Float[Tensor, "source row column *d"]:
+        """Values from the start on, in the prompts' own columns; zero elsewhere."""
+        rows, columns = self.where.shape
+        full = values.new_zeros(len(values), rows, columns, *values.shape[3:])
+        full[:, torch.arange(rows, device=values.device)[:, None], self.columns] = values
+        return full
+
+
+@dataclass(frozen=True, eq=False)
 class _Layer:
     """The edges into one block of one batch of prompts; into the logits at the last boundary.
 
@@ -89,28 +125,13 @@ class _Layer:
         setting: the model and the ablation.
         prepared: the batch.
         layer: the block, or L.
-        change: what each ablated source takes away, from the first position that differs on.
-        start: that position.
-        where: the positions from there on, in the prompts' own columns.
+        change: what ablated sources take away.
     """
 
     setting: Setting
     prepared: Prepared
     layer: int
-    change: Float[Tensor, "source row position d"]
-    start: int
-    where: Bool[Tensor, "row column"]
-
-    @classmethod
-    def of(cls, setting: Setting, prepared: Prepared, layer: int) -> _Layer:
-        """Find out where the runs begin to differ."""
-        change = prepared.change
-        differs = (change != 0).any(-1).any(0)
-        start = int(differs.any(0).int().argmax())
-        columns = prepared.batch.columns
-        where = torch.zeros_like(setting.contrast.clean.mask[prepared.batch.rows])
-        where.scatter_(1, columns[:, start:], True)
-        return cls(setting, prepared, layer, change[:, :, start:], start, where)
+    change: _Change
 
     def cells(self, chosen: Bool[Tensor, " edge"]) -> Iterator[tuple[int, Cell, int]]:
         """(number of the edge, its cell, bytes that it holds) for each chosen edge into this block."""
@@ -120,8 +141,8 @@ class _Layer:
         if layer == graph.n_layers:
             last = Site(Kind.RESID_POST, layer - 1)
             for number, source in self._sources(first, chosen):
-                lost = self._placed(-self.change[source : source + 1])[0]
-                yield self._cell(number, Edit(last, self.where, Add(lost)))
+                lost = self.change.placed(-self.change.lost[source : source + 1])[0]
+                yield self._cell(number, Edit(last, self.change.where, Add(lost)))
             return
         for slot in SLOTS:
             yield from self._slot_cells(slot, first, chosen)
@@ -141,17 +162,17 @@ class _Layer:
         parts = self.setting.parts
         wanted = [self._sources(first + head, chosen) for head in range(parts.heads(slot))]
         sources = sorted({source for edges in wanted for _, source in edges})
-        before = self.prepared.nodes.inputs[self.layer][:, self.start :]
+        before = self.prepared.nodes.inputs[self.layer][:, self.change.start :]
         for some in self._together(sources):
-            normed = parts.norm(self.layer, "attn")(before - self.change[some])
-            made = self._placed(parts.project(self.layer, slot, normed))
+            normed = parts.norm(self.layer, "attn")(before - self.change.lost[some])
+            made = self.change.placed(parts.project(self.layer, slot, normed))
             where_of = {source: i for i, source in enumerate(some)}
             for head, edges in enumerate(wanted):
                 site = Site(KINDS[slot], self.layer, head)
                 for number, source in edges:
                     if source in where_of:
                         value = made[where_of[source]][:, :, head]
-                        yield self._cell(number, Edit(site, self.where, Replace(value)))
+                        yield self._cell(number, Edit(site, self.change.where, Replace(value)))
 
     def _mlp_cells(
         self, destination: int, chosen: Bool[Tensor, " edge"]
@@ -160,37 +181,26 @@ class _Layer:
         parts, graph = self.setting.parts, self.setting.parts.graph
         site = Site(Kind.RESID_POST, self.layer)
         node = 1 + self.layer * (graph.n_heads + 1) + graph.n_heads
-        before = self.prepared.nodes.middles[self.layer][:, self.start :]
-        clean = self.prepared.nodes.outputs[node][:, self.start :]
+        before = self.prepared.nodes.middles[self.layer][:, self.change.start :]
+        clean = self.prepared.nodes.outputs[node][:, self.change.start :]
         numbers = dict((source, number) for number, source in self._sources(destination, chosen))
         for some in self._together(list(numbers)):
-            normed = parts.norm(self.layer, "mlp")(before - self.change[some])
+            normed = parts.norm(self.layer, "mlp")(before - self.change.lost[some])
             made = parts.mlp(self.layer, normed.flatten(0, 1)).unflatten(0, normed.shape[:2])
-            changed = self._placed(made - clean)
+            changed = self.change.placed(made - clean)
             for source, value in zip(some, changed, strict=True):
-                yield self._cell(numbers[source], Edit(site, self.where, Add(value)))
+                yield self._cell(numbers[source], Edit(site, self.change.where, Add(value)))
 
     def _together(self, sources: list[int]) -> Iterator[list[int]]:
         """The sources, some at a time, as memory allows."""
         if not sources:
             return
-        one = self.change[0].numel() * self.change.element_size()
-        wide = (
-            4 + int(getattr(self.setting.model.bridge.cfg, "d_mlp", None) or 0) / self.change.shape[-1]
-        )
-        step = max(1, int(self.setting.max_bytes / (8 * wide * one)))
+        lost = self.change.lost
+        hidden = int(getattr(self.setting.model.bridge.cfg, "d_mlp", None) or 0)
+        one = lost[0].numel() * lost.element_size() * (4 + hidden / lost.shape[-1])
+        step = max(1, int(self.setting.max_bytes / (8 * one)))
         for start in range(0, len(sources), step):
             yield sources[start : start + step]
-
-    def _placed(
-        self, values: Float[Tensor, "source row position *d"]
-    ) -> Float[Tensor, "source row column *d"]:
-        """Values from the start on, in the prompts' own columns; zero elsewhere."""
-        rows, columns = self.where.shape
-        full = values.new_zeros(len(values), rows, columns, *values.shape[3:])
-        row = torch.arange(rows, device=values.device)[:, None]
-        full[:, row, self.prepared.batch.columns[:, self.start :]] = values
-        return full
 
     @staticmethod
     def _cell(number: int, edit: Edit) -> tuple[int, Cell, int]:

@@ -46,7 +46,7 @@ class NodeScores(Shown):
     graph: Graph
     values: Float[Tensor, "node example"]
     ablation: str
-    positions: str
+    positions: str | int
     metric: str
     unit: str
     groups: tuple[str, ...]
@@ -91,7 +91,7 @@ class NodeScores(Shown):
             template=np.tile(np.array(self.templates, dtype=object), len(nodes)),
             condition="ablated",
             donor=self.ablation,
-            span=self.positions,
+            span=str(self.positions),
             metric=self.metric,
             unit=self.unit,
             model=self.model,
@@ -99,7 +99,7 @@ class NodeScores(Shown):
             provenance={
                 "level": "nodes",
                 "ablation": self.ablation,
-                "positions": self.positions,
+                "positions": str(self.positions),
                 "patched": "one node at a time",
             },
         )
@@ -159,7 +159,7 @@ def node_scores(setting: Setting) -> NodeScores:
         graph=graph,
         values=values,
         ablation=setting.ablation,
-        positions=str(setting.positions),
+        positions=setting.positions,
         metric=setting.metric.name,
         unit=setting.metric.unit,
         groups=tuple(contrast.clean.groups),

@@ -152,7 +152,7 @@ def verify(
         scores.positions,
         reference,
         seed,
-        max_bytes,  # pyright: ignore
+        max_bytes,
     )
     if scores.graph != setting.parts.graph:
         raise ValueError(

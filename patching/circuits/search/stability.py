@@ -27,6 +27,9 @@ from patching.circuits.running.ablations import Ablation
 from patching.circuits.scores.edges import EdgeScores, Method, score_edges
 from patching.engine.schedule import MAX_BYTES
 
+#: Scores of edges held at once.
+_HELD = 2**25
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Discovery(Shown):
@@ -261,6 +264,9 @@ def _best(
     graph: Graph, means: Float[Tensor, "edge group"], counts: np.ndarray, n: int, absolute: bool
 ) -> Bool[Tensor, "draw edge"]:
     """The n edges of the best mean over drawn groups, without those on no path, for every draw."""
+    if len(counts) * graph.n_edges > _HELD and len(counts) > 1:
+        halves = np.array_split(counts, 2)
+        return torch.cat([_best(graph, means, half, n, absolute) for half in halves])
     weight = torch.as_tensor(counts / counts.sum(1, keepdims=True), dtype=means.dtype)
     mean = weight @ means.T
     ranked = (mean.abs() if absolute else mean).nan_to_num(nan=-torch.inf)

@@ -24,7 +24,6 @@ from patching.circuits import (
     minimality,
     run_circuits,
     score_edges,
-    share_inside,
 )
 from patching.circuits.measures.comparing import differences
 from patching.circuits.measures.faithfulness import SIZES
@@ -111,8 +110,9 @@ def test_exchanged_nodes_find_the_one_mlp_that_was_changed(tuned_head):
     own = METRIC(tuned_head.base.logits(PAIRS.clean.tokens)[:, -1][:, METRIC.tokens], torch.arange(4))
     assert table.loc["m1", "in_base"] == pytest.approx(float((whole - own).mean()), abs=1e-3)
     assert table.loc["m1", "in_tuned"] == pytest.approx(float((own - whole).mean()), abs=1e-3)
-    assert share_inside(found.exchanged, [1], "in_base") == pytest.approx(1, abs=1e-3)
-    assert share_inside(found.exchanged, [0], "in_base") < 0.01
+    assert found.share_inside([1], exchanged=True).estimate == pytest.approx(1, abs=1e-3)
+    assert found.share_inside([0], exchanged=True).high < 0.01
+    assert 0 < found.share_inside([0]).estimate < 1, "an ablation's effect changes elsewhere too"
     assert set(found.cells["circuit"]) == set(found.cells["model"]) == {"base", "tuned"}
 
 
