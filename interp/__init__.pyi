@@ -10,6 +10,20 @@ from .activations.values import (
     Activations as Activations,
     StoredActivations as StoredActivations,
 )
+from .circuit_tasks.items import (
+    TaskItem as TaskItem,
+)
+from .circuit_tasks.loading import (
+    load_task as load_task,
+    task_names as task_names,
+)
+from .circuit_tasks.own import (
+    read_items as read_items,
+    write_items as write_items,
+)
+from .circuit_tasks.task import (
+    Task as Task,
+)
 from .contrasts import (
     Contrast as Contrast,
     aligned_pairs as aligned_pairs,
@@ -79,6 +93,9 @@ from .metrics.base import (
 )
 from .metrics.own import (
     metric as metric,
+)
+from .metrics.sets import (
+    probability_difference as probability_difference,
 )
 from .models.loading import (
     load_model as load_model,

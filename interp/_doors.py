@@ -73,7 +73,7 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
                 shown = " ".join(str(value).split())[:40]
                 raise ValueError(
                     f"{called}: {name} got {type(value).__name__} {shown!r}; expected "
-                    f"{_said(parameter.annotation)}{_made(parameter.annotation)}; "
+                    f"{_said(parameter.annotation, hints[name])}{_made(parameter.annotation)}; "
                     f"see help({_public(function, called)})"
                 )
             bound.arguments[name] = meant
@@ -151,8 +151,10 @@ _WRITTEN = {
 }
 
 
-def _said(annotation: Any) -> str:
-    """An annotation without names that only its own module knows."""
+def _said(annotation: Any, hint: Any) -> str:
+    """An annotation without names that only its own module knows; of words, the words."""
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(repr, get_args(hint)))}"
     return re.sub(
         r"(?<![\w.'\"])\b(" + "|".join(_WRITTEN) + r")\b(?![\w'\"])",
         lambda found: _WRITTEN[found[1]],

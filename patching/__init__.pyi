@@ -1,3 +1,4 @@
+from . import circuits as circuits
 from .attribution.edges import (
     attribute_edges as attribute_edges,
 )

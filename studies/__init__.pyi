@@ -1,3 +1,11 @@
+from .circuit_truth.catalogue import (
+    KnownCircuit as KnownCircuit,
+    known_circuit as known_circuit,
+    known_circuit_names as known_circuit_names,
+)
+from .circuit_truth.scoring import (
+    score_known_circuits as score_known_circuits,
+)
 from .comparison.comparing import (
     Comparison as Comparison,
     compare as compare,

@@ -13,6 +13,7 @@ import typer
 
 from interp.progress import Detail, tell
 from interp.untrusted.reading import printable
+from studies.commands.circuits.command import circuits
 from studies.commands.comparing import compare, scan
 from studies.commands.doctor import doctor
 from studies.commands.explaining import explain
@@ -56,6 +57,7 @@ register(
     "interp submit --slurm --shards 8 --out shared --sbatch time=60 --send", panel=RUN,
 )  # fmt: skip
 app.add_typer(studies, name="study", rich_help_panel=RUN)
+app.add_typer(circuits, name="circuits", rich_help_panel=RUN)
 register(
     app, "show", show, "interp show interp-runs/001",
     "interp show interp-runs/001 --json", panel=READ,

@@ -1,4 +1,4 @@
-"""The models this package ships, by name: organisms and adapters (entry point `interp.sources`)."""
+"""The models this package ships, by name (entry point `interp.sources`)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 def folders() -> dict[str, Path]:
-    """Name -> folder of every shipped organism and adapter that carries weights."""
+    """Name -> folder of every shipped organism, adapter and circuit with weights."""
     here = Path(__file__).parent
     shipped = {}
-    for family in ("organisms", "adapters"):
+    for family in ("organisms", "adapters", "circuit_truth"):
         for weights in sorted((here / family).glob("models/*/*.safetensors")):
             shipped[weights.parent.name] = weights.parent
     return shipped

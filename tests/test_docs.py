@@ -16,7 +16,7 @@ PAGES = pages()
 TEXTS = {address: file.read_text("utf-8") for address, file in PAGES.items()}
 WITH_CODE = [a for a, text in TEXTS.items() if any(not b.mark for b in blocks(text))]
 WITH_REAL = [a for a, text in TEXTS.items() if any(b.mark == "real" for b in blocks(text))]
-PACKAGES = ("interp", "probes", "patching", "studies")
+PACKAGES = ("interp", "probes", "patching", "patching.circuits", "studies")
 WORDS_OF_README = 900
 
 

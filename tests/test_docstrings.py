@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-PACKAGES = ("interp", "interp.figures", "probes", "patching", "studies")
+PACKAGES = ("interp", "interp.figures", "probes", "patching", "patching.circuits", "studies")
 
 
 def functions() -> dict[str, Any]:

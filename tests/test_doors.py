@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from interp._doors import checked
 from interp.arguments import at_least_one
 from interp.sites import Kind, Site
 
-PACKAGES = (interp, probes, patching, studies)
+PACKAGES = (interp, probes, patching, patching.circuits, studies)
 
 #: Run as a user would, without the shape checks of the tests.
 WALK = """
@@ -28,7 +29,7 @@ import inspect, interp, patching, probes, studies
 class Wrong:
     pass
 asked = 0
-for package in (interp, probes, patching, studies):
+for package in (interp, probes, patching, patching.circuits, studies):
     for name in package.__all__:
         function = getattr(package, name)
         if not inspect.isfunction(function):
@@ -135,6 +136,15 @@ def test_what_users_build_by_hand_is_held_to_its_fields():
     here = Path(__file__).resolve().parent.parent
     ran = subprocess.run([sys.executable, "-c", BUILD], cwd=here, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr[-1500:]
+
+
+def test_of_words_that_are_offered_all_are_told():
+    def choose(word: Literal["one", "two"]) -> str:
+        return word
+
+    assert checked(choose)("two") == "two"
+    with pytest.raises(ValueError, match="got str 'three'; expected one of 'one', 'two'"):
+        checked(choose)("three")
 
 
 def test_there_is_at_least_one_of_what_is_counted():

@@ -7,7 +7,9 @@ import os
 import re
 import shutil
 import struct
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,7 +30,9 @@ from interp.models.loading import load_model
 from interp.report.page import write_report
 from interp.untrusted import limits
 from interp.untrusted.gguf_header import read_header
+from interp.untrusted.tensor_files import read_tensors
 from interp.untrusted.verdict_file import read_verdict
+from interp.untrusted.yaml_files import read_yaml
 from interp.verdict.judging import judge
 from interp.verdict.outcomes import Outcomes
 
@@ -257,12 +261,42 @@ def test_line_nesting(base: Path, lora: Path, tmp_path: Path):
     refused(lambda: load_model(base), "nested deeper than 64")
 
 
-def test_line_no_yaml_no_archives():
+def test_line_yaml_and_archives(tmp_path: Path):
+    homes = ("interp/untrusted/yaml_files.py", "interp/untrusted/tensor_files.py")
+    elsewhere = _sources(without=homes)
     unpackers = r"^\s*(?:import|from) (yaml|zipfile|tarfile|pickle|shelve|marshal)"
-    assert not re.findall(unpackers, _sources(), flags=re.MULTILINE)
+    assert not re.findall(unpackers, elsewhere, flags=re.MULTILINE)
     assert not re.findall(
-        r"torch\.load\(|np\.load\(|read_pickle\(|(?<!\.)\b(?:eval|exec)\((?!annotation)", _sources()
+        r"torch\.load\(|np\.load\(|read_pickle\(|(?<!\.)\b(?:eval|exec)\((?!annotation)", elsewhere
     )
+    assert re.findall(r"yaml\.\w+load\w*\(", _sources()) == ["yaml.safe_load("]
+    assert re.findall(r"torch\.load\(.*", _sources()) == [
+        'torch.load(path, map_location="cpu", weights_only=True)'
+    ]
+    many = "a: &a [x, x]\n" + "".join(f"b{i}: &b{i} [*a, *a]\n" for i in range(9))
+    named = "a: !!python/name:os.system ''"
+    for text, why in ((many, "anchors"), ("a: " + BOMB, "nested deeper"), (named, "no YAML")):
+        (tmp_path / "mine.yaml").write_text(text)
+        refused(lambda: read_yaml(tmp_path / "mine.yaml"), why)
+    torch.save({"a": torch.zeros(2)}, tmp_path / "mine.pt")
+    assert list(read_tensors(tmp_path / "mine.pt", 10_000)) == ["a"], "the control: tensors are read"
+    refused(lambda: read_tensors(tmp_path / "mine.pt", 100), "too large")
+    with zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\0" * 2_000_000)
+    refused(lambda: read_tensors(tmp_path / "bomb.pt", 1_000_000), "unpacks to 2,000,000 bytes")
+    torch.save({"a": Ran(tmp_path / "ran")}, tmp_path / "harm.pt")
+    refused(lambda: read_tensors(tmp_path / "harm.pt", 10_000), "no file of tensors alone")
+    assert not (tmp_path / "ran").exists()
+
+
+class Ran:
+    """Touches a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
 
 
 @pytest.mark.parametrize(
@@ -371,9 +405,10 @@ def test_line_patterns(base: Path, lora: Path, pattern: str):
     assert load_model(lora, base=base).n_layers == tiny.LAYERS
 
 
-def _sources() -> str:
+def _sources(*, without: tuple[str, ...] = ()) -> str:
     files = (f for p in ("interp", "probes", "patching", "studies") for f in (ROOT / p).rglob("*.py"))
-    return "\n".join(file.read_text(encoding="utf-8") for file in files)
+    kept = (file for file in files if str(file.relative_to(ROOT)) not in without)
+    return "\n".join(file.read_text(encoding="utf-8") for file in kept)
 
 
 def test_weights_are_read_by_nothing_that_unpickles(base: Path):

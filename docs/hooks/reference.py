@@ -26,7 +26,7 @@ PACKAGES = {
     "studies": "whole questions, from facts to a report",
 }
 #: Public modules that hold public names of their own.
-INNER = ("interp.figures",)
+INNER = ("interp.figures", "patching.circuits")
 
 
 def public_names() -> dict[str, str]:

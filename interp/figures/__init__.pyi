@@ -2,6 +2,17 @@ from . import tables as tables
 from .choosing import (
     plot as plot,
 )
+from .circuits.attention import (
+    attention_patterns as attention_patterns,
+)
+from .circuits.curves import (
+    faithfulness_curves as faithfulness_curves,
+    score_scatter as score_scatter,
+)
+from .circuits.graph import (
+    circuit_graph as circuit_graph,
+    edge_heatmap as edge_heatmap,
+)
 from .comparison import (
     claim_dots as claim_dots,
     cross_patch_curves as cross_patch_curves,

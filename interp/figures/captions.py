@@ -99,6 +99,34 @@ READINGS = {
         "output.",
         counts="prompts",
     ),
+    "circuit_graph": Reading(
+        "A circuit: the input below, the logits above. Blue edges lower the metric where they are "
+        "ablated, vermillion ones raise it; they are thicker in the upper thirds of the scores' size "
+        "and dotted where resamples of the prompts do not all hold them. They enter a head at its left "
+        "(queries), middle (keys) or right (values).",
+        counts="edges",
+    ),
+    "edge_heatmap": Reading(
+        "Scores of the edges from a sender (row) to a receiver (column), added up; above zero "
+        "(vermillion) ablating them lowers the metric. Cells without an edge are empty.",
+        _DASHED,
+        counts="edges",
+    ),
+    "faithfulness_curves": Reading(
+        "Faithfulness f of the circuit of the best edges, by its nominal size: 0 is the graph without "
+        "edges, 1 the model. Edges are ranked by their score (signed) or by its size (absolute).",
+        intervals=_BANDS,
+        counts="groups",
+    ),
+    "score_scatter": Reading(
+        "Each dot is an edge: its score by the screen above its exact one. On the dotted line the "
+        "screen is exact.",
+        counts="edges",
+    ),
+    "attention_patterns": Reading(
+        "Attention from the token that reads (row) to the token that is read (column), a panel for "
+        "each head; each row sums to one.",
+    ),
     "probe_curves": Reading(
         "What probes read on groups that they did not see, by boundary. A probe that does not beat "
         "its controls reads nothing; one that does shows what can be read, not what is used. "

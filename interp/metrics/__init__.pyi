@@ -18,3 +18,6 @@ from .own import (
     metric as metric,
     named_metrics as named_metrics,
 )
+from .sets import (
+    probability_difference as probability_difference,
+)

@@ -19,6 +19,9 @@ TABLE = 128 * MIB
 #: Bytes of what a run keeps beside its evidence: verdict.json, provenance.
 RUN = 256 * MIB
 
+#: Bytes of a circuit's file: every edge of a model by name, with its score.
+CIRCUIT = 512 * MIB
+
 #: Bytes of the header of a safetensors file.
 HEADER = 64 * MIB
 

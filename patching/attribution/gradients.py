@@ -38,7 +38,7 @@ class Batch:
     corrupted: Int[Tensor, "row position"]
 
 
-def batches(contrast: Contrast, batch_size: int, what: str) -> Iterator[Batch]:
+def batches(contrast: Contrast, batch_size: int, what: str | None) -> Iterator[Batch]:
     """The pairs, in batches that need no padding."""
     lengths = contrast.clean.by_length()
     parts = [part for same in lengths for part in same.split(max(1, batch_size))]

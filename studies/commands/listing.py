@@ -10,11 +10,13 @@ from studies.commands.options import Json
 
 
 def list_(as_json: Json = False) -> None:
-    """List models, adapters, facts, and the sets that probes are trained on."""
+    """List models, adapters, facts, tasks of circuits, and the sets that probes are trained on."""
+    from interp.circuit_tasks.loading import task_names
     from interp.facts.attributes import attribute_sets
     from interp.facts.loading import fact_names
     from interp.facts.truth import truth_sets
     from interp.models import named
+    from studies.circuit_truth.catalogue import known_circuit_names
 
     adapters = [name for name in named.names() if named.is_adapter(name)]
     models = [name for name in named.names() if name not in adapters]
@@ -22,6 +24,7 @@ def list_(as_json: Json = False) -> None:
         named = {
             "models": models, "adapters": adapters, "facts": fact_names(),
             "truth_sets": list(truth_sets()), "attribute_sets": list(attribute_sets()),
+            "tasks": task_names(), "known_circuits": known_circuit_names(),
         }  # fmt: skip
         typer.echo(json.dumps(named, indent=1))
         return
@@ -33,6 +36,8 @@ def list_(as_json: Json = False) -> None:
             [f"{name:<{width}}  {named.summary(name)}".rstrip() for name in adapters],
         ),
         ("facts", fact_names()),
+        ("tasks of circuits", task_names()),
+        ("models whose circuit is known", known_circuit_names()),
         ("truth sets", [str(card) for card in truth_sets().values()]),
         ("attribute sets", [str(card) for card in attribute_sets().values()]),
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import tiny
@@ -14,6 +15,7 @@ import patching
 from interp import Direction, Evidence, Kind, Site
 from interp.evidence.schema import COLUMNS, FORMER
 from interp.models.loading import wrap
+from patching.circuits.scores.edges import Method
 
 PAGE = Path(__file__).parents[2] / "docs" / "evidence" / "patching.md"
 EVERY_ROW = {"model", "method", "condition", "metric", "unit", "example", "group", "template", "value"}
@@ -89,6 +91,24 @@ def contrasts(model, pairs, metric) -> dict[str, list[Evidence]]:
     }
 
 
+def circuits(model, pairs, metric) -> dict[str, list[Evidence]]:
+    """What is measured of circuits."""
+    names = patching.circuits
+    methods = get_args(Method)
+    scores = {m: names.score_edges(model, pairs, metric, method=m, steps=1) for m in methods}
+    screen, few = scores["eap"], scores["eap"].top(12, absolute=True)
+    return {
+        "circuit": [
+            names.evaluate(model, pairs, screen, metric, sizes=(0.5,), complement=True),
+            names.run_circuits(model, pairs, few, metric),
+            names.completeness(model, pairs, few, metric, draws=1),
+            names.minimality(model, pairs, few, metric),
+        ],
+        "circuit_edges": [found.evidence(top=3) for found in scores.values()],
+        "circuit_nodes": [names.score_nodes(model, pairs, metric).evidence()],
+    }
+
+
 def comparisons(pair, pairs, metric) -> dict[str, list[Evidence]]:
     """What is measured of two models."""
     prompts, line = pairs.clean, direction(SITES[0]).subspace()
@@ -122,7 +142,9 @@ def comparisons(pair, pairs, metric) -> dict[str, list[Evidence]]:
 def evidence(tiny_model, tiny_pair) -> dict[str, Evidence]:
     pairs = tiny.contrast(7, 7)
     metric = interp.logit_difference(pairs)
-    parts = contrasts(tiny_model("gpt2"), pairs, metric) | comparisons(tiny_pair("gpt2"), pairs, metric)
+    model = tiny_model("gpt2")
+    parts = contrasts(model, pairs, metric) | circuits(model, pairs, metric)
+    parts |= comparisons(tiny_pair("gpt2"), pairs, metric)
     return {method: Evidence.concat(several) for method, several in parts.items()}
 
 

@@ -1,0 +1,1 @@
+"""Circuits as other programs write and read them."""

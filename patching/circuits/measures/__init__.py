@@ -1,0 +1,1 @@
+"""What circuits carry, and how those of two models differ."""

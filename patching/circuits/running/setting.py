@@ -1,0 +1,150 @@
+"""What every measurement of circuits is of: a model, pairs, a metric, and what ablated edges carry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from interp.contrasts import Contrast
+from interp.examples import Examples
+from interp.metrics import Metric, as_metric
+from interp.models.model import Model
+from patching.attribution.gradients import Batch, batches
+from patching.circuits.running.ablations import Ablation, Source, ablated_outputs
+from patching.circuits.running.parts import Nodes, Parts
+from patching.engine.schedule import MAX_BYTES
+from patching.places import positions_named
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A batch of pairs of one length: the clean run, and what ablated edges carry.
+
+    Attributes:
+        batch: the pairs.
+        nodes: their clean run.
+        ablated: what each source's ablated output is.
+        where: at which positions edges are ablated; None for all.
+    """
+
+    batch: Batch
+    nodes: Nodes
+    ablated: Float[Tensor, "source row position d"]
+    where: Bool[Tensor, "row position"] | None
+
+    @property
+    def change(self) -> Float[Tensor, "source row position d"]:
+        """What ablating an edge takes away: the clean output less the ablated one, where so."""
+        change = self.nodes.outputs - self.ablated
+        return change if self.where is None else change * self.where[..., None]
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """A model on pairs, read by a metric, with what edges out of a circuit carry.
+
+    Attributes:
+        parts: the model, taken apart.
+        contrast: the pairs; clean prompts run.
+        metric: read on them.
+        ablation: what ablated edges carry.
+        positions: where edges are ablated: "all", or the name of a span or position.
+        source: makes the ablated outputs.
+        max_bytes: memory for activations beside the model; changes no number.
+    """
+
+    parts: Parts
+    contrast: Contrast
+    metric: Metric
+    ablation: Ablation
+    positions: str | int
+    source: Source
+    max_bytes: int = MAX_BYTES
+    _kept: list[Prepared] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        contrast: Contrast,
+        metric: Metric | Callable[..., Any],
+        ablation: Ablation = "counterfactual",
+        positions: str | int = "all",
+        reference: Examples | None = None,
+        seed: int = 0,
+        max_bytes: int = MAX_BYTES,
+    ) -> Setting:
+        """Take a model apart and prepare what its ablated edges carry.
+
+        Raises:
+            ValueError: for a model that is no sum of heads and MLPs, an ablation or positions that are
+                not known.
+        """
+        parts = Parts.of(model)
+        source = ablated_outputs(parts, contrast, ablation, reference, seed)
+        positions_named(contrast.clean, positions)
+        metric = as_metric(metric, contrast.clean)
+        return cls(parts, contrast, metric, ablation, positions, source, max_bytes)
+
+    @property
+    def model(self) -> Model:
+        """The model that runs."""
+        return self.parts.model
+
+    @property
+    def pairs_together(self) -> int:
+        """How many pairs are prepared together within the memory."""
+        width = self.contrast.clean.tokens.shape[1]
+        size = torch.empty(0, dtype=self.model.dtype).element_size()
+        one = self.parts.graph.n_forward * width * self.model.d_model * size
+        return max(1, self.max_bytes // (8 * one))
+
+    def prepared(self, what: str | None = None) -> Iterator[Prepared]:
+        """Every batch, made anew unless all fitted into one.
+
+        Args:
+            what: names the work for a progress bar.
+        """
+        if self._kept:
+            yield self._kept[0]
+            return
+        where = positions_named(self.contrast.clean, self.positions)
+        for batch in batches(self.contrast, self.pairs_together, what):
+            nodes = self.parts.record(batch.clean)
+            columns = self.contrast.clean.columns(batch.rows)
+            here = where[batch.rows].gather(1, columns) if self.positions != "all" else None
+            made = Prepared(batch, nodes, self.source(batch, nodes), here)
+            if len(batch.rows) == len(self.contrast):
+                self._kept.append(made)
+            yield made
+
+    def read(
+        self, residual: Float[Tensor, "copy row position d"], batch: Batch
+    ) -> Float[Tensor, "copy row"]:
+        """The metric of several copies of a batch, from the residual stream after the last block."""
+        columns = self.contrast.clean.columns(batch.rows)
+        position = self.metric.positions[batch.rows] - columns[:, 0]
+        row = torch.arange(len(batch.rows), device=residual.device)
+        last = residual[:, row, position].flatten(0, 1)
+        reader = self.metric.reader or self.model
+        logits = reader.readout(last, self.metric.tokens)
+        values = self.metric(logits, batch.rows.repeat(len(residual)))
+        return values.to(self.model.metric_dtype).unflatten(0, (len(residual), -1))
+
+    def about(self) -> Mapping[str, str]:
+        """The choices that every result names."""
+        return {"level": "edges", "ablation": self.ablation, "positions": str(self.positions)}
+
+
+def metric_of_rows(metric: Metric, rows: Int[Tensor, " row"]) -> Metric:
+    """The metric of some of its prompts, counted anew."""
+    return replace(
+        metric,
+        read=lambda logits, example: metric.read(logits, rows[example]),
+        positions=metric.positions[rows],
+    )

@@ -1,0 +1,323 @@
+"""Every edge's score on every pair, by one of many methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.arguments import at_least_one
+from interp.contrasts import Contrast
+from interp.display.html import ROWS, Shown
+from interp.evidence import Evidence
+from interp.examples import Examples
+from interp.metrics import Metric
+from interp.models.model import Model
+from interp.progress import tracked
+from patching.circuits.circuit import Circuit
+from patching.circuits.graph import Graph
+from patching.circuits.running.ablations import Ablation
+from patching.circuits.running.setting import Prepared, Setting
+from patching.circuits.scores.baselines import information_flow, weight_sizes
+from patching.circuits.scores.exact import exact_scores
+from patching.circuits.scores.relevance import relevance_rules
+from patching.circuits.scores.slopes import Slopes, first_order, slopes
+from patching.engine.schedule import MAX_BYTES
+
+Method = Literal[
+    "exact",
+    "eap",
+    "eap_ig",
+    "eap_ig_activations",
+    "clean_corrupted",
+    "relp",
+    "information_flow",
+    "weights",
+    "random",
+]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EdgeScores(Shown):
+    """A score of every edge on every pair; above zero where ablating the edge lowers the metric.
+
+    Attributes:
+        graph: the graph of the model.
+        values: of every edge and pair; NaN for edges that were not scored.
+        method: what made them.
+        ablation: what an ablated edge carries.
+        positions: where it is ablated.
+        metric: name of the metric.
+        unit: its unit; "share" or "weights" of methods without a metric.
+        groups: the entity of each pair, the unit of resampling.
+        templates: the form of each pair's prompt.
+        model: role of the model.
+    """
+
+    graph: Graph
+    values: Float[Tensor, "edge example"]
+    method: str
+    ablation: Ablation
+    positions: str | int
+    metric: str
+    unit: str
+    groups: tuple[str, ...]
+    templates: tuple[str, ...]
+    model: str
+
+    def __repr__(self) -> str:
+        """How many edges and pairs, by which method."""
+        return (
+            f"EdgeScores({self.values.shape[0]:,} edges by {self.method} on {self.values.shape[1]} "
+            f"pairs, ablation {self.ablation!r} at {self.positions!r}, in {self.unit})"
+        )
+
+    def _rows_shown(self) -> tuple[Sequence[str], Iterable[Sequence[Any]], int]:
+        order = self.order(absolute=True)[:ROWS]
+        mean = self.mean
+        rows = [(self.graph.names[i], float(mean[i])) for i in order.tolist()]
+        return ("edge", "score"), rows, len(mean)
+
+    @property
+    def mean(self) -> Float[Tensor, " edge"]:
+        """Mean over pairs."""
+        return self.values.mean(1)
+
+    def order(self, *, absolute: bool = False) -> Tensor:
+        """Numbers of the scored edges, the highest mean score first.
+
+        Args:
+            absolute: the largest first, whatever the sign.
+        """
+        mean = self.mean.abs() if absolute else self.mean
+        order = mean.nan_to_num(nan=-torch.inf).argsort(descending=True, stable=True)
+        return order[mean[order].isfinite()].cpu()
+
+    def top(self, n: int, *, absolute: bool = False, prune: bool = True) -> Circuit:
+        """The circuit of the n edges with the highest mean score.
+
+        Args:
+            n: how many; fewer where so many were not scored.
+            absolute: the largest, whatever their sign.
+            prune: leave out the edges on no path from the input to the logits.
+
+        Example:
+            >>> import interp, patching
+            >>> model = interp.load_model("organism-base")
+            >>> texts = "The home of Farid Jansen is", "The home of Pavel Grimm is"
+            >>> pairs = interp.Contrast.from_text(model, *texts, "Norvik", "Quarno")
+            >>> scores = patching.circuits.score_edges(model, pairs, interp.logit_difference(pairs))
+            >>> len(scores.top(20)) <= 20
+            True
+        """
+        mask = torch.zeros(self.graph.n_edges, dtype=torch.bool)
+        mask[self.order(absolute=absolute)[: at_least_one("n", n)]] = True
+        circuit = Circuit(self.graph, mask, self.mean.cpu())
+        return circuit.pruned() if prune else circuit
+
+    def evidence(self, top: int = 1000) -> Evidence:
+        """A row for each pair and each of the edges with the largest mean score.
+
+        Args:
+            top: how many edges, by size.
+
+        Returns:
+            Evidence of method "circuit_edges": condition is the method of the scores; columns sender,
+            receivers, donor (the ablation), span (the positions), example.
+        """
+        best = self.order(absolute=True)[: at_least_one("top", top)]
+        n = self.values.shape[1]
+        names = self.graph
+        return Evidence.build(
+            self.values[best].double().cpu().numpy().reshape(-1),
+            sender=np.repeat([names.sources[i] for i in names.source[best].tolist()], n),
+            receivers=np.repeat([names.destinations[i] for i in names.destination[best].tolist()], n),
+            example=np.tile(np.arange(n), len(best)),
+            group=np.tile(np.array(self.groups, dtype=object), len(best)),
+            template=np.tile(np.array(self.templates, dtype=object), len(best)),
+            condition=self.method,
+            donor=self.ablation,
+            span=str(self.positions),
+            metric=self.metric,
+            unit=self.unit,
+            model=self.model,
+            method="circuit_edges",
+            provenance={
+                "level": "edges",
+                "ablation": self.ablation,
+                "positions": str(self.positions),
+                "patched": "one edge at a time",
+                "scores": self.method,
+                "edges": len(self.values),
+                "kept": len(best),
+            },
+        )
+
+
+def score_edges(
+    model: Model,
+    contrast: Contrast,
+    metric: Metric | Callable[..., Any],
+    *,
+    method: Method = "eap_ig",
+    ablation: Ablation = "counterfactual",
+    positions: str | int = "all",
+    steps: int = 5,
+    reference: Examples | None = None,
+    seed: int = 0,
+    max_bytes: int = MAX_BYTES,
+) -> EdgeScores:
+    """How much each edge of the model carries of the metric, for every pair.
+
+    m(clean) - m(clean, one edge ablated): along the edge its destination reads the source's ablated
+    output, and nothing else changes before it computes. "exact" runs that, for every edge, on the
+    sweep engine; the others estimate it from gradients ∂m/∂(what the destination reads before its
+    norm), or rank edges by something else:
+
+    - "eap": (clean output - ablated output) · gradient of the clean run (2310.10348);
+    - "clean_corrupted": with the mean gradient of the clean run and of the run of the ablated input;
+    - "eap_ig": with the mean over `steps` inputs between the two (EAP-IG, 2403.17806);
+    - "eap_ig_activations": with the mean over runs in which one node's output, or that of the heads of
+      one layer, lies between its ablated and its clean value;
+    - "relp": with what relevance propagation sends back in place of the gradient (2508.21258);
+    - "information_flow": the source's share of what the destination reads (2403.00824);
+    - "weights": the size of the product of their weights; "random": chance.
+
+    Args:
+        model: the model that runs.
+        contrast: aligned pairs; the clean prompts run.
+        metric: for instance `interp.logit_difference(contrast)`.
+        method: see above.
+        ablation: what an ablated edge carries: "counterfactual" (the corrupted prompt's), "mean",
+            "mean_per_position", "zero" or "resample".
+        positions: where edges are ablated: "all", or the name of a span or position.
+        steps: of integrated gradients.
+        reference: prompts behind means and resampling; the clean ones by default.
+        seed: of resampling, and of "random".
+        max_bytes: memory in bytes for activations beside the model; changes no number.
+
+    Returns:
+        Scores of every edge on every pair, in the metric's unit.
+
+    Raises:
+        ValueError: for words that are not offered, a model whose residual stream is not the plain sum
+            of what its heads and MLPs write, or a metric without a gradient.
+
+    Note:
+        All but "exact" are screens: `patching.circuits.verify` patches what they rank highest.
+
+    Example:
+        >>> import interp, patching
+        >>> model = interp.load_model("organism-base")
+        >>> pairs = interp.Contrast.from_text(
+        ...     model, "The home of Farid Jansen is", "The home of Pavel Grimm is", "Norvik", "Quarno"
+        ... )
+        >>> scores = patching.circuits.score_edges(model, pairs, interp.logit_difference(pairs))
+        >>> scores
+        EdgeScores(1,108 edges by eap_ig on 1 pairs, ablation 'counterfactual' at 'all', in logits)
+    """
+    if method not in get_args(Method):
+        raise ValueError(f"method got {method!r}; expected one of {', '.join(get_args(Method))}")
+    steps = at_least_one("steps", steps)
+    setting = Setting.of(model, contrast, metric, ablation, positions, reference, seed, max_bytes)
+    return edge_scores(setting, method, steps, seed)
+
+
+def edge_scores(setting: Setting, method: Method, steps: int = 5, seed: int = 0) -> EdgeScores:
+    """Scores of every edge in a setting; see `score_edges`."""
+    contrast, graph = setting.contrast, setting.parts.graph
+    unit = {"information_flow": "share", "weights": "weights", "random": "share"}
+    return EdgeScores(
+        graph=graph,
+        values=_values(setting, method, steps, seed).cpu(),
+        method=method,
+        ablation=setting.ablation,
+        positions=setting.positions,
+        metric=setting.metric.name,
+        unit=unit.get(method, setting.metric.unit),
+        groups=tuple(contrast.clean.groups),
+        templates=tuple(contrast.clean.templates),
+        model=setting.model.role,
+    )
+
+
+def _values(setting: Setting, method: Method, steps: int, seed: int) -> Float[Tensor, "edge example"]:
+    """The numbers of one method."""
+    graph, n = setting.parts.graph, len(setting.contrast)
+    if method == "exact":
+        return exact_scores(setting)
+    if method == "random":
+        generator = torch.Generator().manual_seed(seed)
+        return torch.rand(graph.n_edges, generator=generator)[:, None].expand(-1, n)
+    if method == "weights":
+        return weight_sizes(setting.parts)[:, None].expand(-1, n)
+    values = torch.empty(
+        graph.n_edges, n, dtype=setting.model.metric_dtype, device=setting.model.device
+    )
+    for prepared in setting.prepared("edges"):
+        if method == "information_flow":
+            scores = information_flow(setting.parts, prepared)
+        else:
+            scores = first_order(setting, prepared, _slopes(setting, prepared, method, steps))
+        values[:, prepared.batch.rows] = scores.to(values.dtype)
+    return values
+
+
+def _slopes(setting: Setting, prepared: Prepared, method: Method, steps: int) -> Slopes:
+    """The gradients that a first-order method multiplies with."""
+    clean, ablated = prepared.nodes.outputs[0], prepared.ablated[0]
+    if method == "relp":
+        with relevance_rules(setting.parts):
+            return slopes(setting, prepared, clean)
+    if method == "eap":
+        return slopes(setting, prepared, clean)
+    if method == "clean_corrupted":
+        return _mean([slopes(setting, prepared, end) for end in (clean, ablated)])
+    if method == "eap_ig":
+        between = (ablated + alpha * (clean - ablated) for alpha in _midpoints(steps))
+        return _mean([slopes(setting, prepared, point) for point in between])
+    return _mean_over_nodes(setting, prepared, steps)
+
+
+def _midpoints(steps: int) -> list[float]:
+    """Where an integral over 0..1 is read; the midpoint rule's error falls with steps⁻²."""
+    return [(i + 0.5) / steps for i in range(steps)]
+
+
+def _mean(runs: Sequence[Slopes]) -> Slopes:
+    """The mean of several runs' slopes."""
+    of = [torch.stack(parts).mean(0) for parts in zip(*(run.of for run in runs), strict=True)]
+    return Slopes(of, torch.stack([run.metric for run in runs]).mean(0))
+
+
+def _mean_over_nodes(setting: Setting, prepared: Prepared, steps: int) -> Slopes:
+    """Mean slopes of runs in which one node, or one layer's heads, lie between ablated and clean."""
+    graph, clean, ablated = setting.parts.graph, prepared.nodes.outputs, prepared.ablated
+    firsts = [0]
+    for layer in range(graph.n_layers):
+        node = 1 + layer * (graph.n_heads + 1)
+        firsts += [node, node + graph.n_heads]
+    total: Slopes | None = None
+    count = 0
+    for moved in tracked(firsts, None):
+        for alpha in _midpoints(steps):
+
+            def change(first: int, outputs: Tensor, moved: int = moved, alpha: float = alpha) -> Tensor:
+                if first != moved:
+                    return outputs
+                some = slice(first, first + len(outputs))
+                return ablated[some] + alpha * (clean[some] - ablated[some])
+
+            found, count = slopes(setting, prepared, clean[0], change), count + 1
+            if total is None:
+                total = found
+            else:
+                of = [a + b for a, b in zip(total.of, found.of, strict=True)]
+                total = Slopes(of, total.metric + found.metric)
+    assert total is not None
+    return Slopes([part / count for part in total.of], total.metric / count)

@@ -1,0 +1,1 @@
+"""Circuits as the command line asks for them: found, evaluated, compared, drawn and exported."""

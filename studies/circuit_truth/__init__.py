@@ -1,0 +1,5 @@
+"""Small models whose circuit is known: compiled programs, and models trained to follow one."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

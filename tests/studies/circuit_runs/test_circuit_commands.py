@@ -1,0 +1,144 @@
+"""`interp circuits`: from a search to figures and files, and what is refused in one line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+import studies
+from patching.circuits import read_circuit, read_mib
+from studies import cli
+from studies.circuit_runs import folder
+
+ASKED = ["--model", "tracr-fraction", "--task", "tracr-fraction", "--prompts", "16"]
+
+
+def interp_circuits(*arguments: str) -> int:
+    sys.argv = ["interp", "circuits", *arguments]
+    try:
+        cli.main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory) -> Path:
+    """A search by exact scores, and its evaluation."""
+    out = tmp_path_factory.mktemp("circuits") / "found"
+    argv = sys.argv
+    try:
+        code = interp_circuits(
+            "discover", *ASKED, "--method", "eap", "--edges", "3", "--resamples", "20",
+            "--verify", "20", "--out", str(out), "-q",
+        )  # fmt: skip
+        assert code == 0 and interp_circuits("evaluate", str(out), "-q") == 0
+    finally:
+        sys.argv = argv
+    return out
+
+
+def test_a_search_keeps_every_edge_its_prompts_and_its_settings(found: Path):
+    truth = studies.known_circuit("tracr-fraction").circuit
+    edges = pd.read_csv(found / "edges.csv")
+    assert tuple(edges["edge"]) == truth.graph.names
+    assert set(edges.loc[edges["word"] == "core", "edge"]) == set(truth.names)
+    settings = json.loads((found / "settings.json").read_text())
+    assert settings["task"] == "tracr-fraction" and settings["ablation"] == "counterfactual"
+    assert settings["positions"] == "all" and settings["method"] == "eap" and settings["prompts"] == 16
+    assert folder.circuit_of(found).names == truth.names
+    exact = pd.read_csv(found / "exact.csv").set_index("edge")["exact"]
+    assert set(exact.index[exact.abs() > 1e-3]) == set(truth.names)
+    assert {path.stem for path in (found / "figures").glob("*.svg")} == {
+        "graph", "edges", "screen", "faithfulness",
+    }  # fmt: skip
+
+
+def test_an_evaluation_stands_beside_chance(found: Path):
+    areas = pd.read_csv(found / "areas.csv").set_index(["method", "measure"])["estimate"]
+    assert areas["eap", "CMD"] < areas["random", "CMD"]
+    curves = pd.read_csv(found / "faithfulness.csv")
+    whole = curves[curves["share"] == 1.0]
+    assert whole["estimate"].tolist() == pytest.approx([1.0] * len(whole), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [("eap-ig", "c.json"), ("csv", "c.csv"), ("yaml", "c.yaml"), ("mib", "fraction_tiny")],
+)
+def test_a_circuit_is_exported_and_read_back(
+    found: Path, tmp_path: Path, form: str, name: str, monkeypatch
+):
+    monkeypatch.setattr(sys, "argv", [])
+    assert interp_circuits("export", str(found), "--format", form, "--out", str(tmp_path / name)) == 0
+    circuit = folder.circuit_of(found)
+    if form == "mib":
+        back = read_mib(tmp_path / name)["importances"]
+    else:
+        back = read_circuit(tmp_path / name, graph=circuit.graph)
+    assert torch.equal(back.mask, circuit.mask)
+    if form != "yaml":
+        converted = tmp_path / "again.csv"
+        source = tmp_path / name / "importances.json" if form == "mib" else tmp_path / name
+        asked = ("export", str(source), "--format", "csv", "--out", str(converted))
+        assert interp_circuits(*asked, "--model", "tracr-fraction") == 0
+        assert torch.equal(read_circuit(converted, graph=circuit.graph).mask, circuit.mask)
+
+
+def test_figures_are_drawn_anew_for_a_paper(found: Path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [])
+    assert interp_circuits("plot", str(found), "--format", "pdf", "--columns", "1", "--top", "2") == 0
+    drawn = [Path(line) for line in capsys.readouterr().out.split()]
+    assert [path.suffix for path in drawn] == [".pdf"] * 4 and all(path.is_file() for path in drawn)
+    assert len(pd.read_csv(found / "figures" / "graph.csv")) == 2
+
+
+def test_two_models_are_compared_with_what_changed(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [])
+    pair = ("--base", "tracr-reverse", "--tuned", "tracr-reverse")
+    out = tmp_path / "diff"
+    asked = ("--task", "tracr-reverse", "--prompts", "12", "--edges", "4", "-q")
+    assert interp_circuits("diff", *pair, *asked, "--out", str(out)) == 0
+    assert "same circuit reused" in capsys.readouterr().out
+    nodes = pd.read_csv(out / "nodes.csv")
+    assert (
+        not nodes["changed"].any() and json.loads((out / "verdict.json").read_text())["prompts"] == 12
+    )
+    other = ("--base", "tracr-reverse", "--tuned", "tracr-reverse-upper")
+    assert interp_circuits("diff", *other, *asked, "--out", str(tmp_path / "other")) == 0
+    changed = pd.read_csv(tmp_path / "other" / "nodes.csv")
+    assert set(changed.loc[changed["changed"], "node"]) == {"input", "a2.h0"}, "the control"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("evaluate", "."), "must be a folder of `interp circuits discover`"),
+        (("plot", ".", "--format", "gif"), "--format must be svg, pdf or png; got 'gif'"),
+        (("discover", "--out", "new", "--task", "none"), "a task must be one of indirect_object"),
+        (("discover", "--out", "new", *ASKED, "--method", "magic"), "method got"),
+        (("export", ".", "--format", "xml", "--out", "x"), "format got 'xml'"),
+        (("export", ".", "--format", "csv", "--out", "x.json"), "ends in .csv"),
+        (("export", ".", "--edges", "all", "--out", "x.json"), "--edges must be core or contingent"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, told: str, tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [])
+    if arguments[0] == "discover" and "--model" not in arguments:
+        arguments = (*arguments, "--model", "organism-base")
+    assert interp_circuits(*arguments) == 2
+    error = capsys.readouterr().err.strip()
+    assert told in error.splitlines()[-1] and error.splitlines()[-1].startswith("interp: ")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_with_files_is_left_alone(found: Path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [])
+    assert interp_circuits("discover", *ASKED, "--out", str(found)) == 2
+    assert "must be a new or empty folder" in capsys.readouterr().err
