@@ -1,3 +1,6 @@
+from .attribution.carriers import (
+    carriers as carriers,
+)
 from .attribution.edges import (
     attribute_edges as attribute_edges,
 )
