@@ -20,7 +20,9 @@ from interp.verdict.outcomes import Outcomes
 from interp.verdict.per_output import item_rows, unknown_rows
 from interp.verdict.profile import Profile, profile
 from interp.verdict.prompts.asked import asked, told_of
+from interp.verdict.prompts.carriers import carriers_of
 from interp.verdict.prompts.controls import open_controls
+from interp.verdict.prompts.labels import labels_of
 from interp.verdict.result import Verdict
 from interp.verdict.thresholds import Thresholds
 from interp.verdict.what import Content, judge_content
@@ -84,14 +86,16 @@ def judge(
     places = (
         _places(outcomes, causal_evidence, output, facts, handover, thresholds) if is_changed else {}
     )
-    content, controls = None, None
+    content, controls, carried = None, None, None
     if is_changed and outcomes.open and output is not None:
+        carried = carriers_of(causal_evidence, thresholds)
         pooled = output.pooled(outcomes.unit_of)
         controls = open_controls(causal_evidence, outcomes, pooled, thresholds, seed)
     if is_changed:
         kappa = handover.estimate
         content = judge_content(outcomes, causal_evidence, output, thresholds, kappa=kappa, seed=seed)
-    claims = grade_claims(probe_evidence, causal_evidence, thresholds, seed)
+    labels = labels_of(probe_evidence, thresholds, seed) if outcomes.open else None
+    claims = () if outcomes.open else grade_claims(probe_evidence, causal_evidence, thresholds, seed)
     return Verdict(
         change=change,
         output=places.get("output"),
@@ -100,7 +104,10 @@ def judge(
         content=content,
         handover=handover,
         claims=claims,
-        items=item_rows(outcomes, output, facts, content, thresholds, changed=is_changed),
+        items=[
+            item if carried is None else {**item, "carriers": carried.items(item)}
+            for item in item_rows(outcomes, output, facts, content, thresholds, changed=is_changed)
+        ],
         unknown_items=unknown_rows(outcomes),
         counts={
             "known": len(known),
@@ -129,6 +136,8 @@ def judge(
         ),
         asked=what_was_asked,
         open_controls=controls,
+        carriers=carried,
+        labels=labels,
         thresholds=thresholds,
         provenance={**probe_evidence.provenance, **causal_evidence.provenance, "judge_seed": seed},
     )
