@@ -7,7 +7,7 @@ least the declared one. Nodes drawn at random beside those that were screened te
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -71,6 +71,20 @@ class Carriers:
         """The verified nodes of one output; None where it was not asked for them."""
         found = self.of.get((str(row["group"]), str(row["form"])))
         return None if found is None else [asdict(carrier) for carrier in found]
+
+
+def with_carriers(
+    items: Sequence[dict[str, Any]], carriers: Carriers | None
+) -> Sequence[dict[str, Any]]:
+    """Outputs, each with the nodes that carry it under `carriers`; as they are where none were read.
+
+    Args:
+        items: rows of the verdict output by output.
+        carriers: of all prompts.
+    """
+    if carriers is None:
+        return items
+    return [{**item, "carriers": carriers.items(item)} for item in items]
 
 
 def carriers_of(evidence: Evidence, thresholds: Thresholds) -> Carriers | None:
