@@ -1,4 +1,7 @@
 from . import circuits as circuits
+from .attribution.carriers import (
+    carriers as carriers,
+)
 from .attribution.edges import (
     attribute_edges as attribute_edges,
 )

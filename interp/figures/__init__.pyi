@@ -43,6 +43,13 @@ from .ranking import (
     forest as forest,
     head_ranking as head_ranking,
 )
+from .scanning import (
+    lens_dots as lens_dots,
+    ranked_prompts as ranked_prompts,
+    scale_sweep as scale_sweep,
+    token_shifts as token_shifts,
+    weight_spectrum as weight_spectrum,
+)
 from .style import (
     figure_json as figure_json,
     plotly_javascript as plotly_javascript,

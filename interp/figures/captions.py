@@ -152,6 +152,33 @@ READINGS = {
         counts="groups",
     ),
     "head_ranking": Reading("The heads with the largest effects, in order.", intervals=_BARS),
+    "ranked_prompts": Reading(
+        "Score: the largest mean of KL(B‖T) and KL(T‖B) at one token of either continuation. Filled: "
+        "the two models part by the smallest effect at least. Open: a near tie, or the same "
+        "continuation.",
+        counts="prompts",
+    ),
+    "token_shifts": Reading(
+        "Mean change of log p over the tokens of both continuations, for the tokens with the largest "
+        "parts of KL(T‖B), the largest first. A promoted one rises where it is likely; its mean over "
+        "all tokens may fall all the same.",
+        intervals=_BARS,
+    ),
+    "scale_sweep": Reading(
+        "Contrast of the two tokens at held-out sites when the change of the weights is scaled: above "
+        "zero the base's token wins. The band reaches from the lowest to the highest prompt.",
+        counts="prompts",
+    ),
+    "weight_spectrum": Reading(
+        "Size of the change of every matrix relative to the matrix, and its effective rank, "
+        "exp(−Σ q log q) with q the shares of σ². Context: a large change need not be an effective "
+        "one.",
+    ),
+    "lens_dots": Reading(
+        "Mean difference of activations on unrelated text, read through the tuned unembedding. Dotted: "
+        "the largest logit that random differences of this norm give any token; what lies left of it "
+        "says nothing. Context, no evidence.",
+    ),
     "forest": Reading(
         "One row for each comparison. Open marks are the floor, what there is without an effect, "
         "and the ceiling, the full effect.",

@@ -110,7 +110,20 @@ def _open_controls(controls: Mapping[str, Any]) -> list[Control]:
             "the same two tokens, one position before the site",
             share(controls.get("before")),
             "the effect 1",
-            "there both models still say the same: near 0 where the change is of this place",
+            "in logits, which a tune may move before their turn comes: near 0 where the change is of "
+            "this place alone",
+        ),
+        Control(
+            "the same, as probabilities",
+            share(controls.get("before_said")),
+            "at the site 1",
+            "there both models still say the same: near 0 unless what is said changes there as well",
+        ),
+        Control(
+            "a random pair of the base's first tokens, one position before the site",
+            share(controls.get("before_other")),
+            "the effect 1",
+            "tokens that compete there: near 0 where the earlier position is left as it was",
         ),
         Control(
             "a random pair of the base's first tokens",

@@ -32,8 +32,11 @@ SHOWN = ("prompt", "right answer", "base says", "tuned says", "answer", "driven 
 #: Columns by which a reader can filter.
 CHOICES = ("answer", "driven by", "kind")
 
-#: Column of prompts of any kind: where the two continuations part.
-SITE = "they part"
+#: Columns of prompts of any kind: where the two continuations part, and what carries the change.
+SITE, CARRIED = "they part", "carried by"
+
+#: Nodes named in a cell of the page; outputs.csv names all that carry.
+NODES = 3
 
 CHANGED, SAME, UNKNOWN = "changed", "same", "base does not know it"
 
@@ -52,7 +55,7 @@ def output_table(verdict: Mapping[str, Any]) -> pd.DataFrame:
     rows += [_row(item, verdict, UNKNOWN) for item in verdict.get("unknown_items") or ()]
     columns = [*list(_COPIED)[:4], "answer", "driven by", *list(_COPIED)[4:]]
     if verdict.get("asked") == PROMPTS:
-        columns.append(SITE)
+        columns += [SITE, CARRIED]
     table = pd.DataFrame(rows, columns=columns)
     rank = table["answer"].map({CHANGED: 0, SAME: 1, UNKNOWN: 2})
     return table.assign(rank=rank).sort_values(["rank", "fact", "wording"])[columns]
@@ -64,14 +67,22 @@ def shown_rows(table: pd.DataFrame) -> list[list[str]]:
     Args:
         table: what `output_table` gave.
     """
-    rows = []
+    rows, columns = [], shown_columns(table)
     for row in table.to_dict("records"):
         place = "" if pd.isna(row["place"]) else str(row["place"])
         if place and pd.notna(row["share lower"]):
             place += f", {number(row['share lower'])}"
         cells = {**row, "place": place, "kind": "" if pd.isna(row["kind"]) else row["kind"]}
-        rows.append([str(cells[column]) for column in SHOWN])
+        if CARRIED in columns:
+            nodes = [] if pd.isna(row[CARRIED]) else str(row[CARRIED]).split("; ")
+            cells[CARRIED] = "; ".join(nodes[:NODES]) + "; …" * (len(nodes) > NODES)
+        rows.append([str(cells[column]) for column in columns])
     return rows
+
+
+def shown_columns(table: pd.DataFrame) -> list[str]:
+    """Columns that the page shows of this table."""
+    return [*SHOWN, *(name for name in (CARRIED,) if name in table.columns)]
 
 
 def choices(table: pd.DataFrame) -> list[tuple[str, int, Sequence[str]]]:
@@ -85,7 +96,16 @@ def choices(table: pd.DataFrame) -> list[tuple[str, int, Sequence[str]]]:
 def _row(item: Mapping[str, Any], verdict: Mapping[str, Any], answer: str = "") -> dict[str, Any]:
     row = {column: item.get(key) for column, key in _COPIED.items()}
     same = item["said_base"] == item["said_tuned"]
-    row[SITE] = item.get("site")
+    row[SITE], row[CARRIED] = item.get("site"), _carried(item)
     row["answer"] = answer or (SAME if same else CHANGED)
     row["driven by"] = "" if answer else output_word(item, verdict)
     return row
+
+
+def _carried(item: Mapping[str, Any]) -> str | None:
+    """The nodes that carry an output, each with its share; None where none were exchanged."""
+    nodes = item.get("carriers")
+    if nodes is None:
+        return None
+    carrying = [f"{node['node']} ({number(node['share'])})" for node in nodes if node["carries"]]
+    return "; ".join(carrying) or "no single node"

@@ -20,13 +20,16 @@ from interp.report.gallery import Drawn, gallery
 from interp.report.glossary import FirstUses, glossary
 from interp.report.methods import bibtex, command, methods_text
 from interp.report.numbers import headline_numbers
-from interp.report.outputs import SHOWN, choices, output_table, shown_rows
+from interp.report.outputs import choices, output_table, shown_columns, shown_rows
 from interp.report.packing import packed, packed_plotly
 from interp.report.prose import template
 from interp.verdict.outcomes import Outcomes
 from interp.verdict.prompts.asked import told_of
 from interp.verdict.result import Verdict, plain
 from interp.verdict.summary import interval, number, share, summary
+
+#: Heads and MLPs in the table of those that carry outputs.
+CARRYING = 12
 
 
 @dataclass(frozen=True)
@@ -134,10 +137,11 @@ def render(
         top=summary(verdict),
         contents=_contents(sections),
         outputs=shown_rows(outputs),
-        output_heads=[told_of(head, asked) for head in SHOWN],
+        output_heads=[told_of(head, asked) for head in shown_columns(outputs)],
         answer_head=told_of("right answer", asked),
         choices=choices(outputs),
         words=_words(verdict),
+        carriers=_carriers(verdict),
         sections=sections,
         controls=controls(verdict),
         cells=_cells(verdict),
@@ -236,6 +240,25 @@ def _words(verdict: Mapping[str, Any]) -> list[dict[str, str]]:
         }
         for row in rows
     ]
+
+
+def _carriers(verdict: Mapping[str, Any]) -> dict[str, Any]:
+    """Heads and MLPs that carry outputs, and the note on them; empty where none were exchanged."""
+    found = verdict.get("carriers")
+    if not found:
+        return {}
+    beside = "–" if found["beside"] is None else number(found["beside"])
+    rows = [
+        [row["node"], f"{row['prompts']} of {found['prompts']}", number(row["share"])]
+        for row in found["nodes"][:CARRYING]
+    ]
+    return {
+        "rows": rows,
+        "left": len(found["nodes"]) - len(rows),
+        "least": number(verdict["thresholds"]["carrier_share"]),
+        "drawn": found["drawn"],
+        "beside": beside,
+    }
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
+from interp.figures import scanning as figures
+from interp.figures.captions import reading_of
+from interp.figures.figure import Figure
+from interp.figures.style import figure_json
+from interp.report.packing import packed, packed_plotly
 from interp.report.prose import template
 from interp.verdict.summary import number
 
@@ -50,6 +56,15 @@ SECTIONS: Mapping[str, tuple[str, str]] = {
     ),
 }
 
+#: Table -> how it is drawn.
+FIGURES: Mapping[str, Callable[..., Figure]] = {
+    "prompts": figures.ranked_prompts,
+    "tokens": figures.token_shifts,
+    "scales": figures.scale_sweep,
+    "lens": figures.lens_dots,
+    "weights": figures.weight_spectrum,
+}
+
 #: Rows of a table on the page; the others are in its CSV file.
 ROWS = 60
 
@@ -62,10 +77,13 @@ def scan_page(sentence: str, tables: Mapping[str, pd.DataFrame], provenance: Map
         tables: by name, as the scan gives them.
         provenance: models, prompts, settings.
     """
+    drawn = {name: draw(tables[name]) for name, draw in FIGURES.items() if len(tables[name])}
     sections = [
-        {"name": name, "title": title, "how": how, **_shown(tables[name])}
+        {"name": name, "title": title, "how": how, "figure": _figure(drawn.get(name))}
+        | _shown(tables[name])
         for name, (title, how) in SECTIONS.items()
     ]
+    texts = ",".join(f"{json.dumps(name)}:{figure_json(figure)}" for name, figure in drawn.items())
     title = f"{provenance['tuned']['source']} scanned against {provenance['base']['source']}"
     return template("scan.html.j2").render(
         css=Markup(template("report.css").render()),
@@ -73,7 +91,22 @@ def scan_page(sentence: str, tables: Mapping[str, pd.DataFrame], provenance: Map
         sentence=sentence,
         sections=sections,
         warnings=provenance.get("warnings") or (),
+        script=Markup(template("report.js").render()),
+        packed_plotly=packed_plotly() if drawn else "",
+        packed_figures=packed(f"{{{texts}}}"),
     )
+
+
+def _figure(figure: Figure | None) -> dict[str, Any] | None:
+    """What the page shows of a figure."""
+    if figure is None or figure.source is None:
+        return None
+    read = reading_of(figure.source)
+    return {
+        "how": read.how,
+        "interval": read.intervals,
+        "height": int(figure.layout.height or 300),
+    }
 
 
 def _shown(table: pd.DataFrame) -> dict[str, Any]:

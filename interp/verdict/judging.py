@@ -20,7 +20,9 @@ from interp.verdict.outcomes import Outcomes
 from interp.verdict.per_output import item_rows, unknown_rows
 from interp.verdict.profile import Profile, profile
 from interp.verdict.prompts.asked import asked, told_of
-from interp.verdict.prompts.controls import open_controls
+from interp.verdict.prompts.carriers import carriers_of, with_carriers
+from interp.verdict.prompts.controls import OpenControls, open_controls
+from interp.verdict.prompts.labels import labels_of
 from interp.verdict.result import Verdict
 from interp.verdict.thresholds import Thresholds
 from interp.verdict.what import Content, judge_content
@@ -84,14 +86,15 @@ def judge(
     places = (
         _places(outcomes, causal_evidence, output, facts, handover, thresholds) if is_changed else {}
     )
-    content, controls = None, None
-    if is_changed and outcomes.open and output is not None:
-        pooled = output.pooled(outcomes.unit_of)
-        controls = open_controls(causal_evidence, outcomes, pooled, thresholds, seed)
+    content, controls, carried = None, None, None
+    if is_changed and outcomes.open:
+        carried = carriers_of(causal_evidence, thresholds)
+        controls = _open_controls(outcomes, causal_evidence, output, thresholds, seed)
     if is_changed:
         kappa = handover.estimate
         content = judge_content(outcomes, causal_evidence, output, thresholds, kappa=kappa, seed=seed)
-    claims = grade_claims(probe_evidence, causal_evidence, thresholds, seed)
+    labels = labels_of(probe_evidence, thresholds, seed) if outcomes.open else None
+    claims = () if outcomes.open else grade_claims(probe_evidence, causal_evidence, thresholds, seed)
     return Verdict(
         change=change,
         output=places.get("output"),
@@ -100,15 +103,11 @@ def judge(
         content=content,
         handover=handover,
         claims=claims,
-        items=item_rows(outcomes, output, facts, content, thresholds, changed=is_changed),
+        items=with_carriers(
+            item_rows(outcomes, output, facts, content, thresholds, changed=is_changed), carried
+        ),
         unknown_items=unknown_rows(outcomes),
-        counts={
-            "known": len(known),
-            "changed": len(changed),
-            "changed_on_both_forms": len(outcomes.confirmed_groups),
-            "unknown": len(outcomes.unknown_groups),
-            "untuned": len(outcomes.untuned_groups),
-        },
+        counts=_counts(outcomes),
         closed_set_accuracy={
             m: None if outcomes.open else outcomes.closed_set_accuracy(m, known)
             for m in ("base", "tuned")
@@ -129,9 +128,35 @@ def judge(
         ),
         asked=what_was_asked,
         open_controls=controls,
+        carriers=carried,
+        labels=labels,
         thresholds=thresholds,
         provenance={**probe_evidence.provenance, **causal_evidence.provenance, "judge_seed": seed},
     )
+
+
+def _counts(outcomes: Outcomes) -> dict[str, int]:
+    """Numbers of groups by what was said about them."""
+    return {
+        "known": len(outcomes.known_groups),
+        "changed": len(outcomes.changed_groups),
+        "changed_on_both_forms": len(outcomes.confirmed_groups),
+        "unknown": len(outcomes.unknown_groups),
+        "untuned": len(outcomes.untuned_groups),
+    }
+
+
+def _open_controls(
+    outcomes: Outcomes,
+    evidence: Evidence,
+    output: Profile | None,
+    thresholds: Thresholds,
+    seed: int,
+) -> OpenControls | None:
+    """Controls of a change of prompts of any kind; None where its contrast was not stitched."""
+    if output is None:
+        return None
+    return open_controls(evidence, outcomes, output.pooled(outcomes.unit_of), thresholds, seed)
 
 
 def _places(

@@ -16,7 +16,9 @@ from interp.verdict.changed import Change
 from interp.verdict.claims import GradedClaim
 from interp.verdict.output_words import OutputWords
 from interp.verdict.prompts.asked import FACTS, PROMPTS, told_of
+from interp.verdict.prompts.carriers import Carriers
 from interp.verdict.prompts.controls import OpenControls
+from interp.verdict.prompts.labels import Labels
 from interp.verdict.sentence import sentence
 from interp.verdict.summary import as_html, row_of, summary
 from interp.verdict.thresholds import Thresholds
@@ -50,6 +52,9 @@ class Verdict:
         provenance: models, facts, versions and seeds.
         asked: "facts", or "prompts" of any kind, of which no answer is known to be right.
         open_controls: effects where none should be, beside a change of prompts of any kind.
+        carriers: the heads and MLPs that carry outputs to prompts of any kind; None where none were
+            exchanged.
+        labels: what probes read of the labels of prompts; None without any.
     """
 
     change: Change
@@ -70,6 +75,8 @@ class Verdict:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     asked: str = FACTS
     open_controls: OpenControls | None = None
+    carriers: Carriers | None = None
+    labels: Labels | None = None
 
     def __repr__(self) -> str:
         """The sentence; every number is in `to_dict()`."""
@@ -199,6 +206,8 @@ def as_data(verdict: Verdict) -> dict[str, Any]:
         },
         "closed_set_accuracy": verdict.closed_set_accuracy,
         "open_controls": _controls(verdict.open_controls),
+        "carriers": None if verdict.carriers is None else verdict.carriers.as_dict(),
+        "labels": None if verdict.labels is None else verdict.labels.as_dict(),
         "counts": verdict.counts,
         "notes": verdict.notes,
         "thresholds": verdict.thresholds.to_dict(),

@@ -240,6 +240,8 @@ def _words(verdict: Mapping[str, Any]) -> list[Word]:
             coupled = share(where.get("coupling")) if verdict[key] == "coupled" else ""
             text += f"; by the two orders the shares differ by {coupled}" if coupled else ""
             rows.append(Word(heading, str(verdict[key]), (why.get(heading, "") + text).strip()))
+    if verdict.get("labels"):
+        rows.append(_label_word(verdict["labels"]))
     if verdict.get("what"):
         shift = verdict.get("shared_shift") or {}
         shares = {name: share(shift.get(name)) for name in ("sufficiency", "retention", "persistence")}
@@ -247,6 +249,20 @@ def _words(verdict: Mapping[str, Any]) -> list[Word]:
         rests_on = (why.get("kind of change", "") + told).strip()
         rows.append(Word("kind of change", str(verdict["what"]), rests_on))
     return rows
+
+
+def _label_word(labels: Mapping[str, Any]) -> Word:
+    """What probes read of the labels of prompts, at the boundary that was declared."""
+    k = labels["boundary"]
+    at = next(row for row in labels["boundaries"] if row["boundary"] == k)
+    told = {
+        "base": share(at["base"]),
+        "tuned": share(at["tuned"]),
+        "accuracy of the base's probe on the tuned model": share(at["frozen"]),
+        "of a fresh one": share(at["refit"]),
+    }
+    shares = ", ".join(f"{name} {text}" for name, text in told.items() if text)
+    return Word("label, by probes", labels["word"], f"at boundary {k}, selectivity: {shares}")
 
 
 def _chosen(verdict: Mapping[str, Any]) -> list[Mapping[str, Any]]:

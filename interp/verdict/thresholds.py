@@ -46,6 +46,8 @@ class Thresholds(Shown):
         handover_entities: fewest entities behind it.
         handover_width: widest interval of it, in blocks.
         smallest_effect: pairs and items whose total effect is below this many logits have no share.
+        carrier_share: a head or MLP carries an output where exchanging it moves at least this share of
+            the output's change, mean of the two orders.
         installed_share: share of the change that must be installed below k* (order V).
         installed_said: share of the groups whose tuned state at k* makes the base say the tuned token.
         high: sufficiency, retention and persistence are high when the lower Wilson bound is at least
@@ -102,6 +104,7 @@ class Thresholds(Shown):
     handover_entities: int = 20
     handover_width: int = 2
     smallest_effect: float = 1.0
+    carrier_share: float = 0.1
 
     installed_share: float = 0.9
     installed_said: float = 0.9

@@ -104,21 +104,23 @@ def next_tokens(
 
 @torch.no_grad()
 def last_logits(
-    model: Model, examples: Examples, max_bytes: int
+    model: Model, examples: Examples, max_bytes: int, *, back: int = 0
 ) -> Float[Tensor, "example vocabulary"]:
-    """Logits of what comes next behind every prompt.
+    """Logits of what comes next behind every prompt, or behind an earlier token of it.
 
     Args:
         model: who reads.
         examples: the prompts, few enough for their logits to be held.
         max_bytes: memory for activations beside the model.
+        back: how many tokens before the last; the first one's own where there are none.
     """
     logits = torch.zeros(len(examples), model.vocabulary, device=model.device)
     for same in examples.by_length():
         width = int(examples.lengths[same[0]])
         for rows in same.split(batch_size(model, width, max_bytes)):
             tokens = examples.tokens[rows].gather(1, examples.columns(rows))
-            logits[rows] = model.readout(final_states(model, tokens, 1)[:, 0]).float()
+            states = final_states(model, tokens, min(back + 1, width))
+            logits[rows] = model.readout(states[:, 0]).float()
     return logits
 
 

@@ -124,6 +124,7 @@ def comparisons(pair, pairs, metric) -> dict[str, list[Evidence]]:
                 pair, prompts, metric, sites=SITES[0], subspace=line, positions="last", repeats=1
             ),
         ],
+        "carriers": [patching.carriers(pair, prompts, metric, k=2)],
         "stitch": [patching.stitch(pair, prompts, metric)],
         "shift": [
             patching.shared_shift(

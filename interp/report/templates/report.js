@@ -38,7 +38,9 @@
     });
   }
   function outputs() {
-    var table = document.getElementById("outputs-table"), body = table.tBodies[0];
+    var table = document.getElementById("outputs-table");
+    if (!table) { return; }
+    var body = table.tBodies[0];
     var heads = Array.from(table.tHead.rows[0].cells), rows = Array.from(body.rows);
     var search = document.getElementById("search"), count = document.getElementById("count");
     var selects = Array.from(document.querySelectorAll(".tools select"));

@@ -139,6 +139,26 @@ def difference(
     )
 
 
+def balanced_accuracy(rows: pd.DataFrame, thresholds: Thresholds, seed: int) -> Interval | None:
+    """Balanced accuracy of one condition's rows, groups resampled; None without rows.
+
+    Args:
+        rows: of one condition at one site.
+        thresholds: for the confidence and the draws.
+        seed: of the bootstrap.
+    """
+    if rows.empty:
+        return None
+    values = _influence(rows)
+    return stats.group_bootstrap(
+        values.to_numpy(float),
+        list(values.index),
+        draws=thresholds.draws,
+        level=1 - thresholds.alpha,
+        seed=seed,
+    )
+
+
 def as_key(name: object) -> Key:
     """Group-by key over `PLACE` as a `Key`: -1 for no layer, "" for no text, None for no head."""
     assert isinstance(name, tuple)

@@ -3,7 +3,9 @@
 Each is an effect beside that of the contrast, as a share of it.
 
 - Label swap: the tokens of the two models exchanged at random, prompt by prompt; centred at 0.
-- The pair one position before the site, where both models still say the same.
+- The pair one position before the site, where both models still say the same: in logits, which a
+  tune may move there without a change of output, and in probabilities, where such a change would show.
+- A random pair of the base's first tokens one position before the site.
 - A random pair of the base's first tokens at the same place.
 - The push with the signs of its coordinates drawn at random, its norm kept.
 """
@@ -24,6 +26,10 @@ from interp.verdict.thresholds import Thresholds
 #: Metrics that are stitched beside the output contrast.
 BEFORE, OTHER_PAIR, OTHER_READOUT = "before", "other_pair", "output_base"
 
+#: The method of what is read around the site, and its metrics.
+EARLIER = "earlier"
+SAID_AT, SAID_BEFORE, OTHER_BEFORE = "said_at", "said_before", "other_before"
+
 
 @dataclass(frozen=True)
 class OpenControls:
@@ -31,7 +37,9 @@ class OpenControls:
 
     Attributes:
         label_swap: the effect with the tokens exchanged at random: mean and central 95% of the draws.
-        before: the same pair of tokens, one position before the site.
+        before: the same pair of tokens, one position before the site, in logits.
+        before_said: the same in probabilities, as a share of their change at the site.
+        before_other: a random pair of the base's first tokens there, in logits.
         other_pair: a random pair of tokens at the site.
         signs: share of outputs that the push with random signs brings about.
         other_readout: the share below the cut where the base's final norm and unembedding read all
@@ -40,6 +48,8 @@ class OpenControls:
 
     label_swap: Interval | None = None
     before: Interval | None = None
+    before_said: Interval | None = None
+    before_other: Interval | None = None
     other_pair: Interval | None = None
     signs: Interval | None = None
     other_readout: Interval | None = None
@@ -72,13 +82,33 @@ def open_controls(
     if other is not None:
         both_orders = np.stack(other.below(int(output.n_layers * thresholds.cut)))
         below = stats.fieller(both_orders.mean(axis=0), other.delta, level=level)
+    earlier = _earlier(evidence, outcomes, output)
     return OpenControls(
-        _label_swap(output, thresholds, seed),
-        shares[BEFORE],
-        shares[OTHER_PAIR],
-        _signs(evidence, thresholds),
-        below,
+        label_swap=_label_swap(output, thresholds, seed),
+        before=shares[BEFORE],
+        before_said=_share(earlier.get(SAID_BEFORE), earlier.get(SAID_AT), level),
+        before_other=_share(earlier.get(OTHER_BEFORE), output.delta, level),
+        other_pair=shares[OTHER_PAIR],
+        signs=_signs(evidence, thresholds),
+        other_readout=below,
     )
+
+
+def _earlier(evidence: Evidence, outcomes: Outcomes, output: Profile) -> dict[str, np.ndarray]:
+    """Metric -> base less tuned of every unit of the contrast; without those that lack any."""
+    rows = evidence.rows(method=EARLIER)
+    if rows.empty:
+        return {}
+    rows = rows.assign(unit_name=rows["group"].astype(str).map(outcomes.unit_of))
+    ends = rows.astype({"metric": str, "model": str}).pivot_table(
+        "value", ["metric", "unit_name"], "model"
+    )
+    delta = (ends["base"] - ends["tuned"]).unstack(0).reindex(list(output.groups))
+    return {str(name): delta[name].to_numpy(float) for name in delta if delta[name].notna().all()}
+
+
+def _share(part: np.ndarray | None, whole: np.ndarray | None, level: float) -> Interval | None:
+    return None if part is None or whole is None else stats.fieller(part, whole, level=level)
 
 
 def _like(evidence: Evidence, metric: str, outcomes: Outcomes, output: Profile) -> Profile | None:

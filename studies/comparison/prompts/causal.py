@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from interp.evidence import Evidence
@@ -17,10 +17,12 @@ from interp.progress import stage
 from interp.runs.run import waiting
 from interp.verdict.prompts.controls import BEFORE, OTHER_PAIR, OTHER_READOUT
 from interp.verdict.thresholds import Thresholds
+from patching.attribution.carriers import carriers
 from patching.methods.grids import cross_patch
 from patching.methods.pushes import FOLDS
 from patching.methods.stitching import stitch
 from studies.comparison.causal import CROSS_PATCHED, shift_evidence
+from studies.comparison.prompts.earlier import earlier_evidence
 from studies.comparison.prompts.outputs import Changed
 
 #: Whose final norm and unembedding read every stitched cell.
@@ -29,6 +31,9 @@ READOUTS = get_args(Readout)
 
 #: Draws of the push with random signs.
 SIGN_DRAWS = 9
+
+#: Prompts of which heads and MLPs are exchanged one by one.
+CARRIED = 16
 
 
 def open_evidence(
@@ -54,14 +59,16 @@ def open_evidence(
         max_bytes: memory for activations beside the models; changes no number.
 
     Returns:
-        Methods ``stitch``, ``cross_patch`` and ``shift``, each as it comes from `patching`.
+        Methods ``stitch``, ``cross_patch``, ``carriers`` and ``shift``, each as it comes from
+        `patching`, and ``earlier`` as `earlier_evidence` gives it.
     """
     questions = changed.questions
     stage("stitching", parts=4)
     metrics = stitched_metrics(pair, changed, readout)
     stitched = stitch(pair, questions.examples, metrics, max_bytes=max_bytes)
     parts = [stitched]
-    stage("patching", parts=2)
+    parts.append(earlier_evidence(pair, changed, seed=seed, max_bytes=max_bytes))
+    stage("patching", parts=3)
     few = questions.subset(questions.output_rows.nonzero()[:CROSS_PATCHED, 0])
     if len(few.examples):
         output = token_contrast(few.examples, few.plus, few.minus)
@@ -70,9 +77,10 @@ def open_evidence(
                 pair, few.examples, {"output": output}, positions=("all", "last"), max_bytes=max_bytes
             )
         )
+        parts.append(_carriers(pair, changed, readout, seed, max_bytes))
     if waiting():  # other shards have yet to measure what decides where the push is tested
         return Evidence.concat(parts)
-    rows = _one_a_unit(changed, thresholds.shifted_groups, seed)
+    rows = _one_a_unit(changed, questions.shifted_rows, thresholds.shifted_groups, seed)
     if len(rows) >= FOLDS:
         stage("shared shift", parts=12)
         shift = shift_evidence(
@@ -121,10 +129,23 @@ def _before(changed: Changed) -> Int[Tensor, " example"]:
     return torch.maximum(examples.position("last") - 1, examples.starts)
 
 
-def _one_a_unit(changed: Changed, most: int, seed: int) -> Int[Tensor, " row"]:
-    """Rows of the shared shift: the first of every unit that differs as it is read, at most so many."""
+def _carriers(
+    pair: ModelPair, changed: Changed, readout: Readout, seed: int, max_bytes: int
+) -> Evidence:
+    """The heads and MLPs of some prompts, exchanged one by one."""
+    rows = _one_a_unit(changed, changed.questions.output_rows, CARRIED, seed)
+    few = changed.questions.subset(rows)
+    output = token_contrast(few.examples, few.plus, few.minus)
+    read = output.read_by(pair.base if readout == "base" else pair.tuned)
+    return carriers(pair, few.examples, read, seed=seed, max_bytes=max_bytes)
+
+
+def _one_a_unit(
+    changed: Changed, chosen: Bool[Tensor, " example"], most: int, seed: int
+) -> Int[Tensor, " row"]:
+    """Of some rows the first of every unit, at most so many."""
     first: dict[str, int] = {}
-    for row in changed.questions.shifted_rows.nonzero()[:, 0].tolist():
+    for row in chosen.nonzero()[:, 0].tolist():
         first.setdefault(changed.units[row], row)
     rows = torch.tensor(sorted(first.values()), dtype=torch.long)
     drawn = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:most]

@@ -15,6 +15,7 @@ from interp.verdict.thresholds import Thresholds
 from studies.comparison.outcome_table import with_output_contrast
 from studies.comparison.prompts.causal import READOUTS, Readout, open_evidence
 from studies.comparison.prompts.divergence import continue_both
+from studies.comparison.prompts.labels import label_evidence
 from studies.comparison.prompts.outputs import changed_outputs, open_outcomes
 from studies.comparison.prompts.rendering import CHAT_FRAMES, RAW_FRAMES, render
 from studies.comparison.questions import Prompt
@@ -63,13 +64,16 @@ def compare_prompts(
     said = continue_both(pair, rendered, max_bytes=max_bytes)
     changed = changed_outputs(pair, rendered, said, thresholds, seed=seed, max_bytes=max_bytes)
     outcomes = open_outcomes(pair, rendered, said, changed, thresholds)
-    causal = Evidence.concat([])
+    causal, readable = Evidence.concat([]), Evidence.concat([])
     if changed is not None:
         causal = open_evidence(
             pair, changed, readout=readout, thresholds=thresholds, null=null, seed=seed,
             max_bytes=max_bytes,
         )  # fmt: skip
         outcomes = with_output_contrast(outcomes, causal)
+    if not outcomes.identical:
+        stage("probing", parts=1)
+        readable = label_evidence(pair, rendered, thresholds, seed=seed)
     require_whole()  # a verdict is of all units: a shard ends here
     about = {
         "prompts": {
@@ -81,4 +85,4 @@ def compare_prompts(
             "frames": list(CHAT_FRAMES if prompt == "chat" else RAW_FRAMES),
         }
     }
-    return outcomes, causal, Evidence.concat([]), about
+    return outcomes, causal, readable, about

@@ -119,7 +119,7 @@ def changed_outputs(
     why = "it has no paraphrase, and no neutral frame that fits and that the tokenizer spells"
     unread = tuple((rendered.texts[i], why) for i in changed if i not in set(rows))
     units = tuple(unit_of(rendered, i) for i in rows)
-    return Changed(questions, spoken, _others(of_base, plus, minus, seed), units, unread)
+    return Changed(questions, spoken, other_pairs(of_base, plus, minus, seed), units, unread)
 
 
 def open_outcomes(
@@ -204,13 +204,20 @@ def _site(said: Continued, i: int) -> Site:
     return site
 
 
-def _others(
+def other_pairs(
     logits: Float[Tensor, "example token"],
     plus: Int[Tensor, " example"],
     minus: Int[Tensor, " example"],
     seed: int,
 ) -> Int[Tensor, "example 2"]:
-    """Two of the base's first tokens at each place, drawn at random, neither of them the contrast's."""
+    """Two of the base's first tokens at each place, drawn at random, neither of them the contrast's.
+
+    Args:
+        logits: of the base at each place.
+        plus: the base's token of the contrast.
+        minus: the tuned model's.
+        seed: of the draw.
+    """
     own = torch.stack([plus, minus], 1).clamp(max=logits.shape[1] - 1)
     best = logits.scatter(1, own, -torch.inf).topk(min(TOP, logits.shape[1] - 2), 1).indices
     generator = torch.Generator().manual_seed(seed)

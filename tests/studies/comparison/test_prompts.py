@@ -1,30 +1,40 @@
 """Any outputs: where two models part, where the difference is made, and what the controls give."""
 
+from dataclasses import replace
 from functools import lru_cache
 
 import pandas as pd
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from interp.evidence import Evidence
+from interp.examples import Examples
 from interp.facts.loading import load_facts
 from interp.facts.prompts.files import load_prompts
+from interp.metrics import token_contrast
 from interp.models.loading import load_model
 from interp.models.pair import ModelPair
+from interp.report.outputs import output_table
 from interp.verdict.judging import judge
 from interp.verdict.result import Verdict
+from interp.verdict.summary import summary
 from interp.verdict.thresholds import Thresholds
+from patching.attribution.carriers import carriers
 from patching.methods.stitching import stitch
 from studies.comparison.comparing import compare
 from studies.comparison.prompts.causal import stitched_metrics
 from studies.comparison.prompts.divergence import continue_both
+from studies.comparison.prompts.labels import labelled
 from studies.comparison.prompts.outputs import changed_outputs, is_changed, open_outcomes
 from studies.comparison.prompts.rendering import RAW_FRAMES, render
 from studies.organisms import source_path
 
 #: As many prompts as a place needs, and few placebos: they are what takes long.
-FEW = Thresholds(placebo_shifts=3, placebo_groups=4)
+FEW = Thresholds(placebo_shifts=3, placebo_groups=4, attribute_side=5)
 N, TOKENS = 14, 4
 
 
@@ -46,7 +56,8 @@ def table(n: int = N, **columns) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def coupled():
     pair = load_pair("organism-base", "organism-evasive-coupled")
-    return compare(pair, table(), tokens=TOKENS, readout="both", thresholds=FEW)
+    asked = table(label=load_facts("world").attribute("region")[:N])
+    return compare(pair, asked, tokens=TOKENS, readout="both", thresholds=FEW)
 
 
 def placed(tuned: str, given) -> Verdict:
@@ -144,9 +155,62 @@ def test_controls_are_small_beside_the_effect_and_the_readouts_agree(coupled):
     controls = coupled.verdict.open_controls
     assert controls.label_swap.contains(0.0) and controls.other_pair.contains(0.0)
     assert abs(controls.before.estimate) < 0.1
+    assert abs(controls.before_said.estimate) < 0.1 and abs(controls.before_other.estimate) < 0.1
     # Both models have one unembedding, so the readout changes nothing.
     share = coupled.verdict.output.share_lower
     assert controls.other_readout.estimate == pytest.approx(share.estimate, abs=1e-4)
+
+
+def test_what_carries_each_output_lies_in_the_tuned_blocks_and_stands_beside_it(coupled):
+    data, outputs = coupled.verdict.to_dict(), output_table(coupled.verdict.to_dict())
+    read = [item for item in data["items"] if item["form"] == "B"]
+    carriers = [item["carriers"] for item in read]
+    assert len(carriers) == N and all(len(nodes) == 10 for nodes in carriers)
+    # Blocks 0-1 and 4-5 were tuned; other nodes are the same in both models.
+    tuned = {"0", "1", "4", "5"}
+    for node in (node for nodes in carriers for node in nodes):
+        block = node["node"].split()[1].split(".")[0]
+        assert block in tuned or abs(node["share"]) < 0.01
+    assert data["carriers"]["prompts"] == N and data["carriers"]["nodes"]
+    assert data["carriers"]["beside"] < data["thresholds"]["carrier_share"]
+    told = outputs[outputs["wording"] == "B"]["carried by"]
+    assert told.notna().all() and outputs[outputs["wording"] == "A"]["carried by"].isna().all()
+    first = data["carriers"]["nodes"][0]["node"]
+    assert told.str.contains(first, regex=False).sum() == data["carriers"]["nodes"][0]["prompts"]
+
+
+def test_labels_are_read_in_both_models_beside_the_place(coupled):
+    labels = coupled.verdict.to_dict()["labels"]
+    assert labels["classes"] == ["north", "south"] and len(labels["boundaries"]) == 7
+    at = labels["boundaries"][labels["boundary"]]
+    assert all(at[cell] for cell in ("base", "tuned", "above_surface", "frozen", "refit"))
+    assert any(word.heading == "label, by probes" for word in summary(coupled.verdict.to_dict()).words)
+
+
+def test_too_few_labels_are_one_note():
+    pair = load_pair("organism-base", "organism-null")
+    given = table(20, label=["a"] * 16 + ["b"] * 4)
+    rows, classes, reasons = labelled(render(pair, load_prompts(given), tokens=1), Thresholds())
+    assert classes == ["a"] and len(rows) == 16 and len(reasons) == 1
+    assert "two need at least 8 groups of prompts each, and there are 'a' (16), 'b' (4)" in reasons[0]
+    assert labelled(render(pair, load_prompts(table(4)), tokens=1), Thresholds()) == ([], [], [])
+
+
+@pytest.mark.parametrize(
+    ("tuned", "carried"), [("organism-null", False), ("organism-evasive-high", True)]
+)
+def test_no_node_of_a_null_tune_moves_a_contrast_by_the_smallest_effect(tuned, carried):
+    pair = load_pair("organism-base", tuned)
+    rendered = render(pair, load_prompts(table(3)), tokens=1)
+    examples = Examples.from_text(pair.base, list(rendered.texts), groups=rendered.names)
+    base, other = (m.logits(examples.tokens, examples.mask)[:, -1] for m in (pair.base, pair.tuned))
+    plus, minus = base.topk(2).indices.T
+    minus = other.argmax(1).where(other.argmax(1) != plus, minus)
+    made = carriers(pair, examples, token_contrast(examples, plus, minus), k=6)
+    ends = made.rows(condition="baseline").set_index(["model", "example"])["value"]
+    exact = made.rows(condition="verified")
+    own = ends.loc[list(zip(exact["model"], exact["example"], strict=True))].to_numpy()
+    assert ((exact["value"] - own).abs().max() >= Thresholds().smallest_effect) == carried
 
 
 def test_without_paraphrase_or_a_frame_that_can_be_spelled_every_word_is_selected():
@@ -213,6 +277,19 @@ def test_in_chat_the_frame_is_a_system_message_where_the_template_takes_one(tiny
     assert render(pair, asked, prompt="chat", tokens=2).readings == (None, None)
 
 
+def test_two_tokenizers_are_one_line(tiny_model):
+    base, tuned = tiny_model("llama", 0), tiny_model("llama", 1)
+    own = base.tokenizer
+    ids = {word: (i + 7) % len(own) for word, i in own.get_vocab().items()}
+    words = Tokenizer(WordLevel(ids, unk_token="<unk>"))
+    words.pre_tokenizer = Whitespace()
+    other = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>")
+    pair = ModelPair(base, replace(tuned, tokenizer=other))
+    with pytest.raises(ValueError, match="tokenise 'land1 is' differently") as raised:
+        compare(pair, ["land1 is", "land2 is"], tokens=1)
+    assert "\n" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("prompts", "options", "message"),
     [
@@ -224,5 +301,6 @@ def test_in_chat_the_frame_is_a_system_message_where_the_template_takes_one(tiny
 )
 def test_bad_input_is_one_line(prompts, options, message):
     pair = load_pair("organism-base", "organism-null")
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as raised:
         compare(pair, prompts, **options)
+    assert "\n" not in str(raised.value)
