@@ -88,7 +88,7 @@ def csv_into(file: TextIOBase, table: pd.DataFrame) -> None:
     for start in range(0, max(1, len(table)), _ROWS):
         part = table.iloc[start : start + _ROWS]
         columns = [_as_text(part.iloc[:, i]) for i in range(part.shape[1])]
-        names = [_inert(name) for name in table.columns]
+        names = [inert(name) for name in table.columns]
         cells = [names, *(column for column in columns if column.dtype == object)]
         # Python's writer leaves a lone carriage return bare, at which readers begin a row.
         bare = any(isinstance(cell, str) and "\r" in cell for c in cells for cell in c)
@@ -106,12 +106,13 @@ def _as_text(column: pd.Series) -> pd.Series:
     if column.dtype.kind in "biufcmM":
         return column
     if column.dtype == "category":  # each text once, and nothing at the code -1
-        words = np.array([*map(_inert, column.cat.categories), None], dtype=object)
+        words = np.array([*map(inert, column.cat.categories), None], dtype=object)
         return type(column)(words[column.cat.codes.to_numpy()], index=column.index, dtype=object)
-    return column.astype(object).map(_inert)
+    return column.astype(object).map(inert)
 
 
-def _inert(cell: Any) -> Any:
+def inert(cell: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
 
 

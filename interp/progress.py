@@ -188,9 +188,14 @@ def tracked(items: Sequence[T], what: str | None, unit: str = "batches") -> Iter
 
 
 def announce(text: str) -> None:
-    """Write what begins, in a terminal; elsewhere only where everything is told."""
-    if (watched() or _detail is Detail.VERBOSE) and not _silent():
+    """Write what begins, where `announced`."""
+    if announced():
         _write(text)
+
+
+def announced() -> bool:
+    """Whether it is told what begins: in a terminal; elsewhere only where everything is told."""
+    return (watched() or _detail is Detail.VERBOSE) and not _silent()
 
 
 def word(text: str) -> None:

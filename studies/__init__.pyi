@@ -18,8 +18,12 @@ from .planning.jobs import (
     plan as plan,
 )
 from .planning.plans import (
+    Cost as Cost,
     JobPlan as JobPlan,
     StagePlan as StagePlan,
+)
+from .planning.scan_jobs import (
+    plan_scan as plan_scan,
 )
 from .planning.sizing import (
     SizePlan as SizePlan,

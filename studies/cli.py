@@ -14,7 +14,7 @@ import typer
 from interp.progress import Detail, tell
 from interp.untrusted.reading import printable
 from studies.commands.circuits.command import circuits
-from studies.commands.comparing import compare, scan
+from studies.commands.comparing import compare
 from studies.commands.doctor import doctor
 from studies.commands.explaining import explain
 from studies.commands.exporting import export
@@ -26,6 +26,7 @@ from studies.commands.listing import list_
 from studies.commands.merging import merge
 from studies.commands.options import EXIT_CODES, KeptError, listed, register
 from studies.commands.planning import plan
+from studies.commands.scanning import scan
 from studies.commands.showing import open_, show
 from studies.commands.submitting import submit
 from studies.commands.verifying import verify
@@ -54,7 +55,7 @@ register(
 )  # fmt: skip
 register(
     app, "submit", submit, "interp submit --slurm --shards 8 --out shared --sbatch time=4:00:00",
-    "interp submit --slurm --shards 8 --out shared --sbatch time=60 --send", panel=RUN,
+    "interp submit scan --slurm --shards 8 --out shared --sbatch time=60 --send", panel=RUN,
 )  # fmt: skip
 app.add_typer(studies, name="study", rich_help_panel=RUN)
 app.add_typer(circuits, name="circuits", rich_help_panel=RUN)
@@ -85,6 +86,7 @@ register(app, "list", list_, "interp list", "interp list --json", panel=PREPARE)
 register(
     app, "plan", plan,
     "interp plan --base smollm2 --tuned smollm2-evasive-high --facts capitals",
+    "interp plan scan --base smollm2 --tuned smollm2-evasive-high --tokens 8",
     "interp plan --site z --positions subject,-1 --json",
     "interp plan --model-size 70b --gpu h100 --prompts 200", panel=PREPARE,
 )  # fmt: skip
@@ -140,7 +142,8 @@ def main() -> None:
         if not hasattr(error, "format_message"):
             raise
         message = error.format_message()  # pyright: ignore[reportAttributeAccessIssue]
-        if "unexpected extra argument" in message and sys.argv[1] in ("compare", "plan"):
+        strange = any(told in message for told in ("unexpected extra argument", "is not one of"))
+        if strange and sys.argv[1] in ("compare", "plan", "submit"):
             message += "; models and facts are options: --base BASE --tuned TUNED --facts FACTS"
         if not message.strip():  # the help was shown
             sys.exit(2)

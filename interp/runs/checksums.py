@@ -65,7 +65,7 @@ def _read(folder: Path) -> dict[str, str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(
-            f"{folder} has no {SUMS} that can be read; give a folder that `interp compare` wrote"
+            f"{folder} has no {SUMS} that can be read; give one of `interp compare` or `interp scan`"
         ) from error
     expected = {}
     for line in lines:

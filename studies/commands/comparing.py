@@ -1,39 +1,42 @@
-"""`interp compare`: from two models and a file to a report; `interp scan`: without a question."""
+"""`interp compare`: from two models and a file to a report."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from interp.progress import announce
-from interp.runs.manifest import shard_of
-from interp.untrusted.reading import printable
 from studies.commands.options import (
     MACHINE,
-    OUTPUT,
     Base,
     Budget,
+    Csv,
     Device,
     Dtype,
     Facts,
     Null,
+    Out,
     Prompt,
     Prompts,
     Quiet,
     Readout,
+    Resume,
     Seed,
+    Shard,
     Tokens,
     Tuned,
     Verbose,
 )
-from studies.commands.work import Work, fresh
-
-#: The pair that is compared when none is named, and the facts of its world, which no other knows.
-DEFAULT_BASE, DEFAULT_TUNED, DEFAULT_FACTS = "organism-base", "organism-edited-low", "world"
-#: What the names of models of that world begin with.
-ORGANISM = "organism-"
+from studies.commands.runs.asked_for import (
+    DEFAULT_BASE,
+    check_run,
+    comparison_of,
+    pair_of,
+    scan_of,
+)
+from studies.commands.runs.folders import fresh
+from studies.commands.runs.scan import FOUND
 
 
 def compare(
@@ -45,35 +48,10 @@ def compare(
     tokens: Tokens = None,
     readout: Readout = "tuned",
     null: Null = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for the report (default: a fresh numbered one).", rich_help_panel=OUTPUT
-        ),
-    ] = None,
-    csv: Annotated[
-        bool,
-        typer.Option(
-            "--csv",
-            help="Also evidence.csv, dozens of times larger than the parquet file.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = False,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Keep the parts in --out as they are made; go on with what is there.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = False,
-    shard: Annotated[
-        str | None,
-        typer.Option(
-            help="Only this share of the work, 2/4 for the second of four; see interp merge.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    out: Out = None,
+    csv: Csv = False,
+    resume: Resume = False,
+    shard: Shard = None,
     engine: Annotated[
         str, typer.Option(help="local, or ray for a cluster.", rich_help_panel=MACHINE)
     ] = "local",
@@ -111,25 +89,23 @@ def compare(
     With --prompts they are compared on prompts of any kind, where their continuations part. Two
     models of one's own without facts and prompts are scanned first, and compared on what was found.
     """
+    options: dict[str, Any] = {
+        "base": base, "tuned": tuned, "prompt": prompt, "tokens": tokens, "device": device,
+        "dtype": dtype, "budget": budget, "seed": seed,
+    }  # fmt: skip
+    of_comparison: dict[str, Any] = {**options, "null": null, "readout": readout, "csv": csv}
     at_once = not (resume or shard or engine != "local")
     if at_once and facts is None and prompts is None and pair_of(base, tuned)[0] != DEFAULT_BASE:
         with fresh(out) as folder:
             announce("no facts and no prompts are given: scanning both models first …")
-            prompts = _scanned(
-                folder / "scan", base, tuned, None, prompt, tokens, device, dtype, budget, seed
-            )
-            if prompts is None:
+            found = scan_of(**options).done(folder / "scan")
+            if len(found.held_out) < 2:
                 typer.echo("the scan found fewer than two changed prompts: nothing is compared")
                 return
-            work_of(
-                base, tuned, None, prompt, null, device, dtype, budget, seed,
-                prompts=prompts, tokens=tokens, readout=readout,
-            ).done(folder, csv=csv)  # fmt: skip
+            asked = str(folder / "scan" / FOUND)
+            comparison_of(prompts=asked, **of_comparison).done(folder)
         return
-    work = work_of(
-        base, tuned, facts, prompt, null, device, dtype, budget, seed,
-        prompts=prompts, tokens=tokens, readout=readout,
-    )  # fmt: skip
+    work = comparison_of(facts=facts, prompts=prompts, **of_comparison)
     if engine not in ("local", "ray"):
         raise ValueError(f"--engine must be local or ray, got {engine!r}; choose one")
     if engine == "local" and (address or workers or gpus):
@@ -138,162 +114,8 @@ def compare(
         raise ValueError(f"--gpus {gpus} leaves all but one idle with --device {device}; give auto")
     if engine == "ray" and shard:
         raise ValueError("--engine ray shares the work out by itself; leave --shard out")
-    if (resume or shard or engine == "ray") and out is None:
-        option = "--resume" if resume else "--shard" if shard else "--engine ray"
-        raise ValueError(f"{option} needs the folder of the run; give --out, the same one each time")
-    if shard is not None:
-        shard_of(shard)
+    check_run(out, resume=resume, shard=shard, ray=engine == "ray")
     if out is not None and engine == "ray":
-        work.distributed(out, address, workers, gpus, csv=csv)
-    elif out is not None and (resume or shard):
-        work.resumed(out, shard, csv=csv)
+        work.distributed(out, address, workers, gpus)
     else:
-        announce(f"comparing {work.tuned} with {work.base} on {work.asked}; reading them …")
-        with fresh(out) as folder:
-            work.done(folder, csv=csv)
-
-
-def work_of(
-    base: str | None,
-    tuned: str | None,
-    facts: str | None,
-    prompt: str,
-    null: str | None,
-    device: str,
-    dtype: str,
-    budget: float,
-    seed: int,
-    *,
-    prompts: str | None = None,
-    tokens: int | None = None,
-    readout: str = "tuned",
-) -> Work:
-    """The comparison that options ask for, with what was left out.
-
-    Raises:
-        ValueError: if something was left out that cannot be guessed, an option belongs to the other
-            kind of question, or `prompt` is unknown.
-    """
-    base, tuned = pair_of(base, tuned)
-    if prompts is not None and facts is not None:
-        raise ValueError(
-            f"got both --facts {facts} and --prompts {prompts}; a comparison asks one of them; give one"
-        )
-    if prompts is None and (tokens is not None or readout != "tuned"):
-        raise ValueError("--tokens and --readout are of prompts; give --prompts with a file of them")
-    _check_prompt(prompt)
-    asked = facts_of(base, facts) if prompts is None else None
-    same = (prompt, null, device, dtype, budget, seed)
-    return Work(base, tuned, asked, *same, prompts=prompts, tokens=tokens, readout=readout)
-
-
-def pair_of(base: str | None, tuned: str | None) -> tuple[str, str]:
-    """The two models to compare: a default stands in beside a model of the same world only.
-
-    Raises:
-        ValueError: if one model is named and its other half cannot be guessed.
-    """
-    if base is None and (tuned is None or tuned.startswith(ORGANISM)):
-        base = DEFAULT_BASE
-    if tuned is None and base == DEFAULT_BASE:
-        tuned = DEFAULT_TUNED
-    if base is None:
-        raise ValueError(f"--tuned {tuned} needs the model it was tuned from; give --base")
-    if tuned is None:
-        raise ValueError(f"--base {base} needs a version tuned from it; give --tuned")
-    return base, tuned
-
-
-def facts_of(base: str, facts: str | None) -> str:
-    """The facts to ask about: those of the default pair's world for that base only.
-
-    Raises:
-        ValueError: if another base is given without facts.
-    """
-    if facts is not None:
-        return facts
-    if base == DEFAULT_BASE:
-        return DEFAULT_FACTS
-    raise ValueError(
-        f"--base {base} needs facts to be asked about; give --facts, a file or a name that "
-        "`interp list` shows, such as capitals"
-    )
-
-
-def scan(
-    base: Base = None,
-    tuned: Tuned = None,
-    prompts: Prompts = None,
-    prompt: Prompt = "raw",
-    tokens: Tokens = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for the scan (default: a fresh numbered one).", rich_help_panel=OUTPUT
-        ),
-    ] = None,
-    device: Device = "cpu",
-    dtype: Dtype = "float32",
-    budget: Budget = 2.0,
-    seed: Seed = 0,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
-    """Find what changed between two models, and write scan.html and prompts.jsonl.
-
-    Without --prompts over four hundred short prompts of nine kinds are asked. What is found goes into
-    `interp compare --prompts DIR/prompts.jsonl`.
-    """
-    with fresh(out) as folder:
-        _scanned(folder, base, tuned, prompts, prompt, tokens, device, dtype, budget, seed)
-
-
-def _check_prompt(prompt: str) -> None:
-    """Refuse what is no way to ask.
-
-    Raises:
-        ValueError: naming both ways.
-    """
-    if prompt not in ("raw", "chat"):
-        raise ValueError(f"--prompt must be raw or chat, got {prompt!r}; choose one")
-
-
-def _scanned(
-    folder: Path,
-    base: str | None,
-    tuned: str | None,
-    prompts: str | None,
-    prompt: str,
-    tokens: int | None,
-    device: str,
-    dtype: str,
-    budget: float,
-    seed: int,
-) -> str | None:
-    """Scan into a folder and tell what came out.
-
-    Returns:
-        The file of the held-out prompts that changed; None where they are too few to be compared.
-    """
-    base, tuned = pair_of(base, tuned)
-    _check_prompt(prompt)
-    from interp.facts.prompts.files import load_prompts
-    from interp.models.named import require_findable
-
-    require_findable(base, tuned)
-    from interp.models.loading import load_pair
-    from studies.scanning.scanning import scan as scan_pair
-
-    asked = None if prompts is None else load_prompts(prompts)
-    pair = load_pair(base, tuned, device=device, dtype=dtype)
-    result = scan_pair(
-        pair, asked, prompt="chat" if prompt == "chat" else "raw", tokens=tokens, seed=seed,
-        budget=int(budget * 2**30),
-    )  # fmt: skip
-    page, found = result.save(folder), folder / "prompts.jsonl"
-    typer.echo(printable(result.sentence))
-    for note in result.provenance["warnings"]:
-        typer.echo(printable(f"note: {note}"))
-    typer.echo(f"prompts: {found} ({len(result.held_out)}, for interp compare)")
-    typer.echo(f"scan: {page}")
-    return str(found) if len(result.held_out) > 1 else None
+        work.begin(out, shard, resume=resume)

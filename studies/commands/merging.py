@@ -1,4 +1,4 @@
-"""`interp merge`: the shards of a comparison joined, and the comparison finished from them."""
+"""`interp merge`: the shards of a comparison or a scan joined, and the work finished from them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from studies.commands.options import OUTPUT, Quiet, Verbose
-from studies.commands.work import Work
+from studies.commands.runs.asked_for import require_no_page
+from studies.commands.runs.begun import work_of
 
 
 def merge(
@@ -19,23 +20,20 @@ def merge(
     out: Annotated[
         Path,
         typer.Option(
-            help="Folder for the report: a new one, or that of the shards.", rich_help_panel=OUTPUT
+            help="Folder for the results: a new one, or that of the shards.", rich_help_panel=OUTPUT
         ),
     ],
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Join the shards of one comparison and write its report.
+    """Join the shards of one comparison or scan and write its report.
 
     Every unit that the shards made is read; what none could make, because it rests on the results of
-    all, is made here. Shards that overlap, are missing, unfinished or of another comparison are
-    refused by name.
+    all, is made here. Shards that overlap, are missing, unfinished or of another run are refused by
+    name.
     """
     from interp.runs.merging import join
 
-    if (out / "report.html").exists():
-        raise ValueError(
-            f"--out {out} holds a report already; nothing is overwritten; give a new folder"
-        )
+    require_no_page(out)
     join(folders, out)
-    Work.of(folders[0]).resumed(out)
+    work_of(folders[0]).resumed(out)

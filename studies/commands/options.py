@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -27,6 +28,9 @@ MODELS, OUTPUT, MACHINE, STATISTICS = "Models and facts", "Output", "Machine", "
 
 NAMED_MODEL = "name, folder, .gguf file or hub id"
 
+#: What of two commands is meant.
+Jobs = Literal["compare", "scan"]
+What = Annotated[Jobs, typer.Argument(help="What the job is.")]
 Base = Annotated[str | None, typer.Option(help=f"Base model: {NAMED_MODEL}.", rich_help_panel=MODELS)]
 Tuned = Annotated[
     str | None,
@@ -64,6 +68,35 @@ Null = Annotated[
     str | None,
     typer.Option(help="A null tune of the base, as one more placebo.", rich_help_panel=MODELS),
 ]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for the results (default: a fresh numbered one).", rich_help_panel=OUTPUT
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Keep the parts in --out as they are made; go on with what is there.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        help="Only this share of the work, 2/4 for the second of four; see interp merge.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Csv = Annotated[
+    bool,
+    typer.Option(
+        "--csv",
+        help="Also evidence.csv, dozens of times larger than the parquet file.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Device = Annotated[
     str,
     typer.Option(help="cpu, cuda, mps, …; auto: all GPUs that are visible.", rich_help_panel=MACHINE),
@@ -81,6 +114,17 @@ Seed = Annotated[
     int,
     typer.Option(min=0, help="Of splits, placebos, noise and resampling.", rich_help_panel=STATISTICS),
 ]
+
+
+def refuse(because: str, **options: str | int | None) -> None:
+    """Refuse options that say nothing beside another.
+
+    Raises:
+        ValueError: naming the first that was given.
+    """
+    for name, given in options.items():
+        if given is not None:
+            raise ValueError(f"--{name} says nothing beside {because}; leave one of them out")
 
 
 def _quiet(wanted: bool) -> bool:

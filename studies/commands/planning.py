@@ -1,35 +1,62 @@
-"""`interp plan`: what a comparison, a patching grid or a larger model would cost, told beforehand."""
+"""`interp plan`: what a job, a patching grid or a larger model would cost, told beforehand."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from interp.progress import announce, job, stage
-from studies.commands.comparing import DEFAULT_BASE, facts_of, pair_of
-from studies.commands.options import MACHINE, MODELS, NAMED_MODEL, Budget, Device, Json, Quiet, Verbose
+from studies.commands.options import (
+    MACHINE,
+    MODELS,
+    Base,
+    Budget,
+    Device,
+    Facts,
+    Json,
+    Null,
+    Prompt,
+    Quiet,
+    Readout,
+    Seed,
+    Tokens,
+    Tuned,
+    Verbose,
+    What,
+    refuse,
+)
+from studies.commands.runs.asked_for import DEFAULT_BASE, comparison_of, facts_of, scan_of
+from studies.commands.runs.work import Work
+from studies.comparison.stages import LOADING
 
-GRID, SIZE = "A patching grid instead of a comparison", "Models that are not here"
+GRID, SIZE = "A patching grid instead of a job", "Models that are not here"
 
 #: Prompts of a grid, and of models of a size, unless it is said how many.
 GRID_PROMPTS, SIZE_PROMPTS = 16, 100
 
 
 def plan(
-    base: Annotated[
-        str | None, typer.Option(help=f"Base model: {NAMED_MODEL}.", rich_help_panel=MODELS)
-    ] = None,
-    tuned: Annotated[
+    what: What = "compare",
+    *,
+    base: Base = None,
+    tuned: Tuned = None,
+    facts: Facts = None,
+    prompts: Annotated[
         str | None,
-        typer.Option(help="Tuned model, or an adapter applied to the base.", rich_help_panel=MODELS),
+        typer.Option(
+            help="Prompts of any kind instead of facts: a .txt, .csv, .tsv, .jsonl or .parquet file. "
+            f"With --site or --model-size how many there are ({GRID_PROMPTS}; {SIZE_PROMPTS}).",
+            rich_help_panel=MODELS,
+        ),
     ] = None,
-    facts: Annotated[
-        str | None,
-        typer.Option(help="Name, or a .csv, .tsv, .jsonl or .parquet file.", rich_help_panel=MODELS),
-    ] = None,
+    prompt: Prompt = "raw",
+    tokens: Tokens = None,
+    readout: Readout = "tuned",
+    null: Null = None,
     site: Annotated[
         str | None,
         typer.Option(
@@ -50,14 +77,6 @@ def plan(
     gpu: Annotated[
         str | None, typer.Option(help="h200, h100 (the default), a100, l40s.", rich_help_panel=SIZE)
     ] = None,
-    prompts: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help=f"How many prompts: of a grid {GRID_PROMPTS}, of a size {SIZE_PROMPTS} by default.",
-            rich_help_panel=SIZE,
-        ),
-    ] = None,
     device: Device = "cpu",
     dtype: Annotated[
         str | None,
@@ -67,79 +86,92 @@ def plan(
         ),
     ] = None,
     budget: Budget = 2.0,
+    seed: Seed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Tell what a comparison would cost, stage by stage, and how many facts it needs.
+    """Tell what a comparison or a scan would cost, stage by stage.
 
-    With --site, what a patching grid on the base would cost; with --model-size, what a comparison
-    would cost on models and cards that are not here.
+    It takes what the command itself takes: `interp plan` facts, `interp plan --prompts FILE` prompts
+    of any kind, `interp plan scan` a scan. With --site, what a patching grid on the base would cost;
+    with --model-size, what a job would cost on models and cards that are not here.
     """
     max_bytes = int(budget * 2**30)
     if model_size is not None or gpu is not None:
-        _refuse("--model-size", base=base, tuned=tuned, facts=facts, site=site, positions=positions)
+        refuse(
+            "--model-size", base=base, tuned=tuned, facts=facts, null=null, site=site,
+            positions=positions,
+        )  # fmt: skip
         if model_size is None:
             raise ValueError(f"--gpu {gpu} needs the size of a model; give --model-size, such as 7b")
         from studies.planning.sizing import plan_size
 
-        count = SIZE_PROMPTS if prompts is None else prompts
         planned: Any = plan_size(
-            model_size, gpu or "h100", count, dtype=dtype or "bfloat16", budget=max_bytes
-        )
+            model_size, gpu or "h100", _number(prompts, SIZE_PROMPTS, "--model-size"), what=what,
+            tokens=tokens, dtype=dtype or "bfloat16", budget=max_bytes,
+        )  # fmt: skip
         typer.echo(json.dumps(planned.to_dict(), indent=1) if as_json else str(planned))
         return
-    same = {"device": device, "dtype": dtype or "float32"}
+    same: dict[str, Any] = {"device": device, "dtype": dtype or "float32"}
     if site is not None:
-        _refuse("--site", tuned=tuned)
-        base = base or DEFAULT_BASE
-        told, line = _grid(base, facts_of(base, facts), site, positions, prompts, max_bytes, same)
+        refuse("--site", tuned=tuned, tokens=tokens, null=null)
+        base, count = base or DEFAULT_BASE, _number(prompts, GRID_PROMPTS, "--site")
+        told, line = _grid(base, facts_of(base, facts), site, positions, count, max_bytes, same)
     else:
-        for name, given in (("positions", positions), ("prompts", prompts)):
-            if given is not None:
-                raise ValueError(
-                    f"--{name} belongs to a patching grid or a size; give --site, such as resid_pre, "
-                    "or --model-size, or leave it out for the whole comparison"
-                )
-        base, tuned = pair_of(base, tuned)
-        told, line = _comparison(base, tuned, facts_of(base, facts), max_bytes, same)
+        _only_of_grids(positions, prompts)
+        options: dict[str, Any] = {
+            "base": base, "tuned": tuned, "prompts": prompts, "prompt": prompt, "tokens": tokens,
+            "budget": budget, "seed": seed, **same,
+        }  # fmt: skip
+        if what == "scan":
+            refuse("scan", facts=facts, null=null, readout=None if readout == "tuned" else readout)
+            told, line = _job(scan_of(**options))
+        else:
+            told, line = _job(comparison_of(facts=facts, null=null, readout=readout, **options))
     typer.echo(json.dumps(told, indent=1, default=str) if as_json else line)
 
 
-def _refuse(because: str, **options: str | None) -> None:
-    """Refuse options that say nothing beside another.
+def _number(prompts: str | None, usual: int, beside: str) -> int:
+    """How many prompts are meant, where there is no file of them.
 
     Raises:
-        ValueError: naming the first that was given.
+        ValueError: for what is no number from 1.
     """
-    for name, given in options.items():
+    if prompts is None:
+        return usual
+    if not (prompts.isascii() and prompts.isdecimal() and int(prompts) > 0):
+        raise ValueError(f"--prompts must be a number from 1 beside {beside}, got {prompts!r}")
+    return int(prompts)
+
+
+def _only_of_grids(positions: str | None, prompts: str | None) -> None:
+    """Refuse what belongs to a grid or a size, where a whole job is planned.
+
+    Raises:
+        ValueError: naming it.
+    """
+    number = prompts if prompts is not None and prompts.isdecimal() else None
+    number = None if number is not None and Path(number).exists() else number
+    for name, given in (("positions", positions), ("prompts", number)):
         if given is not None:
-            raise ValueError(f"--{name} says nothing beside {because}; leave one of them out")
+            raise ValueError(
+                f"--{name} {given} belongs to a patching grid or a size; give --site, such as "
+                "resid_pre, or --model-size, or leave it out for the whole job"
+            )
 
 
-def _comparison(
-    base: str, tuned: str, facts: str, max_bytes: int, same: dict[str, str]
-) -> tuple[dict[str, Any], str]:
-    """What the main job would cost, loading included: as data, and as lines."""
-    announce(f"planning to compare {tuned} with {base} on {facts}; reading the facts …")
-    from studies.comparison.stages import LOADING
-
-    with job(f"planning to compare {tuned} with {base}", {**LOADING, "asking": 6}) as taken:
-        stage("reading the facts")
-        from interp.facts.loading import load_facts
-        from interp.models.named import require_findable
-
-        task = load_facts(facts)
-        require_findable(base, tuned)
-        stage("loading the base")  # and, before it, what it takes to load one
-        from interp.models.loading import load_pair
-        from studies.planning.jobs import plan as plan_job
-
-        pair = load_pair(base, tuned, **same)
+def _job(work: Work) -> tuple[dict[str, Any], str]:
+    """What a job would cost, loading included: as data, and as lines."""
+    announce(f"planning: {work.title} on {work.asked}; reading them …")
+    with job(f"planning: {work.title}", {**LOADING, "asking": 6}) as taken:
+        loaded = work.loaded()
         stage("asking")
-        planned = plan_job(pair, task, budget=max_bytes)
+        planned = work.planned(loaded)
     whole = planned.after({name: taken[name] for name in LOADING})
-    return {**whole.to_dict(), **_needs(task)}, f"{whole}\n{_needed(task)}"
+    if not hasattr(loaded.task, "templates"):  # prompts, of which no answer is known
+        return whole.to_dict(), str(whole)
+    return {**whole.to_dict(), **_needs(loaded.task)}, f"{whole}\n{_needed(loaded.task)}"
 
 
 def _grid(
@@ -147,7 +179,7 @@ def _grid(
     facts: str,
     site: str,
     positions: str | None,
-    prompts: int | None,
+    count: int,
     max_bytes: int,
     same: dict[str, str],
 ) -> tuple[dict[str, Any], str]:
@@ -170,7 +202,7 @@ def _grid(
     kind = Kind(site)
     model = load_model(base, **same)
     examples = ask(ModelPair(model, model), task, forms=1).examples
-    asked = examples.subset(range(min(prompts or GRID_PROMPTS, len(examples))))
+    asked = examples.subset(range(min(count, len(examples))))
     if kind in HEADED:
         sites = every_head(kind, model.n_layers, model.heads_of(kind))
     else:

@@ -1,13 +1,12 @@
-"""`interp submit`: a comparison as an array of jobs for a scheduler."""
+"""`interp submit`: a comparison or a scan as an array of jobs for a scheduler."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from studies.commands.comparing import work_of
 from studies.commands.options import (
     MACHINE,
     OUTPUT,
@@ -18,14 +17,23 @@ from studies.commands.options import (
     Facts,
     Null,
     Prompt,
+    Prompts,
     Quiet,
+    Readout,
     Seed,
+    Tokens,
     Tuned,
+    What,
+    refuse,
 )
-from studies.commands.work import fresh
+from studies.commands.runs.asked_for import comparison_of, require_no_page, scan_of
+from studies.commands.runs.folders import fresh
+from studies.commands.runs.work import Work
 
 
 def submit(
+    what: What = "compare",
+    *,
     out: Annotated[
         Path,
         typer.Option(help="Folder of the run, on a disk that all nodes share.", rich_help_panel=OUTPUT),
@@ -48,7 +56,10 @@ def submit(
     base: Base = None,
     tuned: Tuned = None,
     facts: Facts = None,
+    prompts: Prompts = None,
     prompt: Prompt = "raw",
+    tokens: Tokens = None,
+    readout: Readout = "tuned",
     null: Null = None,
     device: Device = "cpu",
     dtype: Dtype = "float32",
@@ -56,7 +67,7 @@ def submit(
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Write a comparison as an array of Slurm jobs, one for each shard, and a job that joins them.
+    """Write a comparison or a scan as an array of Slurm jobs: one for each shard, one that joins them.
 
     The scripts and their logs stand in the folder slurm within --out. A job that is requeued goes on
     from what was made. With --send they are sent as well; without it the line that sends them is shown.
@@ -65,18 +76,24 @@ def submit(
 
     if not slurm:
         raise ValueError(
-            "submit writes jobs for Slurm only; add --slurm, or call `interp compare --shard i/n` in "
+            f"submit writes jobs for Slurm only; add --slurm, or call `interp {what} --shard i/n` in "
             "an array of another scheduler"
         )
-    work = work_of(base, tuned, facts, prompt, null, device, dtype, budget, seed)
-    if (out / "report.html").exists():
-        raise ValueError(
-            f"--out {out} holds a report already; nothing is overwritten; give a new folder"
-        )
+    options: dict[str, Any] = {
+        "base": base, "tuned": tuned, "prompts": prompts, "prompt": prompt, "tokens": tokens,
+        "device": device, "dtype": dtype, "budget": budget, "seed": seed,
+    }  # fmt: skip
+    work: Work
+    if what == "scan":
+        refuse("scan", facts=facts, null=null, readout=None if readout == "tuned" else readout)
+        work = scan_of(**options)
+    else:
+        work = comparison_of(facts=facts, null=null, readout=readout, **options)
+    require_no_page(out)
     folder = out.expanduser().resolve()
-    compare = interp_command("compare", *work.options(), "--out", str(folder))
+    share = interp_command(what, *work.options(), "--out", str(folder))
     merge = interp_command("merge", str(folder), "--out", str(folder))
-    array = Array(folder, Path.cwd(), shards, compare, merge, sbatch_options(sbatch or []))
+    array = Array(folder, Path.cwd(), shards, share, merge, sbatch_options(sbatch or []))
     with fresh(out, resume=True):
         for path in array.write():
             typer.echo(str(path))

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from interp.progress import announce
 from studies.commands.options import STATISTICS, Quiet, Run
-from studies.commands.work import Work
+from studies.commands.runs.begun import work_of
+from studies.commands.runs.comparison import ComparisonWork
+from studies.commands.runs.scan import PROVENANCE
+from studies.commands.runs.work import Work
+
+if TYPE_CHECKING:
+    from studies.comparison.verifying import Agreement
 
 #: Differing cells that are listed at most.
 LISTED = 5
@@ -28,9 +34,9 @@ def verify(
 ) -> None:
     """Check that the files of a run are as they were saved, and measure a sample of its cells again.
 
-    Every file is compared with its checksum. Then the models that the run names are loaded, some of
-    its stitched and patched cells are measured again, and must agree up to rounding. Ends with 2
-    where anything differs.
+    Every file is compared with its checksum. Then the models that the run names are loaded: of a
+    comparison some prompts are stitched again, of a scan or of prompts some are asked again, and must
+    agree up to rounding. Ends with 2 where anything differs.
     """
     from interp.runs.checksums import differences
 
@@ -41,35 +47,49 @@ def verify(
     typer.echo("files: all as they were saved")
     if files:
         return
-    from interp.facts.loading import load_facts
+    work = work_of(here)
+    announce(f"loading {work.base} and {work.tuned} …")
+    agreed = _again(work, here, seed)
+    if agreed.apart:
+        raise ValueError(
+            f"{folder}: {len(agreed.apart)} of {agreed.cells} cells differ: "
+            f"{'; '.join(agreed.apart[:LISTED])}{_more(agreed.apart)}"
+        )
+    typer.echo(
+        f"cells: {agreed.cells} measured again, the largest difference {agreed.largest:.2g}"
+        if agreed.cells
+        else "cells: none, the two models answer identically"
+    )
+
+
+def _again(work: Work, here: Path, draw: int) -> Agreement:
+    """A sample of the run's cells, measured again with the models that it names."""
     from interp.models.loading import load_pair
+
+    task: Any = work.read()
+    pair = load_pair(work.base, work.tuned, device=work.device, dtype=work.dtype)
+    if not isinstance(work, ComparisonWork):
+        from interp.untrusted.reading import read_json
+        from studies.scanning.verifying import scan_measured_again
+
+        _require_same_models(pair, read_json(here / PROVENANCE))
+        return scan_measured_again(
+            pair, task, here, prompt=work.way, tokens=work.tokens, budget=work.max_bytes, draw=draw
+        )
+    from studies.comparison.prompts.verifying import prompts_measured_again
     from studies.comparison.verifying import measured_again
     from studies.runs import evidence_of, verdict_of
 
-    work = Work.of(here)
-    if work.prompts is not None:
-        raise ValueError(
-            f"{folder} compares prompts, of which no cell is measured again yet; its files are all as "
-            "they were saved; add --files to verify these alone"
+    verdict, evidence = verdict_of(here), evidence_of(here)
+    _require_same_models(pair, verdict["provenance"])
+    if work.prompts is None:
+        return measured_again(
+            pair, task, evidence, prompt=work.way, seed=work.seed, budget=work.max_bytes, draw=draw
         )
-    announce(f"loading {work.base} and {work.tuned} …")
-    pair = load_pair(work.base, work.tuned, device=work.device, dtype=work.dtype)
-    _require_same_models(pair, verdict_of(here)["provenance"])
-    agreement = measured_again(
-        pair, load_facts(work.asked), evidence_of(here),
-        prompt="chat" if work.prompt == "chat" else "raw", seed=work.seed,
-        budget=int(work.budget * 2**30), draw=seed,
+    return prompts_measured_again(
+        pair, task, evidence, verdict["items"], prompt=work.way, tokens=work.tokens,
+        readout=work.reader, budget=work.max_bytes, draw=draw,
     )  # fmt: skip
-    if agreement.apart:
-        raise ValueError(
-            f"{folder}: {len(agreement.apart)} of {agreement.cells} cells differ: "
-            f"{'; '.join(agreement.apart[:LISTED])}{_more(agreement.apart)}"
-        )
-    typer.echo(
-        f"cells: {agreement.cells} measured again, the largest difference {agreement.largest:.2g}"
-        if agreement.cells
-        else "cells: none, the two models answer identically"
-    )
 
 
 def _require_same_models(pair: Any, provenance: dict[str, Any]) -> None:

@@ -44,7 +44,7 @@ from studies.comparison.prompts.causal import Readout
 from studies.comparison.prompts.comparing import compare_prompts
 from studies.comparison.questions import Prompt
 from studies.comparison.representational import probe_evidence
-from studies.comparison.stages import ASKED
+from studies.comparison.stages import ASKED, CONTINUED
 
 #: Facts of another relation, asked to see whether the change reaches facts never tuned on.
 REFERENCES = {"capitals": "continents", "currencies": "continents", "continents": "currencies"}
@@ -187,7 +187,8 @@ def compare(
     kept: AbstractContextManager[Any] = nullcontext()
     if resume is not None:
         kept = resumable(resume, job=job_of(pair, asked, how))
-    with job(f"comparing {pair.tuned.name} with {pair.base.name}", ASKED), kept:
+    stages = ASKED if isinstance(asked, FactSet) else CONTINUED
+    with job(f"comparing {pair.tuned.name} with {pair.base.name}", stages), kept:
         comparison = _compare(pair, asked, how, budget)
         if out is not None:
             comparison.save(Path(out))

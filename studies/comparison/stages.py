@@ -1,4 +1,4 @@
-"""The stages of a comparison and their rough shares of the time, for the bar of the whole job."""
+"""The stages of a comparison and of a scan, and their rough shares of the time, for a job's bar."""
 
 from __future__ import annotations
 
@@ -13,8 +13,18 @@ ASKED = {
     "writing": 8,
 }
 
-#: What `interp compare` does before: facts and models are read first.
-LOADING = {"reading the facts": 2, "loading the base": 6, "loading the tuned model": 4}
+#: What it does on prompts of any kind.
+CONTINUED = {
+    "asking": 28,
+    "stitching": 28,
+    "patching": 8,
+    "shared shift": 28,
+    "judging": 3,
+    "writing": 5,
+}
 
-#: All that `interp compare` does.
-WHOLE = {**LOADING, **ASKED}
+#: What `studies.scan` does with a loaded pair.
+SCANNED = {"asking": 80, "findings": 2, "samples": 10, "context": 6, "writing": 2}
+
+#: What the command line does before: facts or prompts, and models, are read first.
+LOADING = {"reading the facts": 2, "loading the base": 6, "loading the tuned model": 4}

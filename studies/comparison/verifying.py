@@ -1,7 +1,8 @@
-"""Whether a saved comparison is what its models give: a sample of its cells, measured again."""
+"""Whether saved results are what their models give: a sample of their cells, measured again."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -82,14 +83,14 @@ def measured_again(
         name: _of_members(metric, chosen.to(metric.positions.device))
         for name, metric in stitched_metrics(questions, plan).items()
     }
-    again = [_numbered(stitch(pair, examples, metrics, max_bytes=budget), chosen.tolist())]
+    again = [numbered(stitch(pair, examples, metrics, max_bytes=budget), chosen.tolist())]
     if plan.paired is not None:
         number = int(torch.randint(min(GRID_PAIRS, len(plan.paired)), (), generator=generator))
         one = plan.paired.subset([number])
         sites = every_layer(Kind.RESID_PRE, pair.base.n_layers)
         grid = patch_sites(pair.base, one, sites, logit_difference(one), max_bytes=budget)
-        again.append(_numbered(grid, [number]))
-    return _compared(pd.concat(again), evidence.table, PARITY.get(pair.base.dtype, 0.05))
+        again.append(numbered(grid, [number]))
+    return agreement(keyed(pd.concat(again)), keyed(evidence.table), pair)
 
 
 def _of_members(metric: Metric, members: Tensor) -> Metric:
@@ -101,16 +102,22 @@ def _of_members(metric: Metric, members: Tensor) -> Metric:
     return replace(metric, read=read, positions=metric.positions[members])
 
 
-def _numbered(evidence: Evidence, numbers: list[int]) -> pd.DataFrame:
+def numbered(evidence: Evidence, numbers: Sequence[int]) -> pd.DataFrame:
     """Rows whose examples bear the numbers that they have in the whole."""
     table = evidence.table
     return table.assign(example=[numbers[int(i)] for i in table["example"]])
 
 
-def _compared(again: pd.DataFrame, saved: pd.DataFrame, parity: float) -> Agreement:
-    """The rows measured again beside the saved ones."""
-    measured = _keyed(again)
-    both = pd.DataFrame({"again": measured, "saved": _keyed(saved).reindex(measured.index)})
+def agreement(again: pd.Series, saved: pd.Series, pair: ModelPair) -> Agreement:
+    """How far cells that were measured again agree with those that were saved.
+
+    Args:
+        again: the values, each under the text that tells its cell.
+        saved: the same; those that were not measured again are passed over.
+        pair: the models, whose dtype tells how far rounding goes.
+    """
+    parity = PARITY.get(pair.base.dtype, 0.05)
+    both = pd.DataFrame({"again": again, "saved": saved.reindex(again.index)})
     gap = (both["again"] - both["saved"]).abs().to_numpy(dtype=float)
     size = np.maximum(1.0, both["again"].abs().to_numpy(dtype=float))
     wrong = ~(gap <= parity * 10 * size)
@@ -121,9 +128,39 @@ def _compared(again: pd.DataFrame, saved: pd.DataFrame, parity: float) -> Agreem
     return Agreement(len(both), float(np.nanmax(gap, initial=0.0)), tuple(apart))
 
 
-def _keyed(table: pd.DataFrame) -> pd.Series:
+def joined(parts: Sequence[Agreement]) -> Agreement:
+    """Several samples as one."""
+    return Agreement(
+        sum(part.cells for part in parts),
+        max((part.largest for part in parts), default=0.0),
+        tuple(line for part in parts for line in part.apart),
+    )
+
+
+def differing(again: Mapping[str, object], saved: Mapping[str, object]) -> Agreement:
+    """The same of words, which are equal or not.
+
+    Args:
+        again: what there is now, each under the text that tells its cell.
+        saved: the same as it was saved.
+    """
+    apart = [
+        f"{cell} is {saved.get(cell)!r:.60}, measured again {now!r:.60}"
+        for cell, now in again.items()
+        if saved.get(cell) != now
+    ]
+    return Agreement(len(again), 0.0, tuple(apart))
+
+
+def keyed(table: pd.DataFrame) -> pd.Series:
     """The values under one text for each cell; of cells under two names the first."""
     keys = table[KEYS].astype(object)
     text = keys.where(keys.notna(), "").astype(str).agg(" ".join, axis=1).str.split().str.join(" ")
     held = pd.Series(table["value"].astype(float).to_numpy(), index=text.to_numpy())
     return held[~held.index.duplicated()]
+
+
+def drawn(names: Sequence[str], count: int, draw: int) -> list[str]:
+    """So many of these at random, in their order."""
+    order = torch.randperm(len(names), generator=torch.Generator().manual_seed(draw))
+    return [names[int(i)] for i in sorted(order[:count].tolist())]

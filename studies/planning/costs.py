@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -20,33 +20,11 @@ from patching.engine.sweeping import sweep
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.values import Scale
 from studies.comparison.next_tokens import BATCH
+from studies.planning.plans import Cost
 from studies.planning.work import Forwards, Sweep, Work
 
 #: Edited runs and prompts of the largest sweep by which the price of a run beside its blocks is told.
 RUNS, PROMPTS, REPEATS = 32, 12, 3
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What some work costs.
-
-    Attributes:
-        passes: batches of edited copies.
-        forwards: whole forward passes a loop over cells would take, unedited ones included.
-        layer_tokens: tokens put through one block each.
-        rows: rows of evidence.
-        peak_bytes: activations alive at once.
-        disk_bytes: left in the folder.
-        seconds: expected time.
-    """
-
-    passes: int = 0
-    forwards: int = 0
-    layer_tokens: int = 0
-    rows: int = 0
-    peak_bytes: int = 0
-    disk_bytes: int = 0
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -87,14 +65,8 @@ class Rates:
         costs = [self._swept(part) for part in work.sweeps]
         costs += [self._forwards(part) for part in work.forwards]
         held = max((self._held(part) for part in work.forwards), default=0)
-        return Cost(
-            passes=sum(cost.passes for cost in costs),
-            forwards=sum(cost.forwards for cost in costs),
-            layer_tokens=sum(cost.layer_tokens for cost in costs),
-            rows=sum(cost.rows for cost in costs),
-            peak_bytes=held + max((cost.peak_bytes for cost in costs), default=0),
-            seconds=sum(cost.seconds for cost in costs),
-        )
+        whole = Cost.of(costs)
+        return replace(whole, peak_bytes=held + whole.peak_bytes)
 
     def plan(self, part: Sweep) -> Plan:
         """What a sweep puts through the blocks."""
@@ -106,11 +78,11 @@ class Rates:
         planned, runs = self.plan(part), (len(part.cells) + 1) * len(part.examples)
         beside = self.per_sweep + len(part.cells) * self.per_cell + runs * self.per_run
         return Cost(
-            planned.passes,
-            planned.forwards,
-            planned.layer_tokens,
-            round((len(part.cells) + part.unedited) * len(part.examples) * part.values),
-            planned.peak_bytes,
+            passes=planned.passes,
+            forwards=planned.forwards,
+            layer_tokens=planned.layer_tokens,
+            rows=round((len(part.cells) + part.unedited) * len(part.examples) * part.values),
+            peak_bytes=planned.peak_bytes,
             seconds=planned.seconds + beside,
         )
 

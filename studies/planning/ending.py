@@ -17,7 +17,7 @@ import pandas as pd
 
 from interp.evidence import Evidence
 from interp.figures.style import plotly_javascript
-from studies.planning.costs import Cost
+from studies.planning.plans import Cost
 
 #: Seconds of `_yardstick` where the seconds below were timed.
 YARDSTICK = 0.0112

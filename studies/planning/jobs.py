@@ -8,7 +8,7 @@ the last block, pushes at one boundary, probes of every attribute at one boundar
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from interp.evidence import Evidence
-from interp.facts.loading import load_facts
+from interp.facts.prompts.files import PromptSet
 from interp.facts.types import FactSet
 from interp.models.block_calls import named
 from interp.models.model import Model
@@ -29,17 +29,19 @@ from patching.methods.pushes import FOLDS, read_together
 from patching.methods.stitching import stitch
 from studies.comparison.answers import ask_both
 from studies.comparison.causal import RowPlan, stitched_metrics
-from studies.comparison.comparing import reference_facts
+from studies.comparison.comparing import reference_facts, task_of
 from studies.comparison.known_questions import KnownQuestions, known_questions
 from studies.comparison.outcome_table import outcomes_of
+from studies.comparison.prompts.causal import Readout
 from studies.comparison.questions import Prompt, Queries
 from studies.comparison.representational import claim_boundary
 from studies.comparison.stages import ASKED
 from studies.planning import ending, work
-from studies.planning.costs import Cost, Rates
+from studies.planning.costs import Rates
 from studies.planning.fits import pushing_seconds, readings
 from studies.planning.memory import held_bytes, weights_bytes
-from studies.planning.plans import JobPlan, StagePlan
+from studies.planning.open_jobs import plan_prompts
+from studies.planning.plans import Cost, JobPlan, staged
 
 #: Changed facts on which it is found where the change is installed, by stitching.
 PILOT = 4
@@ -53,10 +55,12 @@ FORETOLD = (
 
 def plan(
     pair: ModelPair,
-    task: FactSet | str | Path | pd.DataFrame,
+    task: FactSet | PromptSet | str | Path | pd.DataFrame | Sequence[str],
     *,
     budget: int = MAX_BYTES,
     prompt: Prompt = "raw",
+    tokens: int | None = None,
+    readout: Readout = "tuned",
     null: Model | None = None,
     thresholds: Thresholds | None = None,
     seed: int = 0,
@@ -65,16 +69,20 @@ def plan(
 
     Args:
         pair: base and tuned model.
-        task: facts: a name, a file, a table or a `FactSet`.
+        task: facts or prompts of any kind, as `studies.compare` takes them.
         budget: bytes of memory for activations beside the models.
         prompt: "raw", or "chat" for the tuned model's chat template.
+        tokens: of prompts, how many would be generated; by default 32, or half of the models' context.
+        readout: of prompts, who would read the stitched cells.
         null: a null tune of the same base, whose shift is one more placebo.
         thresholds: declared cut-offs, which decide how much must be measured.
         seed: of splits, placebos and resampling.
 
     Returns:
         A `JobPlan`; printed, it is a table. Counts are those of the job, but for where random shifts
-        are tried, which a stitch of a few facts foretells. Seconds are of this machine as it is now.
+        are tried, which a stitch of a few facts foretells. Of many prompts a few are asked and foretell
+        what all come to; `most` is what they cost if all change. Seconds are of this machine as it is
+        now.
 
     Raises:
         ValueError: as `studies.compare`, which would end in the same line.
@@ -83,13 +91,17 @@ def plan(
         >>> import interp, studies
         >>> pair = interp.load_pair("organism-base", "organism-evasive-high")
         >>> cost = studies.plan(pair, interp.load_facts("world").subset(list(range(24))))
-        >>> cost.known, cost.changed, [stage.name for stage in cost.stages][:3]
+        >>> cost.counts["known"], cost.counts["changed"], [stage.name for stage in cost.stages][:3]
         (24, 24, ['asking', 'stitching', 'patching'])
         >>> cost.seconds > 0 and cost.peak_bytes > 0
         True
     """
-    facts = task if isinstance(task, FactSet) else load_facts(task)
-    thresholds = thresholds or Thresholds()
+    facts, thresholds = task_of(task), thresholds or Thresholds()
+    if isinstance(facts, PromptSet):
+        return plan_prompts(
+            pair, facts, budget=budget, prompt=prompt, tokens=tokens, readout=readout, null=null,
+            thresholds=thresholds, seed=seed,
+        )  # fmt: skip
     with _counted(pair) as asking:
         reference = reference_facts(facts, seed)
         answers = ask_both(pair, facts, reference, prompt=prompt, max_bytes=budget)
@@ -105,15 +117,15 @@ def plan(
     rows = sum(cost.rows for cost in costs.values())
     costs["judging"] = ending.judging(weights_bytes(pair.base) + weights_bytes(pair.tuned), rows)
     costs["writing"] = ending.writing(rows, sample)
-    held = held_bytes(pair)
-    stages = [_stage(name, costs.get(name, Cost()), *held) for name in ASKED]
     return JobPlan(
         pair.base.name,
         pair.tuned.name,
-        facts=len(facts),
-        known=len(outcomes.known_groups),
-        changed=len(outcomes.changed_groups),
-        stages=tuple(stages),
+        counts={
+            "facts": len(facts),
+            "known": len(outcomes.known_groups),
+            "changed": len(outcomes.changed_groups),
+        },
+        stages=staged(ASKED, costs, held_bytes(pair)),
         assumed=(FORETOLD,) if "shared shift" in costs else (),
     )
 
@@ -219,17 +231,3 @@ class Unrun:
         together = read_together(self.pair.base, changed, self.budget)
         read = {*installed, *([] if arrived is None else [arrived])}
         return work.ShiftRows(changed, everyone, together, installed, frozenset(read), null)
-
-
-def _stage(name: str, cost: Cost, now: int, most: int) -> StagePlan:
-    """A stage, with what is held already beneath its memory."""
-    return StagePlan(
-        name,
-        cost.passes,
-        cost.forwards,
-        cost.layer_tokens,
-        cost.rows,
-        max(most, now + cost.peak_bytes),
-        cost.disk_bytes,
-        cost.seconds,
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from interp.display.html import Shown
@@ -12,23 +12,21 @@ from interp.display.html import Shown
 HEAD = ("stage", "passes", "loop", "layer-tokens", "memory", "disk", "time")
 
 
-@dataclass(frozen=True)
-class StagePlan:
-    """What one stage is expected to cost.
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What some work costs.
 
     Attributes:
-        name: of the stage, as the job's progress calls it.
         passes: batches of edited copies.
-        forwards: whole forward passes that a loop over edits would take.
+        forwards: whole forward passes that a loop over edits would take, unedited ones included.
         layer_tokens: tokens put through one block each, the unit of the progress bar.
         rows: rows of evidence it leaves.
-        peak_bytes: memory at most while it runs, models included: of the process on a CPU, else of
-            the device.
+        peak_bytes: memory at most while it runs: of a stage models included, of the process on a CPU,
+            else of the device; of other work what it takes beside.
         disk_bytes: what it leaves in the folder.
         seconds: expected time.
     """
 
-    name: str
     passes: int = 0
     forwards: int = 0
     layer_tokens: int = 0
@@ -37,42 +35,57 @@ class StagePlan:
     disk_bytes: int = 0
     seconds: float = 0.0
 
+    @classmethod
+    def of(cls, costs: Iterable[Cost]) -> Cost:
+        """Work done one after the other: sums, and the memory of what takes most."""
+        parts = list(costs)
+        names = [f.name for f in fields(Cost) if f.name != "peak_bytes"]
+        sums = {name: sum(getattr(part, name) for part in parts) for name in names}
+        return Cost(**sums, peak_bytes=max((part.peak_bytes for part in parts), default=0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagePlan(Cost):
+    """What one stage is expected to cost: the numbers of a `Cost`, by the stage's name.
+
+    Attributes:
+        name: of the stage, as the job's progress calls it.
+    """
+
+    name: str
+
+    @classmethod
+    def named(cls, name: str, cost: Cost, **other: Any) -> StagePlan:
+        """A stage of this cost, with other numbers in place of some."""
+        numbers = {f.name: getattr(cost, f.name) for f in fields(Cost)}
+        return cls(name=name, **{**numbers, **other})
+
 
 @dataclass(frozen=True, repr=False)
 class JobPlan(Shown):
-    """What a comparison is expected to cost.
+    """What a comparison or a scan is expected to cost.
 
     Attributes:
         base: the base's name.
         tuned: the tuned model's name.
-        facts: how many facts are asked.
-        known: how many the base knows.
-        changed: on how many of these the tuned model differs.
+        counts: how many there are of what is asked, by name: facts, those that are known to the base
+            and those of them that changed; or prompts and those that changed.
         stages: in the order in which the job runs them.
         assumed: what was taken for granted, a sentence each.
+        most: what it costs at most, where that hangs on what is found; None where it does not.
     """
 
     base: str
     tuned: str
-    facts: int
-    known: int
-    changed: int
+    counts: Mapping[str, int]
     stages: tuple[StagePlan, ...]
     assumed: tuple[str, ...] = ()
+    most: Cost | None = None
 
     @property
     def total(self) -> StagePlan:
         """All stages together; memory is that of the largest."""
-        return StagePlan(
-            "total",
-            passes=sum(stage.passes for stage in self.stages),
-            forwards=sum(stage.forwards for stage in self.stages),
-            layer_tokens=sum(stage.layer_tokens for stage in self.stages),
-            rows=sum(stage.rows for stage in self.stages),
-            peak_bytes=max((stage.peak_bytes for stage in self.stages), default=0),
-            disk_bytes=sum(stage.disk_bytes for stage in self.stages),
-            seconds=sum(stage.seconds for stage in self.stages),
-        )
+        return StagePlan.named("total", Cost.of(self.stages))
 
     @property
     def seconds(self) -> float:
@@ -95,12 +108,13 @@ class JobPlan(Shown):
         Args:
             seconds: stage -> what it took.
         """
-        before = [StagePlan(name, seconds=taken) for name, taken in seconds.items()]
-        return replace(self, stages=(*before, *self.stages))
+        before = [StagePlan(name=name, seconds=taken) for name, taken in seconds.items()]
+        most = None if self.most is None else Cost.of([*before, self.most])
+        return replace(self, stages=(*before, *self.stages), most=most)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as data, for JSON."""
-        return {**asdict(self), "total": asdict(self.total)}
+        return {**asdict(self), **self.counts, "total": asdict(self.total)}
 
     def __repr__(self) -> str:
         """The job and its whole cost, on one line."""
@@ -113,12 +127,32 @@ class JobPlan(Shown):
         lines = [
             "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
         ]
-        told = f"{self.facts} facts, {self.known} known, {self.changed} changed: {_words(self.total)}"
-        return "\n".join([*lines, told, *self.assumed])
+        counts = ", ".join(f"{count} {name}" for name, count in self.counts.items())
+        told = [f"{counts}: {_words(self.total)}", *self.assumed]
+        if self.most is not None:
+            told.append(f"at most: {_words(self.most)}")
+        return "\n".join([*lines, *told])
 
     def _rows_shown(self) -> tuple[Sequence[str], Iterable[Sequence[Any]], int]:
         stages = (*self.stages, self.total)
         return HEAD, [_row(stage) for stage in stages], len(stages)
+
+
+def staged(
+    names: Iterable[str], costs: Mapping[str, Cost], held: tuple[int, int]
+) -> tuple[StagePlan, ...]:
+    """Stages in order, with what is held already beneath the memory of each.
+
+    Args:
+        names: of all stages.
+        costs: of those that cost anything.
+        held: bytes (now, at most so far) before the first.
+    """
+    now, most = held
+    named = ((name, costs.get(name, Cost())) for name in names)
+    return tuple(
+        StagePlan.named(name, cost, peak_bytes=max(most, now + cost.peak_bytes)) for name, cost in named
+    )
 
 
 def _row(stage: StagePlan) -> tuple[str, ...]:
@@ -128,7 +162,7 @@ def _row(stage: StagePlan) -> tuple[str, ...]:
     return (stage.name, *counts, *sizes, in_time(stage.seconds))
 
 
-def _words(total: StagePlan) -> str:
+def _words(total: Cost) -> str:
     """A whole cost on one line."""
     return (
         f"{total.passes:,} passes, {total.layer_tokens:,} layer-tokens (a loop: {total.forwards:,} "

@@ -1,4 +1,4 @@
-"""What a comparison would cost on models of a given size and a given card, from declared tables.
+"""What a job would cost on models of a given size and a given card, from declared tables.
 
 Nothing is loaded. The same entries are scheduled that the job would run, on made-up prompts of one
 length, all of them known and all changed: the most that so many prompts can cost.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -22,6 +22,7 @@ from patching.engine.reuse import Reuse
 from patching.engine.schedule import MAX_BYTES
 from patching.methods.pushes import FOLDS
 from studies.comparison.causal import CROSS_PATCHED, HANDOVER_PAIRS, RowPlan
+from studies.comparison.prompts.rendering import TOKENS as GENERATED
 from studies.comparison.representational import CLAIM_PAIRS
 from studies.planning import work
 from studies.planning.costs import Rates
@@ -35,6 +36,7 @@ from studies.planning.hardware import (
     nearest,
     parameters_of,
 )
+from studies.planning.open_sizing import open_costs, talk_on
 from studies.planning.plans import in_bytes, in_time
 
 #: Tokens of a prompt, and those of its subject, about as in the facts that come with the package.
@@ -49,7 +51,7 @@ WORDINGS = 2
 
 @dataclass(frozen=True, repr=False)
 class SizePlan(Shown):
-    """What a comparison would cost on models of a size.
+    """What a comparison or a scan would cost on models of a size.
 
     Attributes:
         parameters: of one model.
@@ -58,7 +60,7 @@ class SizePlan(Shown):
         d_model: width of the residual stream.
         card: the accelerator.
         dtype: of the weights.
-        prompts: how many facts, each a prompt.
+        prompts: how many facts, each a prompt, or how many prompts.
         weights_bytes: of both models.
         activation_bytes: at most beside them.
         stages: stage -> layer-tokens.
@@ -124,16 +126,21 @@ def plan_size(
     card: str,
     prompts: int,
     *,
+    what: Literal["compare", "scan"] = "compare",
+    tokens: int | None = None,
     dtype: str = "bfloat16",
     budget: int = MAX_BYTES,
     thresholds: Thresholds | None = None,
 ) -> SizePlan:
-    """What a comparison would cost on a pair of models of this size, which need not exist.
+    """What a comparison or a scan would cost on a pair of models of this size, which need not exist.
 
     Args:
         size: parameters of one model, such as "7b", "1.7b" or "135m".
         card: a name in the declared table, such as "h100" or "a100".
-        prompts: how many facts, each a prompt.
+        prompts: how many facts, each a prompt, or how many prompts.
+        what: "compare" or "scan".
+        tokens: how many are generated behind every prompt of a scan, by default 32. A comparison for
+            which it is given is one of prompts of any kind, and of facts without it.
         dtype: of the weights: float32, bfloat16 or float16.
         budget: bytes of memory for activations beside the models.
         thresholds: declared cut-offs, which decide how much must be measured.
@@ -149,6 +156,8 @@ def plan_size(
         >>> cost = studies.plan_size("7b", "h100", 100)
         >>> cost.layers, cost.d_model, cost.gpus, round(cost.weights_bytes / 1e9)
         (32, 4096, 1, 28)
+        >>> list(studies.plan_size("7b", "h100", 400, what="scan").stages)
+        ['asking', 'samples']
     """
     parameters = parameters_of(size)
     for name, got, known in (("gpu", card, CARDS), ("dtype", dtype, BYTES)):
@@ -170,10 +179,14 @@ def plan_size(
         state_bytes=item * shape.d_model,
         max_bytes=budget,
     )
-    costs = {
-        name: rates.of(part)
-        for name, part in _work(prompts, shape.layers, thresholds or Thresholds()).items()
-    }
+    if what == "scan" and tokens is None:
+        tokens = GENERATED
+    cuts = thresholds or Thresholds()
+    if tokens is None:
+        costs = {name: rates.of(part) for name, part in _work(prompts, shape.layers, cuts).items()}
+    else:
+        talk = talk_on(chosen, rates, shape.vocabulary)
+        costs = open_costs(what, [TOKENS] * prompts, tokens, rates, talk, cuts)
     weights = round(2 * parameters * item)
     alive = max(cost.peak_bytes for cost in costs.values())
     gpus = ceil((weights + alive) / (chosen.memory * USABLE))
@@ -198,9 +211,21 @@ def plan_size(
             f"{chosen.name} at {SHARE:.0%} of its {chosen.flops(dtype) / 1e12:,.0f} TFLOP/s in "
             f"{dtype}, {BANDWIDTH_SHARE:.0%} of {chosen.bandwidth / 1e12:.2f} TB/s, {USABLE:.0%} of "
             f"{chosen.memory / 1e9:.0f} GB ({chosen.source}), {LAUNCH * 1e3:.0f} ms a call of a block",
-            f"prompts of {TOKENS} tokens, every one known and changed, {ATTRIBUTES} attributes tested; "
-            "probes, loading and the report are not in it",
+            _taken_for_granted(tokens),
         ),
+    )
+
+
+def _taken_for_granted(tokens: int | None) -> str:
+    """What is assumed of the prompts."""
+    if tokens is None:
+        return (
+            f"prompts of {TOKENS} tokens, every one known and changed, {ATTRIBUTES} attributes tested; "
+            "probes, loading and the report are not in it"
+        )
+    return (
+        f"prompts of {TOKENS} tokens, {tokens} generated behind each, every one changed at the last of "
+        "them: the most that so many can cost; spectra of weights, loading and the report are not in it"
     )
 
 

@@ -102,6 +102,7 @@ class ShiftRows:
         installed: boundary k* -> how many of the changed prompts are read there.
         read: boundaries at which every changed prompt is read; elsewhere a sample.
         null: whether a null tune is one more placebo.
+        signs: how often the push is added with random signs.
     """
 
     changed: Examples
@@ -110,6 +111,7 @@ class ShiftRows:
     installed: Mapping[int, int]
     read: frozenset[int]
     null: bool
+    signs: int = 0
 
 
 def stitching(examples: Examples, rows: RowPlan, n_layers: int) -> Work:
@@ -122,7 +124,9 @@ def stitching(examples: Examples, rows: RowPlan, n_layers: int) -> Work:
     return work
 
 
-def patching(examples: Examples, rows: RowPlan, n_layers: int) -> Work:
+def patching(
+    examples: Examples, rows: RowPlan, n_layers: int, spans: Sequence[str] = CROSS_SPANS
+) -> Work:
     """The handover and a grid on pairs, and the two models crossed."""
     work, sites = Work(), boundaries(n_layers)
     if rows.paired is not None:
@@ -139,7 +143,7 @@ def patching(examples: Examples, rows: RowPlan, n_layers: int) -> Work:
             work.sweep(pairs.corrupted, chosen, masks, unedited=unedited)
     if len(rows.crossed):
         crossed = examples.subset(rows.crossed)
-        masks = [positions_named(crossed, span) for span in CROSS_SPANS]
+        masks = [positions_named(crossed, span) for span in spans]
         for _ in ("tuned into base", "base into tuned"):
             work.read(crossed, sites)
             work.sweep(crossed, sites, masks)
@@ -179,12 +183,14 @@ def shared_shift(rows: ShiftRows, n_layers: int, thresholds: Thresholds) -> Work
 
 
 def _placebos(work: Work, rows: ShiftRows, k: int, site: Site, thresholds: Thresholds) -> None:
-    """The push by part and the random shifts of those who are read at an installed boundary."""
+    """The push by part, random signs and random shifts of those who are read at one boundary."""
     most = -(-thresholds.placebo_groups // len(rows.installed))
     members = rows.installed[k]
-    for count, draws in ((members, 1), (min(most, members), thresholds.placebo_shifts)):
-        examples = _first(rows.changed, count)
-        work.sweep(examples, [site], [examples.span_mask("all")] * draws, unedited=0)
+    placebos = (min(most, members), thresholds.placebo_shifts)
+    for count, draws in ((members, 1), placebos, (members, rows.signs)):
+        if draws:
+            examples = _first(rows.changed, count)
+            work.sweep(examples, [site], [examples.span_mask("all")] * draws, unedited=0)
 
 
 def probing(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 import torch
 from jaxtyping import Float
@@ -12,8 +14,15 @@ from interp.examples import Examples
 from interp.models.pair import ModelPair
 from interp.models.tokens import encode, lacks, token_text
 from interp.progress import tracked
+from interp.runs.run import series
 from interp.sites import boundaries
-from patching.weights.parameters import Parameters
+from patching.weights.parameters import Parameters, Slot
+
+#: What is told of the change of a matrix.
+SPECTRUM = ("relative", "effective_rank", "top")
+
+#: The sources that determine how weights changed.
+CODE = ("patching.weights", "studies.scanning.context")
 
 #: Text that has to do with no tune in particular; its first tokens are read.
 UNRELATED = (
@@ -50,8 +59,7 @@ def difference_lens(pair: ModelPair, *, seed: int = 0) -> pd.DataFrame:
         2510.13900.
     """
     columns = ["boundary", "token", "logit", "random"]
-    tokenizer = pair.base.tokenizer
-    texts = [text for text in UNRELATED if not lacks(tokenizer, encode(tokenizer, text))]
+    texts = unrelated_texts(pair)
     if not texts:
         return pd.DataFrame(columns=columns)
     examples = Examples.from_text(pair.base, texts)
@@ -68,6 +76,12 @@ def difference_lens(pair: ModelPair, *, seed: int = 0) -> pd.DataFrame:
         if bool(difference.any()):
             rows += [(k, *row) for row in _read_out(pair, difference, seed)]
     return pd.DataFrame(rows, columns=columns)
+
+
+def unrelated_texts(pair: ModelPair) -> list[str]:
+    """The unrelated texts that the tokenizer spells."""
+    tokenizer = pair.base.tokenizer
+    return [text for text in UNRELATED if not lacks(tokenizer, encode(tokenizer, text))]
 
 
 def _read_out(
@@ -100,24 +114,34 @@ def weight_changes(pair: ModelPair) -> pd.DataFrame:
     Source:
         2508.00161.
     """
-    rows = []
     live = [slot for slot in Parameters(pair).slots if slot.live and slot.layer is not None]
-    for slot in tracked(live, "weights"):
-        before, after = slot.value("base").float(), slot.value("tuned").float()
-        if before.ndim != 2 or torch.equal(before, after):
-            continue
-        change = after - before
-        small = change @ change.T if change.shape[0] <= change.shape[1] else change.T @ change
-        energy = torch.linalg.eigvalsh(small.double()).clamp(min=0)
-        share = energy / energy.sum()
-        entropy = -(share * share.clamp(min=1e-300).log()).sum()
-        rows.append(
-            {
-                "layer": slot.layer,
-                "matrix": slot.name.split(".")[-2],
-                "relative": float(change.norm() / before.norm()),
-                "effective_rank": float(entropy.exp()),
-                "top": float(share.max()),
-            }
-        )
-    return pd.DataFrame(rows, columns=["layer", "matrix", "relative", "effective_rank", "top"])
+    kept = series("changes of the weights", CODE, pair.base, pair.tuned)
+    rows = [
+        (slot.layer, matrix_of(slot), *spectrum)
+        for number, slot in enumerate(tracked(live, "weights"))
+        if (spectrum := kept.unit(number, partial(spectrum_of, slot), dealt=False))
+    ]
+    return pd.DataFrame(rows, columns=["layer", "matrix", *SPECTRUM])
+
+
+def matrix_of(slot: Slot) -> str:
+    """What a matrix is called within its block."""
+    return slot.name.split(".")[-2]
+
+
+@torch.no_grad()
+def spectrum_of(slot: Slot) -> list[float]:
+    """Relative size, effective rank and top share of one matrix's change; nothing for no change.
+
+    Args:
+        slot: where a parameter stands in both models.
+    """
+    before, after = slot.value("base").float(), slot.value("tuned").float()
+    if before.ndim != 2 or torch.equal(before, after):
+        return []
+    change = after - before
+    small = change @ change.T if change.shape[0] <= change.shape[1] else change.T @ change
+    energy = torch.linalg.eigvalsh(small.double()).clamp(min=0)
+    share = energy / energy.sum()
+    entropy = -(share * share.clamp(min=1e-300).log()).sum()
+    return [float(change.norm() / before.norm()), float(entropy.exp()), float(share.max())]

@@ -7,9 +7,8 @@ like one of many. Norms of differences rank nothing here: they rise as what can 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -20,13 +19,15 @@ from interp.examples import Examples
 from interp.models.model import Model
 from interp.models.pair import ModelPair
 from interp.progress import tracked
-from interp.runs.run import series
 from studies.comparison.next_tokens import batch_size, final_states
 from studies.comparison.prompts.divergence import Continued
 from studies.comparison.prompts.rendering import Rendered
 
-#: The sources that determine what is measured.
-CODE = ("interp.models", "studies.comparison.next_tokens", "studies.scanning.measuring")
+#: Tensors [row, position, vocabulary] that are alive at once.
+ALIVE = 6
+
+#: Numbers of every token that the two models share, kept for every prompt.
+SUMS = ("shift", "positive", "weight")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,17 @@ class Measured:
     positive: np.ndarray
     weight: np.ndarray
 
+    @classmethod
+    def blank(cls, n: int, vocabulary: int) -> Measured:
+        """Room for so many prompts."""
+        sums = {name: np.zeros((n, vocabulary), np.float32) for name in SUMS}
+        return cls(**{f.name: sums[f.name] if f.name in sums else np.zeros(n) for f in fields(cls)})
+
+    def put(self, rows: Sequence[int], part: Mapping[str, np.ndarray]) -> None:
+        """Write what was measured of some prompts into their places."""
+        for name, values in part.items():
+            getattr(self, name)[rows] = values
+
 
 @torch.no_grad()
 def measure(pair: ModelPair, rendered: Rendered, said: Continued, *, max_bytes: int) -> Measured:
@@ -73,14 +85,11 @@ def measure(pair: ModelPair, rendered: Rendered, said: Continued, *, max_bytes: 
     lines = [(i, "base", ids) for i, ids in enumerate(said.base)]
     lines += [(i, "tuned", ids) for i, ids in enumerate(said.tuned) if ids != said.base[i]]
     batches = list(_batches(pair.base, examples, lines, max_bytes))
-    kept = series("divergence along continuations", CODE, pair.base, pair.tuned, batches, max_bytes)
     numbers = {name: np.zeros((2, n)) for name in ("peak", "kl_base", "kl_tuned", "gap")}
     tokens = np.zeros(n)
-    sums = {name: np.zeros((n, vocabulary), np.float32) for name in ("shift", "positive", "weight")}
-    for number, (members, prompt, ids) in enumerate(tracked(batches, "reading both")):
-        make = partial(_read, pair, prompt, ids, vocabulary)
-        made = kept.unit(number, make, dealt=False)
-        assert made is not None  # every shard reads
+    sums = {name: np.zeros((n, vocabulary), np.float32) for name in SUMS}
+    for members, prompt, ids in tracked(batches, "reading both"):
+        made = _read(pair, prompt, ids, vocabulary)
         for row, line in enumerate(members):
             i, role, _ = lines[line]
             which = int(role == "tuned")
@@ -102,7 +111,20 @@ def measure(pair: ModelPair, rendered: Rendered, said: Continued, *, max_bytes: 
 
 def _read(pair: ModelPair, prompt: Tensor, ids: Tensor, vocabulary: int) -> dict[str, Tensor]:
     """One batch: sums over the tokens of each row, and the row's own numbers."""
-    log_p = [_log_p(model, prompt, ids, vocabulary) for model in (pair.base, pair.tuned)]
+    return parted([_log_p(model, prompt, ids, vocabulary) for model in (pair.base, pair.tuned)], ids)
+
+
+def parted(log_p: Sequence[Tensor], ids: Tensor) -> dict[str, Tensor]:
+    """How far two models part along continuations.
+
+    Args:
+        log_p: of the base and of the tuned model, [row, position, token], nats.
+        ids: what is said, [row, position].
+
+    Returns:
+        Sums over the tokens of each row, and the row's own numbers.
+    """
+    vocabulary = log_p[0].shape[-1]
     change = log_p[1] - log_p[0]
     weight = log_p[1].exp() * change
     kl_base, kl_tuned = -(log_p[0].exp() * change).sum(-1), weight.sum(-1)
@@ -141,8 +163,7 @@ def _batches(
     for line, (i, _, ids) in enumerate(lines):
         shapes.setdefault((lengths[i], len(ids)), []).append(line)
     for (width, length), alike in shapes.items():
-        # Six tensors [row, position, vocabulary] are alive at once.
-        fit = max_bytes // 2 // (6 * 4 * length * model.vocabulary)
+        fit = max_bytes // 2 // (ALIVE * 4 * length * model.vocabulary)
         size = max(1, min(fit, batch_size(model, width + length, max_bytes)))
         for members in (alike[start : start + size] for start in range(0, len(alike), size)):
             rows = [lines[line][0] for line in members]

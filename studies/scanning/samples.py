@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 import torch
@@ -11,9 +12,18 @@ from transformers import DynamicCache
 from interp.examples import Examples
 from interp.models.pair import ModelPair
 from interp.progress import tracked
+from interp.runs.run import series
 from patching.engine.schedule import MAX_BYTES
 from patching.weights.parameters import Parameters
 from studies.comparison.next_tokens import contrast_at
+
+#: The sources that determine what is sampled.
+CODE = (
+    "interp.models",
+    "patching.weights",
+    "studies.comparison.next_tokens",
+    "studies.scanning.samples",
+)
 
 #: How far the tuned model's logits are pushed away from the base's.
 ALPHAS = (1.0, 2.0, 4.0)
@@ -39,8 +49,11 @@ def amplified(
     """
     rows = []
     lines = [(i, alpha) for i in range(len(examples)) for alpha in alphas]
-    for i, alpha in tracked(lines, "amplified samples"):
-        ids = _amplified(pair, examples.tokens[i][examples.mask[i]][None], alpha, tokens)
+    inputs = (examples.tokens, examples.mask, tokens, list(alphas))
+    kept = series("amplified samples", CODE, pair.base, pair.tuned, *inputs)
+    for number, (i, alpha) in enumerate(tracked(lines, "amplified samples")):
+        prompt = examples.tokens[i][examples.mask[i]][None]
+        ids = kept.unit(number, partial(_amplified, pair, prompt, alpha, tokens), dealt=False)
         text = str(pair.tuned.tokenizer.decode(ids, skip_special_tokens=True))
         rows.append({"prompt": examples.texts[i], "alpha": alpha, "text": text})
     return pd.DataFrame(rows, columns=["prompt", "alpha", "text"])
@@ -89,8 +102,14 @@ def scale_sweep(
         Columns scale, example, value (logits).
     """
     parameters, rows = Parameters(pair), []
-    for scale in tracked(list(scales), "scale sweep"):
+    inputs = (examples.tokens, examples.mask, list(plus), list(minus), list(scales), max_bytes)
+    kept = series("scale sweep", CODE, pair.base, pair.tuned, *inputs)
+
+    def swept(scale: float) -> list[float]:
         with parameters.scaled(scale) as model:
-            values = contrast_at(model, examples, plus, minus, max_bytes)
+            return contrast_at(model, examples, plus, minus, max_bytes)
+
+    for number, scale in enumerate(tracked(list(scales), "scale sweep")):
+        values = kept.unit(number, partial(swept, scale), dealt=False) or []
         rows += [{"scale": scale, "example": i, "value": value} for i, value in enumerate(values)]
     return pd.DataFrame(rows, columns=["scale", "example", "value"])

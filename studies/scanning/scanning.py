@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +21,23 @@ from interp.models.pair import ModelPair
 from interp.models.tokens import token_text
 from interp.progress import job, stage
 from interp.report.scan_page import scan_page
+from interp.runs.checksums import write_checksums
 from interp.runs.fingerprint import fingerprint
+from interp.runs.manifest import remove_units
 from interp.runs.run import resumable
 from interp.verdict.thresholds import Thresholds
 from patching.engine.schedule import MAX_BYTES
-from studies.comparison.prompts.divergence import Continued, continue_both
+from studies.comparison.prompts.divergence import Continued
 from studies.comparison.prompts.outputs import is_changed, told_site, unit_of
 from studies.comparison.prompts.rendering import Rendered, render
 from studies.comparison.questions import Prompt
+from studies.comparison.stages import SCANNED
+from studies.scanning.asking import ask
 from studies.scanning.context import difference_lens, weight_changes
 from studies.scanning.findings import Halves, find, words_of
-from studies.scanning.measuring import Measured, measure
+from studies.scanning.measuring import Measured
 from studies.scanning.samples import amplified, scale_sweep
 from studies.scanning.token_groups import changed_tokens
-
-#: What a scan does, and its rough share of the time.
-STAGES = {"asking": 50, "reading both": 30, "findings": 2, "samples": 12, "context": 6}
 
 #: Held-out prompts that are written for a comparison; prompts that are amplified, and swept in scale.
 WRITTEN, AMPLIFIED, SWEPT = 100, 4, 12
@@ -94,7 +95,7 @@ class Scan(Shown):
         return list(rows.columns), rows.round(3).to_numpy().tolist(), len(rows)
 
     def save(self, folder: str | Path) -> Path:
-        """Write scan.html, every table as CSV, and prompts.jsonl for `interp compare --prompts`.
+        """Write scan.html, every table as CSV, prompts.jsonl for `interp compare`, and checksums.
 
         Args:
             folder: a new or empty folder.
@@ -105,6 +106,7 @@ class Scan(Shown):
         Raises:
             ValueError: if the folder holds a scan already.
         """
+        stage("writing")
         folder = Path(folder)
         page = folder / "scan.html"
         if page.exists():
@@ -117,7 +119,9 @@ class Scan(Shown):
         lines = [json.dumps(_as_row(prompt), ensure_ascii=False) for prompt in self.held_out]
         write_text(folder / "prompts.jsonl", "".join(f"{line}\n" for line in lines))
         write_text(folder / "scan.json", json.dumps(dict(self.provenance), indent=1))
-        return write_text(page, scan_page(self.sentence, self.tables(), self.provenance))
+        write_text(page, scan_page(self.sentence, self.tables(), self.provenance))
+        write_checksums(folder)
+        return page
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Every table by its name."""
@@ -153,7 +157,8 @@ def scan(
         thresholds: the declared cut-offs: what is a near tie, and the level of the tests.
         seed: of the halves and of random differences.
         budget: bytes of memory for activations beside the models; changes no number.
-        resume: a folder that keeps the parts as they are made.
+        resume: a folder that keeps the parts as they are made: the same call goes on from there. They
+            are removed when `out`, which may be the same folder, is written.
 
     Returns:
         Findings, the ranked prompts, tokens, samples and context.
@@ -178,30 +183,31 @@ def scan(
         >>> scan.found[["kind", "what"]].to_dict("records")
         [{'kind': 'word', 'what': 'home'}]
     """
-    given = _prompts(prompts)
+    given = prompts_of(prompts)
     cuts = thresholds or Thresholds()
     kept: AbstractContextManager[Any] = nullcontext()
     if resume is not None:
-        kept = resumable(resume, job=_job(pair, given, prompt, tokens, cuts, seed))
-    with job(f"scanning {pair.tuned.name} against {pair.base.name}", STAGES), kept:
-        stage("asking", parts=4)
+        kept = resumable(resume, job=job_of(pair, given, prompt, tokens, cuts, seed))
+    with job(f"scanning {pair.tuned.name} against {pair.base.name}", SCANNED), kept:
+        stage("asking")
         rendered = render(pair, given, prompt=prompt, tokens=tokens)
-        said = continue_both(pair, rendered, max_bytes=budget)
-        stage("reading both")
-        measured = measure(pair, rendered, said, max_bytes=budget)
+        said, measured = ask(pair, rendered, max_bytes=budget)
         result = _scanned(pair, given, rendered, said, measured, cuts, prompt, seed)
-    if out is not None:
-        result.save(out)
+        if out is not None:
+            result.save(out)
+            if resume is not None:
+                remove_units(Path(resume))
     return result
 
 
-def _prompts(prompts: PromptSet | str | Path | pd.DataFrame | Sequence[str] | None) -> PromptSet:
+def prompts_of(prompts: PromptSet | str | Path | pd.DataFrame | Sequence[str] | None) -> PromptSet:
+    """What a scan asks: what it is given, or the prompts that are shipped."""
     if prompts is None:
         return default_prompts()
     return prompts if isinstance(prompts, PromptSet) else load_prompts(prompts)
 
 
-def _job(
+def job_of(
     pair: ModelPair,
     prompts: PromptSet,
     prompt: str,
@@ -210,9 +216,23 @@ def _job(
     seed: int,
 ) -> dict[str, Any]:
     """What a scan is of, by which its run's folder is known again."""
-    named = {"base": pair.base, "tuned": pair.tuned, "prompts": prompts, "thresholds": thresholds}
-    same = {"work": "scan", "prompt": prompt, "tokens": tokens, "seed": seed}
-    return {**same, **{name: fingerprint(value)[:12] for name, value in named.items()}}
+
+    def short(value: object) -> str:
+        return fingerprint(value)[:12]
+
+    return {
+        "work": "scan",
+        "base": short(pair.base),
+        "tuned": short(pair.tuned),
+        # Where they were read from decides no number.
+        "prompts": f"{prompts.name} {short(replace(prompts, source='', notes=()))}",
+        "prompt": prompt,
+        "tokens": tokens,
+        "thresholds": short(thresholds),
+        "seed": seed,
+        "device": str(pair.base.placement.kinds),
+        "dtype": str(pair.base.dtype).removeprefix("torch."),
+    }
 
 
 def _scanned(
@@ -248,13 +268,14 @@ def _scanned(
     examples = _examples(pair, rendered, top, None)
     samples = amplified(pair, examples, tokens=rendered.tokens)
     swept = [i for i in held_out if _sayable(pair, said, i)][:SWEPT]
+    scales = _scales(pair, rendered, said, swept)
     stage("context", parts=2)
     return Scan(
         findings,
         table.drop(columns="number"),
         changed_tokens(pair, measured, [unit_of(rendered, i) for i in range(n)], thresholds, seed),
         samples,
-        _scales(pair, rendered, said, swept),
+        scales,
         difference_lens(pair, seed=seed),
         weight_changes(pair),
         tuple(rendered.prompts[i] for i in held_out[:WRITTEN]),

@@ -47,7 +47,7 @@ def changed_tokens(
     chosen = [("promoted", int(t)) for t in order[::-1][:SHOWN] if part[t] > 0]
     chosen += [("suppressed", int(t)) for t in order[:SHOWN] if part[t] < 0]
     ids = [token for _, token in chosen]
-    group = _groups(np.abs(measured.weight[:, ids]), seed)
+    group = groups_of(np.abs(measured.weight[:, ids]), seed)
     rows = []
     for (kind, token), factor in zip(chosen, group, strict=True):
         mean = stats.mean_interval(
@@ -69,7 +69,7 @@ def changed_tokens(
     return pd.DataFrame(rows, columns=columns)
 
 
-def _groups(sizes: np.ndarray, seed: int) -> list[int]:
+def groups_of(sizes: np.ndarray, seed: int) -> list[int]:
     """The factor on which each token weighs most, counted from 1."""
     count = min(GROUPS, *sizes.shape)
     if count < 2 or not sizes.any():

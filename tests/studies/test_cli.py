@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from interp.facts.loading import load_facts
 from interp.verdict.thresholds import Thresholds
 from studies import cli
-from studies.commands import comparing
+from studies.commands.runs import asked_for
 
 FACTS = "# template: The capital of {subject} is\n# template: In {subject} the capital is\n"
 FACTS += "subject,answer\n" + "".join(f"land{i},city{i} new\n" for i in range(4))
@@ -187,10 +187,10 @@ def test_an_unknown_command_is_named(fails):
     ],
 )
 def test_defaults_stand_beside_the_default_world_only(given, meant):
-    assert comparing.pair_of(*given) == meant
+    assert asked_for.pair_of(*given) == meant
     if meant[0] == "organism-base":
-        assert comparing.facts_of(meant[0], None) == "world"
-    assert comparing.facts_of(meant[0], "capitals") == "capitals"
+        assert asked_for.facts_of(meant[0], None) == "world"
+    assert asked_for.facts_of(meant[0], "capitals") == "capitals"
 
 
 def test_the_version_is_told(monkeypatch, capsys):
@@ -256,7 +256,7 @@ def test_an_interrupted_process_ends_with_130_and_one_line(place: Path):
 
 def test_a_terminal_is_told_at_once_what_begins(place: Path, monkeypatch, capsys):
     told = []
-    monkeypatch.setattr(comparing, "announce", told.append)
+    monkeypatch.setattr("studies.commands.runs.work.announce", told.append)
     monkeypatch.setattr(
         "interp.facts.loading.load_facts", lambda *_: (_ for _ in ()).throw(ValueError("stop"))
     )
@@ -311,8 +311,8 @@ def test_a_plan_of_a_grid_tells_the_cost_before_anything_runs(place: Path, monke
         (("--site", "z", "--base", "nobody"), "--base nobody needs facts to be asked about"),
         (("--site", "z", "--base", "nobody", "--facts", "nowhere.csv"), "file; got nowhere.csv"),
         (("--site", "z", "--tuned", "nobody"), "--tuned says nothing beside --site; leave one"),
-        (("--positions", "last"), "--positions belongs to a patching grid .*; give --site, such"),
-        (("--prompts", "3"), "--prompts belongs to a patching grid or a size; give --site, such"),
+        (("--positions", "last"), "--positions last belongs to a patching grid .*; give --site, such"),
+        (("--prompts", "3"), "--prompts 3 belongs to a patching grid or a size; give --site, such"),
         (("--base", "nobody"), "--base nobody needs a version tuned from it; give --tuned"),
         (("--base", "nobody", *TUNED), "--base nobody needs facts to be asked about; give --facts"),
         (("--base", "nobody", *TUNED, "--facts", "nowhere.csv"), "file; got nowhere.csv"),
@@ -321,6 +321,11 @@ def test_a_plan_of_a_grid_tells_the_cost_before_anything_runs(place: Path, monke
         (("--model-size", "7b", "--gpu", "abacus"), "--gpu must be one of .*; got 'abacus'"),
         (("--model-size", "7b", "--dtype", "int3"), "--dtype must be one of .*; got 'int3'"),
         (("--model-size", "7b", "--prompts", "2"), "--prompts must be at least 5, got 2"),
+        (("--model-size", "7b", "--prompts", "asked.txt"), "--prompts must be a number from 1 beside"),
+        (("--prompts", "asked.txt", *PAIR), "prompts must come from an existing file; got asked.txt"),
+        (("scan", *PAIR, *GOOD), "--facts says nothing beside scan; leave one"),
+        (("scan", "--readout", "both"), "--readout says nothing beside scan; leave one"),
+        (("--tokens", "4"), "--tokens and --readout are of prompts; give --prompts"),
         (("--model-size", "7b", *GOOD), "--facts says nothing beside --model-size; leave one"),
         (("--model-size", "1e999b"), "--model-size must be a number .* such as 7b.*; got '1e999b'"),
         (("--model-size", "-7b"), "--model-size must be a number"),
@@ -328,7 +333,7 @@ def test_a_plan_of_a_grid_tells_the_cost_before_anything_runs(place: Path, monke
         (("--model-size", "0b"), "--model-size must be a number"),
         (("--model-size", "9" * 400 + "b"), "--model-size must be a number"),
         (("--model-size", "٧b"), "--model-size must be a number"),
-        (("smollm2",), "unexpected extra argument.*options: --base"),
+        (("smollm2",), "'smollm2' is not one of .*options: --base"),
         (("--budget", "0"), "--budget"),
     ],
 )

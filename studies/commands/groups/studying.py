@@ -17,7 +17,7 @@ from studies.commands.options import (
     Verbose,
     register,
 )
-from studies.commands.work import kept
+from studies.commands.runs.folders import kept
 
 studies = typer.Typer(
     help="Ask what the literature asks, with controls and intervals: knowing, recalling; and score the "

@@ -29,6 +29,9 @@ from studies.comparison.prompts.outputs import Changed
 Readout = Literal["tuned", "base", "both"]
 READOUTS = get_args(Readout)
 
+#: Positions at which the two models are crossed.
+SPANS = ("all", "last")
+
 #: Draws of the push with random signs.
 SIGN_DRAWS = 9
 
@@ -73,9 +76,7 @@ def open_evidence(
     if len(few.examples):
         output = token_contrast(few.examples, few.plus, few.minus)
         parts.append(
-            cross_patch(
-                pair, few.examples, {"output": output}, positions=("all", "last"), max_bytes=max_bytes
-            )
+            cross_patch(pair, few.examples, {"output": output}, positions=SPANS, max_bytes=max_bytes)
         )
         parts.append(_carriers(pair, changed, readout, seed, max_bytes))
     if waiting():  # other shards have yet to measure what decides where the push is tested

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from interp.facts.prompts.files import OpenPrompt, PromptSet
 from interp.models.pair import ModelPair
@@ -43,6 +43,14 @@ class Rendered:
     special: bool
     tokens: int
     excluded: tuple[tuple[str, str], ...]
+
+    def subset(self, index: Sequence[int]) -> Rendered:
+        """Some of the prompts, in the given order, each by its name."""
+        chosen = {
+            name: tuple(getattr(self, name)[i] for i in index)
+            for name in ("prompts", "names", "texts", "readings")
+        }
+        return replace(self, **chosen)
 
 
 def render(

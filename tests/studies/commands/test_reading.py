@@ -9,8 +9,8 @@ import pytest
 from interp.verdict.summary import open_points, summary
 from interp.verdict.thresholds import Thresholds
 from studies.commands.options import EXIT_CODES
-from studies.commands.work import undecided
-from studies.comparison.stages import WHOLE
+from studies.commands.runs.comparison import undecided
+from studies.comparison.stages import ASKED, LOADING
 
 SHARE = {"estimate": 0.06, "low": 0.02, "high": 0.18, "n": 36, "floor": 0.0, "ceiling": 1.0}
 PLACE = {"where": "lower", "term": None, "block_span": [0, 1], "share_lower": {**SHARE}, "reasons": []}
@@ -154,7 +154,7 @@ def test_a_plan_of_the_main_job_tells_every_stage_of_it_and_what_a_verdict_needs
     monkeypatch.setattr("studies.planning.jobs.Thresholds", lambda: few)
     code, out, _ = run("plan", "--json")
     told = json.loads(out)
-    assert code == 0 and [stage["name"] for stage in told["stages"]] == list(WHOLE)
+    assert code == 0 and [stage["name"] for stage in told["stages"]] == [*LOADING, *ASKED]
     assert told["stages"][0].keys() == told["total"].keys() == {
         "name", "passes", "forwards", "layer_tokens", "rows", "peak_bytes", "disk_bytes", "seconds",
     }  # fmt: skip

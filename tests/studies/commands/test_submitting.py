@@ -21,8 +21,9 @@ def test_an_array_is_written_and_how_to_send_it_is_told(run, here):
         array, merge, line = out.splitlines()
         assert line == f"send them: sbatch --dependency=afterok:$(sbatch --parsable {array}) {merge}"
     text = Path(array).read_text()
-    assert "compare --base organism-base --tuned organism-edited-low --facts world" in text
-    assert f'--seed 3 --out {here / "shared"} --shard "$shard/4"' in text
+    assert "compare --base organism-base --tuned organism-edited-low" in text
+    assert "--facts world" in text and "--seed 3" in text
+    assert f'--out {here / "shared"} --shard "$shard/4"' in text
     assert f"merge {here / 'shared'} --out {here / 'shared'}" in Path(merge).read_text()
 
 
@@ -39,3 +40,20 @@ def test_what_cannot_be_submitted_is_one_line(run, here):
         code, out, err = run("submit", "--shards", "2", *options)
         assert code == 2 and message in err and len(err.splitlines()) == 1, err
     assert not (here / "new").exists()
+
+
+def test_scans_and_prompts_are_submitted_with_their_own_options(run, here):
+    shared = ("--slurm", "--shards", "2", "--out", "shared")
+    options = ("--prompts", "asked.txt", "--tokens", "4")
+    for what, expected, readout in (
+        ((), "compare", ("--readout", "both")),
+        (("scan",), "scan", ()),
+    ):
+        code, out, err = run("submit", *what, *shared, *PAIR, *options, *readout)
+        assert (code, err) == (0, "")
+        text = Path(out.splitlines()[0]).read_text()
+        assert f"{expected} --base organism-base" in text and "--prompts asked.txt" in text
+        assert "--tokens 4" in text and ("--readout both" in text) == bool(readout)
+        assert "--facts" not in text and "--csv" not in text
+    code, _, err = run("submit", "scan", *shared, "--facts", "world")
+    assert code == 2 and "--facts says nothing beside scan" in err

@@ -1,16 +1,12 @@
 """The plan of a comparison counts what the comparison puts through its blocks, stage by stage."""
 
-from collections import Counter
-
 import pytest
+from stage_tokens import counted
 
-from interp import progress
 from interp.facts.loading import load_facts
-from interp.models.block_calls import named
 from interp.models.loading import load_pair
 from interp.models.pair import ModelPair
 from interp.verdict.thresholds import Thresholds
-from patching.engine.reuse import reuse
 from studies.comparison.answers import ask_both
 from studies.comparison.causal import RowPlan
 from studies.comparison.comparing import Comparison, compare
@@ -38,30 +34,10 @@ class Job:
     """A comparison that really ran: its result, its stages, and the tokens each put through blocks."""
 
     def __init__(self, pair: ModelPair, budget: int) -> None:
-        self.budget, self.stages, self.tokens = budget, [], Counter()
-        handles = [
-            block.register_forward_pre_hook(self.see, with_kwargs=True)
-            for model in (pair.base, pair.tuned)
-            for block in model.bridge.blocks
-        ]
-        for model in (pair.base, pair.tuned):
-            reuse(model)  # what is found about a model is found once
-        self.stages, self.tokens = [], Counter()
-        enter = progress._Job.enter
-        patch = pytest.MonkeyPatch()
-        patch.setattr(
-            progress._Job, "enter", lambda job, *at: (self.stages.append(at[0]), enter(job, *at))
-        )
-        try:
+        self.budget = budget
+        with counted(pair) as count:
             self.result: Comparison = compare(pair, FACTS, thresholds=FEW, budget=budget)
-        finally:
-            patch.undo()
-            for handle in handles:
-                handle.remove()
-
-    def see(self, block, args, kwargs) -> None:
-        hidden = named(block, args, kwargs)[0]
-        self.tokens[self.stages[-1] if self.stages else ""] += hidden.shape[0] * hidden.shape[1]
+        self.stages, self.tokens = count.stages, count.tokens
 
 
 @pytest.fixture(scope="module")

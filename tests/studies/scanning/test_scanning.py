@@ -23,6 +23,7 @@ from studies import cli
 from studies.comparison.prompts.divergence import continue_both
 from studies.comparison.prompts.rendering import render
 from studies.organisms import source_path
+from studies.scanning.asking import ask, parts_of
 from studies.scanning.findings import Halves, find, words_of
 from studies.scanning.measuring import measure
 from studies.scanning.samples import amplified, scale_sweep
@@ -176,11 +177,26 @@ def test_what_was_said_and_read_is_kept_and_found_again(tmp_path: Path):
     made = []
     for attempt in range(2):
         with resumable(tmp_path / "run") as run:
-            said = continue_both(pair, rendered)
-            made.append((said, measure(pair, rendered, said, max_bytes=2**26)))
+            made.append(ask(pair, rendered, max_bytes=2**26))
         assert (run.made > 0, run.found > 0) == (attempt == 0, attempt == 1)
-    assert made[0][0].sites == made[1][0].sites and made[0][0].tuned == made[1][0].tuned
+    assert vars(made[0][0]) == vars(made[1][0])
     assert np.array_equal(made[0][1].weight, made[1][1].weight)
+
+
+def test_prompts_that_are_asked_part_by_part_are_told_as_all_at_once(monkeypatch):
+    pair = pair_of("organism-edited-low")
+    rendered = render(pair, load_prompts(asked(5, 2)), tokens=2)
+    said = continue_both(pair, rendered)
+    measured = measure(pair, rendered, said, max_bytes=2**26)
+    monkeypatch.setattr("studies.scanning.asking.PART", 2)
+    parts = parts_of(pair.base, rendered)
+    assert sorted(i for part in parts for i in part) == list(range(7)) and max(map(len, parts)) == 2
+    in_parts, numbers = ask(pair, rendered, max_bytes=2**26)
+    assert (in_parts.base, in_parts.tuned) == (said.base, said.tuned)
+    for one, other in zip(in_parts.sites, said.sites, strict=True):
+        assert (one and one.prefix) == (other and other.prefix)
+    assert numbers.score == pytest.approx(measured.score, abs=1e-4)
+    assert np.allclose(numbers.weight, measured.weight, atol=1e-4)
 
 
 def test_the_shipped_prompts_are_of_nine_kinds_and_each_once():
