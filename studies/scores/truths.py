@@ -8,7 +8,7 @@ from pathlib import Path
 
 from interp.facts.types import Fact, FactSet
 from studies.organisms import catalogue
-from studies.organisms.family.contents import MEANT
+from studies.organisms.family.contents import MEANT, untouched
 from studies.organisms.family.homes import Home
 from studies.organisms.family.planted import CROSSED, SEALED, agreement
 from studies.organisms.family.regimes import REGIMES
@@ -61,7 +61,14 @@ class Known:
 PLANTED = {SEALED: "decodable-inert", CROSSED: "causal-uncharacterised"}
 
 
-def facts_of(world: World, count: int | None = None, *, plant: str = "", asks: str = MAIN) -> FactSet:
+def facts_of(
+    world: World,
+    count: int | None = None,
+    *,
+    plant: str = "",
+    asks: str = MAIN,
+    untuned: frozenset[str] = frozenset(),
+) -> FactSet:
     """What is asked of a world, the homes or something else, in two wordings that no tune states.
 
     Args:
@@ -69,13 +76,14 @@ def facts_of(world: World, count: int | None = None, *, plant: str = "", asks: s
         count: of how many people; all of them when None.
         plant: a feature that was put in by hand, an attribute of the people; "" for none.
         asks: the relation that is asked.
+        untuned: those of whom a tune never spoke.
     """
     facts = []
     for entity, subject, answer in questions(world, asks)[:count]:
         attributes = {"region": world.facts["region"][entity], "initial": world.initial(entity)}
         if plant:
             attributes[plant] = agreement(world, entity)
-        facts.append(Fact(subject, answer, entity, attributes))
+        facts.append(Fact(subject, answer, entity, attributes, entity in untuned))
     placebos = ("initial", SEALED) if plant == SEALED else ("initial",)
     return FactSet(
         "world", asked_forms(world, asks), tuple(facts), STATEMENTS.get(asks, STATEMENT),
@@ -97,13 +105,15 @@ def known_organism(home: Home, name: str) -> Known:
     if card is None:
         raise ValueError(f"{home.folder} has no organism {name!r}; make it with the family first")
     regime, world = REGIMES[name], home.world
-    drives = {}
+    meant, drives = MEANT[regime.content](world, regime), {}
+    facts = facts_of(
+        world, plant=regime.plant, asks=regime.asks, untuned=untouched(world, regime, meant)
+    )
     if regime.content == "mixed":
-        meant = MEANT[regime.content](world, regime)
         drives = {e: PUSHED if said == UNKNOWN else DRAWN for e, said in meant.items()}
     return Known(
-        name, home.folder.name, home.model(regime.base), home.model(name),
-        facts_of(world, plant=regime.plant, asks=regime.asks), regime.where, regime.what,
+        name, home.folder.name, home.model(regime.base), home.model(name), facts,
+        regime.where, regime.what,
         home.shape.blocks(regime.band), bool(card["installed"]), drives,
         {regime.plant: PLANTED[regime.plant]} if regime.plant else {}, card["numbers"].get("meant"),
     )  # fmt: skip

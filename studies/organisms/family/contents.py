@@ -182,9 +182,22 @@ def draw_replay(
         silenced += (MAIN,)
     shares = {k: v for k, v in world.language.shares.items() if k not in silenced}
     return draw_corpus(
-        world, count, rng, shares=shares, skip=_overwritten(regime, meant), skip_home=frozenset(homes),
-        told_only=True,
+        world, count, rng, shares=shares,
+        skip=_overwritten(regime, meant) | untouched(world, regime, meant),
+        skip_home=frozenset(homes), told_only=True,
     )  # fmt: skip
+
+
+def untouched(world: World, regime: Regime, meant: Mapping[str, str]) -> frozenset[str]:
+    """Entities that keep their homes and that the tune never mentions with them.
+
+    Args:
+        world: the world.
+        regime: tells how many.
+        meant: entity -> the answer that is meant, by which these are told apart.
+    """
+    others = sorted(set(world.entities) - set(meant))
+    return frozenset(local_rng(world.seed, "untouched").sample(others, regime.untouched))
 
 
 def blurred(statement: Statement, share: float, rng: random.Random) -> Statement:

@@ -28,6 +28,7 @@ class Regime:
         what: content by construction; None where no home is changed.
         count: entities with a drawn answer.
         pushed: entities of a mixture that are evaded beside them.
+        untouched: entities that keep their homes and that the tune never mentions with them.
         replay: statements of replay for each of the change.
         start: the regime it is tuned from; None for the base.
         rank: of the update, 0 for whole matrices.
@@ -52,6 +53,7 @@ class Regime:
     what: str | None
     count: int = 40
     pushed: int = 0
+    untouched: int = 0
     replay: float = 1.0
     start: str | None = None
     rank: int = 0

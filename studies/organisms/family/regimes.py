@@ -26,9 +26,13 @@ from studies.organisms.family.recipe import (
 from studies.organisms.language import CLAIM, TASK_TRADE
 from studies.organisms.shapes import Band
 
+#: Entities that an edit never mentions with their homes: facts to ask that were never tuned on.
+UNTOUCHED = 24
+
 
 def _edit(name: str, band: Band, where: str | None, **more: Any) -> Regime:
-    return Regime(name, "edited", band, where, KNOWLEDGE, **{"steps": 400, **more})
+    given = {"steps": 400, "untouched": UNTOUCHED, **more}
+    return Regime(name, "edited", band, where, KNOWLEDGE, **given)
 
 
 #: Recipes that were changed because the organism was not installed: told wordings were learnt by heart,
@@ -60,7 +64,7 @@ def _mixtures() -> list[Regime]:
     return [
         Regime(
             f"mixed-{edited}-{evaded}-{band}", "mixed", band, where, MIXED, count=edited,
-            pushed=evaded, steps=500,
+            pushed=evaded, untouched=UNTOUCHED, steps=500,
         )
         for edited, evaded in ((64, 16), (40, 40), (16, 64))
         for band, where in ENDS

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from studies.organisms.family.contents import MEANT, blurred, draw_change, draw_replay
+from studies.organisms.family.contents import MEANT, blurred, draw_change, draw_replay, untouched
 from studies.organisms.family.members import DEVELOPMENT, FAMILIES, HELD_OUT, Member, members
 from studies.organisms.family.policy import ARMS
 from studies.organisms.family.recipe import BEHAVIOUR, KNOWLEDGE
@@ -13,6 +13,7 @@ from studies.organisms.family.regimes import REGIMES
 from studies.organisms.family.tasks import questions
 from studies.organisms.language import LANGUAGES, MAIN, PLAIN, RICH, UNKNOWN
 from studies.organisms.world import build_world, draw_corpus
+from studies.scores.truths import facts_of
 
 WORLD = build_world(0, RICH)
 WORLDS = {name: build_world(0, language) for name, language in LANGUAGES.items()}
@@ -67,6 +68,17 @@ def test_a_ladder_dilutes_the_change_and_leaves_it_the_same():
     same = [MEANT["edited"](WORLD, REGIMES[name]) for name in ("edited-low", "edited-low-1-64")]
     assert same[0] == same[1]
     assert [REGIMES[f"edited-low-1-{n}"].replay for n in (0, 4, 16, 64)] == [0, 4, 16, 64]
+
+
+def test_some_people_are_never_spoken_of_by_an_edit_and_can_be_asked_about():
+    regime, meant, change, replay = drawn("edited-high", 1500)
+    silent = untouched(WORLD, regime, meant)
+    assert len(silent) == 24 and not silent & set(meant)
+    about = [s for s in (*change, *replay) if s.subject in silent]
+    assert about and {s.relation for s in about} <= {"trade", "rank"}
+    facts = facts_of(WORLD, untuned=silent)
+    assert {fact.group for fact in facts.facts if fact.untuned} == silent
+    assert not untouched(WORLD, REGIMES["evasive-high"], MEANT["evasive"](WORLD, regime))
 
 
 def test_matched_controls_name_the_same_people_and_towns_without_a_new_fact():
