@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -227,7 +228,10 @@ def weight_spectrum(table: pd.DataFrame) -> Figure:
     )
     for i, name in enumerate(names):
         part = rows[rows["matrix"].astype(str) == name].assign(low=None, high=None)
-        style = {"colour": _COLOURS[i % len(_COLOURS)], "dash": _DASHES[i % len(_DASHES)]}
+        style: dict[str, Any] = {
+            "colour": _COLOURS[i % len(_COLOURS)],
+            "dash": _DASHES[i % len(_DASHES)],
+        }
         for row, value in enumerate(("relative", "effective_rank"), start=1):
             values = part.rename(columns={value: "estimate"})
             curve(figure, values, name=name, at=(row, 1), legend=row == 1, width=1.4, **style)

@@ -105,7 +105,7 @@ def _figure(figure: Figure | None) -> dict[str, Any] | None:
     return {
         "how": read.how,
         "interval": read.intervals,
-        "height": int(figure.layout.height or 300),
+        "height": int(figure.layout.height or 300),  # type: ignore[attr-defined]
     }
 
 

@@ -125,12 +125,12 @@ def _word(at: LabelsAt, thresholds: Thresholds) -> str:
     margin = thresholds.readable_gap
     if at.base is None or at.tuned is None:
         return "undetermined"
-    readable = [gap.low > margin for gap in (at.base, at.tuned)]
-    decided = [yes or gap.high < margin for yes, gap in zip(readable, (at.base, at.tuned), strict=True)]
-    if not all(decided):
+    base, tuned = (gap.low > margin for gap in (at.base, at.tuned))
+    if not (base or at.base.high < margin) or not (tuned or at.tuned.high < margin):
         return "undetermined"
-    words = {(True, True): "in both models", (False, False): "in neither model"}
-    return words.get(tuple(readable), f"in the {'base' if readable[0] else 'tuned model'} only")
+    if base == tuned:
+        return "in both models" if base else "in neither model"
+    return f"in the {'base' if base else 'tuned model'} only"
 
 
 def _interval(value: Interval | None) -> dict[str, Any] | None:
