@@ -195,8 +195,11 @@ def run_named(
             f"scores are of {len(masks[0]):,} edges, {setting.model.name} has {graph.n_edges:,}; score "
             "this model's edges"
         )
-    every = torch.stack([*masks, graph.mask(), graph.mask([])])
-    values = circuit_values(setting, every, what="circuits")
+    # Small circuits often are pruned to the same, and the largest are the graph: each runs once.
+    every, which = torch.stack([*masks, graph.mask(), graph.mask([])]).unique(
+        dim=0, return_inverse=True
+    )
+    values = circuit_values(setting, every, what="circuits")[which.to(setting.model.device)]
     columns = [*columns, {"condition": "full"}, {"condition": "empty"}]
     n = len(contrast)
     varying = {key for column in columns for key in column}
