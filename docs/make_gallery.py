@@ -12,6 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 import interp
 import patching
 import probes
@@ -25,8 +27,11 @@ HEAD = """# Gallery
 Every figure, with the call that made it: at the left on paper (matplotlib, one column of ICML), at the
 right on the screen (plotly). This page is made by `docs/make_gallery.py`; `model` and `pair` are the
 shipped organisms `organism-base` and `organism-evasive-high`, `facts` are 40 facts of their world,
-`one` is a pair of prompts and `pairs` are many, `sets` are states that are labelled by region, and
-`run = studies.compare(pair, facts)`.
+`one` is a pair of prompts and `pairs` are many, `sets` are states that are labelled by region,
+`run = studies.compare(pair, facts)`, and
+`found = patching.circuits.discover(model, pairs, interp.logit_difference(pairs), n=40)`; `screened` are
+its edges beside exact scores, `attention` the patterns of three heads on one prompt, whose tokens are
+`words`.
 """
 
 ROW = """
@@ -66,6 +71,13 @@ CALLS = {
     "generalisation_heatmap": "figures.generalisation_heatmap(probes.generalisation_matrix("
     "probes.generalisation(sets)))",
     "forest": "figures.forest(studies.summary([run]))",
+    "circuit_graph": "figures.circuit_graph(found.table())",
+    "edge_heatmap": "figures.edge_heatmap(found.table())",
+    "faithfulness_curves": "figures.faithfulness_curves(patching.circuits.faithfulness(\n"
+    "    patching.circuits.evaluate(model, pairs, found.scores, interp.logit_difference(pairs))\n))",
+    "score_scatter": 'figures.score_scatter(screened, screen="eap_ig", unit="logits")',
+    "attention_patterns": "figures.attention_patterns(figures.attention_table(attention), "
+    "tokens=words)",
 }
 
 
@@ -88,10 +100,13 @@ def names() -> dict[str, Any]:
             model, everything.prompts(form), groups=everything.groups, labels=south
         )
         sets[f"form {form}"] = interp.collect(model, examples, site)[site]
+    pairs = interp.Contrast.from_text(model, *sides)
+    found = patching.circuits.discover(model, pairs, interp.logit_difference(pairs), n=40)
     return {
+        "found": found, "screened": screened(model, pairs, found), **attended(model, prompts[0]),
         "interp": interp, "patching": patching, "probes": probes, "studies": studies,
         "figures": figures, "gallery": gallery, "model": model, "sets": sets,
-        "pairs": interp.Contrast.from_text(model, *sides),
+        "pairs": pairs,
         "one": interp.Contrast.from_text(
             model, "The home of Farid Jansen is", "The home of Pavel Grimm is", "Norvik", "Quarno"
         ),
@@ -99,6 +114,32 @@ def names() -> dict[str, Any]:
         "heads": interp.every_head(interp.Kind.Z, model.n_layers, model.n_heads),
         "run": studies.compare(pair, facts),
     }  # fmt: skip
+
+
+def screened(model: Any, pairs: Any, found: Any) -> pd.DataFrame:
+    """Edges of a discovery beside their exact scores."""
+    metric = interp.logit_difference(pairs)
+    exact = patching.circuits.verify(model, pairs, found.scores, metric, n=60, sample=60)
+    best = set(found.scores.order(absolute=True)[:60].tolist())
+    rows = exact.mean.isfinite().nonzero()[:, 0].tolist()
+    return pd.DataFrame(
+        {
+            "edge": [found.graph.names[i] for i in rows],
+            "screen": found.scores.mean[rows].tolist(),
+            "exact": exact.mean[rows].tolist(),
+            "kind": ["highest" if i in best else "sampled" for i in rows],
+        }
+    )
+
+
+def attended(model: Any, prompt: str) -> dict[str, Any]:
+    """Patterns of three heads on a prompt, and its tokens."""
+    sites = [interp.Site(interp.Kind.PATTERN, *place) for place in ((0, 1), (3, 3), (4, 2))]
+    ids = interp.Examples.from_text(model, [prompt]).tokens[0]
+    return {
+        "attention": interp.collect(model, [prompt], sites, positions="all"),
+        "words": [model.tokenizer.decode([token]) for token in ids.tolist()],
+    }
 
 
 def main() -> None:
@@ -112,7 +153,7 @@ def main() -> None:
             image, _, _, caption = figure.save(Path(folder) / f"{name}.svg", venue="icml")
             (FOLDER / f"{name}_paper.svg").write_bytes(image.read_bytes())
             page.append(ROW.format(name=name, caption=caption.read_text().strip(), call=CALLS[name]))
-        figure.write_image(FOLDER / f"{name}_screen.svg")
+            figure.write_image(FOLDER / f"{name}_screen.svg")
     (FOLDER.parent / "gallery.md").write_text("".join(page), encoding="utf-8")
 
 

@@ -4,6 +4,7 @@ from .choosing import (
 )
 from .circuits.attention import (
     attention_patterns as attention_patterns,
+    attention_table as attention_table,
 )
 from .circuits.curves import (
     faithfulness_curves as faithfulness_curves,

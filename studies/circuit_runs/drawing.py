@@ -76,7 +76,7 @@ def _compared(source: Path) -> Iterator[tuple[str, Any]]:
     if edges is None or nodes is None:
         raise ValueError(f"{source} holds no tables of edges and nodes; run the comparison again")
     told = f"{verdict.get('tuned')} against {verdict.get('model')}: {verdict.get('word')}"
-    changed = edges[edges["changed"]].assign(score=edges["difference"])
+    changed = edges.assign(score=edges["difference"])[edges["changed"]]
     if len(changed):
         yield "edges", figures.edge_heatmap(changed, title=told)
         groups = verdict.get("graph") or {}

@@ -105,7 +105,8 @@ def as_gpt2(compiled: Compiled) -> tuple[GPT2LMHeadModel, PreTrainedTokenizerFas
         body.wpe.weight[: len(positions)] = positions
         for word, entry in compiled.answers.items():
             model.lm_head.weight[tokenizer.convert_tokens_to_ids(word), entry] = 1.0
-        for layer, block in enumerate(body.h):
+        blocks: Any = body.h
+        for layer, block in enumerate(blocks):
             part = f"transformer/layer_{layer}"
             _fill_attention(block.attn, weights, part, (heads, key, size, width))
             block.attn.c_proj.bias.copy_(written(weights[f"{part}/attn/linear.b"]))

@@ -2,16 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from interp.activations.values import Activations
 from interp.figures.figure import Figure, drawn
 from interp.figures.style import heat, panels
 from interp.figures.text import labelled, plain, room, shorten, visible
+from interp.sites import Kind, Site
 
 _SHADES = [[0.0, "#FFFFFF"], [1.0, "#084C7A"]]
 MOST_HEADS, ACROSS, LETTERS = 12, 4, 12
+
+
+def attention_table(patterns: Mapping[Site, Activations], *, example: int = 0) -> pd.DataFrame:
+    """The attention of some heads on one prompt as a table.
+
+    Args:
+        patterns: of `interp.collect` at sites of `Kind.PATTERN` with a head, positions="all".
+        example: number of the prompt.
+
+    Returns:
+        A row for each cell: head (a3.h1), query, key (positions of real tokens, from 0), weight.
+
+    Raises:
+        ValueError: for other sites or positions, or a prompt that was not read.
+
+    Example:
+        >>> import interp
+        >>> from interp import figures
+        >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
+        >>> site = interp.Site(interp.Kind.PATTERN, 1, 2)
+        >>> patterns = interp.collect(model, facts.prompts(0)[:1], site, positions="all")
+        >>> table = figures.attention_table(patterns)
+        >>> table["head"].unique().tolist(), bool((table.groupby("query")["weight"].sum() > 0.99).all())
+        (['a1.h2'], True)
+    """
+    rows = []
+    for site, read in patterns.items():
+        if site.kind is not Kind.PATTERN or site.head is None or read.position != "all":
+            raise ValueError(
+                f"attention is of single heads at all positions; got {site!r} at {read.position!r}; give "
+                'interp.collect(model, prompt, Site("pattern", layer, head), positions="all")'
+            )
+        if not 0 <= example < len(read):
+            raise ValueError(
+                f"example got {example}; expected 0 to {len(read) - 1}, a prompt that was read"
+            )
+        grid = read.values[example].float().cpu()
+        real = grid.isfinite().any(1).nonzero()[:, 0].tolist()
+        for i, query in enumerate(real):
+            for j, key in enumerate(real[: i + 1]):
+                weight = float(grid[query, key])
+                rows.append((f"a{site.layer}.h{site.head}", i, j, weight))
+    return pd.DataFrame(rows, columns=["head", "query", "key", "weight"])
 
 
 @drawn
@@ -21,7 +66,8 @@ def attention_patterns(
     """Attention patterns of some heads on one prompt, with its tokens.
 
     Args:
-        table: head (its name), query and key (positions) and weight, a row for each cell.
+        table: head (its name), query and key (positions) and weight, a row for each cell, as
+            `attention_table` gives it.
         tokens: of the prompt, as text.
         title: of the figure.
 

@@ -18,8 +18,8 @@ _NODE = re.compile(
     r"(?:a(?P<layer>\d+)\.(?P<part>[hg])(?P<head>\d+)(?:<(?P<slot>[qkv])>)?|m(?P<mlp>\d+))"
 )
 
-#: Where queries, keys and values enter a head, in its own width.
-_SLOTS = {"q": -0.1, "k": 0.0, "v": 0.1}
+#: Where queries, keys and values enter a head, in widths of the figure.
+_SLOTS = {"q": -0.013, "k": 0.0, "v": 0.013}
 
 #: Widths of lines, by third of the size of their scores.
 _WIDTHS = (0.7, 1.5, 2.8)
@@ -83,7 +83,7 @@ class _Layout:
         """Where an edge into a node ends: a head's queries, keys and values beside each other."""
         name, _, slot = receiver.partition("<")
         x, y = self.place(name)
-        return x + _SLOTS.get(slot[:1], 0.0), y - 0.12
+        return x + _SLOTS.get(slot[:1], 0.0) * (self.heads + 1.4), y - 0.12
 
     def axes(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Ticks of both axes: numbers of heads, and what stands in each row."""

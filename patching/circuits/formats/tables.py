@@ -126,7 +126,8 @@ def write_yaml_circuit(circuit: Circuit, path: Path) -> Path:
 def _sizes(path: Path, told: Any) -> Graph:
     """The graph of the sizes that a file gives."""
     sizes = told if isinstance(told, dict) else {}
-    layers, heads = sizes.get("n_layers"), sizes.get("n_heads")
+    layers: Any = sizes.get("n_layers")
+    heads: Any = sizes.get("n_heads")
     groups, parallel = sizes.get("n_groups", heads), sizes.get("parallel", False)
     whole = all(type(size) is int and 1 <= size <= 1024 for size in (layers, heads, groups))
     if not whole or not isinstance(parallel, bool) or set(sizes) - set(_SIZES):

@@ -90,6 +90,7 @@ def test_a_circuit_is_exported_and_read_back(
         assert torch.equal(read_circuit(converted, graph=circuit.graph).mask, circuit.mask)
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_anew_for_a_paper(found: Path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [])
     assert interp_circuits("plot", str(found), "--format", "pdf", "--columns", "1", "--top", "2") == 0
@@ -98,6 +99,7 @@ def test_figures_are_drawn_anew_for_a_paper(found: Path, monkeypatch, capsys):
     assert len(pd.read_csv(found / "figures" / "graph.csv")) == 2
 
 
+@pytest.mark.slow
 def test_two_models_are_compared_with_what_changed(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [])
     pair = ("--base", "tracr-reverse", "--tuned", "tracr-reverse")

@@ -17,7 +17,11 @@ from studies.circuit_truth.cases import CASES
 from studies.circuit_truth.catalogue import HOME
 
 COMPILED = [name for name in studies.known_circuit_names() if name.startswith("tracr-")]
-SMALL = ["tracr-reverse", "tracr-histogram", "tracr-fraction"]
+SMALL = [
+    "tracr-histogram",
+    pytest.param("tracr-reverse", marks=pytest.mark.slow),
+    pytest.param("tracr-fraction", marks=pytest.mark.slow),
+]
 
 
 def plain(name: str) -> tuple[PlainGPT2, Tensor, Tensor]:
@@ -32,6 +36,7 @@ def plain(name: str) -> tuple[PlainGPT2, Tensor, Tensor]:
     return PlainGPT2(model, truth.circuit.graph), torch.tensor(sides[0]), torch.tensor(sides[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", studies.known_circuit_names())
 def test_every_model_answers_its_prompts(name: str):
     truth, model = studies.known_circuit(name), interp.load_model(name)
@@ -147,7 +152,7 @@ def test_trained_models_pass_their_gate_as_they_are_shipped(name: str):
     assert min(shares.values()) >= 0.995
     off = [key for key in work.off_circuit if key.startswith("a")]
     size = model.config.n_embd // HEADS
-    weights = model.transformer.h[0].attn.c_proj.weight
+    weights = model.transformer.h[0].attn.c_proj.weight.detach()
     heads = [int(key.partition("h")[2]) for key in off if key.startswith("a0.")]
     assert all(float(weights[h * size : (h + 1) * size].abs().max()) > 1e-3 for h in heads)
 

@@ -140,3 +140,25 @@ def test_what_cannot_be_drawn_is_one_line(draw, told: str):
     with pytest.raises(ValueError, match=told) as error:
         draw()
     assert "\n" not in str(error.value)
+
+
+def test_attention_is_laid_out_token_by_token(tiny_model):
+    from interp.activations.collecting import collect
+    from interp.sites import Kind, Site
+
+    model, sites = tiny_model("llama"), [Site(Kind.PATTERN, 1, 2), Site(Kind.PATTERN, 0, 0)]
+    prompts = ["The capital of land1 is", "The capital of the new land2 is"]
+    read = collect(model, prompts, sites, positions="all")
+    table = figures.attention_table(read, example=0)
+    assert list(table["head"].unique()) == ["a1.h2", "a0.h0"] and len(table) == 2 * 15
+    for site in sites:
+        part = table[table["head"] == f"a{site.layer}.h{site.head}"].pivot(
+            index="query", columns="key", values="weight"
+        )
+        expected = read[site].values[0, :5, :5].numpy()
+        assert np.nan_to_num(part.to_numpy()) == pytest.approx(np.tril(expected), abs=1e-6)
+    assert len(figures.attention_table(read, example=1)) == 2 * 28
+    with pytest.raises(ValueError, match="expected 0 to 1, of those read"):
+        figures.attention_table(read, example=2)
+    with pytest.raises(ValueError, match="single heads at all positions"):
+        figures.attention_table(collect(model, prompts, sites))
