@@ -14,6 +14,7 @@ from interp.stats.intervals import Interval
 from interp.verdict.answers import RETENTION, SHARES, SUFFICIENCY, Ends, Levels
 from interp.verdict.changed import Change
 from interp.verdict.claims import GradedClaim
+from interp.verdict.depth.judging import Depth
 from interp.verdict.output_words import OutputWords
 from interp.verdict.prompts.asked import FACTS, PROMPTS, told_of
 from interp.verdict.prompts.controls import OpenControls
@@ -50,6 +51,7 @@ class Verdict:
         provenance: models, facts, versions and seeds.
         asked: "facts", or "prompts" of any kind, of which no answer is known to be right.
         open_controls: effects where none should be, beside a change of prompts of any kind.
+        depth: what became of the old facts, and what the new ones are; None where it was not asked.
     """
 
     change: Change
@@ -70,6 +72,7 @@ class Verdict:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     asked: str = FACTS
     open_controls: OpenControls | None = None
+    depth: Depth | None = None
 
     def __repr__(self) -> str:
         """The sentence; every number is in `to_dict()`."""
@@ -199,6 +202,7 @@ def as_data(verdict: Verdict) -> dict[str, Any]:
         },
         "closed_set_accuracy": verdict.closed_set_accuracy,
         "open_controls": _controls(verdict.open_controls),
+        "depth": None if verdict.depth is None else verdict.depth.as_dict(),
         "counts": verdict.counts,
         "notes": verdict.notes,
         "thresholds": verdict.thresholds.to_dict(),
