@@ -1,6 +1,8 @@
 from .comparison.comparing import (
-    Comparison as Comparison,
     compare as compare,
+)
+from .comparison.result import (
+    Comparison as Comparison,
 )
 from .knowing import (
     Knowing as Knowing,

@@ -15,6 +15,7 @@ from studies.commands.options import (
     OUTPUT,
     Base,
     Budget,
+    Depth,
     Device,
     Dtype,
     Facts,
@@ -45,6 +46,7 @@ def compare(
     tokens: Tokens = None,
     readout: Readout = "tuned",
     null: Null = None,
+    depth: Depth = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -110,8 +112,11 @@ def compare(
 
     With --prompts they are compared on prompts of any kind, where their continuations part. Two
     models of one's own without facts and prompts are scanned first, and compared on what was found.
+
+    With --depth it is also asked of changed facts whether the old ones are hidden, suppressed or
+    overwritten and the new ones known or recited; the verdict is written before.
     """
-    at_once = not (resume or shard or engine != "local")
+    at_once = not (resume or shard or depth or engine != "local")
     if at_once and facts is None and prompts is None and pair_of(base, tuned)[0] != DEFAULT_BASE:
         with fresh(out) as folder:
             announce("no facts and no prompts are given: scanning both models first …")
@@ -128,7 +133,7 @@ def compare(
         return
     work = work_of(
         base, tuned, facts, prompt, null, device, dtype, budget, seed,
-        prompts=prompts, tokens=tokens, readout=readout,
+        prompts=prompts, tokens=tokens, readout=readout, depth=depth,
     )  # fmt: skip
     if engine not in ("local", "ray"):
         raise ValueError(f"--engine must be local or ray, got {engine!r}; choose one")
@@ -167,6 +172,7 @@ def work_of(
     prompts: str | None = None,
     tokens: int | None = None,
     readout: str = "tuned",
+    depth: bool = False,
 ) -> Work:
     """The comparison that options ask for, with what was left out.
 
@@ -181,10 +187,12 @@ def work_of(
         )
     if prompts is None and (tokens is not None or readout != "tuned"):
         raise ValueError("--tokens and --readout are of prompts; give --prompts with a file of them")
+    if prompts is not None and depth:
+        raise ValueError("--depth is of facts, of which the right answer is known; give --facts")
     _check_prompt(prompt)
     asked = facts_of(base, facts) if prompts is None else None
     same = (prompt, null, device, dtype, budget, seed)
-    return Work(base, tuned, asked, *same, prompts=prompts, tokens=tokens, readout=readout)
+    return Work(base, tuned, asked, *same, prompts=prompts, tokens=tokens, readout=readout, depth=depth)
 
 
 def pair_of(base: str | None, tuned: str | None) -> tuple[str, str]:

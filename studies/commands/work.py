@@ -26,16 +26,19 @@ from interp.runs.manifest import (
 )
 from interp.untrusted.reading import printable
 from studies.commands.options import KeptError
-from studies.comparison.stages import WHOLE
+from studies.comparison.stages import WHOLE, with_depth
 
 if TYPE_CHECKING:
     from interp.facts.prompts.files import PromptSet
     from interp.facts.types import FactSet
     from interp.models.model import Model
     from interp.models.pair import ModelPair
-    from studies.comparison.comparing import Comparison
+    from studies.comparison.result import Comparison
 
 RUNS = Path("interp-runs")
+
+#: What is written before parts that take long.
+VERDICT = "verdict.json"
 
 #: What a run does, in its folder, and in it the folder that it was begun from.
 COMMAND, WHERE = "command.json", "begun in"
@@ -65,6 +68,7 @@ class Work:
     prompts: str | None = None
     tokens: int | None = None
     readout: str = "tuned"
+    depth: bool = False
 
     @property
     def asked(self) -> str:
@@ -125,7 +129,7 @@ class Work:
             shard: which share of them is made, and no report.
             csv: whether the evidence is written as CSV too.
         """
-        with job(f"comparing {self.tuned} with {self.base}", WHOLE):
+        with job(f"comparing {self.tuned} with {self.base}", with_depth(WHOLE, self.depth)):
             loaded = self.loaded()
             from interp.runs.run import ShareDone, resumable
 
@@ -136,9 +140,15 @@ class Work:
                 with parts:
                     if run:
                         self.noted(folder)
-                    comparison, notes = self._measured(loaded)
+                    comparison, notes = self._measured(loaded, folder)
                     self.noted(folder)
                     written = comparison.save(folder, csv=csv)
+            except KeyboardInterrupt as error:
+                if not run and (folder / VERDICT).exists():
+                    raise KeptError(
+                        f"interrupted; the verdict without its depth is kept in {folder / VERDICT}"
+                    ) from error
+                raise
             except ShareDone as done:
                 typer.echo(f"{done}; when all shards are, join them: interp merge DIR … --out DIR")
                 return
@@ -168,14 +178,18 @@ class Work:
         from interp.verdict.thresholds import Thresholds
         from studies.comparison.comparing import Asked, job_of
 
-        how = Asked(self._prompt, self.tokens, self._readout, loaded.null, Thresholds(), self.seed)
+        how = Asked(
+            self._prompt, self.tokens, self._readout, loaded.null, Thresholds(), self.seed, self.depth
+        )
         return job_of(loaded.pair, loaded.task, how)
 
     def options(self) -> list[str]:
         """The options of `interp compare` that ask for it."""
         left = ("tokens", "readout") if self.prompts is None else ()  # which are of prompts
+        left += ("depth",)  # which has no value
         given = {k: v for k, v in asdict(self).items() if v is not None and k not in left}
-        return [text for name, value in given.items() for text in (f"--{name}", str(value))]
+        told = [text for name, value in given.items() for text in (f"--{name}", str(value))]
+        return [*told, "--depth"] if self.depth else told
 
     @property
     def _prompt(self) -> Literal["raw", "chat"]:
@@ -188,20 +202,32 @@ class Work:
                 return known
         raise ValueError(f"--readout must be tuned, base or both, got {self.readout!r}; choose one")
 
-    def _measured(self, loaded: Loaded) -> tuple[Comparison, list[str]]:
-        """The comparison, and what is to be said of what was compared."""
+    def _measured(self, loaded: Loaded, folder: Path | None = None) -> tuple[Comparison, list[str]]:
+        """The comparison, and what is to be said of what was compared.
+
+        Args:
+            loaded: what is compared.
+            folder: gets the verdict before parts that take long; None writes nothing.
+        """
         from studies.comparison.comparing import compare
+
+        def first(comparison: Comparison) -> None:
+            if folder is not None:
+                path = comparison.save_verdict(folder)
+                announce(f"{comparison.verdict.sentence} ({path}); its depth is asked now …")
 
         pair, task, null = loaded
         comparison = compare(
             pair, task, budget=int(self.budget * 2**30), prompt=self._prompt, tokens=self.tokens,
-            readout=self._readout, null=null, seed=self.seed,
+            readout=self._readout, null=null, seed=self.seed, depth=self.depth, first=first,
         )  # fmt: skip
         return comparison, [*pair.warnings, *task.notes]
 
     def _tell(self, comparison: Comparison, notes: list[str], report: Path) -> None:
         """Say what came out."""
         typer.echo(printable(comparison.verdict.sentence))
+        if comparison.verdict.depth is not None:
+            typer.echo(printable(comparison.verdict.depth.sentence))
         for note in notes:
             typer.echo(printable(f"note: {note}"))
         typer.echo(f"report: {report}")
@@ -338,8 +364,8 @@ def fresh(out: Path | None, *, resume: bool = False) -> Iterator[Path]:
     try:
         yield folder
     except BaseException:
-        if resume and any((folder / UNITS).glob("*")):
-            raise
+        if (resume and any((folder / UNITS).glob("*"))) or (folder / VERDICT).exists():
+            raise  # what is there is of use
         if folder in created:
             shutil.rmtree(folder, ignore_errors=True)
         for parent in created:
