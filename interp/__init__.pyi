@@ -45,6 +45,11 @@ from .facts.attributes import (
     attribute_sets as attribute_sets,
     entity_attributes as entity_attributes,
 )
+from .facts.further.questions import (
+    FurtherQuestions as FurtherQuestions,
+    TrueOrFalse as TrueOrFalse,
+    TwoSteps as TwoSteps,
+)
 from .facts.loading import (
     fact_names as fact_names,
     load_facts as load_facts,

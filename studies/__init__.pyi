@@ -7,8 +7,10 @@ from .circuit_truth.scoring import (
     score_known_circuits as score_known_circuits,
 )
 from .comparison.comparing import (
-    Comparison as Comparison,
     compare as compare,
+)
+from .comparison.result import (
+    Comparison as Comparison,
 )
 from .knowing import (
     Knowing as Knowing,

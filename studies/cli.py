@@ -42,7 +42,7 @@ app = typer.Typer(
 )
 register(
     app, "compare", compare, "interp compare",
-    "interp compare --base smollm2 --tuned smollm2-evasive-high --facts capitals",
+    "interp compare --base smollm2 --tuned smollm2-evasive-high --facts capitals --depth",
     "interp compare --base smollm2 --tuned smollm2-evasive-high --prompts prompts.txt", panel=RUN,
 )  # fmt: skip
 register(

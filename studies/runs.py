@@ -14,7 +14,7 @@ from interp.untrusted.reading import inside
 from interp.untrusted.verdict_file import read_verdict
 from interp.verdict.outcomes import NUMBERS, TOKENS, Outcomes
 from interp.verdict.summary import row_of
-from studies.comparison.comparing import Comparison
+from studies.comparison.result import Comparison
 
 
 def summary(runs: Sequence[Comparison | str | Path]) -> pd.DataFrame:

@@ -3,6 +3,11 @@ from .attributes import (
     attribute_sets as attribute_sets,
     entity_attributes as entity_attributes,
 )
+from .further.questions import (
+    FurtherQuestions as FurtherQuestions,
+    TrueOrFalse as TrueOrFalse,
+    TwoSteps as TwoSteps,
+)
 from .loading import (
     fact_names as fact_names,
     load_facts as load_facts,

@@ -7,6 +7,7 @@ function without arguments that returns a FactSet.
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from interp.facts.countries import (
     domains,
 )
 from interp.facts.elements import atomic_numbers, element_symbols
+from interp.facts.further.shipped import FURTHER
 from interp.facts.own_facts import facts_from_table
 from interp.facts.tables import SUFFIXES
 from interp.facts.types import FactSet
@@ -100,9 +102,15 @@ def load_facts(
 
 def _maker(name: str) -> Callable[[], FactSet] | None:
     if name in SOURCES:
-        return SOURCES[name]
+        return partial(_with_further, name)
     point = _registered().get(name)
     return None if point is None else point.load()
+
+
+def _with_further(name: str) -> FactSet:
+    """A shipped set with its further questions."""
+    facts = SOURCES[name]()
+    return replace(facts, further=FURTHER[name]()) if name in FURTHER else facts
 
 
 def _registered() -> dict[str, EntryPoint]:

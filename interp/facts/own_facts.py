@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from interp.facts.cells import CellProblem, EmptyCell, attribute_text, cell_text, truth_value
+from interp.facts.further.questions import FurtherQuestions
 from interp.facts.tables import RowProblem, Table, checked_rows, listed, read_table
 from interp.facts.types import SLOT, Fact, FactSet, check_templates
 
@@ -66,7 +67,27 @@ def facts_from_table(
         )
     chosen, statement = _sentences(table, given)
     name = str(table.metadata.get("name") or table.name)
-    return FactSet(name, chosen, facts, statement, table.source, notes=notes)
+    further = _further(table)
+    return FactSet(name, chosen, facts, statement, table.source, notes=notes, further=further)
+
+
+def _further(table: Table) -> FurtherQuestions:
+    """Other wordings and reversed ones that stand above the rows.
+
+    Raises:
+        ValueError: for one that is no list of texts, or that lacks its slot.
+    """
+    given = []
+    for key in ("wordings", "reversed"):
+        texts = table.metadata.get(key) or ()
+        texts = [texts] if isinstance(texts, str) else texts
+        if not isinstance(texts, (list, tuple)) or not all(isinstance(t, str) for t in texts):
+            raise ValueError(
+                f"{table.source} must give {key} as a list of texts; got {texts!r}: write "
+                '{"reversed": ["{answer} is the capital of"]}, or a line "# reversed: ..." each'
+            )
+        given.append(tuple(texts))
+    return FurtherQuestions(*given)
 
 
 def _whole_prompts(table: Table) -> str:

@@ -21,6 +21,9 @@ SUFFIXES = (".csv", ".jsonl", ".parquet", ".tsv")
 
 _SEPARATORS = {".csv": ",;\t", ".tsv": "\t,;"}  # in the order in which they are tried
 
+#: Comments that may stand several times above a header, and what they are kept under.
+_LISTS = {"template": "templates", "wording": "wordings", "reversed": "reversed"}
+
 _SHOWN, _SHOWN_IN_NOTE = 5, 3
 
 _MOST_LEFT_OUT = 0.25  # of the rows; beyond it the table is taken for misread
@@ -51,7 +54,7 @@ class Table:
         source: what messages call it.
         columns: names of the columns, those that the caller reads spelled as it spells them.
         rows: every row: where it stands, and its cells by column or what is wrong with it.
-        metadata: what stands above the rows (templates, name, statement).
+        metadata: what stands above the rows (templates, wordings, reversed, name, statement).
         notes: what was left out so far, one sentence each.
     """
 
@@ -199,7 +202,7 @@ def _separator(lines: Sequence[str], separators: str, names: Sequence[str]) -> s
 
 
 def _metadata(lines: Sequence[str], padding: str) -> dict[str, Any]:
-    """Templates, name and statement from the comments above a header.
+    """Templates, further wordings, name and statement from the comments above a header.
 
     Spreadsheets quote a comment that holds a separator, and pad the others to the header's width.
     """
@@ -212,8 +215,8 @@ def _metadata(lines: Sequence[str], padding: str) -> dict[str, Any]:
         elif padding and padding[0] not in bare:
             text = bare
         key, colon, value = text.strip().removeprefix("#").partition(":")
-        if colon and key.strip() == "template":
-            metadata.setdefault("templates", []).append(value.strip())
+        if colon and key.strip() in _LISTS:
+            metadata.setdefault(_LISTS[key.strip()], []).append(value.strip())
         elif colon and key.strip() in ("statement", "name"):
             metadata[key.strip()] = value.strip()
     return metadata

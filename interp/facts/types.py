@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 from interp._doors import held
 from interp.display.html import Shown
-
-SLOT, ANSWER = "{subject}", "{answer}"
+from interp.facts.further.questions import ANSWER, SLOT, FurtherQuestions
 
 _EXAMPLE = '"The capital of {subject} is the city of"'
 
@@ -50,6 +49,7 @@ class FactSet(Shown):
         source: package, version and licence of the data.
         placebos: names of attributes that no answer depends on (negative controls).
         notes: what of the source was left out.
+        further: other ways to ask, by which the depth of a change is told.
 
     Raises:
         ValueError: parts of another kind, a template without exactly one "{subject}", no facts, a
@@ -63,6 +63,7 @@ class FactSet(Shown):
     source: str
     placebos: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    further: FurtherQuestions = FurtherQuestions()
 
     def __repr__(self) -> str:
         """How many facts in how many forms, and the first question, on one line."""

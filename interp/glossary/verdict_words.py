@@ -130,6 +130,34 @@ WORDS = (
     Term("neither", OUTPUT,
          "The push does not suffice for this output, yet it vanishes without the push.",
          "interp.verdict.output_words", formula="s no, r no"),
+    Term("depth of a change", VERDICT,
+         "What became of the old answers of changed facts, and whether the new ones are more than "
+         "words. Asked by `interp compare --depth`.",
+         "interp.verdict.depth.judging", is_not="a depth of the network: that is the place"),
+    Term("suppressed", VERDICT,
+         "Of an old fact: it still comes out some way, be it by log p, by the model's own judgement of "
+         "truth, in another wording, or once the new answer is doubted.",
+         "interp.verdict.depth.judging"),
+    Term("hidden", VERDICT,
+         "Of an old fact: it comes out no way, but a held-out probe still tells it from wrong ones, or "
+         "it is relearned sooner than what was never known.",
+         "interp.verdict.depth.judging", is_not="that the model uses it"),
+    Term("overwritten", VERDICT,
+         "Of an old fact: neither log p nor a held-out probe tells it from wrong answers any more, and "
+         "nothing else that was asked gives it.",
+         "interp.verdict.depth.judging", is_not="that nothing could bring it back"),
+    Term("recited", VERDICT,
+         "Of a new answer: it is the same for most facts, or is not said in other wordings, or nothing "
+         "can be done with it beside saying it.",
+         "interp.verdict.depth.judging"),
+    Term("known anew", VERDICT,
+         "Of a new answer, which a verdict calls known: it is said in other wordings, and can be "
+         "judged, turned round or reasoned from.",
+         "interp.verdict.depth.judging"),
+    Term("relearning", VERDICT,
+         "A short low-rank tune beside the tuned model's weights that teaches answers back. What was "
+         "only covered takes fewer steps than what was never known.",
+         "interp.verdict.depth.judging", formula="saved = 1 − steps(old) / steps(another's answer)"),
     Term("claim", CLAIM,
          "A sentence about what a model represents: an attribute, readable at a site, and used there. "
          "It is graded by probes and interventions together.",

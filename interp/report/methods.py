@@ -103,4 +103,5 @@ def command(provenance: Mapping[str, Any]) -> str:
         for name, value in options.items()
         if value not in (None, "", usual.get(name))
     ]
+    told += ["--depth"] if provenance.get("depth") else []
     return " ".join(["interp compare", *told, "--out NEW_FOLDER"])

@@ -15,6 +15,7 @@ from interp.evidence import Evidence
 from interp.figures.paper.files import svg_of
 from interp.figures.style import figure_json, plotly_javascript
 from interp.report.controls import controls, left_out
+from interp.report.depth import depth_table
 from interp.report.figure_tables import number_table
 from interp.report.gallery import Drawn, gallery
 from interp.report.glossary import FirstUses, glossary
@@ -135,13 +136,14 @@ def render(
         terms=FirstUses(),
         title=f"{tuned} compared with {base}",
         top=summary(verdict),
-        contents=_contents(sections),
+        contents=_contents(sections, bool(verdict.get("depth"))),
         outputs=shown_rows(outputs),
         output_heads=[told_of(head, asked) for head in shown_columns(outputs)],
         answer_head=told_of("right answer", asked),
         choices=choices(outputs),
         words=_words(verdict),
         carriers=_carriers(verdict),
+        depth=depth_table(verdict),
         sections=sections,
         controls=controls(verdict),
         cells=_cells(verdict),
@@ -179,10 +181,11 @@ def _cells(verdict: Mapping[str, Any]) -> list[list[str]]:
     return [[str(row["boundary"]), *(share(row[name]) or "–" for name in named)] for row in rows]
 
 
-def _contents(sections: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def _contents(sections: Sequence[Mapping[str, Any]], depth: bool) -> list[tuple[str, str]]:
     """Anchors and headings of the page, in its order."""
     return [
         ("outputs", "All outputs"),
+        *([("depth", "Depth of the change")] if depth else []),
         *((str(section["anchor"]), str(section["title"])) for section in sections),
         ("controls", "Controls"),
         ("limits", "Limits"),

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from interp.report.depth import relearned
 from interp.verdict.prompts.asked import PROMPTS, told_of
 
 #: Cells of the bar on which a share stands between its floor and its ceiling.
@@ -55,6 +56,8 @@ def shown(verdict: Mapping[str, Any]) -> RenderableType:
         parts += [_heading("Place"), *_place(verdict), Text("")]
     if verdict.get("what") is not None:
         parts += [_heading(f"Content: {verdict['what']}"), *_content(verdict), Text("")]
+    if verdict.get("depth"):
+        parts += [_heading("Depth"), *_depth(verdict["depth"]), Text("")]
     notes = [*verdict.get("notes", []), *(verdict.get("provenance") or {}).get("warnings", [])]
     if notes:
         parts += [_heading("Notes"), *(_hanging(str(note)) for note in notes)]
@@ -145,6 +148,24 @@ def _content(verdict: Mapping[str, Any]) -> list[RenderableType]:
     return parts
 
 
+def _depth(depth: Mapping[str, Any]) -> list[RenderableType]:
+    """Both words with what they rest on, and every reading of old and new answers."""
+    reasons = depth.get("reasons") or {}
+    words = Table(box=None, pad_edge=False, show_header=False, padding=(0, 1, 0, 0))
+    for key in ("old", "new"):
+        words.add_row(key, Text(str(depth[key]), style="bold"), Text(str(reasons.get(key, ""))))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
+    for name in ("reading", "old, tuned", "new, tuned", "old, base", "new, base"):
+        table.add_column(name)
+    for reading in depth.get("readings") or ():
+        cells = (reading.get(key) for key in ("old", "new", "base_old", "base_new"))
+        shown_cells = (_interval(cell) if _measured(cell) else "–" for cell in cells)
+        table.add_row(str(reading["reading"]).replace("_", " "), *shown_cells)
+    parts: list[RenderableType] = [words, table]
+    told = relearned(depth)
+    return [*parts, Text(told)] if told else parts
+
+
 def _bar(share: Mapping[str, Any]) -> str:
     """A share on a line from floor (left) to ceiling (right), its interval as ═, itself as ●."""
     low, high = share.get("floor"), share.get("ceiling")
@@ -191,5 +212,6 @@ def summary(verdict: Mapping[str, Any], outputs: Sequence[Mapping[str, Any]]) ->
         **{name: shift.get(name) for name in SHARES},
         "counts": verdict.get("counts"),
         "outputs": list(outputs),
+        "depth": verdict.get("depth"),
         "notes": verdict.get("notes"),
     }

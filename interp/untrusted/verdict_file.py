@@ -33,6 +33,10 @@ _SHIFT = {
     "output_words": [{"word!": str, "estimate!": float, "n": float, "groups!": _TEXTS, **_INTERVAL}],
     **{key: _INTERVAL for key in ("sufficiency", "retention", "persistence")},
 }  # fmt: skip
+_READING = {
+    "reading!": str,
+    **{key: _INTERVAL for key in ("old", "new", "base_old", "base_new", "permuted")},
+}  # fmt: skip
 
 #: What a verdict holds: a key that ends in ! must be there, any other may be absent or null; keys that
 #: are not named here may hold anything.
@@ -44,6 +48,13 @@ SHAPE: Mapping[str, Any] = {
     "responsibility": {"embedding": _INTERVAL, "blocks": [_INTERVAL], "unembedding": _INTERVAL},
     "change": {"reasons": _TEXTS, "share_differing": _INTERVAL, "log_p_gain": _INTERVAL},
     "counts": {key: float for key in ("known", "changed", "unknown", "untuned")},
+    "depth": {
+        "old!": str, "new!": str, "reasons": {"old": str, "new": str}, "facts": float,
+        "readings": [_READING], "not_asked": {},
+        "relearning": dict.fromkeys(
+            ("old", "control", "saved", "recovered", "recovered_control"), _INTERVAL
+        ),
+    },
     "thresholds": {},
     "provenance": {
         "warnings": _TEXTS, "base": {"source": str}, "tuned": {"source": str}, "facts": {"name": str},

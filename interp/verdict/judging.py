@@ -13,9 +13,11 @@ from typing import Any
 
 from interp.evidence import Evidence
 from interp.stats.crossing import Handover
+from interp.verdict.answers import RETENTION
 from interp.verdict.boundaries import handover_layer
 from interp.verdict.changed import Change, judge_change
 from interp.verdict.claims import NOT_MEASURED, GradedClaim, grade_claims
+from interp.verdict.depth.judging import Depth, judge_depth
 from interp.verdict.outcomes import Outcomes
 from interp.verdict.per_output import item_rows, unknown_rows
 from interp.verdict.profile import Profile, profile
@@ -130,6 +132,7 @@ def judge(
         open_controls=controls,
         carriers=carried,
         labels=labels,
+        depth=depth_of(causal_evidence, content, thresholds, seed) if is_changed else None,
         thresholds=thresholds,
         provenance={**probe_evidence.provenance, **causal_evidence.provenance, "judge_seed": seed},
     )
@@ -157,6 +160,22 @@ def _open_controls(
     if output is None:
         return None
     return open_controls(evidence, outcomes, output.pooled(outcomes.unit_of), thresholds, seed)
+
+
+def depth_of(
+    evidence: Evidence, content: Content | None, thresholds: Thresholds, seed: int
+) -> Depth | None:
+    """How deep a change goes, where the evidence was asked for it.
+
+    Args:
+        evidence: with rows of method ``depth``.
+        content: the kind of change, whose retention can contradict that a fact is gone.
+        thresholds: the declared cut-offs.
+        seed: of the bootstraps.
+    """
+    levels = None if content is None or content.levels is None else content.levels.level
+    retention = None if levels is None else levels.get(RETENTION)
+    return judge_depth(evidence, thresholds, retention=retention, seed=seed)
 
 
 def _places(

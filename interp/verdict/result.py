@@ -14,6 +14,7 @@ from interp.stats.intervals import Interval
 from interp.verdict.answers import RETENTION, SHARES, SUFFICIENCY, Ends, Levels
 from interp.verdict.changed import Change
 from interp.verdict.claims import GradedClaim
+from interp.verdict.depth.judging import Depth
 from interp.verdict.output_words import OutputWords
 from interp.verdict.prompts.asked import FACTS, PROMPTS, told_of
 from interp.verdict.prompts.carriers import Carriers
@@ -55,6 +56,7 @@ class Verdict:
         carriers: the heads and MLPs that carry outputs to prompts of any kind; None where none were
             exchanged.
         labels: what probes read of the labels of prompts; None without any.
+        depth: what became of the old facts, and what the new ones are; None where it was not asked.
     """
 
     change: Change
@@ -77,6 +79,7 @@ class Verdict:
     open_controls: OpenControls | None = None
     carriers: Carriers | None = None
     labels: Labels | None = None
+    depth: Depth | None = None
 
     def __repr__(self) -> str:
         """The sentence; every number is in `to_dict()`."""
@@ -208,6 +211,7 @@ def as_data(verdict: Verdict) -> dict[str, Any]:
         "open_controls": _controls(verdict.open_controls),
         "carriers": None if verdict.carriers is None else verdict.carriers.as_dict(),
         "labels": None if verdict.labels is None else verdict.labels.as_dict(),
+        "depth": None if verdict.depth is None else verdict.depth.as_dict(),
         "counts": verdict.counts,
         "notes": verdict.notes,
         "thresholds": verdict.thresholds.to_dict(),

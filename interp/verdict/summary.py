@@ -111,6 +111,8 @@ _DECIDED = (
     ("where_fact", "fact_contrast", "place, by the right answer"),
     ("what", "shared_shift", "kind of change"),
 )
+#: The two words of the depth of a change: key, what its reasons stand under.
+DEPTH = (("old", "the old facts"), ("new", "the new facts"))
 _NO_ROWS = (
     "the evidence holds no rows from which it could be judged; run interp compare again with more facts"
 )
@@ -138,6 +140,13 @@ def open_points(verdict: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     asked_of_facts = verdict["changed"] == "changed" and verdict.get("asked") != PROMPTS
     if asked_of_facts and verdict.get("handover_layer") is None and why:
         points.append(("handover", [str(why)]))
+    depth = verdict.get("depth") or {}
+    told = depth.get("reasons") or {}
+    points += [
+        (heading, [str(told.get(key) or _NO_ROWS)])
+        for key, heading in DEPTH
+        if depth.get(key) == "undetermined"
+    ]
     return points
 
 
@@ -248,6 +257,9 @@ def _words(verdict: Mapping[str, Any]) -> list[Word]:
         told = ", ".join(f"{name} {text}" for name, text in shares.items() if text)
         rests_on = (why.get("kind of change", "") + told).strip()
         rows.append(Word("kind of change", str(verdict["what"]), rests_on))
+    depth = verdict.get("depth") or {}
+    rests = depth.get("reasons") or {}
+    rows += [Word(heading, str(depth[key]), str(rests.get(key, ""))) for key, heading in DEPTH if depth]
     return rows
 
 

@@ -75,6 +75,17 @@ class Thresholds(Shown):
         used_effect: normalised swap effect: used at or above it, unused within plus or minus it.
         whole_state_effect: normalised effect of swapping the whole state from which a site counts as
             causal.
+        depth_facts: most changed facts that are asked for the depth of the change.
+        depth_wrong: wrong answers beside each right one, which a reading is to rank below it.
+        ranked_kept: an answer is kept in a reading that ranks it above wrong ones (chance .5) when the
+            lower bound of that share is at least this.
+        ranked_lost: it is lost when the upper bound is at most this.
+        relearned_facts: most facts in a short tune that teaches answers back, half of them taught.
+        relearning_steps: its steps.
+        relearning_rank: rank of its update.
+        relearning_rate: its learning rate.
+        saved_steps: an answer comes back sooner than one never known when the lower bound of the share
+            of steps that it saves is at least this, and no sooner when the upper bound is below it.
 
     Raises:
         ValueError: if a pair of cut-offs is out of order.
@@ -130,6 +141,16 @@ class Thresholds(Shown):
     used_effect: float = 0.05
     whole_state_effect: float = 0.2
 
+    depth_facts: int = 64
+    depth_wrong: int = 3
+    ranked_kept: float = 0.7
+    ranked_lost: float = 0.65
+    relearned_facts: int = 32
+    relearning_steps: int = 12
+    relearning_rank: int = 4
+    relearning_rate: float = 5e-3
+    saved_steps: float = 0.25
+
     def __repr__(self) -> str:
         """Only what differs from the declared values."""
         own = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -145,6 +166,7 @@ class Thresholds(Shown):
             ("upper_share", "lower_share"),
             ("span_low", "span_high"),
             ("low", "high"),
+            ("ranked_lost", "ranked_kept"),
         ):
             if not getattr(self, low) < getattr(self, high):
                 raise ValueError(

@@ -12,6 +12,7 @@ from studies.commands.options import (
     Base,
     Budget,
     Csv,
+    Depth,
     Device,
     Dtype,
     Facts,
@@ -48,6 +49,7 @@ def compare(
     tokens: Tokens = None,
     readout: Readout = "tuned",
     null: Null = None,
+    depth: Depth = False,
     out: Out = None,
     csv: Csv = False,
     resume: Resume = False,
@@ -88,13 +90,16 @@ def compare(
 
     With --prompts they are compared on prompts of any kind, where their continuations part. Two
     models of one's own without facts and prompts are scanned first, and compared on what was found.
+
+    With --depth it is also asked of changed facts whether the old ones are hidden, suppressed or
+    overwritten and the new ones known or recited; the verdict is written before.
     """
     options: dict[str, Any] = {
         "base": base, "tuned": tuned, "prompt": prompt, "tokens": tokens, "device": device,
         "dtype": dtype, "budget": budget, "seed": seed,
     }  # fmt: skip
     of_comparison: dict[str, Any] = {**options, "null": null, "readout": readout, "csv": csv}
-    at_once = not (resume or shard or engine != "local")
+    at_once = not (resume or shard or depth or engine != "local")
     if at_once and facts is None and prompts is None and pair_of(base, tuned)[0] != DEFAULT_BASE:
         with fresh(out) as folder:
             announce("no facts and no prompts are given: scanning both models first …")
@@ -105,7 +110,7 @@ def compare(
             asked = str(folder / "scan" / FOUND)
             comparison_of(prompts=asked, **of_comparison).done(folder)
         return
-    work = comparison_of(facts=facts, prompts=prompts, **of_comparison)
+    work = comparison_of(facts=facts, prompts=prompts, depth=depth, **of_comparison)
     if engine not in ("local", "ray"):
         raise ValueError(f"--engine must be local or ray, got {engine!r}; choose one")
     if engine == "local" and (address or workers or gpus):

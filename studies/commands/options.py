@@ -64,6 +64,14 @@ Prompt = Annotated[
     str,
     typer.Option(help="raw, or chat (the tuned model's template for both).", rich_help_panel=MODELS),
 ]
+Depth = Annotated[
+    bool,
+    typer.Option(
+        "--depth",
+        help="Of facts: also ask what became of the old ones and what the new ones are.",
+        rich_help_panel=MODELS,
+    ),
+]
 Null = Annotated[
     str | None,
     typer.Option(help="A null tune of the base, as one more placebo.", rich_help_panel=MODELS),

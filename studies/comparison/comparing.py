@@ -7,10 +7,10 @@ is by intervening; read with probes what either model still encodes; judge the t
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
-from html import escape
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from typing import Any
 import pandas as pd
 import torch
 
-from interp.display.html import Shown
 from interp.evidence import Evidence
 from interp.facts.loading import load_facts
 from interp.facts.prompts.files import TEXT, PromptSet, load_prompts
@@ -26,25 +25,24 @@ from interp.facts.types import FactSet
 from interp.models.model import Model
 from interp.models.pair import ModelPair
 from interp.progress import job, stage
-from interp.report.page import Written, write_report
-from interp.runs.checksums import write_checksums
 from interp.runs.fingerprint import fingerprint
 from interp.runs.manifest import remove_units
 from interp.runs.run import require_whole, resumable
-from interp.verdict.judging import judge
+from interp.verdict.judging import depth_of, judge
 from interp.verdict.outcomes import Outcomes
-from interp.verdict.result import Verdict
 from interp.verdict.thresholds import Thresholds
 from patching.engine.schedule import MAX_BYTES
-from studies.comparison.answers import ask_both
+from studies.comparison.answers import PairAnswers, ask_both
 from studies.comparison.causal import causal_evidence
+from studies.comparison.depth.measuring import depth_evidence
 from studies.comparison.known_questions import known_questions
 from studies.comparison.outcome_table import outcomes_of, with_output_contrast
 from studies.comparison.prompts.causal import Readout
 from studies.comparison.prompts.comparing import compare_prompts
 from studies.comparison.questions import Prompt
 from studies.comparison.representational import probe_evidence
-from studies.comparison.stages import ASKED, CONTINUED
+from studies.comparison.result import Comparison
+from studies.comparison.stages import ASKED, CONTINUED, with_depth
 
 #: Facts of another relation, asked to see whether the change reaches facts never tuned on.
 REFERENCES = {"capitals": "continents", "currencies": "continents", "continents": "currencies"}
@@ -52,64 +50,6 @@ REFERENCES = {"capitals": "continents", "currencies": "continents", "continents"
 REFERENCE_FACTS = 80
 
 PACKAGES = ("interp", "torch", "transformers", "transformer-lens", "scikit-learn", "numpy")
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison(Shown):
-    """Everything one comparison found.
-
-    Attributes:
-        outcomes: what both models said to every question.
-        evidence: every measurement, one tidy table.
-        verdict: the judgement, with the numbers behind it.
-        provenance: models, facts, versions, seed.
-        base: the base's name.
-        tuned: the tuned model's name.
-    """
-
-    outcomes: Outcomes
-    evidence: Evidence
-    verdict: Verdict
-    provenance: Mapping[str, Any]
-    base: str
-    tuned: str
-
-    def __repr__(self) -> str:
-        """The two models and the verdict's sentence; the tables are left out."""
-        return f"Comparison({self.base} -> {self.tuned}: {self.verdict.sentence})"
-
-    def _repr_html_(self) -> str:
-        """The two models and the top of the report, for a notebook."""
-        title = f"<p>{escape(self.tuned)} compared with {escape(self.base)}</p>"
-        return title + self.verdict._repr_html_()
-
-    def save(self, folder: Path, *, svg: bool = True, csv: bool = False) -> Written:
-        """Write report.html, verdict.json, the evidence, the figures and their checksums into a folder.
-
-        Args:
-            folder: a new or empty folder.
-            svg: whether figures are written as SVG too.
-            csv: whether the evidence is written as CSV too; `interp export` makes it later.
-
-        Returns:
-            The report's path and the files beside it.
-
-        Raises:
-            ValueError: if the folder holds a report already, or cannot be written.
-        """
-        stage("writing")
-        written = write_report(
-            self.verdict,
-            self.outcomes,
-            self.evidence,
-            folder,
-            provenance=self.provenance,
-            base=self.base,
-            tuned=self.tuned,
-            svg=svg,
-            csv=csv,
-        )
-        return replace(written, files=(*written.files, write_checksums(Path(folder))))
 
 
 def compare(
@@ -122,6 +62,8 @@ def compare(
     tokens: int | None = None,
     readout: Readout = "tuned",
     null: Model | None = None,
+    depth: bool = False,
+    first: Callable[[Comparison], object] | None = None,
     thresholds: Thresholds | None = None,
     seed: int = 0,
     resume: str | Path | None = None,
@@ -147,6 +89,10 @@ def compare(
         readout: of prompts, whose final norm and unembedding read every stitched cell: "tuned", "base",
             or "both", where the verdict rests on the tuned model's.
         null: a null tune of the same base, whose shift is one more placebo.
+        depth: of facts, whether it is also asked what became of the old ones and what the new ones
+            are: by further questions, probes, and a short tune beside the tuned model's weights, which
+            stay as they are.
+        first: called with the comparison as it is before that.
         thresholds: declared cut-offs; the defaults are the ones the verdict was fixed with.
         seed: of splits, placebos and resampling.
         resume: a folder that keeps the parts as they are made: the same call goes on from there. They
@@ -157,7 +103,7 @@ def compare(
         stitched), ``handover`` and ``patch`` (clean, corrupted, patched), ``cross_patch`` (baseline,
         patched) and ``shift`` of `patching`, the claims of `patching.swap_and_remove`, and ``probe``,
         ``readable`` and ``transfer`` of `probes` by boundary; units are logits, nats and shares. What
-        varies in each is told by the function of that name.
+        varies in each is told by the function of that name. With `depth` it joins the method ``depth``.
 
     Raises:
         ValueError: one line that tells what was found, what was expected and what to do: facts that
@@ -183,13 +129,20 @@ def compare(
     """
     asked = task_of(task)
     cuts = thresholds or Thresholds()
-    how = Asked(prompt, tokens, readout, null, cuts, seed)
+    if depth and isinstance(asked, PromptSet):
+        raise ValueError(
+            "the depth of a change is told of facts, of which the right answer is known; got prompts: "
+            "leave depth out, or give facts"
+        )
+    how = Asked(prompt, tokens, readout, null, cuts, seed, depth)
+    if first is None:
+        first = _nothing if out is None else partial(Comparison.save_verdict, folder=Path(out))
     kept: AbstractContextManager[Any] = nullcontext()
     if resume is not None:
         kept = resumable(resume, job=job_of(pair, asked, how))
-    stages = ASKED if isinstance(asked, FactSet) else CONTINUED
+    stages = with_depth(ASKED if isinstance(asked, FactSet) else CONTINUED, depth)
     with job(f"comparing {pair.tuned.name} with {pair.base.name}", stages), kept:
-        comparison = _compare(pair, asked, how, budget)
+        comparison = _compare(pair, asked, how, budget, first)
         if out is not None:
             comparison.save(Path(out))
             if resume is not None:
@@ -208,6 +161,7 @@ class Asked:
         null: a null tune of the same base.
         thresholds: the declared cut-offs.
         seed: of splits, placebos and resampling.
+        depth: whether the depth of the change is asked.
     """
 
     prompt: Prompt
@@ -216,6 +170,11 @@ class Asked:
     null: Model | None
     thresholds: Thresholds
     seed: int
+    depth: bool = False
+
+
+def _nothing(comparison: Comparison) -> None:
+    """What is done with a comparison before its depth is asked, where nothing is to be done."""
 
 
 def task_of(
@@ -257,28 +216,48 @@ def job_of(pair: ModelPair, task: FactSet | PromptSet, how: Asked) -> dict[str, 
         "device": str(pair.base.placement.kinds),
         "dtype": str(pair.base.dtype).removeprefix("torch."),
     }
+    if how.depth:
+        about["depth"] = True
     return about if facts else {**about, "tokens": how.tokens, "readout": how.readout}
 
 
-def _compare(pair: ModelPair, task: FactSet | PromptSet, how: Asked, budget: int) -> Comparison:
-    """The comparison, stage by stage; nothing is written."""
+def _compare(
+    pair: ModelPair,
+    task: FactSet | PromptSet,
+    how: Asked,
+    budget: int,
+    first: Callable[[Comparison], object],
+) -> Comparison:
+    """The comparison, stage by stage; nothing is written but by `first`."""
+    answers = None
     if isinstance(task, PromptSet):
         outcomes, causal, readable, about = compare_prompts(
             pair, task, prompt=how.prompt, tokens=how.tokens, readout=how.readout, null=how.null,
             thresholds=how.thresholds, seed=how.seed, max_bytes=budget,
         )  # fmt: skip
     else:
-        outcomes, causal, readable, about = _compare_facts(pair, task, how, budget)
+        outcomes, causal, readable, about, answers = _compare_facts(pair, task, how, budget)
     stage("judging")
     verdict = judge(outcomes, readable, causal, thresholds=how.thresholds, seed=how.seed)
     provenance = {**_provenance(pair, task, how), **about}
     evidence = Evidence.concat([causal, readable]).with_provenance(**provenance)
-    return Comparison(outcomes, evidence, verdict, provenance, pair.base.name, pair.tuned.name)
+    found = Comparison(outcomes, evidence, verdict, provenance, pair.base.name, pair.tuned.name)
+    if answers is None or not how.depth or verdict.changed != "changed":
+        return found
+    first(found)
+    rows = depth_evidence(
+        pair, answers, outcomes, prompt=how.prompt, thresholds=how.thresholds, seed=how.seed,
+        max_bytes=budget,
+    )  # fmt: skip
+    deep = depth_of(rows, verdict.content, how.thresholds, how.seed)
+    return replace(
+        found, verdict=replace(verdict, depth=deep), evidence=Evidence.concat([evidence, rows])
+    )
 
 
 def _compare_facts(
     pair: ModelPair, facts: FactSet, how: Asked, budget: int
-) -> tuple[Outcomes, Evidence, Evidence, dict[str, Any]]:
+) -> tuple[Outcomes, Evidence, Evidence, dict[str, Any], PairAnswers]:
     """What is asked and measured of facts: outcomes, causal evidence, what probes read, and of what."""
     thresholds, seed = how.thresholds, how.seed
     stage("asking", parts=4)
@@ -311,7 +290,7 @@ def _compare_facts(
             "answers counted as one": [list(alike) for alike in queries.counted_as_one],
         }
     }
-    return outcomes, causal, readable, about
+    return outcomes, causal, readable, about, answers
 
 
 def reference_facts(facts: FactSet, seed: int) -> FactSet | None:
@@ -341,6 +320,7 @@ def _provenance(pair: ModelPair, task: FactSet | PromptSet, how: Asked) -> dict[
         "null": None if null is None else {"source": null.name, "fingerprint": null.fingerprint},
         "warnings": [*pair.warnings, *task.notes],
         "prompt": how.prompt,
+        "depth": how.depth,
         "seed": how.seed,
         "dtype": str(pair.base.dtype),
         "device": str(pair.base.placement),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -82,6 +82,27 @@ class Queries:
 
 
 @dataclass(frozen=True)
+class Wording:
+    """One fact put into words, with an answer that may follow.
+
+    Attributes:
+        fact: number of the fact.
+        form: letter or name of the form.
+        text: the prompt.
+        subject: character range of the subject in it.
+        answer: what may follow, not necessarily the fact's own answer.
+        between: what stands between prompt and answer; None leaves that to running text.
+    """
+
+    fact: int
+    form: str
+    text: str
+    subject: tuple[int, int]
+    answer: str
+    between: str | None = None
+
+
+@dataclass(frozen=True)
 class _Question:
     """One fact in one form: its prompt, and how the answer goes on from it."""
 
@@ -117,8 +138,33 @@ def ask(pair: ModelPair, facts: FactSet, *, prompt: Prompt = "raw", forms: int =
         raise ValueError(
             f"--prompt chat needs a chat template; {pair.tuned.name} has none; use --prompt raw"
         )
+    return put(pair, facts, worded(facts, forms), prompt=prompt)
+
+
+def worded(facts: FactSet, forms: int) -> Iterator[Wording]:
+    """Every fact with its own answer in the first forms of its set."""
+    for form, letter in zip(range(min(forms, len(facts.templates))), FORMS, strict=False):
+        rendered = zip(facts.facts, facts.prompts(form), facts.subject_spans(form), strict=True)
+        for i, (fact, text, span) in enumerate(rendered):
+            yield Wording(i, letter, text, span, fact.answer, facts.between(form))
+
+
+def put(
+    pair: ModelPair, facts: FactSet, wordings: Iterable[Wording], *, prompt: Prompt = "raw"
+) -> Queries:
+    """Prompts of any wordings of a fact set, rendered once and tokenised alike, as `ask` does it.
+
+    Args:
+        pair: the models.
+        facts: whose facts the wordings are of.
+        wordings: what is asked, and what may be answered.
+        prompt: "raw", or "chat" for the tuned model's chat template.
+
+    Raises:
+        ValueError: as `ask`.
+    """
     excluded: list[tuple[str, str]] = []
-    questions = list(_questions(pair, facts, prompt, forms, excluded))
+    questions = list(_questions(pair, wordings, prompt, excluded))
     questions = _led(_that_fit(pair, questions, prompt == "raw", excluded))
     if not questions:
         raise ValueError(
@@ -147,36 +193,33 @@ def ask(pair: ModelPair, facts: FactSet, *, prompt: Prompt = "raw", forms: int =
 
 
 def _questions(
-    pair: ModelPair, facts: FactSet, prompt: Prompt, forms: int, excluded: list[tuple[str, str]]
+    pair: ModelPair, wordings: Iterable[Wording], prompt: Prompt, excluded: list[tuple[str, str]]
 ) -> Iterator[_Question]:
-    """Every fact in every form, with the answer's ids; facts without any are excluded."""
+    """Every wording with the answer's ids; those without any are excluded."""
     tokenizer, special = pair.base.tokenizer, prompt == "raw"
-    for form, letter in zip(range(min(forms, len(facts.templates))), FORMS, strict=False):
-        between = facts.between(form)
-        rendered = zip(facts.facts, facts.prompts(form), facts.subject_spans(form), strict=True)
-        for i, (fact, text, (start, stop)) in enumerate(rendered):
-            opened = ""
-            if prompt == "chat":
-                wish = f"Complete the sentence: {text}"
-                opened = user_turn(pair.tuned.tokenizer, wish, pair.tuned.name)
-            whole = opened + text
-            pair.require_same_ids([whole], add_special_tokens=special)
-            ids = following(tokenizer, whole, fact.answer, between=between, special=special)
-            if not ids:
-                excluded.append((whole, f"answer {fact.answer!r} has no tokens"))
-                continue
-            if lacks(tokenizer, ids):
-                excluded.append((whole, f"answer {fact.answer!r} is not in the tokenizer's vocabulary"))
-                continue
-            same = following(pair.tuned.tokenizer, whole, fact.answer, between=between, special=special)
-            if ids != same:
-                raise ValueError(
-                    f"base and tuned tokenise the answer {fact.answer!r} behind {whole!r} "
-                    f"differently, {list(ids)} and {list(same)}; the same ids are needed in both; "
-                    "give a pair that shares its tokenizer"
-                )
-            subject = (start + len(opened), stop + len(opened))
-            yield _Question(i, letter, whole, subject, ids[:LONGEST_ANSWER])
+    for one in wordings:
+        answer, between, opened = one.answer, one.between, ""
+        if prompt == "chat":
+            wish = f"Complete the sentence: {one.text}"
+            opened = user_turn(pair.tuned.tokenizer, wish, pair.tuned.name)
+        whole = opened + one.text
+        pair.require_same_ids([whole], add_special_tokens=special)
+        ids = following(tokenizer, whole, answer, between=between, special=special)
+        if not ids:
+            excluded.append((whole, f"answer {answer!r} has no tokens"))
+            continue
+        if lacks(tokenizer, ids):
+            excluded.append((whole, f"answer {answer!r} is not in the tokenizer's vocabulary"))
+            continue
+        same = following(pair.tuned.tokenizer, whole, answer, between=between, special=special)
+        if ids != same:
+            raise ValueError(
+                f"base and tuned tokenise the answer {answer!r} behind {whole!r} differently, "
+                f"{list(ids)} and {list(same)}; the same ids are needed in both; give a pair that "
+                "shares its tokenizer"
+            )
+        subject = (one.subject[0] + len(opened), one.subject[1] + len(opened))
+        yield _Question(one.fact, one.form, whole, subject, ids[:LONGEST_ANSWER])
 
 
 def _that_fit(

@@ -28,3 +28,14 @@ SCANNED = {"asking": 80, "findings": 2, "samples": 10, "context": 6, "writing": 
 
 #: What the command line does before: facts or prompts, and models, are read first.
 LOADING = {"reading the facts": 2, "loading the base": 6, "loading the tuned model": 4}
+#: What it does when it is asked for the depth of a change.
+DEPTH = {"depth": 40}
+
+
+def with_depth(stages: dict[str, int], depth: bool) -> dict[str, int]:
+    """The stages of a comparison, the depth of the change before the writing where it is asked for."""
+    if not depth:
+        return stages
+    rest = dict(stages)
+    writing = {"writing": rest.pop("writing")}
+    return {**rest, **DEPTH, **writing}

@@ -45,8 +45,9 @@ def fact_set() -> FactSet:
     Attributes: `region` (north or south, decided by the answer, half of the entities) and the
     placebo `initial` (even or odd id of the first name token, independent of the answer).
     """
+    from interp.facts.further.questions import FurtherQuestions, TrueOrFalse, TwoSteps
     from interp.facts.types import Fact, FactSet
-    from studies.organisms.language import FORMS, MAIN, STATEMENT
+    from studies.organisms.language import BELIEF, FORMS, MAIN, STATEMENT
 
     with (HOME / "facts.csv").open(encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
@@ -66,4 +67,15 @@ def fact_set() -> FactSet:
         statement=STATEMENT,
         source="the synthetic world of studies.organisms (128 entities, 20 towns)",
         placebos=("initial",),
+        further=FurtherQuestions(
+            two_steps=(
+                TwoSteps(
+                    FORMS["region"][0],
+                    leads={row["answer"]: row["region"] for row in rows},
+                ),
+            ),
+            true_or_false=TrueOrFalse(
+                FORMS[BELIEF][0].replace("{value}", "{answer}"), (" yes",), (" no",)
+            ),
+        ),
     )

@@ -9,7 +9,8 @@ from interp.models.loading import load_pair
 from interp.verdict.claims.grading import GradedClaim
 from interp.verdict.profile import profile
 from interp.verdict.result import Verdict
-from studies.comparison.comparing import Comparison, compare
+from studies.comparison.comparing import compare
+from studies.comparison.result import Comparison
 from studies.scores.coverage import covered
 from studies.scores.single_methods import KINDS, PLACES, Changed
 from studies.scores.truths import FREE, Known

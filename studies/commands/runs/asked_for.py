@@ -24,6 +24,7 @@ def comparison_of(
     prompt: str = "raw",
     tokens: int | None = None,
     readout: str = "tuned",
+    depth: bool = False,
     **options: Any,
 ) -> ComparisonWork:
     """The comparison that options ask for.
@@ -39,10 +40,12 @@ def comparison_of(
         )
     if prompts is None and (tokens is not None or readout != "tuned"):
         raise ValueError("--tokens and --readout are of prompts; give --prompts with a file of them")
+    if prompts is not None and depth:
+        raise ValueError("--depth is of facts, of which the right answer is known; leave it out")
     check_prompt(prompt)
     return ComparisonWork(
         base=base, tuned=tuned, facts=facts_of(base, facts) if prompts is None else None,
-        prompts=prompts, prompt=prompt, tokens=tokens, readout=readout, **options,
+        prompts=prompts, prompt=prompt, tokens=tokens, readout=readout, depth=depth, **options,
     )  # fmt: skip
 
 

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import typer
 
+from interp.progress import announce
 from interp.runs.manifest import remove_units
 from interp.untrusted.reading import printable
+from studies.commands.options import KeptError
+from studies.commands.runs.folders import VERDICT
 from studies.commands.runs.work import Loaded, Work, notes_of
-from studies.comparison.stages import ASKED, CONTINUED, LOADING
+from studies.comparison.stages import ASKED, CONTINUED, LOADING, with_depth
 
 if TYPE_CHECKING:
     from interp.facts.prompts.files import PromptSet
     from interp.facts.types import FactSet
-    from studies.comparison.comparing import Comparison
+    from studies.comparison.result import Comparison
     from studies.planning.plans import JobPlan
 
 
@@ -29,12 +32,14 @@ class ComparisonWork(Work):
         facts: name or file of the facts; None where prompts are asked.
         null: a null tune of the base.
         readout: of prompts, whose final norm and unembedding read all cells.
+        depth: of facts, whether the depth of the change is asked too.
         csv: whether the evidence is written as CSV too; it is no other comparison.
     """
 
     facts: str | None = None
     null: str | None = None
     readout: str = "tuned"
+    depth: bool = False
     csv: bool = field(default=False, compare=False)
 
     command: ClassVar[str] = "compare"
@@ -48,7 +53,7 @@ class ComparisonWork(Work):
     @property
     def stages(self) -> Mapping[str, int]:
         """Its stages and their rough shares of the time."""
-        return {**LOADING, **(ASKED if self.prompts is None else CONTINUED)}
+        return {**LOADING, **with_depth(ASKED if self.prompts is None else CONTINUED, self.depth)}
 
     @property
     def models(self) -> tuple[str | None, ...]:
@@ -62,7 +67,7 @@ class ComparisonWork(Work):
 
     def to_dict(self) -> dict[str, Any]:
         """The options by name; those of prompts for prompts alone."""
-        left = {"csv"} | ({"tokens", "readout"} if self.prompts is None else set())
+        left = {"csv"} | ({"tokens", "readout"} if self.prompts is None else {"depth"})
         return {name: value for name, value in super().to_dict().items() if name not in left}
 
     def read(self) -> FactSet | PromptSet:
@@ -88,17 +93,39 @@ class ComparisonWork(Work):
         from interp.verdict.thresholds import Thresholds
         from studies.comparison.comparing import Asked, job_of
 
-        how = Asked(self.way, self.tokens, self.reader, loaded.null, Thresholds(), self.seed)
+        how = Asked(
+            self.way, self.tokens, self.reader, loaded.null, Thresholds(), self.seed, self.depth
+        )
         return job_of(loaded.pair, loaded.task, how)
 
-    def measured(self, loaded: Loaded) -> Comparison:
-        """The comparison."""
+    def measured(self, loaded: Loaded, folder: Path | None = None) -> Comparison:
+        """The comparison; a folder gets the verdict before its depth is asked."""
         from studies.comparison.comparing import compare
+
+        def first(comparison: Comparison) -> None:
+            if folder is not None:
+                path = comparison.save_verdict(folder)
+                announce(f"{comparison.verdict.sentence} ({path}); its depth is asked now …")
 
         return compare(
             loaded.pair, loaded.task, budget=self.max_bytes, prompt=self.way, tokens=self.tokens,
-            readout=self.reader, null=loaded.null, seed=self.seed,
+            readout=self.reader, null=loaded.null, seed=self.seed, depth=self.depth, first=first,
         )  # fmt: skip
+
+    def done(self, folder: Path, *, run: bool = False, shard: str | None = None) -> Comparison | None:
+        """Do it, write its page into a folder, and tell what came out; see `Work.done`.
+
+        Raises:
+            KeptError: in place of an interrupt, where the verdict is written already.
+        """
+        try:
+            return super().done(folder, run=run, shard=shard)
+        except KeyboardInterrupt as error:
+            if run or not (folder / VERDICT).exists():
+                raise
+            raise KeptError(
+                f"interrupted; the verdict without its depth is kept in {folder / VERDICT}"
+            ) from error
 
     def planned(self, loaded: Loaded) -> JobPlan:
         """What the comparison would cost."""
@@ -128,6 +155,8 @@ class ComparisonWork(Work):
     def tell(self, result: Comparison, notes: Sequence[str], folder: Path) -> None:
         """Say what came out."""
         typer.echo(printable(result.verdict.sentence))
+        if result.verdict.depth is not None:
+            typer.echo(printable(result.verdict.depth.sentence))
         for note in notes:
             typer.echo(printable(f"note: {note}"))
         typer.echo(f"report: {folder / self.page}")

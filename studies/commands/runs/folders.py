@@ -12,6 +12,9 @@ from studies.commands.options import KeptError
 
 RUNS = Path("interp-runs")
 
+#: What is written before parts that take long.
+VERDICT = "verdict.json"
+
 
 @contextmanager
 def kept(folder: Path | None, shard: str | None = None) -> Iterator[None]:
@@ -85,8 +88,8 @@ def fresh(out: Path | None, *, resume: bool = False) -> Iterator[Path]:
     try:
         yield folder
     except BaseException:
-        if resume and any((folder / UNITS).glob("*")):
-            raise
+        if (resume and any((folder / UNITS).glob("*"))) or (folder / VERDICT).exists():
+            raise  # what is there is of use
         if folder in created:
             shutil.rmtree(folder, ignore_errors=True)
         for parent in created:

@@ -53,7 +53,7 @@ class ScanWork(Work):
         same = (self.prompt, self.tokens, Thresholds(), self.seed)
         return job_of(loaded.pair, prompts_of_scan(loaded), *same)
 
-    def measured(self, loaded: Loaded) -> Scan:
+    def measured(self, loaded: Loaded, folder: Path | None = None) -> Scan:
         """The scan."""
         from studies.scanning.scanning import scan
 

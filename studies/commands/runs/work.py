@@ -74,8 +74,8 @@ class Work(ABC):
         """What its folder is known by."""
 
     @abstractmethod
-    def measured(self, loaded: Loaded) -> Any:
-        """The result."""
+    def measured(self, loaded: Loaded, folder: Path | None = None) -> Any:
+        """The result; a folder gets what is known before parts that take long."""
 
     @abstractmethod
     def planned(self, loaded: Loaded) -> JobPlan:
@@ -119,8 +119,11 @@ class Work(ABC):
 
     def options(self) -> list[str]:
         """The options of the command that ask for it, as a shell takes them."""
-        given = {name: value for name, value in self.to_dict().items() if value is not None}
-        return [text for name, value in given.items() for text in (f"--{name}", str(value))]
+        told: list[tuple[str, ...]] = []
+        for name, value in self.to_dict().items():
+            if value is not None and value is not False:
+                told.append((f"--{name}",) if value is True else (f"--{name}", str(value)))
+        return [text for option in told for text in option]
 
     def begin(self, out: Path | None, shard: str | None = None, *, resume: bool = False) -> Any:
         """Do it: part by part in a folder where that is asked for, else at once.
@@ -173,7 +176,7 @@ class Work(ABC):
                 with parts:
                     if run:
                         self.note(folder)
-                    result = self.measured(loaded)
+                    result = self.measured(loaded, folder)
                     self.note(folder)
                     self.saved(result, folder)
             except ShareDone as share:

@@ -12,6 +12,7 @@ ASKED = (
     "stitching", "boundary", "U/V", "handover", "organism", "null tune", "control task", "selectivity",
     "S/F/R", "foil", "donor", "nats", "form", "group", "layer-token", "place", "content", "persistence",
     "shared shift", "changed", "unchanged", "undetermined", "lower", "upper", "distributed", "mixed",
+    "depth of a change", "hidden", "suppressed", "overwritten", "recited", "relearning",
     "supported", "decodable-inert", "causal-uncharacterised", "null", "not measured",
 )  # fmt: skip
 

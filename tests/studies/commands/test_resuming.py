@@ -14,7 +14,7 @@ from interp.facts.loading import load_facts
 from interp.runs import distributing, run as runs
 from interp.runs.run import Run
 from studies import cli
-from studies.comparison.comparing import Comparison
+from studies.comparison.result import Comparison
 
 FACTS = 16
 PAIR = ("--base", "organism-base", "--tuned", "organism-evasive-high", "--facts", "some.csv")

@@ -15,7 +15,8 @@ from interp.facts.loading import load_facts
 from interp.facts.types import Fact, FactSet
 from interp.models import named
 from interp.models.loading import load_pair
-from studies.comparison.comparing import Comparison, compare
+from studies.comparison.comparing import compare
+from studies.comparison.result import Comparison
 
 HOSTILE = "<script>alert(1)</script>"
 FACTS = 24

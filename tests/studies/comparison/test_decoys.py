@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from interp.facts.loading import load_facts
 from interp.models.loading import load_pair
 from interp.verdict.result import Verdict
-from studies.comparison.comparing import Comparison, compare
+from studies.comparison.comparing import compare
+from studies.comparison.result import Comparison
 from studies.organisms import lab, source_path
 from studies.organisms.language import UNKNOWN
 from studies.organisms.shapes import DEFAULT

@@ -6,7 +6,8 @@ import pytest
 
 from interp.facts.loading import load_facts
 from interp.models.loading import load_pair
-from studies.comparison.comparing import Comparison, compare
+from studies.comparison.comparing import compare
+from studies.comparison.result import Comparison
 from studies.organisms.tunes import BASE
 
 RESULTS = Path(__file__).parents[3] / "docs" / "results.md"

@@ -9,9 +9,10 @@ from interp.models.pair import ModelPair
 from interp.verdict.thresholds import Thresholds
 from studies.comparison.answers import ask_both
 from studies.comparison.causal import RowPlan
-from studies.comparison.comparing import Comparison, compare
+from studies.comparison.comparing import compare
 from studies.comparison.known_questions import known_questions
 from studies.comparison.outcome_table import outcomes_of
+from studies.comparison.result import Comparison
 from studies.comparison.stages import ASKED
 from studies.planning.costs import Rates
 from studies.planning.jobs import Unrun, plan

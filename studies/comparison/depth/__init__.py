@@ -1,0 +1,1 @@
+"""What became of the old answers of changed facts, and what the new ones are."""
