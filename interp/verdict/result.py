@@ -209,9 +209,7 @@ def as_data(verdict: Verdict) -> dict[str, Any]:
         },
         "closed_set_accuracy": verdict.closed_set_accuracy,
         "open_controls": _controls(verdict.open_controls),
-        "carriers": None if verdict.carriers is None else verdict.carriers.as_dict(),
-        "labels": None if verdict.labels is None else verdict.labels.as_dict(),
-        "depth": None if verdict.depth is None else verdict.depth.as_dict(),
+        **{name: part and part.as_dict() for name, part in _parts(verdict).items()},
         "counts": verdict.counts,
         "notes": verdict.notes,
         "thresholds": verdict.thresholds.to_dict(),
@@ -243,6 +241,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if isinstance(value, int) else str(value)
+
+
+def _parts(verdict: Verdict) -> dict[str, Carriers | Labels | Depth | None]:
+    """What was asked beside the words, by its key."""
+    return {"carriers": verdict.carriers, "labels": verdict.labels, "depth": verdict.depth}
 
 
 def _controls(controls: OpenControls | None) -> dict[str, Any] | None:

@@ -43,8 +43,8 @@ def attention_table(patterns: Mapping[Site, Activations], *, example: int = 0) -
     for site, read in patterns.items():
         if site.kind is not Kind.PATTERN or site.head is None or read.position != "all":
             raise ValueError(
-                f"attention is of single heads at all positions; got {site!r} at {read.position!r}; give "
-                'interp.collect(model, prompt, Site("pattern", layer, head), positions="all")'
+                f"attention is of single heads at all positions; got {site!r} at {read.position!r}; "
+                'give interp.collect(model, prompt, Site("pattern", layer, head), positions="all")'
             )
         if not 0 <= example < len(read):
             raise ValueError(
