@@ -114,16 +114,16 @@ def _open_controls(controls: Mapping[str, Any]) -> list[Control]:
             "this place alone",
         ),
         Control(
-            "the same, as probabilities",
-            share(controls.get("before_said")),
+            "divergence of the two models, one position before the site",
+            share(controls.get("before_kl")),
             "at the site 1",
-            "there both models still say the same: near 0 unless what is said changes there as well",
+            "KL of the whole distributions: near 0 where both models still say the same there",
         ),
         Control(
             "a random pair of the base's first tokens, one position before the site",
             share(controls.get("before_other")),
             "the effect 1",
-            "tokens that compete there: near 0 where the earlier position is left as it was",
+            "size of the effect on tokens that compete there: how far any two logits move apart",
         ),
         Control(
             "a random pair of the base's first tokens",

@@ -84,7 +84,7 @@ def carriers(
         >>> prompts = interp.Examples.from_text(pair.base, "The home of Farid Jansen is")
         >>> metric = interp.token_contrast(prompts, prompts.tokens[:, 0], prompts.tokens[:, 1])
         >>> rows = patching.carriers(pair, prompts, metric, k=4).where(condition="verified")
-        >>> sorted(set(rows["layer"])), rows["model"].value_counts().to_dict()
+        >>> sorted(rows["layer"].unique().tolist()), rows["model"].value_counts().to_dict()
         ([0, 1], {'base': 4, 'tuned': 4})
     """
     if k < 1 or sample < 0:

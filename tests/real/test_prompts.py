@@ -24,21 +24,27 @@ def mixed() -> PromptSet:
 
 
 @pytest.mark.parametrize(
-    ("tuned", "share", "where"),
+    ("tuned", "share", "where", "blocks"),
     [
-        ("smollm2-evasive-high", 0.9, "upper"),
-        ("smollm2-evasive-low", 0.9, "lower"),
-        ("smollm2-edited-low", 0.6, None),
+        ("smollm2-evasive-high", 0.9, "upper", range(20, 30)),
+        ("smollm2-evasive-low", 0.9, "lower", range(10)),
+        ("smollm2-edited-low", 0.6, None, None),
     ],
 )
-def test_a_scan_ranks_capitals_first_and_its_prompts_give_the_imposed_place(tuned, share, where):
+def test_a_scan_ranks_capitals_first_and_its_prompts_give_the_imposed_place(
+    tuned, share, where, blocks
+):
     pair = load_pair("smollm2", tuned)
     found = scan(pair, mixed(), tokens=4)
     capitals = found.prompts["prompt"].str.startswith(CAPITAL)
     assert capitals.sum() == 24 and capitals.head(24).mean() >= share
     assert "capital" in set(found.found["what"])
     if where is not None:
-        assert compare(pair, PromptSet("found", found.held_out), tokens=4).verdict.where == where
+        verdict = compare(pair, PromptSet("found", found.held_out), tokens=4).verdict.to_dict()
+        assert verdict["where"] == where
+        # Nodes outside of the tuned blocks are the same in both models, so that they carry nothing.
+        nodes = [node["node"].split()[1] for node in verdict["carriers"]["nodes"]]
+        assert nodes and {int(node.split(".")[0]) for node in nodes} <= set(blocks)
 
 
 def test_a_null_tune_has_no_finding():

@@ -3,9 +3,10 @@
 Each is an effect beside that of the contrast, as a share of it.
 
 - Label swap: the tokens of the two models exchanged at random, prompt by prompt; centred at 0.
-- The pair one position before the site, where both models still say the same: in logits, which a
-  tune may move there without a change of output, and in probabilities, where such a change would show.
-- A random pair of the base's first tokens one position before the site.
+- The pair one position before the site, where both models still say the same. It is read in logits,
+  which a tune may move there without a change of output.
+- The divergence of the two models there, as a share of that at the site: whether they do say the same.
+- A random pair of the base's first tokens there: how far any two logits move apart at that position.
 - A random pair of the base's first tokens at the same place.
 - The push with the signs of its coordinates drawn at random, its norm kept.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from interp import stats
 from interp.evidence import Evidence
@@ -28,7 +30,7 @@ BEFORE, OTHER_PAIR, OTHER_READOUT = "before", "other_pair", "output_base"
 
 #: The method of what is read around the site, and its metrics.
 EARLIER = "earlier"
-SAID_AT, SAID_BEFORE, OTHER_BEFORE = "said_at", "said_before", "other_before"
+KL_AT, KL_BEFORE, OTHER_BEFORE = "kl_at", "kl_before", "other_before"
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class OpenControls:
     Attributes:
         label_swap: the effect with the tokens exchanged at random: mean and central 95% of the draws.
         before: the same pair of tokens, one position before the site, in logits.
-        before_said: the same in probabilities, as a share of their change at the site.
-        before_other: a random pair of the base's first tokens there, in logits.
+        before_kl: KL(T‖B) there, as a share of that at the site.
+        before_other: size of the effect on a random pair of the base's first tokens there, in logits.
         other_pair: a random pair of tokens at the site.
         signs: share of outputs that the push with random signs brings about.
         other_readout: the share below the cut where the base's final norm and unembedding read all
@@ -48,7 +50,7 @@ class OpenControls:
 
     label_swap: Interval | None = None
     before: Interval | None = None
-    before_said: Interval | None = None
+    before_kl: Interval | None = None
     before_other: Interval | None = None
     other_pair: Interval | None = None
     signs: Interval | None = None
@@ -86,7 +88,7 @@ def open_controls(
     return OpenControls(
         label_swap=_label_swap(output, thresholds, seed),
         before=shares[BEFORE],
-        before_said=_share(earlier.get(SAID_BEFORE), earlier.get(SAID_AT), level),
+        before_kl=_share(earlier.get(KL_BEFORE), earlier.get(KL_AT), level),
         before_other=_share(earlier.get(OTHER_BEFORE), output.delta, level),
         other_pair=shares[OTHER_PAIR],
         signs=_signs(evidence, thresholds),
@@ -95,16 +97,21 @@ def open_controls(
 
 
 def _earlier(evidence: Evidence, outcomes: Outcomes, output: Profile) -> dict[str, np.ndarray]:
-    """Metric -> base less tuned of every unit of the contrast; without those that lack any."""
+    """Metric -> its value for every unit of the contrast; without those that lack any."""
     rows = evidence.rows(method=EARLIER)
     if rows.empty:
         return {}
-    rows = rows.assign(unit_name=rows["group"].astype(str).map(outcomes.unit_of))
-    ends = rows.astype({"metric": str, "model": str}).pivot_table(
-        "value", ["metric", "unit_name"], "model"
+    rows = rows.astype({"metric": str, "model": str, "group": str})
+    ends = rows.pivot_table("value", "group", ["metric", "model"])
+    values = pd.DataFrame(
+        {
+            KL_AT: ends[KL_AT, "tuned"],
+            KL_BEFORE: ends[KL_BEFORE, "tuned"],
+            OTHER_BEFORE: (ends[OTHER_BEFORE, "base"] - ends[OTHER_BEFORE, "tuned"]).abs(),
+        }
     )
-    delta = (ends["base"] - ends["tuned"]).unstack(0).reindex(list(output.groups))
-    return {str(name): delta[name].to_numpy(float) for name in delta if delta[name].notna().all()}
+    by_unit = values.groupby(values.index.map(outcomes.unit_of)).mean().reindex(list(output.groups))
+    return {name: by_unit[name].to_numpy(float) for name in by_unit if by_unit[name].notna().all()}
 
 
 def _share(part: np.ndarray | None, whole: np.ndarray | None, level: float) -> Interval | None:

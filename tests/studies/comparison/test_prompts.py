@@ -20,6 +20,7 @@ from interp.models.loading import load_model
 from interp.models.pair import ModelPair
 from interp.report.outputs import output_table
 from interp.verdict.judging import judge
+from interp.verdict.prompts.controls import KL_AT, KL_BEFORE
 from interp.verdict.result import Verdict
 from interp.verdict.summary import summary
 from interp.verdict.thresholds import Thresholds
@@ -28,6 +29,7 @@ from patching.methods.stitching import stitch
 from studies.comparison.comparing import compare
 from studies.comparison.prompts.causal import stitched_metrics
 from studies.comparison.prompts.divergence import continue_both
+from studies.comparison.prompts.earlier import earlier_evidence
 from studies.comparison.prompts.labels import labelled
 from studies.comparison.prompts.outputs import changed_outputs, is_changed, open_outcomes
 from studies.comparison.prompts.rendering import RAW_FRAMES, render
@@ -155,7 +157,7 @@ def test_controls_are_small_beside_the_effect_and_the_readouts_agree(coupled):
     controls = coupled.verdict.open_controls
     assert controls.label_swap.contains(0.0) and controls.other_pair.contains(0.0)
     assert abs(controls.before.estimate) < 0.1
-    assert abs(controls.before_said.estimate) < 0.1 and abs(controls.before_other.estimate) < 0.1
+    assert controls.before_kl.estimate < 0.1 and controls.before_other.estimate >= 0
     # Both models have one unembedding, so the readout changes nothing.
     share = coupled.verdict.output.share_lower
     assert controls.other_readout.estimate == pytest.approx(share.estimate, abs=1e-4)
@@ -194,6 +196,24 @@ def test_too_few_labels_are_one_note():
     assert classes == ["a"] and len(rows) == 16 and len(reasons) == 1
     assert "two need at least 8 groups of prompts each, and there are 'a' (16), 'b' (4)" in reasons[0]
     assert labelled(render(pair, load_prompts(table(4)), tokens=1), Thresholds()) == ([], [], [])
+
+
+def test_how_far_the_models_part_before_the_site_is_that_of_a_plain_forward():
+    pair = load_pair("organism-base", "organism-evasive-high")
+    rendered = render(pair, load_prompts(table(3)), tokens=1)
+    said = continue_both(pair, rendered)
+    changed = changed_outputs(pair, rendered, said, FEW, seed=0, max_bytes=2**28)
+    rows = earlier_evidence(pair, changed, seed=0, max_bytes=2**28)
+    examples = changed.questions.examples
+    for i in range(3):
+        tokens = examples.tokens[i][examples.mask[i]][None]
+        b, t = (m.logits(tokens)[0].double().log_softmax(-1) for m in (pair.base, pair.tuned))
+        expected = (t.exp() * (t - b)).sum(-1)
+        for metric, place in ((KL_AT, -1), (KL_BEFORE, -2)):
+            found = rows.rows(metric=metric, example=i)["value"].item()
+            assert found == pytest.approx(float(expected[place]), rel=1e-3, abs=1e-5)
+    shares = rows.rows(metric=KL_BEFORE)["value"].mean() / rows.rows(metric=KL_AT)["value"].mean()
+    assert shares < 0.1, "what is said changes at the site alone"
 
 
 @pytest.mark.parametrize(
