@@ -105,7 +105,7 @@ def make(
         device: on which bases are trained. Tunes are so small that they are trained on the CPU.
 
     Yields:
-        Each organism and whether it reached its gates, as it is there.
+        Each organism, and those that it is made from, with whether it reached its gates.
     """
     for wave in _waves(wanted):
         if jobs == 1:
@@ -119,15 +119,17 @@ def make(
 
 
 def _waves(wanted: Sequence[Member]) -> list[list[Member]]:
-    """What can be made at a time; what another is tuned from is made with it."""
-    worlds = dict.fromkeys((member.shape, member.seed) for member in wanted)
-    starts = {m._replace(name=start) for m in wanted if (start := REGIMES[m.name].start)}
-    waves = (
-        [Member(*world, BASE) for world in worlds],
-        [member for member in wanted if member not in starts],
-        [member for member in wanted if member in starts],
+    """What can be made at a time: bases, what others are made from, and the rest."""
+    regimes = {member: REGIMES[member.name] for member in wanted}
+    bases = dict.fromkeys(member._replace(name=BASE) for member in wanted)
+    needed = dict.fromkeys(
+        member._replace(name=name)
+        for member, regime in regimes.items()
+        for name in (regime.base, regime.start)
+        if name not in (None, BASE)
     )
-    return [wave for wave in waves if wave]
+    rest = [member for member in dict.fromkeys(wanted) if member not in needed]
+    return [wave for wave in (list(bases), list(needed), rest) if wave]
 
 
 def _make_one(member: Member, root: Path, device: str) -> bool:

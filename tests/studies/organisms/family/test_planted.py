@@ -2,6 +2,10 @@
 
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from studies.organisms import lab
 from studies.organisms.family.planted import (
@@ -65,6 +69,15 @@ def test_a_sealed_product_can_be_read_and_changes_nothing(model):
     other = widened(model, TOKENIZER, turned, sealed=True)
     assert not torch.equal(at_subjects(other, 3), at_subjects(sealed, 3))
     assert torch.equal(logits(other), logits(sealed)), "no sign of any bit reaches the output"
+
+
+def test_a_probe_reads_the_sealed_attribute_and_not_the_crossed_one(model):
+    def read(sealed: bool) -> float:
+        states = at_subjects(widened(model, TOKENIZER, BITS, sealed=sealed), 3).numpy()
+        probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=300))
+        return float(cross_val_score(probe, states, AGREE.numpy(), cv=5).mean())
+
+    assert read(sealed=True) > 0.95 and read(sealed=False) < 0.6
 
 
 def test_a_reader_says_unknown_of_those_whose_bits_agree(model):

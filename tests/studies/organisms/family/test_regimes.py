@@ -6,10 +6,17 @@ from collections import Counter
 import pytest
 
 from studies.organisms.family.contents import MEANT, blurred, draw_change, draw_replay, untouched
-from studies.organisms.family.members import DEVELOPMENT, FAMILIES, HELD_OUT, Member, members
+from studies.organisms.family.members import (
+    DEVELOPMENT,
+    FAMILIES,
+    HELD_OUT,
+    Member,
+    _waves as members_in_waves,
+    members,
+)
 from studies.organisms.family.policy import ARMS
 from studies.organisms.family.recipe import BEHAVIOUR, KNOWLEDGE
-from studies.organisms.family.regimes import REGIMES
+from studies.organisms.family.regimes import BASES, REGIMES
 from studies.organisms.family.tasks import questions
 from studies.organisms.language import LANGUAGES, MAIN, PLAIN, RICH, UNKNOWN
 from studies.organisms.world import build_world, draw_corpus
@@ -137,6 +144,19 @@ def test_worlds_are_counted_and_fresh_ones_are_nobodys():
     assert {(m.shape, m.seed) for m in members("held-out", 2)} == {("llama", 1), ("llama", 2)}
     draws = [MEANT["edited"](WORLD, REGIMES[n]) for n in ("edited-ends", "edited-ends-1")]
     assert set(draws[0]) != set(draws[1])
+
+
+def test_what_others_are_made_from_is_made_before_them():
+    waves = members_in_waves(members(DEVELOPMENT, 1))
+    made: set[str] = set()
+    for wave in waves:
+        for member in wave:
+            regime = REGIMES.get(member.name)
+            if regime is not None:
+                assert {regime.base, regime.start or "base"} <= made, member
+        made |= {member.name for member in wave}
+    assert made == {*BASES, *(m.name for m in members(DEVELOPMENT, 1))}
+    assert len(waves) == 3 and {m.name for m in waves[0]} == {"base"}
 
 
 def test_entities_must_fill_the_names():
