@@ -43,13 +43,11 @@ def attention_table(patterns: Mapping[Site, Activations], *, example: int = 0) -
     for site, read in patterns.items():
         if site.kind is not Kind.PATTERN or site.head is None or read.position != "all":
             raise ValueError(
-                f"attention is of single heads at all positions; got {site!r} at {read.position!r}; give "
-                'interp.collect(model, prompt, Site("pattern", layer, head), positions="all")'
+                f"attention is of single heads at all positions; got {site!r} at {read.position!r}; "
+                'give interp.collect(model, prompt, Site("pattern", layer, head), positions="all")'
             )
         if not 0 <= example < len(read):
-            raise ValueError(
-                f"example got {example}; expected 0 to {len(read) - 1}, a prompt that was read"
-            )
+            raise ValueError(f"example got {example}; expected 0 to {len(read) - 1}, of those read")
         grid = read.values[example].float().cpu()
         real = grid.isfinite().any(1).nonzero()[:, 0].tolist()
         for i, query in enumerate(real):
