@@ -103,7 +103,7 @@ def attention_patterns(
         x="token that is read",
         y=["token that reads"] * len(rows),
         row_height=max(120, 13 * n),
-        left=room(labels),
+        left=room(labels) + 14,
     )
     for i, row in enumerate(rows, start=1):
         for j, head in enumerate(row, start=1):
