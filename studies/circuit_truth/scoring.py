@@ -51,8 +51,8 @@ def score_known_circuits(
     Example:
         >>> import studies
         >>> table = studies.score_known_circuits(["tracr-histogram"], methods=["exact"])
-        >>> table[["model", "method", "estimate"]].iloc[0].tolist()
-        ['tracr-histogram', 'exact', 1.0]
+        >>> table["model"].tolist(), float(table["estimate"][0])
+        (['tracr-histogram', 'all'], 1.0)
     """
     import interp
     from patching.circuits import score_edges
