@@ -47,9 +47,7 @@ def attention_table(patterns: Mapping[Site, Activations], *, example: int = 0) -
                 'give interp.collect(model, prompt, Site("pattern", layer, head), positions="all")'
             )
         if not 0 <= example < len(read):
-            raise ValueError(
-                f"example got {example}; expected 0 to {len(read) - 1}, a prompt that was read"
-            )
+            raise ValueError(f"example got {example}; expected 0 to {len(read) - 1}, of those read")
         grid = read.values[example].float().cpu()
         real = grid.isfinite().any(1).nonzero()[:, 0].tolist()
         for i, query in enumerate(real):
@@ -105,7 +103,7 @@ def attention_patterns(
         x="token that is read",
         y=["token that reads"] * len(rows),
         row_height=max(120, 13 * n),
-        left=room(labels),
+        left=room(labels) + 14,
     )
     for i, row in enumerate(rows, start=1):
         for j, head in enumerate(row, start=1):

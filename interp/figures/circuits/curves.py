@@ -8,6 +8,9 @@ from interp.figures.figure import Figure, drawn
 from interp.figures.style import BLUE, GREY, ORANGE, SINGLE, VERMILLION, curve, panels, rule
 from interp.figures.text import labelled, numbers, plain
 
+#: Pixels in which ten sizes stand beside each other.
+_WIDE = 440
+
 _RANKINGS = {"signed": (BLUE, "solid"), "absolute": (VERMILLION, "dash")}
 
 
@@ -46,7 +49,7 @@ def faithfulness_curves(table: pd.DataFrame, *, title: str = "Faithfulness") -> 
     sizes = sorted(kept["share"].unique())
     figure = panels(
         [methods], title=title, x="share of all edges", y=["f"], entries=list(_RANKINGS),
-        row_height=190, width=SINGLE if len(methods) == 1 else 2 * SINGLE,
+        row_height=190, width=_WIDE if len(methods) == 1 else 2 * SINGLE,
     )  # fmt: skip
     for j, method in enumerate(methods, start=1):
         for level in (0.0, 1.0):

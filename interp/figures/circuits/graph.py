@@ -163,8 +163,8 @@ def edge_heatmap(table: pd.DataFrame, *, title: str = "Edges") -> Figure:
         >>> from interp import figures
         >>> table = pd.DataFrame({"sender": ["input", "input"], "receivers": ["a0.h1<v>", "logits"],
         ...                       "score": [0.5, -0.2]})
-        >>> figures.edge_heatmap(table).data[0].z
-        ((0.5, -0.2),)
+        >>> list(figures.edge_heatmap(table).layout.yaxis.ticktext)
+        ['input']
     """
     _needed(table, "sender", "receivers", "score")
     known = table[table["score"].notna()]
@@ -176,7 +176,7 @@ def edge_heatmap(table: pd.DataFrame, *, title: str = "Edges") -> Figure:
     grid = grid.reindex(rows, columns=columns)
     figure = panels(
         [[""]], title=title, x="receiver", y=["sender"], row_height=max(120, 14 * len(rows)),
-        left=room(rows),
+        left=room(rows) + 14,
     )  # fmt: skip
     hover = [[f"{plain(row)} to {plain(column)}" for column in columns] for row in rows]
     limit = float(grid.abs().max().max()) or 1.0
