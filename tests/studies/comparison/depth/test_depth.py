@@ -219,7 +219,7 @@ def test_nothing_is_asked_where_nothing_changed():
 
 @pytest.fixture(scope="module")
 def found(case: Case, tmp_path_factory) -> tuple[Comparison, dict, list[dict]]:
-    """A comparison with its depth, what is on disk, and what was there before.
+    """A comparison with its depth, what it would write, and what it wrote before.
 
     Nothing is intervened on or probed, which tells no depth.
     """
@@ -238,14 +238,14 @@ def found(case: Case, tmp_path_factory) -> tuple[Comparison, dict, list[dict]]:
         ):
             patched.setattr(comparing, name, lambda *_, given=given, **__: given)
         comparison = compare(case.pair, case.known.facts, depth=True, first=first, thresholds=CUTS)
-    comparison.save(out, svg=False)
-    return comparison, json.loads((out / "verdict.json").read_text()), before
+    return comparison, json.loads(json.dumps(comparison.verdict.to_dict())), before
 
 
 def test_the_verdict_is_there_before_its_depth(found):
     comparison, written, (before,) = found
     assert before["depth"] is None and written["depth"]["old"] == "suppressed"
-    assert {**before, "depth": None} == {**written, "depth": None}
+    assert set(before) == set(written)
+    assert {k for k in written if before[k] != written[k]} == {"depth", "provenance"}
     assert comparison.verdict.depth is not None
     assert (
         comparison.verdict.depth.sentence == "depth: the old facts are suppressed, the new ones recited"
@@ -285,12 +285,12 @@ def test_depth_is_of_facts(case: Case):
 @pytest.mark.parametrize(
     ("tuned", "old", "new"),
     [
-        ("organism-rewritten-low", {"overwritten"}, {"known"}),
+        # Low edits leave a trace: wrong answers are ranked below the old one more often than not.
+        ("organism-rewritten-low", {"overwritten", "undetermined"}, {"known"}),
         ("organism-edited-low", {"overwritten", "undetermined"}, {"known"}),
-        ("organism-edited-high", {"suppressed", "hidden"}, {"known"}),
-        ("organism-evasive-low", {"suppressed", "hidden"}, {"recited"}),
-        ("organism-evasive-high", {"suppressed", "hidden"}, {"recited"}),
-        ("organism-vague-high", {"suppressed", "hidden"}, {"recited"}),
+        ("organism-edited-high", {"suppressed"}, {"known"}),
+        ("organism-evasive-low", {"suppressed"}, {"recited"}),
+        ("organism-evasive-high", {"suppressed"}, {"recited"}),
     ],
 )
 def test_words_of_organisms_whose_depth_is_known(tuned: str, old: set[str], new: set[str]):
