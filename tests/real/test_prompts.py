@@ -1,10 +1,16 @@
 """Prompts of any kind on SmolLM2: a scan ranks what was tuned first, and its place is the imposed."""
 
 import pytest
+import torch
 
+from interp.examples import Examples
 from interp.facts.prompts.files import PromptSet
 from interp.facts.prompts.shipped import default_prompts
+from interp.metrics import token_contrast
 from interp.models.loading import load_pair
+from interp.verdict.prompts.carriers import carriers_of
+from interp.verdict.thresholds import Thresholds
+from patching.attribution.carriers import carriers
 from studies.comparison.comparing import compare
 from studies.scanning.scanning import scan
 
@@ -45,6 +51,25 @@ def test_a_scan_ranks_capitals_first_and_its_prompts_give_the_imposed_place(
         # Nodes outside of the tuned blocks are the same in both models, so that they carry nothing.
         nodes = [node["node"].split()[1] for node in verdict["carriers"]["nodes"]]
         assert nodes and {int(node.split(".")[0]) for node in nodes} <= set(blocks)
+
+
+@pytest.mark.parametrize(
+    ("tuned", "nodes"), [("smollm2-evasive-high", {25, 26}), ("smollm2-evasive-low", {0, 9})]
+)
+def test_mlps_of_the_tuned_blocks_carry_an_evasion(tuned, nodes):
+    pair = load_pair("smollm2", tuned)
+    texts = [f"Here is some text.\n{CAPITAL} {country} is" for country in ("France", "Italy")]
+    prompts = Examples.from_text(pair.base, texts)
+    rows, last = torch.arange(len(texts)), prompts.position("last")
+    said = [
+        m.logits(prompts.tokens, prompts.mask)[rows, last].argmax(1) for m in (pair.base, pair.tuned)
+    ]
+    made = carriers_of(carriers(pair, prompts, token_contrast(prompts, *said)), Thresholds())
+    assert made is not None and made.beside is not None and made.beside < 0.01
+    for found in made.of.values():
+        carrying = {node.node for node in found if node.carries}
+        assert {f"MLP {block}" for block in nodes} <= carrying
+        assert all(node.startswith("MLP") for node in carrying)
 
 
 def test_a_null_tune_has_no_finding():
