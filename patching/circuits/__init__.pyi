@@ -24,9 +24,7 @@ from .measures.comparing import (
 )
 from .measures.faithfulness import (
     benchmark_areas as benchmark_areas,
-    evaluate as evaluate,
     faithfulness as faithfulness,
-    run_circuits as run_circuits,
 )
 from .measures.hybrids import (
     hybrid_circuits as hybrid_circuits,
@@ -36,16 +34,22 @@ from .measures.properties import (
     edge_auroc as edge_auroc,
     minimality as minimality,
 )
+from .measures.runs import (
+    evaluate as evaluate,
+    run_circuits as run_circuits,
+)
 from .measures.verdict import (
     Verdict as Verdict,
 )
 from .scores.edges import (
-    EdgeScores as EdgeScores,
     score_edges as score_edges,
 )
 from .scores.nodes import (
     NodeScores as NodeScores,
     score_nodes as score_nodes,
+)
+from .scores.results import (
+    EdgeScores as EdgeScores,
 )
 from .search.choosing import (
     above as above,

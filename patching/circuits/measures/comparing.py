@@ -21,12 +21,14 @@ from interp.models.pair import ModelPair
 from interp.stats import Interval
 from patching.circuits.circuit import Circuit
 from patching.circuits.cutoffs import Cutoffs
-from patching.circuits.measures.faithfulness import faithfulness, run_named
+from patching.circuits.measures.faithfulness import faithfulness
+from patching.circuits.measures.runs import run_named
 from patching.circuits.measures.verdict import Verdict, circuit_verdict
 from patching.circuits.running.ablations import Ablation
 from patching.circuits.running.setting import Setting
-from patching.circuits.scores.edges import EdgeScores, Method, edge_scores
+from patching.circuits.scores.edges import Method, edge_scores
 from patching.circuits.scores.nodes import NodeScores, exchanged_scores, node_scores
+from patching.circuits.scores.results import EdgeScores
 from patching.engine.schedule import MAX_BYTES
 
 #: Random splits of the prompts behind the noise floor.

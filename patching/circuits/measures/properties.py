@@ -18,7 +18,7 @@ from interp.examples import Examples
 from interp.metrics import Metric
 from interp.models.model import Model
 from patching.circuits.circuit import Circuit
-from patching.circuits.measures.faithfulness import run_named
+from patching.circuits.measures.runs import run_named
 from patching.circuits.running.ablations import Ablation
 from patching.circuits.running.setting import Setting
 from patching.engine.schedule import MAX_BYTES

@@ -16,8 +16,8 @@ from interp.metrics import Metric
 from interp.models.model import Model
 from patching.circuits.circuit import Circuit
 from patching.circuits.running.setting import Setting
-from patching.circuits.scores.edges import EdgeScores
 from patching.circuits.scores.exact import exact_scores
+from patching.circuits.scores.results import EdgeScores
 from patching.engine.schedule import MAX_BYTES
 
 

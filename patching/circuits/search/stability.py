@@ -24,7 +24,8 @@ from patching.circuits.circuit import Circuit
 from patching.circuits.cutoffs import Cutoffs
 from patching.circuits.graph import Graph
 from patching.circuits.running.ablations import Ablation
-from patching.circuits.scores.edges import EdgeScores, Method, score_edges
+from patching.circuits.scores.edges import Method, score_edges
+from patching.circuits.scores.results import EdgeScores
 from patching.engine.schedule import MAX_BYTES
 
 #: Scores of edges held at once.

@@ -6,6 +6,7 @@ import torch
 
 from benchmarks import plain_edges
 from interp.metrics import logit_difference
+from patching.circuits.running.passes import circuit_values
 from patching.circuits.running.setting import Setting
 from patching.circuits.scores.exact import exact_scores
 
@@ -37,9 +38,34 @@ def test_exact_scores_equal_a_loop_of_one_edge_a_forward(setting):
     assert not tiny.same(found[mask], wrong), "the control: the next edge's score differs"
 
 
-def test_left_of_the_first_difference_nothing_changes_a_score(setting):
-    clean = setting.contrast.clean
-    assert torch.equal(clean.tokens[:, 0], clean.tokens[:, 0])
-    split = Setting.of(setting.model, setting.contrast, setting.metric, max_bytes=2_000_000)
+def test_memory_changes_no_score(setting):
+    small = Setting.of(setting.model, setting.contrast, setting.metric, max_bytes=2_000_000)
     mask = sample(setting, 20)
-    assert tiny.same(exact_scores(split, mask)[mask], exact_scores(setting, mask)[mask])
+    assert tiny.same(exact_scores(small, mask)[mask], exact_scores(setting, mask)[mask])
+
+
+def test_what_both_prompts_begin_with_is_not_run_again(tiny_model):
+    pairs = tiny.contrast(6, 6)
+    pairs.corrupted.tokens[:, :4] = pairs.clean.tokens[:, :4]
+    setting = Setting.of(tiny_model("gpt2"), pairs, logit_difference(pairs))
+    mask = sample(setting, 20)
+    names = [setting.parts.graph.names[i] for i in mask.nonzero()[:, 0].tolist()]
+    expected = plain_edges.scores(setting.model, pairs, names)
+    assert tiny.same(exact_scores(setting, mask)[mask], expected)
+    other = tiny.contrast(6, 6)
+    assert not tiny.same(plain_edges.scores(setting.model, other, names), expected)
+
+
+@pytest.mark.parametrize("pad", ["left", "right"])
+def test_pairs_of_several_lengths_have_the_scores_that_each_has_alone(tiny_model, pad):
+    pairs = tiny.contrast(6, 4, 6, pad=pad)
+    together = Setting.of(tiny_model("llama"), pairs, logit_difference(pairs))
+    mask = sample(together, 12)
+    masks = torch.stack([~mask, together.parts.graph.mask()])
+    found, values = exact_scores(together, mask), circuit_values(together, masks)
+    for i in range(3):
+        alone = tiny.contrast(6, 4, 6).subset([i])
+        single = Setting.of(together.model, alone, logit_difference(alone))
+        assert tiny.same(found[mask][:, [i]], exact_scores(single, mask)[mask])
+        assert tiny.same(values[:, [i]], circuit_values(single, masks))
+    assert not tiny.same(found[mask][:, 0], found[mask][:, 2])

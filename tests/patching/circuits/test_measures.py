@@ -26,7 +26,7 @@ from patching.circuits import (
     score_edges,
 )
 from patching.circuits.measures.comparing import differences
-from patching.circuits.measures.faithfulness import SIZES
+from patching.circuits.measures.runs import SIZES
 
 PAIRS = tiny.contrast(5, 5, 5, 5)
 METRIC = logit_difference(PAIRS)
