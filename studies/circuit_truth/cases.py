@@ -132,7 +132,7 @@ CASES: dict[str, Case] = {
         ("input->a0.h0<v>", "input->a0.h3<v>", "a0.h0->m1", "a0.h3->m1", "m1->logits"),
     ),
     "relayed": Case(
-        "the token two before, moved one position by either of two heads",
+        "the token two before, moved one position at a time by two heads",
         2, 4, 5, 4,
         {
             "before": ("a0.h1", _previous("tokens")),
