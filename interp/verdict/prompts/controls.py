@@ -85,11 +85,12 @@ def open_controls(
         both_orders = np.stack(other.below(int(output.n_layers * thresholds.cut)))
         below = stats.fieller(both_orders.mean(axis=0), other.delta, level=level)
     earlier = _earlier(evidence, outcomes, output)
+    towards = output.delta * np.sign(output.delta.mean())  # a size is told as a share of a size
     return OpenControls(
         label_swap=_label_swap(output, thresholds, seed),
         before=shares[BEFORE],
         before_kl=_share(earlier.get(KL_BEFORE), earlier.get(KL_AT), level),
-        before_other=_share(earlier.get(OTHER_BEFORE), output.delta, level),
+        before_other=_share(earlier.get(OTHER_BEFORE), towards, level),
         other_pair=shares[OTHER_PAIR],
         signs=_signs(evidence, thresholds),
         other_readout=below,

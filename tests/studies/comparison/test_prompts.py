@@ -157,7 +157,7 @@ def test_controls_are_small_beside_the_effect_and_the_readouts_agree(coupled):
     controls = coupled.verdict.open_controls
     assert controls.label_swap.contains(0.0) and controls.other_pair.contains(0.0)
     assert abs(controls.before.estimate) < 0.1
-    assert controls.before_kl.estimate < 0.1 and controls.before_other.estimate >= 0
+    assert controls.before_kl.estimate < 0.1 and 0 <= controls.before_other.estimate < 0.1
     # Both models have one unembedding, so the readout changes nothing.
     share = coupled.verdict.output.share_lower
     assert controls.other_readout.estimate == pytest.approx(share.estimate, abs=1e-4)
