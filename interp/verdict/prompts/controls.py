@@ -112,7 +112,11 @@ def _earlier(evidence: Evidence, outcomes: Outcomes, output: Profile) -> dict[st
         }
     )
     by_unit = values.groupby(values.index.map(outcomes.unit_of)).mean().reindex(list(output.groups))
-    return {name: by_unit[name].to_numpy(float) for name in by_unit if by_unit[name].notna().all()}
+    return {
+        name: by_unit[name].to_numpy(float)
+        for name in (KL_AT, KL_BEFORE, OTHER_BEFORE)
+        if by_unit[name].notna().all()
+    }
 
 
 def _share(part: np.ndarray | None, whole: np.ndarray | None, level: float) -> Interval | None:

@@ -104,7 +104,8 @@ class CircuitDiff(Shown):
             return (size[:, inside & (layer >= 0)].sum(1) / size[:, layer >= 0].sum(1))[:, None]
 
         found = stats.bootstrap(share, apart.shape[1], level=self.verdict.cutoffs.level, seed=seed)
-        return Interval(*(float(part[0]) for part in found), apart.shape[1])
+        estimate, low, high = (float(part[0]) for part in found)
+        return Interval(estimate, low, high, apart.shape[1])
 
     def _rows_shown(self) -> tuple[Sequence[str], Iterable[Sequence[Any]], int]:
         return list(self.nodes.columns), self.nodes.head(ROWS).to_numpy().tolist(), len(self.nodes)

@@ -205,5 +205,5 @@ class _Layer:
     @staticmethod
     def _cell(number: int, edit: Edit) -> tuple[int, Cell, int]:
         """One edge as a cell, with the bytes that it holds."""
-        tensor = next(iter(edit.intervention.tensors.values()))
+        tensor = next(iter(getattr(edit.intervention, "tensors", {}).values()))
         return number, Cell((edit,)), tensor.numel() * tensor.element_size()
