@@ -216,8 +216,8 @@ class Exchanged:
         estimates = torch.tensor([[effect] for _, effect in screened], dtype=torch.float64)
         attributed = [{**named((node,)), "condition": "attribution"} for node, _ in screened]
         exact = [{**named((node,)), "condition": condition} for node, condition in chosen]
-        same = {
-            "model": self.model.role,
+        same: dict[str, Any] = {
+            "model": self.model,
             "donor": self.donor.role,
             "method": "carriers",
             "example": number,

@@ -56,6 +56,11 @@ class ComparisonWork(Work):
         return {**LOADING, **with_depth(ASKED if self.prompts is None else CONTINUED, self.depth)}
 
     @property
+    def early(self) -> str | None:
+        """The verdict, where its depth is asked after it."""
+        return VERDICT if self.depth else None
+
+    @property
     def models(self) -> tuple[str | None, ...]:
         """The names of the models."""
         return self.base, self.tuned, self.null
@@ -121,10 +126,10 @@ class ComparisonWork(Work):
         try:
             return super().done(folder, run=run, shard=shard)
         except KeyboardInterrupt as error:
-            if run or not (folder / VERDICT).exists():
+            if run or self.early is None or not (folder / self.early).exists():
                 raise
             raise KeptError(
-                f"interrupted; the verdict without its depth is kept in {folder / VERDICT}"
+                f"interrupted; the verdict without its depth is kept in {folder / self.early}"
             ) from error
 
     def planned(self, loaded: Loaded) -> JobPlan:

@@ -51,12 +51,13 @@ def _free(folder: Path, resume: bool) -> bool:
 
 
 @contextmanager
-def fresh(out: Path | None, *, resume: bool = False) -> Iterator[Path]:
+def fresh(out: Path | None, *, resume: bool = False, keeps: str | None = None) -> Iterator[Path]:
     """The folder to write into, checked before anything long runs, gone again if the run fails.
 
     Args:
         out: the folder; None for a numbered one.
         resume: whether it may be that of a run before, and stays once it holds any part.
+        keeps: a file that is written early and is of use by itself: the folder stays with it.
 
     Raises:
         ValueError: if it exists and is not an empty folder, or cannot be created.
@@ -88,8 +89,9 @@ def fresh(out: Path | None, *, resume: bool = False) -> Iterator[Path]:
     try:
         yield folder
     except BaseException:
-        if (resume and any((folder / UNITS).glob("*"))) or (folder / VERDICT).exists():
-            raise  # what is there is of use
+        early = keeps is not None and (folder / keeps).exists()
+        if early or (resume and any((folder / UNITS).glob("*"))):
+            raise
         if folder in created:
             shutil.rmtree(folder, ignore_errors=True)
         for parent in created:

@@ -94,6 +94,11 @@ class Work(ABC):
         """Say what came out, and what is to be said of what was asked."""
 
     @property
+    def early(self) -> str | None:
+        """A file that is written before parts that take long, and is of use by itself."""
+        return None
+
+    @property
     def models(self) -> tuple[str | None, ...]:
         """The names of the models."""
         return self.base, self.tuned
@@ -142,7 +147,7 @@ class Work(ABC):
         if out is not None and (resume or shard):
             return self.resumed(out, shard)
         announce(f"{self.title} on {self.asked}; reading them …")
-        with fresh(out) as folder:
+        with fresh(out, keeps=self.early) as folder:
             return self.done(folder)
 
     def resumed(self, out: Path, shard: str | None = None) -> Any:

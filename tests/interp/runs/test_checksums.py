@@ -46,5 +46,5 @@ def test_a_list_that_leaves_the_folder_is_refused(folder: Path, name: str):
 
 
 def test_a_folder_without_checksums_is_one_line(tmp_path: Path):
-    with pytest.raises(ValueError, match="has no SHA256SUMS that can be read; give a folder"):
+    with pytest.raises(ValueError, match="has no SHA256SUMS that can be read; give one of"):
         differences(tmp_path)

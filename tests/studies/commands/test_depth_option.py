@@ -40,7 +40,7 @@ def test_its_stage_stands_before_the_writing():
 @pytest.mark.parametrize("kept", [True, False])
 def test_a_verdict_that_is_there_stays_when_the_rest_fails(tmp_path: Path, kept: bool):
     out = tmp_path / "out"
-    with pytest.raises(RuntimeError), fresh(out) as folder:
+    with pytest.raises(RuntimeError), fresh(out, keeps=VERDICT) as folder:
         if kept:
             (folder / VERDICT).write_text("{}")
         raise RuntimeError
