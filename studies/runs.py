@@ -34,11 +34,11 @@ def summary(runs: Sequence[Comparison | str | Path]) -> pd.DataFrame:
 
     Example:
         >>> import interp, studies
-        >>> pair = interp.load_pair("organism-base", "organism-evasive-high")
+        >>> pair = interp.load_pair("organism-base", "organism-null")
         >>> run = studies.compare(pair, interp.load_facts("world").subset(list(range(24))))
         >>> table = studies.summary([run])
         >>> table[["run", "known"]].to_dict("records")
-        [{'run': 'organism-evasive-high ← organism-base', 'known': 24}]
+        [{'run': 'organism-null ← organism-base', 'known': 24}]
     """
     if not runs:
         raise ValueError(

@@ -119,6 +119,7 @@ def test_a_notebook_on_a_real_model_runs_and_its_assertions_hold(name):
     assert printed(name)
 
 
+@pytest.mark.slow
 def test_the_organism_notebook_finds_what_was_built():
     text = printed("01_organism")
     assert "upper - blocks [4, 5]" in text and "behaviour" in text

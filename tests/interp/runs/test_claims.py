@@ -206,6 +206,7 @@ def start(folder: Path, code: str, *arguments: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_three_workers_of_which_one_is_killed_give_the_table_of_one(tmp_path, monkeypatch):
     folder = tmp_path / "run"
     folder.mkdir()
