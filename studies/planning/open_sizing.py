@@ -6,12 +6,19 @@ from collections.abc import Sequence
 
 from interp.sites import boundaries
 from interp.verdict.thresholds import Thresholds
-from studies.comparison.prompts.causal import SIGN_DRAWS, SPANS
+from studies.comparison.prompts.causal import SIGN_DRAWS
 from studies.planning import work
 from studies.planning.costs import Rates
 from studies.planning.hardware import BANDWIDTH_SHARE, Card
 from studies.planning.heard import Heard
-from studies.planning.open_work import continuing, interventions, sampling, scanning
+from studies.planning.open_work import (
+    continuing,
+    interventions,
+    patching,
+    sampling,
+    scanning,
+    stitching,
+)
 from studies.planning.plans import Cost
 from studies.planning.talk import Line, TalkRates
 
@@ -48,6 +55,7 @@ def open_costs(
     what: str,
     widths: Sequence[int],
     tokens: int,
+    heads: int,
     rates: Rates,
     talk: TalkRates,
     thresholds: Thresholds,
@@ -58,6 +66,7 @@ def open_costs(
         what: "compare" or "scan".
         widths: tokens of each prompt.
         tokens: how many are generated behind each.
+        heads: of a block.
         rates: what interventions take.
         talk: what continuing and reading takes.
         thresholds: how much must be measured.
@@ -79,7 +88,7 @@ def open_costs(
     )  # fmt: skip
     return {
         "asking": asking.cost(talk),
-        "stitching": rates.of(work.stitching(examples, rows, layers)),
-        "patching": rates.of(work.patching(examples, rows, layers, SPANS)),
+        "stitching": rates.of(stitching(examples, rows, layers)),
+        "patching": rates.of(patching(examples, rows, layers, heads)),
         "shared shift": rates.of(work.shared_shift(shift, layers, thresholds)),
     }

@@ -7,9 +7,14 @@ from collections.abc import Sequence
 import torch
 
 from interp.examples import Examples
+from interp.sites import Kind, Site
+from patching.attribution.carriers import SAMPLE, TOP
 from studies.comparison.causal import CROSS_PATCHED, RowPlan
+from studies.comparison.prompts.causal import CARRIED, SPANS
+from studies.planning import work
 from studies.planning.heard import Heard, parted
 from studies.planning.talk import Talk, TalkRates
+from studies.planning.work import Work
 from studies.scanning.asking import PART
 from studies.scanning.samples import ALPHAS, SCALES
 from studies.scanning.scanning import AMPLIFIED, SWEPT
@@ -129,3 +134,28 @@ def made_up(widths: Sequence[int], device: torch.device | None = None) -> Exampl
         "last": torch.stack([lengths - 1, lengths], 1),
     }
     return Examples(torch.zeros_like(mask, dtype=torch.long), mask, names, names, spans, ("B",) * count)
+
+
+def stitching(examples: Examples, rows: RowPlan, n_layers: int) -> Work:
+    """Both hybrids at every boundary, and both models' words at the site and one position before it."""
+    stitched = work.stitching(examples, rows, n_layers)
+    stitched.forwards += [work.Forwards(examples, n_layers)] * 4
+    return stitched
+
+
+def patching(examples: Examples, rows: RowPlan, n_layers: int, n_heads: int) -> Work:
+    """The two models crossed, and of some prompts their heads and MLPs exchanged one by one.
+
+    Of each prompt and direction its own run, the other model on its inputs, the slopes, and the exact
+    runs. Which nodes these are about is not known: they are taken to be spread over the blocks.
+    """
+    patched, exact = work.patching(examples, rows, n_layers, SPANS), TOP + SAMPLE
+    values = 1 + n_layers * (n_heads + 1) / exact  # every node has an estimate
+    sites = [Site(Kind.MLP_OUT, i * n_layers // exact) for i in range(exact)]
+    for row in rows.shifted[:CARRIED].tolist():
+        one = examples.subset([row])
+        for _ in ("tuned into base", "base into tuned"):
+            kept = (4, 2, 2)  # kinds of sites
+            patched.forwards += [work.Forwards(one, n_layers, kinds * n_layers) for kinds in kept]
+            patched.sweep(one, sites, [one.span_mask("all")], values)
+    return patched

@@ -186,7 +186,7 @@ def plan_size(
         costs = {name: rates.of(part) for name, part in _work(prompts, shape.layers, cuts).items()}
     else:
         talk = talk_on(chosen, rates, shape.vocabulary)
-        costs = open_costs(what, [TOKENS] * prompts, tokens, rates, talk, cuts)
+        costs = open_costs(what, [TOKENS] * prompts, tokens, shape.heads, rates, talk, cuts)
     weights = round(2 * parameters * item)
     alive = max(cost.peak_bytes for cost in costs.values())
     gpus = ceil((weights + alive) / (chosen.memory * USABLE))

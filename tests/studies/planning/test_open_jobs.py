@@ -69,15 +69,18 @@ def test_a_comparison_of_few_prompts_puts_through_the_blocks_what_the_plan_says(
     expected = tokens_of(told)
     assert [stage.name for stage in told.stages] == list(CONTINUED)
     assert set(expected) == set(count.tokens) == {"asking", "stitching", "patching", "shared shift"}
-    for name in ("asking", "stitching", "patching"):
+    for name in ("asking", "stitching"):
         assert expected[name] == count.tokens[name], name
-    # Where the change is installed is foretold, not known.
-    assert expected["shared shift"] == pytest.approx(count.tokens["shared shift"], rel=0.2)
+    # Which heads carry the change, and where it is installed, is foretold, not known.
+    for name in ("patching", "shared shift"):
+        assert expected[name] == pytest.approx(count.tokens[name], rel=0.25), name
     table = results[0].evidence.table
-    methods = {"stitching": "stitch", "patching": "cross_patch", "shared shift": "shift"}
+    methods = {
+        "stitching": ["stitch"], "patching": ["cross_patch", "carriers"], "shared shift": ["shift"],
+    }  # fmt: skip
     for stage in told.stages:
         if stage.name in methods:
-            rows = (table["method"] == methods[stage.name]).sum()
+            rows = table["method"].isin(methods[stage.name]).sum()
             assert stage.rows == pytest.approx(rows, rel=0.1), stage.name
 
 
