@@ -40,6 +40,7 @@ def found():
     return know(model, sets=SETS, attributes=("element_initial", "element_number"))
 
 
+@pytest.mark.slow
 def test_a_random_model_holds_no_truth(found):
     probe = found.truth[found.truth["condition"] == "probe"].set_index("boundary")
     assert list(probe.index) == [0, 1, 2, 3]
@@ -48,6 +49,7 @@ def test_a_random_model_holds_no_truth(found):
     assert believed.loc[("raw", "all", "belief_auroc"), "estimate"] < 0.65
 
 
+@pytest.mark.slow
 def test_the_matrix_and_the_attributes_are_those_of_the_evidence(found):
     own = found.matrix[(found.matrix["train"] == "element_symbols") & (found.matrix["test"] == SETS[1])]
     rows = found.evidence.where(
@@ -66,6 +68,7 @@ def test_the_matrix_and_the_attributes_are_those_of_the_evidence(found):
     assert gains.tolist() == pytest.approx(table["gain_estimate"].tolist(), abs=1e-9)
 
 
+@pytest.mark.slow
 def test_the_tables_are_printed_and_kept(found, tmp_path):
     text = str(found)
     assert "2 neg_element_symbols" in text and "does NOT beat letters" in text

@@ -59,6 +59,7 @@ def test_a_scan_of_few_prompts_puts_through_the_blocks_what_the_plan_says():
     assert "every prompt was asked" in told.assumed[0] and "at most: " in str(told)
 
 
+@pytest.mark.slow
 def test_a_comparison_of_few_prompts_puts_through_the_blocks_what_the_plan_says():
     pair = pair_of("organism-evasive-high")
     columns = {"prompt": ASKED, "paraphrase": [*FACTS.prompts(1)[:12], *[""] * 6]}
