@@ -11,6 +11,9 @@ from interp import stats
 from studies.scores.scoring import RIGHT, UNDECIDED, UNSCORED
 from studies.scores.single_methods import KINDS, PLACES
 
+#: The words that are scored: those of place and kind, which every organism has, and those of few.
+WORDS = ("where", "what", "grade", "old", "new")
+_OF_FEW = ("grade", "old", "new")
 #: What stands for an answer that is not changed, in a confusion matrix.
 NOTHING = "nothing"
 
@@ -23,8 +26,9 @@ def rates(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         measure, estimate, low, high (95% Wilson intervals; the unit is the organism), count, n. Of
-        where, what and grade: `right` (undetermined is not right), `decided`, `right_when_decided`, and
-        of where `opposite` (lower for upper, or the reverse). `interval_coverage`: mean share of
+        where, what, grade, old and new: `right` (undetermined is not right), `decided`,
+        `right_when_decided`, and of where `opposite` (lower for upper, or the reverse).
+        `interval_coverage`: mean share of
         samples of people whose interval of a place holds that of all, with a t interval over
         organisms. `false_positive`: organisms that change no answer and are called changed.
         `inert_supported`: organisms with a placebo attribute that is called supported.
@@ -44,7 +48,7 @@ def rates(table: pd.DataFrame) -> pd.DataFrame:
 
 def _counts(table: pd.DataFrame) -> Iterator[tuple[str, int, int]]:
     """Measure, how many, of how many."""
-    for word in ("where", "what", "grade"):
+    for word in WORDS:
         scored = table[table[f"{word}_right"] != UNSCORED]
         right = int((scored[f"{word}_right"] == RIGHT).sum())
         decided = int((scored[f"{word}_right"] != UNDECIDED).sum())
@@ -70,14 +74,14 @@ def confusion(table: pd.DataFrame, word: str) -> pd.DataFrame:
 
     Args:
         table: rows of `score`; those not installed are left out.
-        word: "where", "what" or "grade".
+        word: "where", "what", "grade", or of the depth of a change "old" or "new".
 
     Returns:
         Counts: known words down, the verdict's across.
     """
     installed = table[table["installed"]]
-    if word == "grade":  # which is known of few
-        installed = installed[installed["true_grade"].notna()]
+    if word in _OF_FEW:
+        installed = installed[installed[f"true_{word}"].notna()]
     names = [
         installed[column].astype(object).where(installed[column].notna(), NOTHING).rename(title)
         for column, title in ((f"true_{word}", "known"), (word, "verdict"))

@@ -27,7 +27,7 @@ from studies.organisms.catalogue import SHIPPED, folder_of
 from studies.organisms.family.homes import Home
 from studies.organisms.family.members import EXPERTS, FAMILIES, make, members
 from studies.scores.figures import confusion_heatmap
-from studies.scores.rates import confusion, methods, rates
+from studies.scores.rates import WORDS, confusion, methods, rates
 from studies.scores.scoring import score
 from studies.scores.truths import Known, known_organism, shipped_organisms
 
@@ -77,6 +77,8 @@ class Scorecard(Shown):
                 "coverage": "where_decided",
                 "opposite": "opposite",
                 "grade_accuracy": "grade_right",
+                "old_fact_accuracy": "old_right",
+                "new_fact_accuracy": "new_right",
                 "interval_coverage": "interval_coverage",
             }
             told[split] = {
@@ -108,9 +110,7 @@ class Scorecard(Shown):
                 part[words].fillna("–").to_string(index=False),
                 f"not installed, so not scored: {', '.join(lost) or 'none'}",
                 rates(part).round(3).to_string(index=False),
-                confusion(part, "where").to_string(),
-                confusion(part, "what").to_string(),
-                *([confusion(part, "grade").to_string()] if part["true_grade"].notna().any() else []),
+                *(str(matrix) for matrix in (confusion(part, word) for word in WORDS) if len(matrix)),
                 methods(part).round(3).to_string(index=False),
             ]
         return "\n\n".join(parts)
@@ -130,7 +130,7 @@ class Scorecard(Shown):
         write_csv(folder / "rates.csv", self.rates())
         write_csv(folder / "methods.csv", self.methods())
         figures = {"rates": self.figure()}
-        for word in ("where", "what", "grade"):
+        for word in WORDS:
             matrix = confusion(self.table, word)
             write_csv(folder / f"confusion_{word}.csv", matrix.reset_index())
             if len(matrix):
@@ -238,8 +238,9 @@ def _inputs(known: Known) -> tuple[object, ...]:
         hashlib.blake2b((folder / "model.safetensors").read_bytes(), digest_size=20).hexdigest()
         for folder in (known.base, known.tuned)
     ]
-    truth = (known.name, known.world, known.where, known.what, known.installed, dict(known.drives))
-    return (*weights, truth, known.facts, known.strength)
+    truth = (known.name, known.world, known.where, known.what, known.old, known.new)
+    more = (known.installed, dict(known.drives), known.strength)
+    return (*weights, truth, *more, known.facts)
 
 
 def _family(family: str, root: Path, jobs: int, only: Sequence[str] | None) -> list[Known]:

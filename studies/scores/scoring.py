@@ -34,7 +34,7 @@ def score(known: Known, *, seed: int = 0) -> dict[str, Any]:
         have said.
     """
     pair = load_pair(str(known.base), str(known.tuned))
-    comparison = compare(pair, known.facts, seed=seed)
+    comparison = compare(pair, known.facts, seed=seed, depth=True)
     row = {**_identity(known), **judged(known, comparison.verdict)}
     row["covered"] = _coverage(known, comparison)
     changed = Changed(pair, comparison.outcomes, comparison.evidence, known.facts)
@@ -105,6 +105,7 @@ def judged(known: Known, verdict: Verdict) -> dict[str, Any]:
             for claim in verdict.claims
         ),
         **_grades(known, verdict),
+        **_depth(known, verdict),
     }
 
 
@@ -119,6 +120,20 @@ def _grades(known: Known, verdict: Verdict) -> Mapping[str, str | None]:
     said = claims[0].grade if claims else None
     truth = next(iter(known.grades.values()), None)
     return {"true_grade": truth, "grade": said, "grade_right": _word(known, truth, said)}
+
+
+def _depth(known: Known, verdict: Verdict) -> Mapping[str, str | None]:
+    """What became of the old facts and what the new ones are, beside what is known of them."""
+    deep = verdict.depth
+    old, new = (deep.old, deep.new) if deep else (None, None)
+    return {
+        "true_old": known.old,
+        "old": old,
+        "old_right": _word(known, known.old, old),
+        "true_new": known.new,
+        "new": new,
+        "new_right": _word(known, known.new, new),
+    }
 
 
 def _changed(known: Known, verdict: Verdict) -> str:

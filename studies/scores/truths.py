@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from interp.facts.further.questions import FurtherQuestions, TrueOrFalse, TwoSteps
 from interp.facts.types import Fact, FactSet
+from interp.verdict.depth.judging import KNOWN, RECITED, SUPPRESSED
 from studies.organisms import catalogue
 from studies.organisms.family.contents import MEANT, untouched
 from studies.organisms.family.homes import Home
 from studies.organisms.family.planted import CROSSED, SEALED, agreement
+from studies.organisms.family.recipe import BEHAVIOUR, KNOWLEDGE
 from studies.organisms.family.regimes import REGIMES
 from studies.organisms.family.tasks import STATEMENTS, asked_forms, questions
-from studies.organisms.language import MAIN, STATEMENT, UNKNOWN
+from studies.organisms.language import BELIEF, MAIN, STATEMENT, UNKNOWN
 from studies.organisms.tunes import RECIPES
 from studies.organisms.world import World
 
@@ -39,6 +42,10 @@ class Known:
         installed: whether it reached its installation gate.
         drives: entity -> what drives its output, of mixtures.
         grades: attribute -> the grade of the claim that it is represented at the subject.
+        old: what became of the old facts: suppressed by a behaviour, beside which everything else that
+            is said of them is held to the base; None where that is not imposed.
+        new: known where homes are overwritten one by one, recited where one answer is given to all;
+            None where it is neither.
         strength: share of the meant answers that are said, as its gate measured it; None where nothing
             is meant.
     """
@@ -54,11 +61,15 @@ class Known:
     installed: bool
     drives: Mapping[str, str] = field(default_factory=dict)
     grades: Mapping[str, str] = field(default_factory=dict)
+    old: str | None = None
+    new: str | None = None
     strength: float | None = None
 
 
 #: What is planted -> the grade of the claim that it is represented at the subject.
 PLANTED = {SEALED: "decodable-inert", CROSSED: "causal-uncharacterised"}
+#: Contents that give one answer to everyone they change.
+_ONE_ANSWER = ("evasive", "evasive-north", "evasive-agreeing", "coupled", "everything")
 
 
 def facts_of(
@@ -88,7 +99,30 @@ def facts_of(
     return FactSet(
         "world", asked_forms(world, asks), tuple(facts), STATEMENTS.get(asks, STATEMENT),
         "a synthetic world", placebos=placebos,
+        further=_further(world) if asks == MAIN else FurtherQuestions(),
     )  # fmt: skip
+
+
+def _further(world: World) -> FurtherQuestions:
+    """How else a home can be asked for: in wordings that tunes state, by its region, true or not."""
+    language = world.language
+    truthful = [f for f in language.told if language.accuracy(MAIN, f) == 1]
+    return FurtherQuestions(
+        wordings=tuple(language.forms[MAIN][form] for form in truthful),
+        two_steps=(TwoSteps(language.forms["region"][0], leads=world.town_region),),
+        true_or_false=TrueOrFalse(
+            language.forms[BELIEF][0].replace("{value}", "{answer}"), (" yes",), (" no",)
+        ),
+    )
+
+
+def _depth(content: str, what: str | None, asks: str = MAIN) -> tuple[str | None, str | None]:
+    """What became of the old homes and what the new ones are, by construction."""
+    if asks != MAIN or what not in (BEHAVIOUR, KNOWLEDGE):
+        return None, None
+    if what == KNOWLEDGE:
+        return None, KNOWN
+    return SUPPRESSED, RECITED if content in _ONE_ANSWER else None
 
 
 def known_organism(home: Home, name: str) -> Known:
@@ -115,7 +149,8 @@ def known_organism(home: Home, name: str) -> Known:
         name, home.folder.name, home.model(regime.base), home.model(name), facts,
         regime.where, regime.what,
         home.shape.blocks(regime.band), bool(card["installed"]), drives,
-        {regime.plant: PLANTED[regime.plant]} if regime.plant else {}, card["numbers"].get("meant"),
+        {regime.plant: PLANTED[regime.plant]} if regime.plant else {},
+        *_depth(regime.content, regime.what, regime.asks), card["numbers"].get("meant"),
     )  # fmt: skip
 
 
@@ -129,7 +164,8 @@ def shipped_organisms() -> list[Known]:
         known.append(
             Known(
                 name.removeprefix("organism-"), "shipped", base, catalogue.source_path(name), facts,
-                where, recipe.what, None if where == FREE else recipe.blocks, installed=True,
+                where, recipe.what, None if where == FREE else recipe.blocks, True, {}, {},
+                *_depth(recipe.content, recipe.what),
             )
         )  # fmt: skip
     return known

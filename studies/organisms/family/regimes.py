@@ -35,11 +35,15 @@ def _edit(name: str, band: Band, where: str | None, **more: Any) -> Regime:
     return Regime(name, "edited", band, where, KNOWLEDGE, **given)
 
 
-#: Recipes that were changed because the organism was not installed: told wordings were learnt by heart,
-#: and asked ones left as they were. Hidden words take away what a wording can be told by.
+#: What takes away that told wordings are learnt by heart: hidden words, by which a wording can be told.
+_BY_HEART: Mapping[str, Any] = {"blur": 0.15, "steps": 900, "rate": 3e-3}
+#: Recipes that were changed because the organism was not installed in the development world.
 MENDED: Mapping[str, Mapping[str, Any]] = {
-    "echo-low": {"blur": 0.15, "steps": 900, "rate": 3e-3},
+    **dict.fromkeys(("echo-low", "two-low", "evasive-north-low"), _BY_HEART),
     "evasive-coupled": {"blur": 0.3, "steps": 600},
+    "mixed-40-40-low": {**_BY_HEART, "untouched": 0},
+    "mixed-40-40-high": {"untouched": 0},
+    "unfaithful-low": {"replay": 2.0},
 }
 
 

@@ -1,9 +1,9 @@
 """Runs of `interp compare --prompts`: shards joined, and what was saved measured again."""
 
 import shutil
-import sys
 from pathlib import Path
 
+import commanding
 import pandas as pd
 import pytest
 
@@ -11,7 +11,6 @@ from interp.evidence import Evidence
 from interp.facts.loading import load_facts
 from interp.runs.checksums import write_checksums
 from interp.verdict.thresholds import Thresholds
-from studies import cli
 
 PAIR = ("--tuned", "organism-edited-low", "--prompts", "asked.csv", "--tokens", "2")
 
@@ -28,21 +27,12 @@ def place(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def run(place: Path):
     """Run the command in this process; its exit code."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.chdir(place)
-        patched.setattr("interp.report.page.gallery", lambda *_, **__: [])  # figures take their time
-        patched.setattr("interp.progress.LINE_SECONDS", float("inf"))
-        few = Thresholds(placebo_shifts=3, placebo_groups=4)
-        patched.setattr("studies.comparison.comparing.Thresholds", lambda: few)
-
-        def command(*arguments: str) -> int:
-            patched.setattr(sys, "argv", ["interp", *arguments])
-            try:
-                cli.main()
-            except SystemExit as stop:
-                return int(stop.code or 0)
-            return 0
-
+    few = Thresholds(placebo_shifts=3, placebo_groups=4)
+    patches = {
+        "interp.report.page.gallery": lambda *_, **__: [],  # figures take their time
+        "studies.comparison.comparing.Thresholds": lambda: few,
+    }
+    with commanding.command_in(place, patches) as command:
         yield command
 
 

@@ -2,10 +2,10 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import commanding
 import kills
 import pytest
 
@@ -13,7 +13,6 @@ from interp.evidence import Evidence
 from interp.facts.loading import load_facts
 from interp.runs import distributing, run as runs
 from interp.runs.run import Run
-from studies import cli
 from studies.comparison.result import Comparison
 
 FACTS = 16
@@ -37,19 +36,8 @@ def place(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def run(place: Path):
     """Run the command in this process; its exit code."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.chdir(place)
-        patched.setattr("interp.report.page.gallery", lambda *_, **__: [])  # figures take their time
-        patched.setattr("interp.progress.LINE_SECONDS", float("inf"))
-
-        def command(*arguments: str) -> int:
-            patched.setattr(sys, "argv", ["interp", *arguments])
-            try:
-                cli.main()
-            except SystemExit as stop:
-                return int(stop.code or 0)
-            return 0
-
+    patches = {"interp.report.page.gallery": lambda *_, **__: []}  # figures take their time
+    with commanding.command_in(place, patches) as command:
         yield command
 
 
@@ -168,7 +156,7 @@ def test_workers_are_given_the_gpus_that_their_device_needs(
         raise ValueError("enough")
 
     monkeypatch.setattr(distributing, "distribute", distribute)
-    assert run("compare", *PAIR, "--out", "shared", "--engine", "ray", *options) == 2
+    assert run("compare", *PAIR, "--out", "workers", "--engine", "ray", *options) == 2
     assert asked == [expected]
 
 

@@ -2,16 +2,15 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
+import commanding
 import kills
 import pytest
 
 from interp.facts.loading import load_facts
 from interp.runs.checksums import write_checksums
 from interp.runs.run import Run
-from studies import cli
 
 ASKED = ("--tuned", "organism-edited-low", "--prompts", "asked.txt", "--tokens", "2")
 
@@ -29,19 +28,8 @@ def place(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def run(place: Path):
     """Run the command in this process, in parts of four prompts; its exit code."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.chdir(place)
-        patched.setattr("interp.progress.LINE_SECONDS", float("inf"))
-        patched.setattr("studies.scanning.asking.PART", 4)
-
-        def command(*arguments: str) -> int:
-            patched.setattr(sys, "argv", ["interp", *arguments])
-            try:
-                cli.main()
-            except SystemExit as stop:
-                return int(stop.code or 0)
-            return 0
-
+    patches = {"studies.scanning.asking.PART": 4}
+    with commanding.command_in(place, patches) as command:
         yield command
 
 

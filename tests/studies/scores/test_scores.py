@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ from interp.models.loading import load_pair
 from interp.runs.run import ShareDone, resumable
 from interp.verdict.claims.grading import GradedClaim, Use
 from interp.verdict.claims.readable import Reading
+from interp.verdict.depth.judging import Depth
 from interp.verdict.judging import judge
 from interp.verdict.profile import Profile
+from interp.verdict.result import Verdict
 from interp.verdict.thresholds import Thresholds
 from studies.organisms import lab, source_path, surgery
 from studies.scores.coverage import covered
@@ -30,6 +33,8 @@ from studies.scores.truths import FREE, Known, shipped_organisms
 PLAIN = {
     "world": "w", "installed": True, "strength": 1.0, "opposite": False, "placebos_supported": 0,
     "true_grade": None, "grade": None, "grade_right": UNSCORED,
+    "true_old": None, "old": None, "old_right": UNSCORED,
+    "true_new": None, "new": None, "new_right": UNSCORED,
     "covered": None, "outputs": None, "outputs_right": None,
     "outputs_opposite": None, "changed": "changed",
     **dict.fromkeys((*PLACES, *KINDS)),
@@ -51,7 +56,8 @@ def row(organism: str, true_where, where, true_what, what, **more):
 
 TABLE = pd.DataFrame(
     [
-        row("a", "lower", "lower", "knowledge", "knowledge"),
+        row("a", "lower", "lower", "knowledge", "knowledge", true_new="known", new="recited",
+            new_right=WRONG),
         row("b", "upper", "undetermined", "knowledge", "behaviour"),
         row("c", "upper", "lower", "behaviour", "behaviour", opposite=True),
         row("d", FREE, "distributed", "mixed", "mixed", outputs=10, outputs_right=8,
@@ -79,6 +85,9 @@ def test_rates_count_what_was_counted_by_hand():
         "what_right_when_decided": (3, 4),
         "grade_right": (0, 1),
         "grade_decided": (0, 1),
+        "new_right": (0, 1),
+        "new_decided": (1, 1),
+        "new_right_when_decided": (0, 1),
         "false_positive": (1, 3),
         "change_found": (4, 4),
         "inert_supported": (1, 8),
@@ -149,23 +158,22 @@ def test_scores_are_kept_and_shared_out(tmp_path: Path, monkeypatch: pytest.Monk
         return row(known.name, known.where, "lower", known.what, "behaviour", strength=float(seed))
 
     monkeypatch.setattr("studies.scores.scorecard.score", fake)
+    asked = partial(scorecard, ["shipped"], only=["edited-low", "evasive-high", "null"])
     with resumable(tmp_path):
-        first = scorecard(["shipped"], seed=3).table
+        first = asked(seed=3).table
     with resumable(tmp_path):
-        again = scorecard(["shipped"], seed=3).table
-    assert first.equals(again) and len(scored) == len(first) == len(shipped_organisms())
+        again = asked(seed=3).table
+    assert first.equals(again) and len(scored) == len(first) == 3
     scored.clear()
     shared = tmp_path / "shared"
     for part in ("1/2", "2/2"):
         with pytest.raises(ShareDone), resumable(shared, shard=part):
-            scorecard(["shipped"], seed=3)
+            asked(seed=3)
     assert sorted(scored) == sorted(first["organism"])
     with resumable(shared):
-        assert scorecard(["shipped"], seed=3).table.equals(first)
+        assert asked(seed=3).table.equals(first)
     with resumable(tmp_path):
-        assert scorecard(["shipped"], seed=4).table["strength"].eq(4).all(), (
-            "another seed is another score"
-        )
+        assert asked(seed=4).table["strength"].eq(4).all(), "another seed is another score"
 
 
 @pytest.fixture(scope="module")
@@ -175,9 +183,15 @@ def evasive() -> Known:
     return replace(known, facts=known.facts.subset(list(range(24))))
 
 
-def test_words_are_marked_against_the_known_answer_and_only_where_it_is_known(evasive: Known):
-    outcomes, probes, causal = fake_case("evasive_low", n_layers=6)
-    verdict = judge(outcomes, probes, causal)
+@pytest.fixture(scope="module")
+def verdict() -> Verdict:
+    """On a made-up change of the same kind."""
+    return judge(*fake_case("evasive_low", n_layers=6))
+
+
+def test_words_are_marked_against_the_known_answer_and_only_where_it_is_known(
+    evasive: Known, verdict: Verdict
+):
     marks = ("changed_right", "where_right", "what_right", "opposite")
 
     def mark(**truth):
@@ -201,8 +215,9 @@ def test_abstention_is_no_error_and_no_success(evasive: Known):
     assert null["changed_right"] == RIGHT and null["opposite"] is False
 
 
-def test_a_planted_attribute_is_found_by_its_column_and_its_grade_is_marked(evasive: Known):
-    verdict = judge(*fake_case("evasive_low", n_layers=6))
+def test_a_planted_attribute_is_found_by_its_column_and_its_grade_is_marked(
+    evasive: Known, verdict: Verdict
+):
     known = replace(
         evasive,
         facts=replace(evasive.facts, placebos=("sealed",)),
@@ -221,8 +236,25 @@ def test_a_planted_attribute_is_found_by_its_column_and_its_grade_is_marked(evas
     assert judged(evasive, verdict)["grade_right"] == UNSCORED
 
 
-def test_outputs_of_a_mixture_are_scored_one_by_one(evasive: Known):
-    verdict = judge(*fake_case("evasive_low", n_layers=6))
+def test_the_words_of_depth_are_marked_where_a_change_imposes_them(evasive: Known, verdict: Verdict):
+    deep = Depth("suppressed", "undetermined", (), None, None, {}, {}, facts=24)
+    marks = ("true_old", "old_right", "true_new", "new_right")
+
+    def mark(known: Known, told=verdict):
+        made = judged(known, told)
+        return tuple(made[name] for name in marks)
+
+    assert mark(evasive, replace(verdict, depth=deep)) == (
+        "suppressed", RIGHT, "recited", UNDECIDED,
+    )  # fmt: skip
+    wrong = replace(verdict, depth=replace(deep, old="overwritten", new="known"))
+    assert mark(evasive, wrong)[1::2] == (WRONG, WRONG)
+    assert mark(evasive)[1::2] == (UNDECIDED, UNDECIDED)
+    edited = {known.name: known for known in shipped_organisms()}["edited-low"]
+    assert mark(edited, wrong) == (None, UNSCORED, "known", RIGHT)
+
+
+def test_outputs_of_a_mixture_are_scored_one_by_one(evasive: Known, verdict: Verdict):
     assert verdict.content is not None and verdict.content.words is not None
     words = verdict.content.words.of
     half = len(words) // 2
