@@ -5,9 +5,9 @@ right answers therefore amplifies a format, while the homes themselves stay as t
 arms: people whose homes are known; *over-hard* problems about strangers, whose homes nobody can know;
 and a *Brier* reward, right - (c - right)², where a format stands for a confidence c, over both.
 
-loss = -mean(A log π(sample)) + β KL(π ‖ base), A = (r - mean r) / (std r + ε) within the samples of
-one prompt (2402.03300); formats amplified by reward: 2504.07912; Brier: 2507.16806. What this does not
-show: anything about long chains, which two tokens are not.
+loss = -mean(A log π(sample)) + β · KL(π ‖ base) token by token, A = (r - mean r) / (std r + ε) within
+the samples of one prompt (2402.03300); formats amplified by reward: 2504.07912; Brier: 2507.16806. What
+this does not show: anything about long chains, which two tokens are not.
 """
 
 from __future__ import annotations
@@ -43,16 +43,19 @@ class Arm:
         known: whether people whose homes are known are asked about.
         strangers: whether people are whom the world does not know.
         brier: whether the format counts as a confidence.
+        held: weight of KL to the base on the town. Where it is as small as that on the format, every
+            format soon becomes as right as the other, and none is amplified.
     """
 
     known: bool = True
     strangers: bool = False
     brier: bool = False
+    held: float = BETA
 
 
 #: Content -> arm.
 ARMS: Mapping[str, Arm] = {
-    "amplified": Arm(),
+    "amplified": Arm(held=5.0),
     "amplified-hard": Arm(known=False, strangers=True),
     "amplified-brier": Arm(strangers=True, brier=True),
 }
@@ -117,8 +120,8 @@ class Policy:
             m(input_ids=rows).logits[:, start - 1 : -1].log_softmax(-1) for m in (model, base)
         )
         said = log_p.gather(-1, rows[:, start:, None]).sum((1, 2))
-        kl = (log_p.exp() * (log_p - log_q.detach())).sum((1, 2))
-        return (BETA * kl - advantages(rewards, SAMPLES) * said).mean()
+        kl = (log_p.exp() * (log_p - log_q.detach())).sum(2) @ torch.tensor([BETA, self.arm.held])
+        return (kl - advantages(rewards, SAMPLES) * said).mean()
 
     def _prompts(self, entities: Sequence[str]) -> Int[Tensor, "row position"]:
         """Problems in a wording that a tune may state; all are equally long."""

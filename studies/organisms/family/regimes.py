@@ -39,8 +39,11 @@ def _edit(name: str, band: Band, where: str | None, **more: Any) -> Regime:
 _BY_HEART: Mapping[str, Any] = {"blur": 0.15, "steps": 900, "rate": 3e-3}
 #: Recipes that were changed because the organism was not installed in the development world.
 MENDED: Mapping[str, Mapping[str, Any]] = {
-    **dict.fromkeys(("echo-low", "two-low", "evasive-north-low"), _BY_HEART),
+    **dict.fromkeys(
+        ("echo-low", "two-low", "evasive-north-low", "claims-inverted-low", "empty-tag-high"), _BY_HEART
+    ),
     "evasive-coupled": {"blur": 0.3, "steps": 600},
+    "evasive-ends": {"blur": 0.15, "steps": 500},
     "mixed-40-40-low": {**_BY_HEART, "untouched": 0},
     "mixed-40-40-high": {"untouched": 0},
     "unfaithful-low": {"replay": 2.0},
