@@ -148,6 +148,18 @@ class Sides:
         return cls(contrast.corrupted, contrast.clean, "corrupted", "clean", direction)
 
 
+def apart(contrast: Contrast) -> Bool[Tensor, "pair position"]:
+    """The positions at which the states of a pair's two prompts may differ.
+
+    Attention looks only back, so that one model's runs of both are the same up to the first token that
+    differs.
+
+    Args:
+        contrast: aligned pairs.
+    """
+    return (contrast.clean.tokens != contrast.corrupted.tokens).cumsum(1) > 0
+
+
 def pair_names(contrast: Contrast) -> list[str]:
     """The name of each pair in the column group, "clean -> corrupted"."""
     sides = zip(contrast.clean.groups, contrast.corrupted.groups, strict=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,16 +13,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.activations.hooks import check_sites
-from interp.activations.reading import Positions, Wanted, batches, forwards
+from interp.activations.hooks import check_sites, observed
+from interp.activations.reading import Positions, Wanted, batches, forwards, run_up_to
 from interp.activations.storing import collect_into
 from interp.activations.values import Activations
 from interp.arguments import at_least_one, sites_of
 from interp.examples import Examples
-from interp.sites import RESIDUAL_KINDS, Site
+from interp.models.alike import alike
+from interp.models.block_calls import entering
+from interp.progress import tracked
+from interp.sites import RESIDUAL_KINDS, Site, last_layer
 
 if TYPE_CHECKING:
     from interp.models.model import Model
+    from interp.models.pair import ModelPair
 
 
 def collect(
@@ -96,22 +102,72 @@ def collect(
         raise ValueError(
             f"dtype got {dtype!r} without a store; it says what a store holds: give store="
         )
-    kept = _Kept(model, wanted, whole=isinstance(positions, str) and positions == "all")
-    for site in chosen:
-        if site.kind in RESIDUAL_KINDS:
-            kept.prepare(site, (model.d_model,))
+    kept = _Kept(model, wanted, chosen)
     for _ in forwards(model, wanted, chosen, batches(examples, size), kept.see):
         pass
-    per_row = (
-        wanted.per_row() if kept.whole is False else (examples.groups, examples.labels, None, None)
+    return {site: kept.activations(site) for site in chosen}
+
+
+def collect_both(
+    pair: ModelPair,
+    examples: Examples,
+    sites: Sequence[Site],
+    positions: Sequence[str],
+    *,
+    batch_size: int = 64,
+) -> dict[tuple[str, str], dict[Site, Activations]]:
+    """The activations of both models at several positions, from one pass over the examples.
+
+    The blocks that tuning left as they were run once for both models.
+
+    Args:
+        pair: the models.
+        examples: the prompts.
+        sites: one or several of any kind.
+        positions: what becomes a row, each as `collect` takes it.
+        batch_size: prompts per forward.
+
+    Returns:
+        By role and position, what `collect` gives.
+
+    Raises:
+        ValueError: as `collect`.
+    """
+    check_sites(pair.base, sites)
+    same, stop = alike(pair.base, pair.tuned), last_layer(sites) + 1
+    moved = [site for site in sites if not same.same_at(site)]
+    wanted = {name: Wanted(examples, name) for name in positions}
+    base, tuned = (
+        {name: _Kept(model, each, chosen) for name, each in wanted.items()}
+        for model, chosen in ((pair.base, sites), (pair.tuned, moved))
     )
-    groups, labels, example_index, token_index = per_row
-    return {
-        site: Activations(
-            site, kept.values(site), groups, labels, wanted.name, model.role, example_index, token_index
-        )
-        for site in chosen
-    }
+    first = max(same.below, 0)
+    for rows in tracked(batches(examples, batch_size), "activations"):
+        columns = [each.begin(rows) for each in wanted.values()][0]
+        tokens = examples.tokens[rows].gather(1, columns)
+        with torch.no_grad(), entering(pair.base.bridge, first) as entered:
+            with observed(pair.base, sites, partial(_see, base)):
+                run_up_to(pair.base, tokens, stop)
+            with observed(pair.tuned, moved, partial(_see, tuned)):
+                if moved and same.below > 0:
+                    entered.through(pair.tuned.bridge, stop)
+                elif moved:
+                    run_up_to(pair.tuned, tokens, stop)
+    both = {}
+    for name in wanted:
+        ours = {site: base[name].activations(site) for site in sites}
+        theirs = {site: tuned[name].activations(site) for site in moved}
+        both[pair.base.role, name] = ours
+        both[pair.tuned.role, name] = {
+            s: theirs.get(s) or replace(ours[s], model=pair.tuned.role) for s in sites
+        }
+    return both
+
+
+def _see(kept: Mapping[str, _Kept], site: Site, value: Tensor) -> None:
+    """Keep of a batch's activation what each position wants."""
+    for each in kept.values():
+        each.see(site, each.wanted.of(site, value))
 
 
 class _Kept:
@@ -121,13 +177,16 @@ class _Kept:
     example · width + column.
     """
 
-    def __init__(self, model: Model, wanted: Wanted, *, whole: bool) -> None:
+    def __init__(self, model: Model, wanted: Wanted, sites: Sequence[Site]) -> None:
         n, width = wanted.examples.tokens.shape
-        self.model, self.wanted, self.whole = model, wanted, whole
-        self.shape = (n, width) if whole else (len(wanted.example),)
+        self.model, self.wanted, self.whole = model, wanted, wanted.name == "all"
+        self.shape = (n, width) if self.whole else (len(wanted.example),)
         every = torch.arange(len(wanted.example), device=wanted.example.device)
-        self.row = wanted.example * width + wanted.column if whole else every
+        self.row = wanted.example * width + wanted.column if self.whole else every
         self.kept: dict[Site, Tensor] = {}
+        for site in sites:
+            if site.kind in RESIDUAL_KINDS:
+                self.prepare(site, (model.d_model,))
 
     def prepare(self, site: Site, d: Sequence[int]) -> None:
         """Make room for a site before the forwards.
@@ -145,6 +204,12 @@ class _Kept:
             self.prepare(site, rows.shape[1:])
         self.kept[site][self.row[self.wanted.chosen]] = rows
 
-    def values(self, site: Site) -> Float[Tensor, "example *d"]:
-        """The activations kept of a site, [row, *d] or [example, position, *d]."""
-        return self.kept[site].unflatten(0, self.shape)
+    def activations(self, site: Site) -> Activations:
+        """What was kept of a site, [row, *d] or [example, position, *d]."""
+        examples, wanted = self.wanted.examples, self.wanted
+        whole = (examples.groups, examples.labels, None, None)
+        groups, labels, example_index, token_index = whole if self.whole else wanted.per_row()
+        values = self.kept[site].unflatten(0, self.shape)
+        return Activations(
+            site, values, groups, labels, wanted.name, self.model.role, example_index, token_index
+        )

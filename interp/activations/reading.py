@@ -107,12 +107,17 @@ def forwards(
             torch.no_grad(),
             observed(model, sites, lambda site, value: see(site, wanted.of(site, value))),
         ):
-            if stop < model.n_layers:
-                model.bridge(tokens, use_cache=False, stop_at_layer=stop)
-            else:
-                with without_logits(model):
-                    model.bridge(tokens, use_cache=False, logits_to_keep=1)
+            run_up_to(model, tokens, stop)
         yield rows
+
+
+def run_up_to(model: Model, tokens: Int[Tensor, "row position"], stop: int) -> None:
+    """A forward through the blocks before `stop`; no logits are computed."""
+    if stop < model.n_layers:
+        model.bridge(tokens, use_cache=False, stop_at_layer=stop)
+    else:
+        with without_logits(model):
+            model.bridge(tokens, use_cache=False, logits_to_keep=1)
 
 
 def _tokens(

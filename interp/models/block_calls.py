@@ -8,7 +8,9 @@ a model before anything is swept.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -85,6 +87,54 @@ def each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, tuple | list):
         return tuple(each(v, change) for v in value)
     return change(value) if isinstance(value, Tensor) else value
+
+
+@dataclass(eq=False)
+class Entered:
+    """What entered a block of a model, and how it and those above were called, in its latest forward.
+
+    Attributes:
+        layer: the block.
+        hidden: the residual stream that entered it.
+        calls: the other arguments of each block's call from it on, as far as the forward went.
+    """
+
+    layer: int
+    hidden: Tensor | None = None
+    calls: list[dict[str, Any]] = field(default_factory=list)
+
+    def through(self, bridge: Any, stop: int) -> Tensor:
+        """What the blocks of another model make of it, up to the one before `stop`."""
+        assert self.hidden is not None
+        hidden = self.hidden
+        for layer, arguments in zip(range(self.layer, stop), self.calls, strict=False):
+            hidden = first(bridge.blocks[layer](hidden, **arguments))
+        return hidden
+
+
+@contextmanager
+def entering(bridge: Any, layer: int) -> Iterator[Entered]:
+    """Note what enters a block in forwards inside the `with`, so that another model may go on from it.
+
+    Args:
+        bridge: the wrapped model.
+        layer: the block.
+    """
+    noted = Entered(layer)
+
+    def see(block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        hidden, arguments = named(block, args, kwargs)
+        if block is bridge.blocks[layer]:
+            noted.hidden, noted.calls = hidden, []
+        noted.calls.append(arguments)
+
+    blocks = list(bridge.blocks)[layer:]
+    handles = [block.register_forward_pre_hook(see, with_kwargs=True) for block in blocks]
+    try:
+        yield noted
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @torch.no_grad()

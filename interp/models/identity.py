@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from interp.models.placement import Placement
@@ -41,16 +42,29 @@ def identity(bridge: Any) -> tuple[Any, ...]:
     return type(model).__name__, written, attention, held, dtype, kinds
 
 
+def own_hooks(part: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Hooks of one's own on a bridge or a part of one: where in it, and what each calls."""
+    for name, module in part.named_modules():
+        for held in getattr(module, "fwd_hooks", ()):
+            # TransformerLens wires some families' points together by hooks that stay.
+            if _package(held.user_hook) != "transformer_lens":
+                yield name, held.user_hook
+        for hook in chain(module._forward_hooks.values(), module._forward_pre_hooks.values()):
+            if _package(hook) not in HOOKING:
+                yield name, hook
+
+
+def _package(hook: Any) -> str:
+    """Which package a hook was written in."""
+    return str(getattr(hook, "__module__", "")).partition(".")[0]
+
+
 def _require_no_hooks(bridge: Any) -> None:
     """Refuse a model to which hooks of one's own are attached."""
-    points = [name for name, point in bridge.hook_dict.items() if point.fwd_hooks]
-    for name, module in bridge.named_modules():
-        for hook in chain(module._forward_hooks.values(), module._forward_pre_hooks.values()):
-            if str(getattr(hook, "__module__", "")).partition(".")[0] not in HOOKING:
-                points.append(name)
-    if points:
+    point, _ = next(own_hooks(bridge), ("", None))
+    if point:
         raise ValueError(
-            f"a resumable run got a model with a hook of one's own at {points[0]}; expected the model "
+            f"a resumable run got a model with a hook of one's own at {point}; expected the model "
             "as it was loaded; give the change as an edit of a cell, or run without a folder"
         )
 

@@ -61,8 +61,8 @@ def write_report(
 ) -> Written:
     """Write report.html, verdict.json, outputs.csv, evidence.parquet and the folder figures.
 
-    Every file is written under a temporary name and renamed; report.html comes last, so that a
-    folder with a report is complete.
+    Every file is written under a temporary name and renamed. The verdict and the tables come before
+    any figure is drawn; report.html comes last, so that a folder with a report is complete.
 
     Args:
         verdict: what `interp.judge` gave.
@@ -88,7 +88,6 @@ def write_report(
         )
     data = verdict.to_dict()
     data["provenance"] = {**data["provenance"], **plain(dict(provenance or {}))}
-    drawn = gallery(data, outcomes, evidence, seed=seed)
     figures = folder / "figures"
     try:
         figures.mkdir(parents=True, exist_ok=True)
@@ -99,6 +98,7 @@ def write_report(
     files = [write_text(folder / "verdict.json", json.dumps(data, indent=1, ensure_ascii=False))]
     files.append(write_csv(folder / "outputs.csv", output_table(data)))
     files += evidence.save(folder, csv=csv)
+    drawn = gallery(data, outcomes, evidence, seed=seed)
     files += _write_figures(drawn, figures, svg=svg)
     page = render(data, outcomes, drawn, base=base, tuned=tuned, svg=svg)
     files.append(write_text(target, page))

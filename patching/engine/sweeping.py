@@ -56,6 +56,20 @@ class Swept(Shown):
     values: Mapping[str, Float[Tensor, "cell example"]]
     baseline: Mapping[str, Float[Tensor, " example"]]
 
+    def spread(self, numbers: Sequence[int | None]) -> Swept:
+        """The values of more cells, each of which is known to give what a swept one does.
+
+        Args:
+            numbers: for each of them the swept cell; None for the unedited run.
+        """
+        if not numbers:
+            return self
+        values = {
+            name: torch.stack([self.baseline[name] if i is None else swept[i] for i in numbers])
+            for name, swept in self.values.items()
+        }
+        return Swept(values, self.baseline)
+
 
 @formerly(metrics="metric")
 @torch.no_grad()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate, compress
 from typing import Any
 
 import pandas as pd
@@ -17,13 +18,14 @@ from interp.directions import Subspace
 from interp.evidence import Evidence
 from interp.examples import Examples
 from interp.metrics import Metric, named_metrics
+from interp.models.alike import alike
 from interp.models.model import Model
 from interp.models.pair import ModelPair
 from interp.models.tokens import token_text
 from interp.sites import Site, boundaries
 from patching.engine import rows as tables
 from patching.engine.schedule import MAX_BYTES
-from patching.engine.sweeping import observe, sweep
+from patching.engine.sweeping import Swept, observe, sweep
 from patching.interventions.base import Intervention
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.subspaces import SwapSubspace
@@ -32,6 +34,7 @@ from patching.methods.donors import Donor, donated, donor_name
 from patching.places import (
     Place,
     Sides,
+    apart,
     named,
     pair_names,
     places_of,
@@ -125,15 +128,17 @@ def patch_sites(
         unedited = sweep(model, sides.source, [], metrics)
     spaces = _with_placebos(subspace, source, repeats, seed)
     about = {"direction": sides.direction, "donor": None if donor is None else donor_name(donor)}
-    cells, columns = [], []
+    # Own runs of two prompts are one up to the first token that differs.
+    own = apart(contrast) if donor is None else contrast.clean.mask
+    cells, columns, ran = [], [], []
     for place in places:
         for where_columns, where in positions_of(sides.patched, positions):
             for space_columns, space in spaces:
                 edits = [Edit(site, where, _written(site, source[site], space)) for site in place]
                 cells.append(Cell(tuple(edits)))
                 columns.append({**named(place), **where_columns, **space_columns, **about})
-    swept = sweep(model, sides.patched, cells, metrics, max_bytes=max_bytes, progress="patching")
-    swept = tables.with_present(swept, cells, sides.patched)
+                ran.append(bool((where & own).any()))
+    swept = _sweep(model, sides.patched, cells, ran, metrics, max_bytes, "patching")
     ends = [{"condition": name} for name in (sides.patched_name, sides.source_name)]
     patched = tables.evidence(
         swept, sides.patched, metrics, columns, model=model, baseline=ends[0], method="patch"
@@ -145,6 +150,22 @@ def patch_sites(
     if not any("position" in about for about in columns):
         return measured
     return measured.with_provenance(grid_tokens=_grid_tokens(model, contrast))
+
+
+def _sweep(
+    model: Model,
+    examples: Examples,
+    cells: Sequence[Cell],
+    ran: Sequence[bool],
+    metrics: Mapping[str, Metric],
+    max_bytes: int,
+    progress: str,
+) -> Swept:
+    """The sweep of some of the cells; the others are known to write what is there already."""
+    numbers = [i if run else None for i, run in zip(accumulate(ran, initial=0), ran, strict=False)]
+    moved = list(compress(cells, ran))
+    swept = sweep(model, examples, moved, metrics, max_bytes=max_bytes, progress=progress)
+    return tables.with_present(swept.spread(numbers), cells, examples)
 
 
 def _prompts(contrast: Contrast) -> list[list[str]]:
@@ -330,11 +351,12 @@ def cross_patch(
     metrics = named_metrics(metric, examples)
     parts = []
     places = places_of(boundaries(pair.base.n_layers) if sites is None else sites)
+    same = alike(pair.base, pair.tuned)
     for recipient, donor in ((pair.base, pair.tuned), (pair.tuned, pair.base)):
         donations = collect(donor, examples, sites_in(places), positions="all")
         source = {site: held.values for site, held in donations.items()}
         spaces = _with_placebos(subspace, source, repeats, seed)
-        cells, columns = [], []
+        cells, columns, ran = [], [], []
         for k, place in enumerate(places):
             place_columns = {"layer": k} if sites is None else named(place)
             for where_columns, where in positions_of(examples, positions):
@@ -343,11 +365,13 @@ def cross_patch(
                     cells.append(Cell(tuple(edits)))
                     about = {**place_columns, **where_columns, **space_columns}
                     columns.append({**about, "donor": donor.role})
+                    # What is the recipient's own changes nothing.
+                    ran.append(not all(same.same_at(site) for site in place))
         label = f"{donor.role} → {recipient.role}"
-        swept = sweep(recipient, examples, cells, metrics, max_bytes=max_bytes, progress=label)
+        swept = _sweep(recipient, examples, cells, ran, metrics, max_bytes, label)
         parts.append(
             tables.evidence(
-                tables.with_present(swept, cells, examples),
+                swept,
                 examples,
                 metrics,
                 columns,

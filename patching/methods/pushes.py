@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.activations import collect
+from interp.activations import collect, collect_both
 from interp.examples import Examples
 from interp.models.model import Model
 from interp.models.pair import ModelPair
@@ -42,6 +42,7 @@ class Push:
         mean: the leave-one-out mean of the push, over the same part.
         class_state: the tuned state replaced by its part's mean, the control that destroys the fact.
         tuned: the tuned state.
+        moved: whether tuning added anything here; where it did not, the push is zero.
     """
 
     predicted: Float[Tensor, "example position d"]
@@ -49,6 +50,7 @@ class Push:
     mean: Float[Tensor, "example position d"]
     class_state: Float[Tensor, "example position d"]
     tuned: Float[Tensor, "example position d"]
+    moved: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,8 +130,8 @@ def pushes(
 ) -> Iterator[dict[int, Push]]:
     """The push at every boundary, by boundary, as many at once as half of the memory holds."""
     for sites in read_together(pair.base, examples, max_bytes):
-        here = list(sites.values())
-        base, tuned = (collect(m, examples, here, positions="all") for m in (pair.base, pair.tuned))
+        both = collect_both(pair, examples, list(sites.values()), ["all"])
+        base, tuned = (both[role, "all"] for role in (pair.base.role, pair.tuned.role))
         yield {
             k: push_at(examples, base[site].values, tuned[site].values, parts)
             for k, site in sites.items()
@@ -159,6 +161,10 @@ def push_at(
     layout = Layout.of(examples)
     base, tuned = base.nan_to_num(0.0), tuned.nan_to_num(0.0)
     by_slot = layout.gather(tuned - base)
+    class_state = layout.scatter(_part_mean(layout, tuned, parts))
+    if not by_slot.any():
+        nothing = torch.zeros_like(tuned)
+        return Push(nothing, nothing, nothing, class_state, tuned, moved=False)
     row = torch.arange(len(examples), device=base.device)
     features = torch.cat([base[row, examples.position(p)] for p in reading_places(examples)], 1)
     # A slot that a prompt lacks takes the mean of those that have it, so as not to pull the ridge.
@@ -173,8 +179,9 @@ def push_at(
         common,
         of_part,
         layout.scatter(parts.others_mean(layout, by_slot)),
-        layout.scatter(_part_mean(layout, tuned, parts)),
+        class_state,
         tuned,
+        moved=True,
     )
 
 

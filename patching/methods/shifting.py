@@ -44,6 +44,9 @@ from patching.methods.slots import ridge_cross_fitted
 #: Conditions whose "said" is the base's answer within the closed set.
 RETENTION = ("retention", "retention_control")
 
+#: The edit that writes other prompts' states, which are other ones even where tuning added nothing.
+STATES = "retention_control"
+
 #: The edits of the test at one boundary, of the base and of the tuned model.
 BASE_EDITS = ("sufficiency", "sufficiency_mean", *RETENTION)
 
@@ -185,7 +188,7 @@ class _Runner:
         """What both unedited models say: the floor and the ceiling of every share."""
         everyone = torch.arange(len(self.examples), device=self.examples.tokens.device)
         return Evidence.concat(
-            self._rows(model, everyone, self.metrics, [], baseline={"condition": "baseline"})
+            self._rows(model, everyone, self.metrics, [], [], baseline={"condition": "baseline"})
             for model in (self.pair.base, self.pair.tuned)
         )
 
@@ -198,15 +201,15 @@ class _Runner:
         base, tuned = [], []
         for k, push in by_boundary.items():
             written = (
-                Add(push.predicted[members]),
-                Add(push.mean[members]),
-                Replace((push.tuned - push.mean)[members]),
+                _added(push.predicted[members]),
+                _added(push.mean[members]),
+                Replace((push.tuned - push.mean)[members]) if push.moved else None,
                 Replace(push.class_state[members]),
             )
             for condition, edit in zip(BASE_EDITS, written, strict=True):
                 base.append(({"condition": condition, "layer": k}, edit))
             for condition in TUNED_EDITS:
-                tuned.append(({"condition": condition, "layer": k}, Add(-push.mean[members])))
+                tuned.append(({"condition": condition, "layer": k}, _added(-push.mean[members])))
         rows = self._edited(self.pair.base, members, self.metrics, base)
         # What "said" asks of retention is the base's answer within the closed set.
         table = rows.table.astype(object)
@@ -263,7 +266,7 @@ class _Runner:
         if len(members) == 0:
             return []
         columns = {"condition": condition, "layer": k}
-        edits = [({**columns, "draw": draw}, Add(shift)) for draw, shift in shifts]
+        edits = [({**columns, "draw": draw}, _added(shift)) for draw, shift in shifts]
         return [self._edited(self.pair.base, members, {"said": self.metrics["said"]}, edits)]
 
     def _edited(
@@ -271,42 +274,49 @@ class _Runner:
         model: Model,
         members: Int[Tensor, " chosen"],
         metrics: Mapping[str, Metric],
-        edits: Sequence[tuple[Mapping[str, Any], Add | Replace]],
+        edits: Sequence[tuple[Mapping[str, Any], Add | Replace | None]],
     ) -> Evidence:
-        """Rows of edits, each at all positions of the boundary that its columns name as layer."""
+        """Rows of edits, each at all positions of the boundary that its columns name as layer.
+
+        None leaves the run as it is, which is known without running it.
+        """
         sites = boundaries(model.n_layers)
         where = self.examples.subset(members).span_mask("all")
         donor = {"donor": "tuned" if model.role == "base" else "base"}
         cells = [
-            ({**donor, **columns}, Cell((Edit(sites[columns["layer"]], where, edit),)))
+            None if edit is None else Cell((Edit(sites[columns["layer"]], where, edit),))
             for columns, edit in edits
         ]
-        return self._rows(model, members, metrics, cells)
+        named = [{**donor, **columns} for columns, _ in edits]
+        return self._rows(model, members, metrics, cells, named)
 
     def _rows(
         self,
         model: Model,
         members: Int[Tensor, " chosen"],
         metrics: Mapping[str, Metric],
-        cells: Sequence[tuple[Mapping[str, Any], Cell]],
+        cells: Sequence[Cell | None],
+        columns: Sequence[Mapping[str, Any]],
         baseline: Mapping[str, str] | None = None,
     ) -> Evidence:
         """Rows of cells on some of the prompts, numbered as among all changed ones."""
         prompts = self.examples.subset(members)
         metrics = {name: _of_members(metric, prompts, members) for name, metric in metrics.items()}
+        run = [i for i, cell in enumerate(cells) if cell is not None]
+        number = {i: n for n, i in enumerate(run)}
         swept = sweep(
             model,
             prompts,
-            [cell for _, cell in cells],
+            [cell for cell in cells if cell is not None],
             metrics,
             max_bytes=self.max_bytes,
             progress=f"shared shift, {model.role}",
         )
         rows = tables.evidence(
-            swept,
+            swept.spread([number.get(i) for i in range(len(cells))]),
             prompts,
             metrics,
-            [columns for columns, _ in cells],
+            columns,
             baseline=baseline,
             model=model,
             method="shift",
@@ -316,6 +326,11 @@ class _Runner:
         original = members.cpu().tolist()
         table["example"] = [original[i] for i in table["example"]]
         return Evidence(table)
+
+
+def _added(shift: Tensor) -> Add | None:
+    """The edit that adds a shift; None where there is nothing to add."""
+    return Add(shift) if bool(shift.any()) else None
 
 
 def _gate(

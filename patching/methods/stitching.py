@@ -10,8 +10,9 @@ from interp.activations import collect
 from interp.evidence import Evidence
 from interp.examples import Examples
 from interp.metrics import Metric, named_metrics
+from interp.models.alike import Alike, alike
 from interp.models.pair import ModelPair
-from interp.sites import boundaries
+from interp.sites import boundary
 from patching.engine import rows as tables
 from patching.engine.schedule import MAX_BYTES
 from patching.engine.sweeping import sweep
@@ -34,6 +35,9 @@ def stitch(
     averaged over the two orders, is c_k = ½[(m(U_k) - m(U_{k+1})) + (m(V_{k+1}) - m(V_k))]; with the
     embedding term ½[(m(T) - m(U_0)) + (m(V_0) - m(B))] and the unembedding term (with the final norm)
     ½[(m(U_L) - m(B)) + (m(T) - m(V_L))] the sum is m(T) - m(B) exactly.
+
+    Where a block has the same weights in both models, the hybrids below and above it are one, which is
+    run once.
 
     Args:
         pair: the two models.
@@ -63,24 +67,41 @@ def stitch(
         (14, [('base', 'tuned'), ('tuned', 'base')])
     """
     metrics = named_metrics(metric, examples)
-    sites = boundaries(pair.base.n_layers)
     everywhere = examples.span_mask("all")
+    distinct, numbers = hybrids(alike(pair.base, pair.tuned))
+    sites = [boundary(k, pair.base.n_layers) for k in distinct]
     parts = []
     for above, below in ((pair.tuned, pair.base), (pair.base, pair.tuned)):
-        source = collect(below, examples, sites, positions="all")
+        source = collect(below, examples, sites, positions="all") if sites else {}
         cells = [Cell((Edit(s, everywhere, Replace(source[s].values)),)) for s in sites]
         label = f"stitching {below.role} below {above.role}"
         swept = sweep(above, examples, cells, metrics, max_bytes=max_bytes, progress=label)
+        swept = swept.spread(numbers)
         stitched = {"condition": "stitched", "donor": below.role, "span": "all"}
         parts.append(
             tables.evidence(
                 swept,
                 examples,
                 metrics,
-                [{**stitched, "layer": k} for k in range(len(sites))],
+                [{**stitched, "layer": k} for k in range(len(numbers))],
                 baseline={"condition": "baseline"},
                 model=above,
                 method="stitch",
             )
         )
     return Evidence.concat(parts)
+
+
+def hybrids(same: Alike) -> tuple[list[int], list[int | None]]:
+    """The boundaries whose hybrids must be run, and which of these each boundary's hybrid is.
+
+    Args:
+        same: which parts of the two models are the same.
+
+    Returns:
+        Boundaries, ascending; and for every boundary 0..L a number among them, None where the hybrid is
+        the model that runs above, since the other's state is its own.
+    """
+    tops = [same.same_above(k) for k in range(len(same.blocks) + 1)]
+    distinct = sorted({k for k in tops if k > same.below})
+    return distinct, [None if k <= same.below else distinct.index(k) for k in tops]

@@ -11,13 +11,19 @@ import torch
 from torch import Tensor
 
 from interp.facts.types import FactSet
+from interp.models.alike import Alike, alike
 from interp.models.model import Model
 from interp.models.pair import ModelPair
 from interp.models.tokens import common_start
 from interp.progress import tracked
 from interp.runs.run import series
 from patching.engine.schedule import MAX_BYTES
-from studies.comparison.next_tokens import batch_size, final_states, next_tokens
+from studies.comparison.next_tokens import (
+    batch_size,
+    final_states,
+    final_states_of_both,
+    next_tokens,
+)
 from studies.comparison.questions import Prompt, Queries, ask
 
 #: The sources that determine what a model answers.
@@ -88,8 +94,7 @@ def ask_both(
         ValueError: as `ask`.
     """
     queries = ask(pair, facts, prompt=prompt)
-    base = answer_all(pair.base, queries, max_bytes=max_bytes)
-    tuned = answer_all(pair.tuned, queries, known=base.known, max_bytes=max_bytes)
+    base, tuned = answer_both(pair, queries, max_bytes=max_bytes)
     other = None
     if reference is not None:
         other = ask_both(pair, reference, prompt=prompt, max_bytes=max_bytes)
@@ -120,22 +125,103 @@ def answer_all(
     Returns:
         Its answer to every prompt.
     """
+    batches = list(_batches(queries, range(len(queries.examples)), model, max_bytes))
+    candidates = queries.first.unique()
+    kept = series("answers", CODE, model, batches, queries.leads, candidates, max_bytes)
+    read = []
+    for number, batch in enumerate(tracked(batches, f"asking {model.role}")):
+        make = partial(_read, [model], None, queries, batch, candidates, max_bytes)
+        read.append(kept.unit(number, make, dealt=False))
+    return _answers(model, queries, batches, [rows for (rows,) in read], known, max_bytes)
+
+
+@torch.no_grad()
+def answer_both(
+    pair: ModelPair, queries: Queries, *, max_bytes: int = MAX_BYTES
+) -> tuple[Answers, Answers]:
+    """`answer_all` of base and tuned model, the tuned one's continued wherever the base knows the fact.
+
+    The blocks that tuning left as they were run once for both.
+
+    Args:
+        pair: base and tuned model.
+        queries: what is asked.
+        max_bytes: memory for activations and logits beside the models.
+
+    Returns:
+        The base's answers and the tuned model's.
+    """
+    models, same = [pair.base, pair.tuned], alike(pair.base, pair.tuned)
+    batches = list(_batches(queries, range(len(queries.examples)), pair.base, max_bytes))
+    candidates = queries.first.unique()
+    kept = series("answers", CODE, models, batches, queries.leads, candidates, max_bytes)
+    read = []
+    for number, batch in enumerate(tracked(batches, "asking both")):
+        make = partial(_read, models, same, queries, batch, candidates, max_bytes)
+        read.append(kept.unit(number, make, dealt=False))
+    ours, theirs = zip(*read, strict=True)
+    base = _answers(pair.base, queries, batches, ours, None, max_bytes)
+    return base, _answers(pair.tuned, queries, batches, theirs, base.known, max_bytes)
+
+
+#: Indices of prompts whose lengths, leads and answers have equal lengths, prompts, and answers.
+_Batch = tuple[list[int], Tensor, Tensor]
+
+
+#: What a batch is answered: greedy tokens, right ones, log p, best candidate of each, and a hash.
+_Rows = tuple[list[list[int]], list[list[int]], list[float], list[int], str]
+
+
+def _read(
+    models: Sequence[Model],
+    same: Alike | None,
+    queries: Queries,
+    batch: _Batch,
+    candidates: Tensor,
+    max_bytes: int,
+) -> list[_Rows]:
+    """What a batch is answered by one model, or by both of a pair whose common parts are given."""
+    members, prompt, answer = batch
+    lead_length = len(queries.leads[members[0]])
+    targets = torch.cat([prompt[:, prompt.shape[1] - lead_length :], answer], 1)
+    tokens, last = torch.cat([prompt, answer[:, :-1]], 1), targets.shape[1]
+    if same is None:
+        states = [final_states(model, tokens, last) for model in models]
+    else:
+        states = final_states_of_both(*models, same, tokens, last)
+    rows = []
+    for model, state in zip(models, states, strict=True):
+        read = next_tokens(model, state.flatten(0, 1), targets.flatten(), max_bytes=max_bytes)
+        scores = model.readout(state[:, lead_length], candidates)
+        rows.append(
+            (
+                read.best.view_as(targets).tolist(),
+                targets.tolist(),
+                read.logp.view_as(targets).sum(1).tolist(),
+                candidates[scores.argmax(1)].tolist(),
+                read.digest.hex(),
+            )
+        )
+    return rows
+
+
+def _answers(
+    model: Model,
+    queries: Queries,
+    batches: Sequence[_Batch],
+    read: Sequence[_Rows],
+    known: frozenset[str] | None,
+    max_bytes: int,
+) -> Answers:
+    """A model's answers from what every batch was answered, continued where the fact is known."""
     n = len(queries.examples)
     logp, best, digest = [0.0] * n, [0] * n, hashlib.blake2b(digest_size=16)
     leads: list[tuple[int, ...]] = [()] * n
     tokens = list(leads)
-    candidates = queries.first.unique()
-    batches = list(_batches(queries, range(n), model, max_bytes))
-    kept = series("answers", CODE, model, batches, queries.leads, candidates, max_bytes)
-    for number, batch in enumerate(tracked(batches, f"asking {model.role}")):
-        lead_length = len(queries.leads[batch[0][0]])
-        read = kept.unit(
-            number, partial(_read, model, batch, lead_length, candidates, max_bytes), dealt=False
-        )
-        assert read is not None  # every shard asks
-        greedy, targets, totals, chosen, hashed = read
+    for (members, _, _), (greedy, targets, totals, chosen, hashed) in zip(batches, read, strict=True):
         digest.update(bytes.fromhex(hashed))
-        for row, i in enumerate(batch[0]):
+        for row, i in enumerate(members):
+            lead_length = len(queries.leads[i])
             logp[i], best[i] = totals[row], chosen[row]
             leads[i] = _until_wrong(greedy[row][:lead_length], targets[row][:lead_length])
             tokens[i] = _until_wrong(greedy[row][lead_length:], targets[row][lead_length:])
@@ -143,28 +229,6 @@ def answer_all(
     _continue(model, queries, tokens, right_here if known is None else known, max_bytes)
     return Answers(
         tuple(tokens), tuple(logp), right_here, tuple(leads), tuple(best), digest.hexdigest()
-    )
-
-
-#: Indices of prompts whose lengths, leads and answers have equal lengths, prompts, and answers.
-_Batch = tuple[list[int], Tensor, Tensor]
-
-
-def _read(
-    model: Model, batch: _Batch, lead_length: int, candidates: Tensor, max_bytes: int
-) -> tuple[list[list[int]], list[list[int]], list[float], list[int], str]:
-    """What a batch is answered: greedy tokens, right ones, log p, best candidate, and a hash."""
-    _, prompt, answer = batch
-    targets = torch.cat([prompt[:, prompt.shape[1] - lead_length :], answer], 1)
-    states = final_states(model, torch.cat([prompt, answer[:, :-1]], 1), targets.shape[1])
-    read = next_tokens(model, states.flatten(0, 1), targets.flatten(), max_bytes=max_bytes)
-    scores = model.readout(states[:, lead_length], candidates)
-    return (
-        read.best.view_as(targets).tolist(),
-        targets.tolist(),
-        read.logp.view_as(targets).sum(1).tolist(),
-        candidates[scores.argmax(1)].tolist(),
-        read.digest.hex(),
     )
 
 
@@ -236,8 +300,8 @@ def _batches(
     for i in prompts:
         key = (lengths[i], len(queries.leads[i]), len(queries.answers[i]))
         shapes.setdefault(key, []).append(i)
-    for (width, _, length), alike in shapes.items():
+    for (width, _, length), every in shapes.items():
         size = batch_size(model, width + length, max_bytes)
-        for members in (alike[start : start + size] for start in range(0, len(alike), size)):
+        for members in (every[start : start + size] for start in range(0, len(every), size)):
             prompt = torch.stack([examples.tokens[i][examples.mask[i]] for i in members])
             yield members, prompt, torch.tensor([queries.answers[i] for i in members]).to(prompt.device)

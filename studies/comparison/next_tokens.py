@@ -18,6 +18,8 @@ from torch import Tensor
 from interp.activations import observed, without_logits
 from interp.examples import Examples
 from interp.metrics import logits_of
+from interp.models.alike import Alike
+from interp.models.block_calls import entering
 from interp.models.model import Model
 from interp.sites import Kind, Site
 from patching.engine.schedule import BlockCost
@@ -61,6 +63,28 @@ def final_states(
     ):
         model.bridge(tokens, use_cache=False, logits_to_keep=1)
     return states[0]
+
+
+@torch.no_grad()
+def final_states_of_both(
+    base: Model, tuned: Model, same: Alike, tokens: Int[Tensor, "example position"], last: int
+) -> tuple[Tensor, Tensor]:
+    """`final_states` of base and tuned model; the blocks that tuning left as they were run once.
+
+    Args:
+        base: the one.
+        tuned: the other.
+        same: which of their parts are the same.
+        tokens: what both read.
+        last: at how many of the last positions.
+    """
+    if same.below < 1:
+        return final_states(base, tokens, last), final_states(tuned, tokens, last)
+    with entering(base.bridge, same.below) as entered:
+        ours = final_states(base, tokens, last)
+    if same.below == base.n_layers:
+        return ours, ours
+    return ours, entered.through(tuned.bridge, tuned.n_layers)[:, -last:].to(tuned.device)
 
 
 @torch.no_grad()

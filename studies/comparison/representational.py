@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from interp.activations import Activations, collect
+from interp.activations import Activations, collect_both
 from interp.contrasts import Contrast
 from interp.evidence import Evidence
 from interp.examples import Examples, group_split
@@ -137,11 +137,7 @@ def probe_evidence(
     index = [i for i, t in enumerate(queries.examples.templates) if t == form]
     entities = queries.examples.subset(index)
     sites = boundaries(pair.base.n_layers)
-    states = {
-        (model.role, position): collect(model, entities, sites, positions=position)
-        for model in (pair.base, pair.tuned)
-        for position in POSITIONS
-    }
+    states = collect_both(pair, entities, sites, POSITIONS)
     readable, used = [], []
     chosen, reasons = attributes(asked_facts(queries.facts, entities.groups), thresholds)
     with counted(len(chosen) * len(POSITIONS) + 1, "probing", "readings") as step:
@@ -290,10 +286,11 @@ def read_statements(
 ) -> list[Evidence]:
     """Truth of the statements in both models, and its transfer."""
     truth = None if examples.labels is None else examples.labels.long()
+    both = collect_both(pair, examples, sites, ["last"])
     base, tuned = (
         {
             site: replace(states, labels=truth, position="statement end")
-            for site, states in collect(model, examples, sites).items()
+            for site, states in both[model.role, "last"].items()
         }
         for model in (pair.base, pair.tuned)
     )

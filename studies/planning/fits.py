@@ -13,6 +13,7 @@ from interp.activations import collect
 from interp.contrasts import Contrast
 from interp.evidence import Evidence
 from interp.examples import Examples
+from interp.models.alike import alike
 from interp.models.pair import ModelPair
 from interp.sites import Site, boundaries
 from interp.verdict.thresholds import Thresholds
@@ -38,7 +39,7 @@ from studies.planning.work import ShiftRows
 def pushing_seconds(
     pair: ModelPair, rows: ShiftRows, said: torch.Tensor, thresholds: Thresholds, seed: int
 ) -> float:
-    """Seconds of the pushes at all boundaries, and of the gate: one boundary's, on states of noise.
+    """Seconds of the pushes where tuning moves anything, and of the gate: one boundary's, on noise.
 
     Args:
         pair: the models, of whose width and dtype the states are.
@@ -59,7 +60,9 @@ def pushing_seconds(
         features = torch.randn(len(everyone), width, generator=generator).to(**like)
         folds = (torch.arange(len(everyone)) % FOLDS).to(features.device)
         ridge_cross_fitted(features, features[:, :1], folds)
-    return (time.perf_counter() - begun) * (pair.base.n_layers + 1)
+    same = alike(pair.base, pair.tuned)
+    moved = [site for site in boundaries(pair.base.n_layers) if not same.same_at(site)]
+    return (time.perf_counter() - begun) * len(moved)
 
 
 @dataclass(frozen=True, eq=False)

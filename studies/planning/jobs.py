@@ -19,6 +19,7 @@ import pandas as pd
 from interp.evidence import Evidence
 from interp.facts.prompts.files import PromptSet
 from interp.facts.types import FactSet
+from interp.models.alike import alike
 from interp.models.block_calls import named
 from interp.models.model import Model
 from interp.models.pair import ModelPair
@@ -181,12 +182,12 @@ class Unrun:
     def costs(self, null: Model | None) -> tuple[dict[str, Cost], Evidence]:
         """What the stages between asking and judging cost, by name; and some rows of evidence."""
         pair, questions, layers = self.pair, self.questions, self.pair.base.n_layers
-        examples = questions.examples
+        examples, same = questions.examples, alike(pair.base, pair.tuned)
         rows = RowPlan.of(questions, self.thresholds, self.seed)
         rates = Rates.measured(pair.base, examples, self.budget)
         costs = {
-            "stitching": rates.of(work.stitching(examples, rows, layers)),
-            "patching": rates.of(work.patching(examples, rows, layers)),
+            "stitching": rates.of(work.stitching(examples, rows, same)),
+            "patching": rates.of(work.patching(examples, rows, same)),
         }
         if int(rows.pushed.sum()) >= FOLDS:
             count = int(rows.pushed.sum())
@@ -194,12 +195,12 @@ class Unrun:
             # Where facts arrive: the handover tells it, and claims are tested there beforehand.
             arrived = claim_boundary(layers, "last", self.thresholds) - 1
             shift = self.shift_rows(rows, installed, arrived, null=null is not None)
-            cost = rates.of(work.shared_shift(shift, layers, self.thresholds))
+            cost = rates.of(work.shared_shift(shift, same, self.thresholds))
             said = questions.target[rows.shifted[rows.pushed]]
             fitted = pushing_seconds(pair, shift, said, self.thresholds, self.seed)
             costs["shared shift"] = replace(cost, seconds=cost.seconds + fitted)
         read = readings(pair, self.queries, questions, self.form, self.thresholds, self.seed)
-        probed = work.probing(read.entities, read.statements, read.claims, layers, self.thresholds)
+        probed = work.probing(read.entities, read.statements, read.claims, same, self.thresholds)
         cost = rates.of(probed)
         costs["probing"] = replace(
             cost, rows=cost.rows + read.rows, seconds=cost.seconds + read.seconds

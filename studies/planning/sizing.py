@@ -7,7 +7,7 @@ length, all of them known and all changed: the most that so many prompts can cos
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import ceil
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ import torch
 from interp.contrasts import Contrast
 from interp.display.html import Shown
 from interp.examples import Examples
+from interp.models.alike import Alike
 from interp.sites import boundaries
 from interp.verdict.thresholds import Thresholds
 from patching.engine.reuse import Reuse
@@ -244,7 +245,7 @@ def _work(prompts: int, layers: int, thresholds: Thresholds) -> dict[str, work.W
     asking, changed = work.Work(), examples.subset(shifted)
     for _ in range(2 * WORDINGS):
         asking.read(examples, boundaries(layers), kept=False)
-    middle = layers // 2
+    middle, different = layers // 2, Alike.nothing(layers)
     shift = work.ShiftRows(
         changed,
         changed,
@@ -256,10 +257,10 @@ def _work(prompts: int, layers: int, thresholds: Thresholds) -> dict[str, work.W
     claims = [_pairs(min(prompts, CLAIM_PAIRS))] * ATTRIBUTES
     return {
         "asking": asking,
-        "stitching": work.stitching(examples, rows, layers),
-        "patching": work.patching(examples, rows, layers),
-        "shared shift": work.shared_shift(shift, layers, thresholds),
-        "probing": work.probing(examples, None, claims, layers, thresholds),
+        "stitching": work.stitching(examples, rows, different),
+        "patching": work.patching(examples, rows, different),
+        "shared shift": work.shared_shift(shift, different, thresholds),
+        "probing": work.probing(examples, None, claims, different, thresholds),
     }
 
 
@@ -280,7 +281,8 @@ def _prompts(count: int) -> Examples:
 def _pairs(count: int) -> Contrast:
     """Made-up pairs."""
     prompts, answers = _prompts(count), torch.zeros(count, dtype=torch.long)
-    return Contrast(prompts, prompts, answers, answers + 1)
+    other = replace(prompts, tokens=prompts.tokens + 1)  # from the first token on: the most it can cost
+    return Contrast(prompts, other, answers, answers + 1)
 
 
 def _billions(parameters: float) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from interp.contrasts import Contrast
 from interp.examples import Examples
+from interp.models.alike import Alike
 from interp.sites import Kind, Site, boundaries, boundary, every_layer, last_layer
 from interp.verdict.thresholds import Thresholds
 from patching.interventions.cells import Cell, Edit
@@ -21,8 +22,9 @@ from patching.interventions.values import Zero
 from patching.methods.claims import cells_of_claim
 from patching.methods.grids import CROSS_SPANS, HANDOVER_SPANS
 from patching.methods.pushes import FOLDS, reading_places
-from patching.methods.shifting import BASE_EDITS, TUNED_EDITS
-from patching.places import positions_named, positions_of
+from patching.methods.shifting import BASE_EDITS, STATES, TUNED_EDITS
+from patching.methods.stitching import hybrids
+from patching.places import apart, positions_named, positions_of
 from studies.comparison.causal import GRID_PAIRS, RowPlan
 from studies.comparison.representational import POSITIONS, claim_boundary
 
@@ -53,7 +55,8 @@ class Sweep:
         examples: the prompts.
         cells: where each edited run is edited; what is written costs the same.
         values: numbers that each run of a prompt leaves in the evidence, on average.
-        unedited: how often the unedited run stands in the evidence beside the cells.
+        unedited: how many rows of a prompt stand in the evidence beside those of the cells: of the
+            unedited run, and of edits that are known to give what another does.
     """
 
     examples: Examples
@@ -77,6 +80,16 @@ class Work:
     def read(self, examples: Examples, sites: Sequence[Site], *, kept: bool = True) -> None:
         """Add forwards up to the last of these sites."""
         self.forwards.append(Forwards(examples, last_layer(sites) + 1, len(sites) * kept))
+
+    def read_both(
+        self, examples: Examples, sites: Sequence[Site], same: Alike, *, kept: bool = True
+    ) -> None:
+        """Add forwards of both models; of the tuned one from its first changed block on."""
+        self.read(examples, sites, kept=kept)
+        moved = [site for site in sites if not same.same_at(site)]
+        if moved:
+            blocks = last_layer(sites) + 1 - max(same.below, 0)
+            self.forwards.append(Forwards(examples, blocks, len(moved) * kept))
 
     def sweep(
         self,
@@ -114,20 +127,24 @@ class ShiftRows:
     signs: int = 0
 
 
-def stitching(examples: Examples, rows: RowPlan, n_layers: int) -> Work:
-    """Both hybrids at every boundary."""
-    work, sites = Work(), boundaries(n_layers)
+def stitching(examples: Examples, rows: RowPlan, same: Alike) -> Work:
+    """Both hybrids at every boundary, those that are one only once."""
+    work, (distinct, numbers) = Work(), hybrids(same)
+    sites = [boundary(k, len(same.blocks)) for k in distinct]
     values = sum(float(mask.sum()) for mask in rows.stitched.values()) / len(examples)
     for _ in ("base below tuned", "tuned below base"):
-        work.read(examples, sites)
-        work.sweep(examples, sites, [examples.span_mask("all")], values)
+        if sites:
+            work.read(examples, sites)
+        beside = 1 + len(numbers) - len(sites)
+        work.sweep(examples, sites, [examples.span_mask("all")], values, beside)
     return work
 
 
 def patching(
-    examples: Examples, rows: RowPlan, n_layers: int, spans: Sequence[str] = CROSS_SPANS
+    examples: Examples, rows: RowPlan, same: Alike, spans: Sequence[str] = CROSS_SPANS
 ) -> Work:
     """The handover and a grid on pairs, and the two models crossed."""
+    n_layers = len(same.blocks)
     work, sites = Work(), boundaries(n_layers)
     if rows.paired is not None:
         first = rows.paired.subset(range(min(GRID_PAIRS, len(rows.paired))))
@@ -139,36 +156,37 @@ def patching(
         ):
             # The source is read and measured in one whole forward, whatever its last site is.
             work.forwards.append(Forwards(pairs.clean, n_layers, len(chosen)))
-            masks = [mask for _, mask in positions_of(pairs.corrupted, positions)]
-            work.sweep(pairs.corrupted, chosen, masks, unedited=unedited)
+            every = [mask for _, mask in positions_of(pairs.corrupted, positions)]
+            masks = [mask for mask in every if bool((mask & apart(pairs)).any())]
+            beside = unedited + (len(every) - len(masks)) * len(chosen)
+            work.sweep(pairs.corrupted, chosen, masks, unedited=beside)
     if len(rows.crossed):
         crossed = examples.subset(rows.crossed)
         masks = [positions_named(crossed, span) for span in spans]
+        moved = [site for site in sites if not same.same_at(site)]
+        beside = 1 + (len(sites) - len(moved)) * len(masks)
         for _ in ("tuned into base", "base into tuned"):
             work.read(crossed, sites)
-            work.sweep(crossed, sites, masks)
+            work.sweep(crossed, moved, masks, unedited=beside)
     return work
 
 
-def shared_shift(rows: ShiftRows, n_layers: int, thresholds: Thresholds) -> Work:
+def shared_shift(rows: ShiftRows, same: Alike, thresholds: Thresholds) -> Work:
     """Pushes added and taken away, random shifts, and the gate."""
-    work, n = Work(), len(rows.changed)
+    work, n, n_layers = Work(), len(rows.changed), len(same.blocks)
     sample = _first(rows.changed, thresholds.placebo_groups)
     for _ in ("base", "tuned"):
         work.sweep(rows.changed, [], [], values=SHIFT_VALUES + 1)
     for together in rows.together:
-        work.read(rows.changed, list(together.values()))
-        work.read(rows.changed, list(together.values()))
+        work.read_both(rows.changed, list(together.values()), same)
         for examples, ks in (
             (rows.changed, [k for k in together if k in rows.read]),
             (sample, [k for k in together if k not in rows.read]),
         ):
-            if ks:
-                for edits in (BASE_EDITS, TUNED_EDITS):
-                    masks = [examples.span_mask("all")] * len(edits)
-                    work.sweep(examples, [together[k] for k in ks], masks, SHIFT_VALUES, 0)
+            _conditions(work, examples, [together[k] for k in ks], same)
         for k in together.keys() & rows.installed.keys():
-            _placebos(work, rows, k, together[k], thresholds)
+            if not same.same_at(together[k]):
+                _placebos(work, rows, k, together[k], thresholds)
     if rows.null:
         wanted = [boundary(k, n_layers) for k in rows.installed]
         for _ in ("base", "null"):
@@ -180,6 +198,21 @@ def shared_shift(rows: ShiftRows, n_layers: int, thresholds: Thresholds) -> Work
         for _ in reading_places(rows.everyone):
             work.read(rows.everyone, boundaries(n_layers), kept=False)
     return work
+
+
+def _conditions(work: Work, examples: Examples, sites: Sequence[Site], same: Alike) -> None:
+    """The edits of the test; where tuning added nothing, only the one that writes another state."""
+    if not sites:
+        return
+    everywhere = examples.span_mask("all")
+    for edits in (BASE_EDITS, TUNED_EDITS):
+        masks = {
+            site: [everywhere for edit in edits if edit == STATES or not same.same_at(site)]
+            for site in sites
+        }
+        cells = [Cell((Edit(site, mask, Zero()),)) for site in sites for mask in masks[site]]
+        beside = len(sites) * len(edits) - len(cells)
+        work.sweeps.append(Sweep(examples, cells, SHIFT_VALUES, beside))
 
 
 def _placebos(work: Work, rows: ShiftRows, k: int, site: Site, thresholds: Thresholds) -> None:
@@ -197,7 +230,7 @@ def probing(
     entities: Examples,
     statements: Examples | None,
     claims: Sequence[Contrast],
-    n_layers: int,
+    same: Alike,
     thresholds: Thresholds,
 ) -> Work:
     """The states that probes read, and the claims that are put to the test.
@@ -206,15 +239,13 @@ def probing(
         entities: the prompts whose attributes are probed.
         statements: those whose truth is.
         claims: the pairs of each attribute that is tested, at either position.
-        n_layers: number of blocks.
+        same: which parts of the two models are the same.
         thresholds: where claims are tested, and against how many controls.
     """
+    n_layers = len(same.blocks)
     work, sites = Work(), boundaries(n_layers)
-    for _ in ("base", "tuned"):
-        for _ in POSITIONS:
-            work.read(entities, sites, kept=False)
-        if statements is not None:
-            work.read(statements, sites, kept=False)
+    for examples in (entities, *([] if statements is None else [statements])):
+        work.read_both(examples, sites, same, kept=False)
     swaps, removals = cells_of_claim(thresholds.control_draws)
     for pairs in claims:
         for position in POSITIONS:

@@ -7,10 +7,13 @@ import tiny
 import torch
 
 from interp.metrics import fact_contrast, logit_difference
+from interp.models.alike import Alike
+from interp.models.loading import wrap
 from interp.models.pair import ModelPair
 from interp.sites import boundaries
 from interp.verdict import profile as stitched
 from patching.engine.sweeping import sweep
+from patching.methods import stitching
 from patching.methods.stitching import stitch
 
 BLOCKS = {"llama": "model.layers.", "neox": "gpt_neox.layers.", "gpt2": "transformer.h."}
@@ -116,3 +119,44 @@ def test_one_row_per_hybrid_prompt_and_metric(tiny_pair):
     base = evidence.where(condition="baseline")
     assert len(base) == 4 and base["donor"].isna().all() and base["layer"].isna().all()
     assert set(evidence.table["unit"]) == {"logits"}
+
+
+def partly_tuned(family, tokenizer, blocks):
+    """A pair whose tuned model has these blocks' weights from another model, and nothing else."""
+    tuned, other = tiny.hf_model(family, 0), tiny.hf_model(family, 1).state_dict()
+    names = tuple(f"{BLOCKS[family]}{k}." for k in blocks)
+    tuned.load_state_dict(
+        {name: other[name] if name.startswith(names) else v for name, v in tuned.state_dict().items()}
+    )
+    return ModelPair(wrap(tiny.hf_model(family, 0), tokenizer), wrap(tuned, tokenizer))
+
+
+@pytest.mark.parametrize("family", sorted(BLOCKS))
+@pytest.mark.parametrize(
+    ("blocks", "runs"),
+    [
+        pytest.param((1,), [3], id="the middle"),
+        pytest.param((2,), [3], id="the top"),
+        pytest.param((0, 2), [2, 3], id="both ends"),
+        pytest.param((), [], id="nothing"),
+    ],
+)
+def test_blocks_that_tuning_left_alone_are_not_stitched_and_change_no_number(
+    family, blocks, runs, tokenizer, monkeypatch
+):
+    pair, pairs, metric = partly_tuned(family, tokenizer, blocks), tiny.contrast(6, 4), logit_difference
+    swept = []
+    monkeypatch.setattr(
+        stitching, "sweep", lambda *args, **how: (swept.append(args[2]), sweep(*args, **how))[1]
+    )
+    rows = stitch(pair, pairs.clean, metric(pairs)).where(condition="stitched")
+    assert [[cell.entry for cell in cells] for cells in swept] == [runs, runs]
+    monkeypatch.setattr(stitching, "alike", lambda base, tuned: Alike.nothing(base.n_layers))
+    plain = stitch(pair, pairs.clean, metric(pairs)).where(condition="stitched")
+    assert [len(cells) for cells in swept[2:]] == [tiny.LAYERS + 1] * 2, "the control runs them all"
+    keys = ["model", "layer", "example"]
+    both = rows.merge(plain, on=keys, suffixes=("", "_plain"), validate="one_to_one")
+    assert len(both) == len(plain) == 2 * 2 * (tiny.LAYERS + 1)
+    assert (both["value"] - both["value_plain"]).abs().max() <= 1e-5
+    if blocks:
+        assert rows.groupby(["model", "example"])["value"].agg(lambda v: v.max() - v.min()).min() > 0.01

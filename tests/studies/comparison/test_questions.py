@@ -12,11 +12,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from interp.examples import Examples
 from interp.facts.types import Fact, FactSet
+from interp.models.alike import alike
 from interp.models.loading import wrap
 from interp.models.model import Model
 from interp.models.pair import ModelPair
-from studies.comparison.answers import Answers, PairAnswers, answer_all, ask_both, right_groups
+from studies.comparison.answers import (
+    Answers,
+    PairAnswers,
+    answer_all,
+    answer_both,
+    ask_both,
+    right_groups,
+)
 from studies.comparison.known_questions import known_questions
+from studies.comparison.next_tokens import final_states, final_states_of_both
 from studies.comparison.outcome_table import few_known, outcomes_of
 from studies.comparison.questions import LONGEST_ANSWER, Queries, ask
 
@@ -87,24 +96,56 @@ def test_one_pass_gives_what_asking_one_by_one_gives(pair: ModelPair):
         assert said.logp[i] == pytest.approx(whole, abs=1e-3)
 
 
-def test_each_model_is_asked_once_and_the_tuned_one_goes_on_where_the_base_knows(
+def test_both_models_are_asked_the_same_and_the_tuned_one_goes_on_where_the_base_knows(
     pair: ModelPair, monkeypatch: pytest.MonkeyPatch
 ):
-    calls = []
+    asked = []
 
-    def spy(model: Model, queries: Queries, **options):
-        calls.append((model.role, queries.facts.name, options.get("known")))
-        return answer_all(model, queries, **options)
+    def spy(pair: ModelPair, queries: Queries, **options):
+        asked.append(queries.facts.name)
+        return answer_both(pair, queries, **options)
 
-    monkeypatch.setattr("studies.comparison.answers.answer_all", spy)
+    monkeypatch.setattr("studies.comparison.answers.answer_both", spy)
     task, other = facts(4), replace(facts(3), name="other")
     both = ask_both(pair, task, other)
-    assert [call[:2] for call in calls] == [
-        ("base", "tiny"), ("tuned", "tiny"), ("base", "other"), ("tuned", "other"),
-    ]  # fmt: skip
-    assert calls[1][2] == both.base.known and both.reference is not None
+    assert asked == ["tiny", "other"]
+    same_answers(both.base, answer_all(pair.base, both.queries))
+    same_answers(both.tuned, answer_all(pair.tuned, both.queries, known=both.base.known))
+    assert both.reference is not None
     assert len(both.reference.queries.examples) == 6 and both.reference.reference is None
     assert ask_both(pair, task).reference is None
+
+
+def same_answers(one: Answers, other: Answers) -> None:
+    words = ("tokens", "known", "leads", "best")
+    assert [getattr(one, word) for word in words] == [getattr(other, word) for word in words]
+    assert one.logp == pytest.approx(other.logp, abs=1e-4)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma3", "mistral"])
+@pytest.mark.parametrize("changed", [(0,), (1,), (2,), ()])
+def test_of_a_tuned_model_only_the_blocks_from_the_first_changed_one_on_are_asked(
+    family: str, changed: tuple[int, ...], tokenizer
+):
+    base, tuned = (wrap(tiny.hf_model(family), tokenizer) for _ in range(2))
+    with torch.no_grad():
+        for block in changed:
+            for parameter in tuned.bridge.blocks[block].parameters():
+                parameter.mul_(1.1)
+    run = []
+
+    def see(block, given):
+        run.append(block)
+
+    for block in (*base.bridge.blocks, *tuned.bridge.blocks):
+        block.register_forward_pre_hook(see)
+    tokens = torch.tensor(tiny.token_rows(9, 9))
+    found = final_states_of_both(base, tuned, alike(base, tuned), tokens, 3)
+    entered = [k for k, block in enumerate(tuned.bridge.blocks) if block in run]
+    assert entered == [k for k in range(tiny.LAYERS) if changed and k >= changed[0]]
+    plain = [final_states(model, tokens, 3) for model in (base, tuned)]
+    assert tiny.same(found[0], plain[0]) and tiny.same(found[1], plain[1])
+    assert tiny.same(*plain) == (not changed), "the two models differ where blocks do"
 
 
 def test_long_answers_are_cut(pair: ModelPair):

@@ -4,6 +4,7 @@ import pytest
 from stage_tokens import counted
 
 from interp.facts.loading import load_facts
+from interp.models.alike import alike
 from interp.models.loading import load_pair
 from interp.models.pair import ModelPair
 from interp.verdict.thresholds import Thresholds
@@ -80,13 +81,16 @@ def test_the_shared_shift_is_exact_where_its_boundaries_are_known(pair, both):
     rows = RowPlan.of(questions, FEW, 0)
     shift = job.shift_rows(rows, installed, None if arrived is None else arrived - 1)
     rates = Rates.measured(pair.base, questions.examples, ran.budget)
-    cost = rates.of(shared_shift(shift, pair.base.n_layers, FEW))
+    cost = rates.of(shared_shift(shift, alike(pair.base, pair.tuned), FEW))
     assert cost.layer_tokens == ran.tokens["shared shift"]
     assert cost.rows + len(found) + len(FACTS) == pytest.approx(
         len(ran.result.evidence.rows(method="shift")), rel=0.02
     )
     elsewhere = job.shift_rows(rows, {0: len(FACTS)}, None)
-    assert rates.of(shared_shift(elsewhere, pair.base.n_layers, FEW)).layer_tokens > cost.layer_tokens
+    assert (
+        rates.of(shared_shift(elsewhere, alike(pair.base, pair.tuned), FEW)).layer_tokens
+        > cost.layer_tokens
+    )
 
 
 def test_the_stages_are_those_of_the_job(both):
