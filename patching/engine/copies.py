@@ -37,7 +37,7 @@ from interp.models.block_calls import each, first, repeated
 from interp.models.editing import Window
 from interp.models.model import Model
 from interp.sites import Kind, Site
-from patching.engine.unedited import CACHES, POSITION_AXIS, Baseline
+from patching.engine.unedited import CACHES, Baseline, RecordingCache, embedded, from_position
 from patching.interventions.cells import Cell, Edit
 
 #: Kinds that are written between blocks.
@@ -52,6 +52,7 @@ def run_copies(
     *,
     starts: Sequence[int] | None = None,
     packed: bool = False,
+    shared: int = 0,
     reads: Sequence[Site] = (),
     step: Callable[[int], object] = lambda tokens: None,
 ) -> tuple[Copies, dict[Site, Tensor]]:
@@ -65,6 +66,8 @@ def run_copies(
         starts: first position computed of each cell, none of whose edits may lie left of it; all
             equal unless packed; 0 when None.
         packed: every token a row of its own.
+        shared: how many first positions are run for one row alone: what the cells write there is the
+            same in all rows, which begin alike; no cell may start left of their end. 0 for none.
         reads: sites whose activations are returned, for all copies; not with packed.
         step: told the layer-tokens done.
 
@@ -78,22 +81,58 @@ def run_copies(
     lowest = min([c.entry for c in cells] + [site.layer for site in reads], default=model.n_layers)
     top = max(lowest, 1 + max(site.layer for site in reads) if reads else model.n_layers)
     copies = Copies.of(baseline, (min(starts, default=0), *starts), packed, lowest)
+    beginning = None
+    if shared:
+        one = baseline.beginning(shared)
+        beginning = Copies.of(one, (0,) * (1 + len(cells)), False, lowest)
     activations: dict[Site, Tensor] = {}
     for layer in range(lowest, top + 1):
-        copies.enter(layer)
-        _append_cells(model, copies, cells, rows, layer)
-        between, inside = _edits(cells[: copies.count - 1], layer)
-        for copy, edit in between:
-            copies.apply(copy, edit, copies.tokens, rows)
+        past = None
+        if beginning is not None:
+            inside = _entered(model, beginning, cells, rows[:1], layer)
+            copies.changed |= beginning.changed
+            if layer < top:
+                cache = RecordingCache()
+                _through_block(model, beginning, inside, rows[:1], layer, cache=cache)
+                past = cache.past.get(layer)
+                step(len(beginning.tokens))
+        inside = _entered(model, copies, cells, rows, layer)
         if layer == top:
             break
         here = [site for site in reads if site.layer == layer]
-        with _read(model, here) as captured, _attached(model, copies, inside, rows):
-            output = model.bridge.blocks[layer](copies.block_input, **copies.block_arguments(layer))
-        copies.tokens = first(output).flatten(0, 1)
+        with _read(model, here) as captured:
+            _through_block(model, copies, inside, rows, layer, beginning=past)
         activations.update(captured)
         step(len(copies.tokens))
     return copies, activations
+
+
+def _entered(
+    model: Model, copies: Copies, cells: Sequence[Cell], rows: Int[Tensor, " row"], layer: int
+) -> list[tuple[int, Edit]]:
+    """Append the cells that enter at a boundary and edit what is there; the edits inside the block."""
+    copies.enter(layer)
+    _append_cells(model, copies, cells, rows, layer)
+    between, inside = _edits(cells[: copies.count - 1], layer)
+    for copy, edit in between:
+        copies.apply(copy, edit, copies.tokens, rows)
+    return inside
+
+
+def _through_block(
+    model: Model,
+    copies: Copies,
+    inside: Sequence[tuple[int, Edit]],
+    rows: Int[Tensor, " row"],
+    layer: int,
+    **given: Any,
+) -> None:
+    """Run all copies through one block, with the edits inside of it."""
+    with _attached(model, copies, inside, rows):
+        output = model.bridge.blocks[layer](
+            copies.block_input, **copies.block_arguments(layer, **given)
+        )
+    copies.tokens = first(output).flatten(0, 1)
 
 
 @dataclass(eq=False)
@@ -184,20 +223,35 @@ class Copies:
             return self.tokens[:, None]
         return self.tokens.unflatten(0, (self.count * self.baseline.rows, -1))
 
-    def block_arguments(self, layer: int) -> dict[str, Any]:
-        """The other arguments of this block's call, for these copies."""
+    def block_arguments(
+        self,
+        layer: int,
+        *,
+        beginning: tuple[Tensor, Tensor] | None = None,
+        cache: Any = None,
+    ) -> dict[str, Any]:
+        """The other arguments of this block's call, for these copies.
+
+        Args:
+            layer: the block.
+            beginning: keys and values of the first positions of each copy, [copy, head, position, d],
+                where all rows of a copy share them; else the baseline's are read there.
+            cache: what takes the place of a cache, where nothing is read left of the copies' start.
+        """
         start, index = self.starts[0], self.index() if self.packed else None
         past = self.baseline.past
         arguments = {}
         for name, value in self.baseline.calls[layer].items():
             if name in CACHES and index is not None:
-                arguments[name] = _PackedCache(past[layer], *index)
+                arguments[name] = _PackedCache(past[layer], *index, beginning)
+            elif name in CACHES and start:
+                arguments[name] = _PrefixCache(past[layer], start, beginning)
             elif name in CACHES:
-                arguments[name] = _PrefixCache(past[layer], start) if start else None
+                arguments[name] = cache
             elif index is not None:
                 arguments[name] = each(value, partial(_by_token, name, index))
             else:
-                value = each(value, partial(_from_position, name, start)) if start else value
+                value = each(value, partial(from_position, name, start)) if start else value
                 arguments[name] = repeated(name, value, self.baseline.rows, self.count)
         return arguments
 
@@ -252,20 +306,12 @@ def _embedded(model: Model, baseline: Baseline, cell: Cell, rows: Int[Tensor, " 
     edits = [(0, edit) for edit in (*corruptions, *cell.edits) if edit.site.kind is Kind.EMBED]
     alone = Copies.of(baseline, (0,), False, 0)
     with _attached(model, alone, edits, rows):
-        entering = model.bridge(baseline.tokens, use_cache=False, stop_at_layer=0)
+        entering = embedded(model, baseline.tokens)
     entering = entering.to(baseline.columns.device)
     for edit in corruptions:
         if edit.site.kind is not Kind.EMBED:
             entering = Window(edit, baseline.columns, baseline.columns).apply(entering, rows)
     return entering.to(baseline.inputs[0].device)
-
-
-def _from_position(name: str, start: int, value: Tensor) -> Tensor:
-    """An argument of whole prompts, from one position on."""
-    if name not in POSITION_AXIS or (name == "attention_mask" and value.ndim < 4):
-        return value
-    axis = POSITION_AXIS[name]
-    return value.narrow(axis, start, value.shape[axis] - start)
 
 
 def _by_token(name: str, index: tuple[Tensor, Tensor, Tensor], value: Tensor) -> Tensor:
@@ -278,17 +324,26 @@ def _by_token(name: str, index: tuple[Tensor, Tensor, Tensor], value: Tensor) ->
 
 
 class _PrefixCache:
-    """Stands in for a cache: the baseline's keys and values left of `start`, then the rows' own."""
+    """Stands in for a cache: keys and values left of `start`, then the rows' own.
 
-    def __init__(self, past: tuple[Tensor, Tensor], start: int) -> None:
-        self.keys, self.values = (part[:, :, :start] for part in past)
+    They are the baseline's, but for those of a beginning that the rows of a copy share.
+    """
+
+    def __init__(
+        self, past: tuple[Tensor, Tensor], start: int, beginning: tuple[Tensor, Tensor] | None
+    ) -> None:
+        self.past = [part[:, :, :start] for part in past]
+        self.beginning = beginning
 
     def update(self, k: Tensor, v: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         """Keys and values of all positions."""
-        copies = k.shape[0] // self.keys.shape[0]
-        keys, values = (
-            repeat(p, "row ... -> (copy row) ...", copy=copies) for p in (self.keys, self.values)
-        )
+        copies = k.shape[0] // self.past[0].shape[0]
+        keys, values = (repeat(p, "row ... -> (copy row) ...", copy=copies) for p in self.past)
+        if self.beginning is not None:
+            keys, values = (
+                _with_beginning(part, start)
+                for part, start in zip((keys, values), self.beginning, strict=True)
+            )
         return torch.cat([keys, k], 2), torch.cat([values, v], 2)
 
 
@@ -296,9 +351,14 @@ class _PackedCache:
     """Stands in for a cache: for each token all keys and values of its copy, in their order."""
 
     def __init__(
-        self, past: tuple[Tensor, Tensor], copy: Tensor, row: Tensor, position: Tensor
+        self,
+        past: tuple[Tensor, Tensor],
+        copy: Tensor,
+        row: Tensor,
+        position: Tensor,
+        beginning: tuple[Tensor, Tensor] | None,
     ) -> None:
-        self.past, self.position = past, position
+        self.past, self.position, self.beginning = past, position, beginning
         self.copies = int(copy[-1]) + 1
         self.copy_row = copy * past[0].shape[0] + row
 
@@ -306,9 +366,22 @@ class _PackedCache:
         """Keys and values of all positions; the mask hides those a token may not see."""
         # Copies that are written to: einops would give a view of a single row.
         keys, values = (p.repeat(self.copies, 1, 1, 1) for p in self.past)
+        if self.beginning is not None:
+            keys, values = (
+                _with_beginning(part, start)
+                for part, start in zip((keys, values), self.beginning, strict=True)
+            )
         keys[self.copy_row, :, self.position] = k[:, :, 0]
         values[self.copy_row, :, self.position] = v[:, :, 0]
         return keys[self.copy_row], values[self.copy_row]
+
+
+def _with_beginning(
+    whole: Float[Tensor, "copy_row head position d"], start: Float[Tensor, "copy head shared d"]
+) -> Float[Tensor, "copy_row head position d"]:
+    """Keys or values of all rows of all copies, those of their shared beginning put in."""
+    each_row = repeat(start, "copy ... -> (copy row) ...", row=len(whole) // len(start))
+    return torch.cat([each_row, whole[:, :, start.shape[2] :]], 2)
 
 
 def _read(model: Model, sites: Sequence[Site]) -> AbstractContextManager[dict[Site, Tensor]]:

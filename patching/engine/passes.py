@@ -62,6 +62,7 @@ class Passes:
         progress: label of a progress bar counted in layer-tokens; None for none.
         reads: sites whose activations are asked for.
         corruption: an edit of the input that every run suffers.
+        first_read: the first position of any prompt that is read; by default the last one.
     """
 
     model: Model
@@ -71,6 +72,7 @@ class Passes:
     progress: str | None = None
     reads: tuple[Site, ...] = ()
     corruption: Edit | None = None
+    first_read: int | None = None
 
     def run(
         self, name: str, result: Callable[[Ran], Any], *, dealt: bool = True
@@ -91,10 +93,12 @@ class Passes:
         prefix = ways.prefix and not self.reads
         cost = BlockCost.of(self.model)
         batches = schedule(
-            cost, self.examples, self.cells, self.max_bytes, prefix=prefix, packed=ways.packed
-        )
+            cost, self.examples, self.cells, self.max_bytes, prefix=prefix, packed=ways.packed,
+            first_read=self.first_read, share=self.corruption is None,
+        )  # fmt: skip
         prompts = (self.examples.tokens, self.examples.mask)
         given = (self.model, prompts, self.cells, self.max_bytes, self.reads, self.corruption)
+        given = (*given, self.first_read)
         kept = series(name, CODE, *given, ways, result)
         total = sum(planned.layer_tokens for batch in batches for planned in batch.passes)
         number = 0
@@ -113,7 +117,9 @@ class Passes:
 
     def _unedited(self, batch: Batch, prefix: bool) -> Baseline:
         """The unedited run of a batch."""
-        return Baseline.of(self.model, self.examples, batch.rows, self.corruption, keep=prefix)
+        return Baseline.of(
+            self.model, self.examples, batch.rows, self.corruption, keep=prefix, shared=batch.shared
+        )
 
     def _pass(
         self,
@@ -133,6 +139,7 @@ class Passes:
             rows,
             starts=planned.starts if prefix else None,
             packed=planned.packed,
+            shared=planned.shared,
             reads=self.reads,
             step=step,
         )

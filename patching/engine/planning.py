@@ -158,9 +158,11 @@ def plan_cells(
     batches = schedule(cost, examples, cells, max_bytes, prefix=ways.prefix, packed=ways.packed)
     passes = [planned for batch in batches for planned in batch.passes]
     tokens = [len(batch.rows) * batch.width for batch in batches]
-    layer_tokens = sum(planned.layer_tokens for planned in passes) + cost.layers * sum(tokens)
+    unedited = cost.layers * sum(batch.tokens for batch in batches)
+    layer_tokens = sum(planned.layer_tokens for planned in passes) + unedited
     lowest = [min((cells[i].entry for i in p.cells), default=cost.layers) for p in passes]
-    calls = cost.layers * (len(batches) + len(passes)) - sum(lowest)
+    calls = cost.layers * sum(1 + (batch.shared > 0) for batch in batches)
+    calls += sum((cost.layers - k) * (1 + (p.shared > 0)) for k, p in zip(lowest, passes, strict=True))
     return Plan(
         cells=len(cells),
         prompts=len(examples),

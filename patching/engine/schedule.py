@@ -9,7 +9,7 @@ changes the cost, never a number.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Int
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from interp.examples import Examples
 from interp.models.model import Model
+from patching.engine.beginnings import common, written_alike
 from patching.interventions.cells import Cell
 
 #: Memory a sweep may use beside the model.
@@ -36,6 +37,9 @@ PACKED_PRICE = 0.0034
 #: Work that is worth a file of its own in a resumable run, in floating-point operations.
 UNIT_FLOPS = 3e10
 
+#: Calls of a block that sharing a beginning costs, in whose stead it must spare tokens.
+SHARED_CALLS = 2
+
 #: Prompts whose unedited run is kept at a time.
 RECORDED = 32
 
@@ -50,6 +54,7 @@ class Pass:
         starts: first position computed of each; all equal unless packed.
         packed: whether every token is a row of its own.
         layer_tokens: tokens put through one block each.
+        shared: how many first positions are run for one row alone; 0 for none.
     """
 
     part: slice
@@ -57,6 +62,7 @@ class Pass:
     starts: tuple[int, ...]
     packed: bool
     layer_tokens: int
+    shared: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,11 +73,18 @@ class Batch:
         rows: which of the examples.
         width: their length in tokens.
         passes: in the order they run.
+        shared: how many first tokens, which all of them share, are run once; 0 for none.
     """
 
     rows: Int[Tensor, " row"]
     width: int
     passes: tuple[Pass, ...]
+    shared: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that its unedited run puts through every block."""
+        return len(self.rows) * self.width - max(0, len(self.rows) - 1) * self.shared
 
 
 @dataclass(frozen=True)
@@ -160,6 +173,15 @@ class BlockCost:
         """Bytes one packed token of a prompt of `width` tokens needs."""
         return self.token_bytes + (self.score_bytes + self.key_bytes) * width
 
+    def shared(self, tokens: Int[Tensor, "row position"]) -> int:
+        """How many first tokens of these prompts are run once: all they share, or none if few.
+
+        Args:
+            tokens: prompts of one length without padding.
+        """
+        count = common(tokens)
+        return count if (len(tokens) - 1) * count > SHARED_CALLS * self.call_price else 0
+
     @property
     def call_price(self) -> float:
         """What one call of a block costs beside its tokens, in tokens."""
@@ -174,6 +196,8 @@ def schedule(
     *,
     prefix: bool = True,
     packed: bool = True,
+    first_read: int | None = None,
+    share: bool = True,
 ) -> list[Batch]:
     """Batches of one length each, and their passes in the order they run.
 
@@ -184,6 +208,8 @@ def schedule(
         max_bytes: memory for activations.
         prefix: whether only positions from the first edited one on are computed.
         packed: whether every token may be a row of its own.
+        first_read: the first position of any prompt that is read; by default the last one.
+        share: whether what prompts begin with alike is run once.
 
     Raises:
         ValueError: if one prompt and one cell do not fit in `max_bytes`.
@@ -209,9 +235,30 @@ def schedule(
             room = max_bytes - len(rows) * width * cost.kept_bytes
             room = max(room, 2 * cost.row_bytes(width, 0))
             begin = [0] * len(cells) if starts is None else starts[:, rows.cpu()].amin(1).tolist()
-            passes = tuple(_passes(cost, cells, begin, len(rows), width, room, packed))
-            batches.append(Batch(rows, width, passes))
+            tokens = examples.tokens[rows].gather(1, examples.columns(rows))
+            once = cost.shared(tokens) if prefix and share else 0
+            shared = min(once, width if first_read is None else first_read)
+            left = [cells[i] for i, start in enumerate(begin) if start < shared]
+            shared = written_alike(left, examples, rows, shared)
+            left = {i for i, start in enumerate(begin) if start < shared}
+            begin = [shared if i in left else start for i, start in enumerate(begin)]
+            passes = tuple(
+                _with_shared(cost, cells, planned, left, shared)
+                for planned in _passes(cost, cells, begin, len(rows), width, room, packed)
+            )
+            batches.append(Batch(rows, width, passes, once))
     return batches
+
+
+def _with_shared(
+    cost: BlockCost, cells: Sequence[Cell], planned: Pass, left: set[int], shared: int
+) -> Pass:
+    """A pass in which the shared beginning of the cells that edit it runs once."""
+    if not left & set(planned.cells):
+        return planned
+    entries = [cells[i].entry for i in planned.cells]
+    blocks = sum(cost.layers - entry for entry in (entries[0], *entries))
+    return replace(planned, shared=shared, layer_tokens=planned.layer_tokens + shared * blocks)
 
 
 def together(cost: BlockCost, passes: Sequence[Pass]) -> list[list[Pass]]:

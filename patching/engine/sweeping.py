@@ -127,7 +127,16 @@ def sweep(
         name: torch.full((len(cells), n), float("nan"), dtype=dtype, device=device) for name in metrics
     }
     baseline = {name: torch.full((n,), float("nan"), dtype=dtype, device=device) for name in metrics}
-    every = Passes(model, examples, cells, max_bytes, progress, corruption=corruption)
+    read = [int((m.positions - examples.starts).min()) for m in metrics.values()]
+    every = Passes(
+        model,
+        examples,
+        cells,
+        max_bytes,
+        progress,
+        corruption=corruption,
+        first_read=min(read, default=None),
+    )
     for rows, numbers, measured in every.run("sweep", partial(_measure, model, metrics)):
         chosen = torch.tensor(numbers, dtype=torch.long, device=device)[:, None]
         for name, read in measured.items():

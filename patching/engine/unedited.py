@@ -6,7 +6,9 @@ the keys and values each block made: all that a row needs of the positions it sh
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from interp.examples import Examples
-from interp.models.block_calls import first, named, of_part, one_row, parameters
+from interp.models.block_calls import each, first, named, of_part, one_row, parameters, repeated
 from interp.models.editing import Window
 from interp.models.model import Model
 from interp.sites import Kind, Site
@@ -67,6 +69,7 @@ class Baseline:
         corruption: Edit | None = None,
         *,
         keep: bool = True,
+        shared: int = 0,
     ) -> Baseline:
         """Run the examples `rows`, all of one length, without their padding.
 
@@ -77,6 +80,8 @@ class Baseline:
             corruption: an edit of the input that the run suffers.
             keep: whether keys and values are kept as prefixes; `engine.reuse` tells which models
                 take them.
+            shared: with how many tokens all of them begin, which then run once; only for a model that
+                takes prefixes, and without a corruption.
 
         Raises:
             ValueError: for a corruption anywhere but at the input.
@@ -86,16 +91,31 @@ class Baseline:
                 f"a corruption acts on the input, embed.0 or resid_pre.0; got {corruption.site}; "
                 "put other edits into the cells"
             )
-        begin = examples.mask[rows].int().argmax(1)
-        width = int(examples.lengths[rows[0]])
-        columns = begin[:, None] + torch.arange(width, device=begin.device)
+        if shared:
+            one = cls.of(model, examples, rows[:1])
+            return one._with_others(model, examples, rows, shared)
+        columns = examples.columns(rows)
         tokens = examples.tokens[rows].gather(1, columns)
+        return cls.of_tokens(model, tokens, columns, rows, corruption, keep=keep)
+
+    @classmethod
+    def of_tokens(
+        cls,
+        model: Model,
+        tokens: Int[Tensor, "row position"],
+        columns: Int[Tensor, "row position"],
+        rows: Int[Tensor, " row"],
+        corruption: Edit | None = None,
+        *,
+        keep: bool = True,
+    ) -> Baseline:
+        """Run prompts of one length that are given as tokens; else as `of`."""
         recorder = _Recorder(corruption, columns, rows, keep)
         blocks = model.bridge.blocks
         handles = [b.register_forward_pre_hook(recorder.enter, with_kwargs=True) for b in blocks]
         handles.append(blocks[-1].register_forward_hook(recorder.leave))
-        embedded = corruption is not None and corruption.site.kind is Kind.EMBED
-        hooks = [(INPUTS[0].hook_name, recorder.corrupt)] if embedded else []
+        early = corruption is not None and corruption.site.kind is Kind.EMBED
+        hooks = [(INPUTS[0].hook_name, recorder.corrupt)] if early else []
         try:
             with model.bridge.hooks(fwd_hooks=hooks):
                 model.bridge(tokens, use_cache=False, logits_to_keep=1)
@@ -110,6 +130,66 @@ class Baseline:
         past = recorder.cache.past
         past = past if understood and len(past) == len(blocks) else {}
         return cls(recorder.inputs, recorder.calls, past, columns, tokens, corruption)
+
+    def _with_others(
+        self, model: Model, examples: Examples, rows: Int[Tensor, " row"], shared: int
+    ) -> Baseline:
+        """This run of the first prompt, with those of others that begin alike."""
+        columns = examples.columns(rows)
+        tokens = examples.tokens[rows].gather(1, columns)
+        hidden = embedded(model, tokens[1:])[:, shared:]
+        inputs, past = [self._joined(0, hidden, shared)], {}
+        for layer, (entering, whole) in enumerate(self.others(model, hidden, shared, 0), start=1):
+            inputs.append(self._joined(layer, entering, shared))
+            own = self.past[layer - 1]
+            past[layer - 1] = tuple(torch.cat(part) for part in zip(own, whole, strict=True))
+        return replace(self, inputs=inputs, past=past, columns=columns, tokens=tokens)
+
+    def others(
+        self, model: Model, hidden: Tensor, shared: int, first_layer: int, stop: int | None = None
+    ) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor]]]:
+        """Run other prompts that begin as this one does, behind what they share.
+
+        Args:
+            model: whose run of the one prompt this is.
+            hidden: what enters the first of the blocks, [row, position, d], from `shared` on.
+            shared: with how many tokens all begin.
+            first_layer: the first block that runs.
+            stop: the first that does not; by default none is left.
+
+        Yields:
+            What leaves each block, and its keys and values at all positions.
+        """
+        for layer in range(first_layer, len(self.calls) if stop is None else stop):
+            cache, arguments = _JoiningCache(self.past[layer], shared), {}
+            for name, value in self.calls[layer].items():
+                value = cache if name in CACHES else each(value, partial(from_position, name, shared))
+                arguments[name] = repeated(name, value, 1, len(hidden))
+            hidden = first(model.bridge.blocks[layer](hidden, **arguments))
+            yield hidden, cache.whole
+
+    def _joined(self, layer: int, others: Tensor, shared: int) -> Tensor:
+        """What enters a block: of this prompt, and of others behind what they share with it."""
+        own = self.inputs[layer]
+        beginning = own[:, :shared].expand(len(others), -1, -1)
+        return torch.cat([own, torch.cat([beginning, others.to(own.device)], 1)])
+
+    def beginning(self, count: int) -> Baseline:
+        """The run of the first positions of its first prompt."""
+        return replace(
+            self,
+            inputs=[value[:1, :count] for value in self.inputs],
+            calls=[
+                {
+                    n: each(of_part(n, v, self.rows, slice(0, 1)), partial(_up_to, n, count))
+                    for n, v in call.items()
+                }
+                for call in self.calls
+            ],
+            past={layer: (k[:1, :, :count], v[:1, :, :count]) for layer, (k, v) in self.past.items()},
+            columns=self.columns[:1, :count],
+            tokens=self.tokens[:1, :count],
+        )
 
     @property
     def rows(self) -> int:
@@ -144,6 +224,27 @@ def _has_tensor(value: Any) -> bool:
     return any(isinstance(part, Tensor) for part in parts)
 
 
+def embedded(model: Model, tokens: Int[Tensor, "row position"]) -> Tensor:
+    """What enters block 0; no block runs."""
+    return model.bridge(tokens, use_cache=False, stop_at_layer=0)
+
+
+def from_position(name: str, start: int, value: Tensor) -> Tensor:
+    """An argument of whole prompts, from one position on."""
+    if name not in POSITION_AXIS or (name == "attention_mask" and value.ndim < 4):
+        return value
+    axis = POSITION_AXIS[name]
+    return value.narrow(axis, start, value.shape[axis] - start)
+
+
+def _up_to(name: str, count: int, value: Tensor) -> Tensor:
+    """An argument of whole prompts, up to a position; of a mask the keys too."""
+    if name not in POSITION_AXIS or (name == "attention_mask" and value.ndim < 4):
+        return value
+    value = value.narrow(POSITION_AXIS[name], 0, count)
+    return value[..., :count] if name == "attention_mask" else value
+
+
 class _Recorder:
     """Hooks that note what enters and leaves the blocks of one run, corrupted where that is asked."""
 
@@ -151,7 +252,7 @@ class _Recorder:
         self.corruption, self.columns, self.rows, self.keep = corruption, columns, rows, keep
         self.inputs: list[Tensor] = []
         self.calls: list[dict[str, Any]] = []
-        self.cache = _RecordingCache()
+        self.cache = RecordingCache()
 
     def corrupt(self, act: Tensor, hook: object = None) -> Tensor:
         """The input with the corruption written in."""
@@ -177,7 +278,24 @@ class _Recorder:
         self.inputs.append(first(output))
 
 
-class _RecordingCache:
+class _JoiningCache:
+    """Stands in for a cache: one prompt's keys and values of the beginning, then the rows' own."""
+
+    def __init__(self, past: tuple[Tensor, Tensor], count: int) -> None:
+        self.start = [part[:, :, :count] for part in past]
+        self.whole: tuple[Tensor, Tensor] = past
+
+    def update(self, k: Tensor, v: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Keys and values of all positions, which are remembered."""
+        keys, values = (
+            torch.cat([start.expand(len(own), -1, -1, -1), own], 2)
+            for start, own in zip(self.start, (k, v), strict=True)
+        )
+        self.whole = keys, values
+        return keys, values
+
+
+class RecordingCache:
     """Stands in for a cache while the baseline runs, and remembers keys and values."""
 
     def __init__(self) -> None:

@@ -24,6 +24,7 @@ from interp.models.pair import ModelPair
 from interp.models.tokens import token_text
 from interp.sites import Site, boundaries
 from patching.engine import rows as tables
+from patching.engine.beginnings import levelled
 from patching.engine.schedule import MAX_BYTES
 from patching.engine.sweeping import Swept, observe, sweep
 from patching.interventions.base import Intervention
@@ -354,7 +355,7 @@ def cross_patch(
     same = alike(pair.base, pair.tuned)
     for recipient, donor in ((pair.base, pair.tuned), (pair.tuned, pair.base)):
         donations = collect(donor, examples, sites_in(places), positions="all")
-        source = {site: held.values for site, held in donations.items()}
+        source = {site: levelled(examples, held.values) for site, held in donations.items()}
         spaces = _with_placebos(subspace, source, repeats, seed)
         cells, columns, ran = [], [], []
         for k, place in enumerate(places):

@@ -19,6 +19,7 @@ from interp.examples import Examples
 from interp.models.model import Model
 from interp.models.pair import ModelPair
 from interp.sites import Site, boundaries
+from patching.engine.beginnings import common_to_all, levelled
 from patching.methods.slots import Layout, ridge_cross_fitted
 
 #: Folds of the cross-fitted predictions.
@@ -159,9 +160,11 @@ def push_at(
 ) -> Push:
     """Estimate the push at one boundary from both models' states there."""
     layout = Layout.of(examples)
-    base, tuned = base.nan_to_num(0.0), tuned.nan_to_num(0.0)
-    by_slot = layout.gather(tuned - base)
-    class_state = layout.scatter(_part_mean(layout, tuned, parts))
+    base, tuned = (levelled(examples, part.nan_to_num(0.0)) for part in (base, tuned))
+    push, beginning = tuned - base, common_to_all(examples)[..., None]
+    by_slot = layout.gather(push)
+    # Where all prompts begin alike their states are one: there is nothing to predict or to average.
+    class_state = tuned.where(beginning, layout.scatter(_part_mean(layout, tuned, parts)))
     if not by_slot.any():
         nothing = torch.zeros_like(tuned)
         return Push(nothing, nothing, nothing, class_state, tuned, moved=False)
@@ -172,17 +175,14 @@ def push_at(
     count = present.sum(0).clamp(min=1)
     filled = by_slot.where(present, (by_slot.sum(0) / count).expand_as(by_slot))
     common, of_part = (
-        layout.scatter(predicted.unflatten(1, by_slot.shape[1:]).where(present, 0.0))
+        predicted.unflatten(1, by_slot.shape[1:]).where(present, 0.0)
         for predicted in parts.predict(features, filled.flatten(1))
     )
-    return Push(
-        common,
-        of_part,
-        layout.scatter(parts.others_mean(layout, by_slot)),
-        class_state,
-        tuned,
-        moved=True,
+    predicted, by_part, mean = (
+        push.where(beginning, layout.scatter(slots))
+        for slots in (common, of_part, parts.others_mean(layout, by_slot))
     )
+    return Push(predicted, by_part, mean, class_state, tuned, moved=True)
 
 
 def reading_places(examples: Examples) -> list[str]:

@@ -14,6 +14,7 @@ from interp.models.alike import Alike, alike
 from interp.models.pair import ModelPair
 from interp.sites import boundary
 from patching.engine import rows as tables
+from patching.engine.beginnings import levelled
 from patching.engine.schedule import MAX_BYTES
 from patching.engine.sweeping import sweep
 from patching.interventions.cells import Cell, Edit
@@ -73,7 +74,9 @@ def stitch(
     parts = []
     for above, below in ((pair.tuned, pair.base), (pair.base, pair.tuned)):
         source = collect(below, examples, sites, positions="all") if sites else {}
-        cells = [Cell((Edit(s, everywhere, Replace(source[s].values)),)) for s in sites]
+        cells = [
+            Cell((Edit(s, everywhere, Replace(levelled(examples, source[s].values))),)) for s in sites
+        ]
         label = f"stitching {below.role} below {above.role}"
         swept = sweep(above, examples, cells, metrics, max_bytes=max_bytes, progress=label)
         swept = swept.spread(numbers)

@@ -186,9 +186,9 @@ def _read(
     targets = torch.cat([prompt[:, prompt.shape[1] - lead_length :], answer], 1)
     tokens, last = torch.cat([prompt, answer[:, :-1]], 1), targets.shape[1]
     if same is None:
-        states = [final_states(model, tokens, last) for model in models]
+        states = tuple(final_states(model, tokens, last) for model in models)
     else:
-        states = final_states_of_both(*models, same, tokens, last)
+        states = final_states_of_both(models[0], models[1], same, tokens, last)
     rows = []
     for model, state in zip(models, states, strict=True):
         read = next_tokens(model, state.flatten(0, 1), targets.flatten(), max_bytes=max_bytes)

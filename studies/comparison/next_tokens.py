@@ -22,7 +22,9 @@ from interp.models.alike import Alike
 from interp.models.block_calls import entering
 from interp.models.model import Model
 from interp.sites import Kind, Site
+from patching.engine.reuse import reuse
 from patching.engine.schedule import BlockCost
+from patching.engine.unedited import Baseline, embedded
 
 #: Prompts per forward at most, where memory allows as many.
 BATCH = 64
@@ -52,7 +54,20 @@ def batch_size(model: Model, width: int, max_bytes: int) -> int:
 def final_states(
     model: Model, tokens: Int[Tensor, "example position"], last: int
 ) -> Float[Tensor, "example place d_model"]:
-    """The residual stream behind the last block at the last positions; no logits are computed."""
+    """The residual stream behind the last block at the last positions; no logits are computed.
+
+    What all prompts begin with is run once.
+    """
+    shared = _shared(model, tokens, last)
+    if shared:
+        return _Begun.of(model, tokens, shared).run(0, last)[0]
+    return _whole(model, tokens, last)
+
+
+def _whole(
+    model: Model, tokens: Int[Tensor, "example position"], last: int
+) -> Float[Tensor, "example place d_model"]:
+    """The final states of prompts that all run whole."""
     top = Site(Kind.RESID_POST, model.n_layers - 1)
     states: list[Tensor] = []
     with (
@@ -80,11 +95,65 @@ def final_states_of_both(
     """
     if same.below < 1:
         return final_states(base, tokens, last), final_states(tuned, tokens, last)
+    shared = _shared(base, tokens, last)
+    if shared:
+        ours, entered = _Begun.of(base, tokens, shared).run(same.below, last)
+        return ours, _Begun.of(tuned, tokens, shared, same.below, entered).run(same.below, last)[0]
     with entering(base.bridge, same.below) as entered:
-        ours = final_states(base, tokens, last)
+        ours = _whole(base, tokens, last)
     if same.below == base.n_layers:
         return ours, ours
     return ours, entered.through(tuned.bridge, tuned.n_layers)[:, -last:].to(tuned.device)
+
+
+def _shared(model: Model, tokens: Int[Tensor, "example position"], last: int) -> int:
+    """How many first tokens are run once: none of those that are read."""
+    if not reuse(model).prefix:
+        return 0
+    return min(BlockCost.of(model).shared(tokens), tokens.shape[1] - last)
+
+
+@dataclass(frozen=True, eq=False)
+class _Begun:
+    """Prompts that begin alike, the first of them run whole.
+
+    Attributes:
+        model: the model that runs.
+        one: the run of the first.
+        shared: with how many tokens all begin.
+        layer: the block that the others are about to enter.
+        others: what enters it of them, behind what they share.
+    """
+
+    model: Model
+    one: Baseline
+    shared: int
+    layer: int
+    others: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        tokens: Int[Tensor, "example position"],
+        shared: int,
+        layer: int = 0,
+        others: Tensor | None = None,
+    ) -> _Begun:
+        """Run the first prompt; the others stand before a block."""
+        columns = torch.arange(tokens.shape[1], device=tokens.device)[None]
+        one = Baseline.of_tokens(model, tokens[:1], columns, columns[0, :1])
+        others = embedded(model, tokens[1:])[:, shared:] if others is None else others
+        return cls(model, one, shared, layer, others)
+
+    def run(self, noted: int, last: int) -> tuple[Tensor, Tensor]:
+        """The final states at the last positions; and what of the others entered a block."""
+        hidden = entered = self.others
+        steps = self.one.others(self.model, hidden, self.shared, self.layer)
+        for layer, (hidden, _) in enumerate(steps, start=self.layer + 1):
+            entered = hidden if layer == noted else entered
+        whole = torch.cat([self.one.inputs[-1][:, -last:], hidden[:, -last:]])
+        return whole.to(self.model.device), entered
 
 
 @torch.no_grad()

@@ -25,6 +25,7 @@ from interp.models.model import Model
 from interp.models.pair import ModelPair
 from interp.verdict.boundaries import installed_boundary
 from interp.verdict.thresholds import Thresholds
+from patching.engine.reuse import reuse
 from patching.engine.schedule import MAX_BYTES
 from patching.methods.pushes import FOLDS, read_together
 from patching.methods.stitching import stitch
@@ -138,6 +139,9 @@ def _counted(pair: ModelPair) -> Iterator[_Counter]:
     blocks = [block for model in (pair.base, pair.tuned) for block in model.bridge.blocks]
     handles = [block.register_forward_pre_hook(counter.see, with_kwargs=True) for block in blocks]
     try:
+        for model in (pair.base, pair.tuned):
+            reuse(model)  # found once, whatever runs
+        counter.layer_tokens = 0
         yield counter
     finally:
         for handle in handles:

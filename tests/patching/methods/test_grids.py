@@ -9,11 +9,15 @@ import torch
 from interp.activations import collect
 from interp.contrasts import Contrast
 from interp.metrics import logit_difference
-from interp.sites import Kind, Site
+from interp.models.alike import Alike
+from interp.models.loading import wrap
+from interp.models.pair import ModelPair
+from interp.sites import Kind, Site, every_layer
 from patching.context import intervened
 from patching.engine.sweeping import sweep
 from patching.interventions.cells import Edit
 from patching.interventions.values import Replace
+from patching.methods import grids
 from patching.methods.grids import cross_patch, handover, patch_sites
 from patching.methods.stitching import stitch
 
@@ -116,3 +120,54 @@ def test_cross_patching_all_positions_is_stitching(tiny_pair):
     assert abs(ours["value"].to_numpy() - theirs["value"].to_numpy()).max() <= 1e-5
     subject = ordered(across.where(condition="patched", span="subject"))
     assert abs(subject["value"].to_numpy() - theirs["value"].to_numpy()).max() > 1e-2
+
+
+@pytest.mark.parametrize("positions", ["each", ("last", "subject", "all")])
+def test_what_both_prompts_begin_with_is_not_patched_and_changes_no_number(
+    positions, tiny_model, monkeypatch
+):
+    model, beginning = tiny_model("llama"), [7, 11, 5]
+    sides = [
+        tiny.examples(
+            [beginning + ids for ids in tiny.token_rows(4, 3, 4, seed=seed)], subject=[(3, 4)] * 3
+        )
+        for seed in (0, 1)
+    ]
+    pairs = Contrast(*sides, torch.arange(5, 8), torch.arange(50, 53))
+    sites = every_layer(Kind.RESID_PRE, model.n_layers)
+    metric, swept = logit_difference(pairs), []
+    monkeypatch.setattr(
+        grids, "sweep", lambda *args, **how: (swept.append(len(args[2])), sweep(*args, **how))[1]
+    )
+    found = patch_sites(model, pairs, sites, metric, positions=positions).table
+    monkeypatch.setattr(grids, "apart", lambda contrast: torch.ones_like(contrast.clean.mask))
+    plain = patch_sites(model, pairs, sites, metric, positions=positions).table
+    fewer = 3 * len(sites) if positions == "each" else 0
+    assert swept == [swept[1] - fewer, swept[1]], "three positions at every layer"
+    values, expected = found.pop("value"), plain.pop("value")
+    assert found.equals(plain) and (values - expected).abs().max() <= 1e-5
+    if positions == "each":
+        early = (found["condition"] == "patched") & (found["position"] < 3)
+        ends = found[found["condition"] == "corrupted"].set_index("example").index
+        corrupted = dict(zip(ends, values[found["condition"] == "corrupted"], strict=True))
+        assert (values[early] == found["example"][early].map(corrupted)).all()
+        assert (values[~early] - found["example"][~early].map(corrupted)).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("sites", [None, [Site(Kind.MLP_OUT, 0), Site(Kind.MLP_OUT, 2)]])
+def test_models_are_not_crossed_below_the_first_block_that_differs(sites, tokenizer, monkeypatch):
+    base, tuned = (wrap(tiny.hf_model("llama"), tokenizer) for _ in range(2))
+    with torch.no_grad():
+        for parameter in tuned.bridge.blocks[1].parameters():
+            parameter.mul_(1.2)
+    pair, pairs, swept = ModelPair(base, tuned), tiny.contrast(6, 4), []
+    monkeypatch.setattr(
+        grids, "sweep", lambda *args, **how: (swept.append(len(args[2])), sweep(*args, **how))[1]
+    )
+    found = cross_patch(pair, pairs.clean, logit_difference(pairs), sites=sites).table
+    monkeypatch.setattr(grids, "alike", lambda base, tuned: Alike.nothing(base.n_layers))
+    plain = cross_patch(pair, pairs.clean, logit_difference(pairs), sites=sites).table
+    each = 3  # spans
+    assert swept == ([2 * each] * 2 + [4 * each] * 2 if sites is None else [each] * 2 + [2 * each] * 2)
+    values, expected = found.pop("value"), plain.pop("value")
+    assert found.equals(plain) and (values - expected).abs().max() <= 1e-5

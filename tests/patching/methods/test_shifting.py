@@ -253,3 +253,30 @@ def test_a_part_of_one_group_cannot_choose_its_boundary():
     assert installed_boundary(table, list("abc")).last == 1
     with pytest.raises(ValueError, match=r"two groups in every part, got \['c'\] alone"):
         installed_boundary(table, list("abc"), parts={"a": 0, "b": 0, "c": 1})
+
+
+def test_below_the_first_changed_block_only_other_prompts_states_are_written(tokenizer, monkeypatch):
+    """There the push is zero: the other edits give what the unedited models say, and do not run."""
+    swept = []
+    monkeypatch.setattr(
+        shifting, "sweep", lambda *args, **how: (swept.extend(args[2]), sweep(*args, **how))[1]
+    )
+    pair, examples, answers, said, rows = measured(push_up, tokenizer, n=20, installed={})
+    entries = [cell.entry for cell in swept]
+    assert [entries.count(k) for k in range(4)] == [1, 1, 5, 5], "block 1 is the first that differs"
+    unedited = {m: rows.where(condition="baseline", model=m) for m in ("base", "tuned")}
+
+    def values(table, metric):
+        return table[table["metric"] == metric].sort_values("example")["value"].tolist()
+
+    for k in (0, 1):
+        for condition, model in (
+            ("sufficiency", "base"), ("sufficiency_mean", "base"), ("persistence", "tuned"),
+        ):  # fmt: skip
+            found = rows.where(condition=condition, layer=k)
+            for metric in ("said", "tuned_logit", "answer_logit"):
+                assert values(found, metric) == values(unedited[model], metric), (condition, metric)
+        kept = rows.where(condition="retention", layer=k)
+        assert values(kept, "said") == values(unedited["base"], shifting.CLOSED_SET)
+    control = rows.where(condition="retention_control", layer=1)
+    assert values(control, "answer_logit") != values(unedited["base"], "answer_logit")

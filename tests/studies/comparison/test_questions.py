@@ -16,6 +16,8 @@ from interp.models.alike import alike
 from interp.models.loading import wrap
 from interp.models.model import Model
 from interp.models.pair import ModelPair
+from patching.engine import schedule
+from patching.engine.reuse import reuse
 from studies.comparison.answers import (
     Answers,
     PairAnswers,
@@ -25,7 +27,7 @@ from studies.comparison.answers import (
     right_groups,
 )
 from studies.comparison.known_questions import known_questions
-from studies.comparison.next_tokens import final_states, final_states_of_both
+from studies.comparison.next_tokens import _whole, final_states, final_states_of_both
 from studies.comparison.outcome_table import few_known, outcomes_of
 from studies.comparison.questions import LONGEST_ANSWER, Queries, ask
 
@@ -146,6 +148,37 @@ def test_of_a_tuned_model_only_the_blocks_from_the_first_changed_one_on_are_aske
     plain = [final_states(model, tokens, 3) for model in (base, tuned)]
     assert tiny.same(found[0], plain[0]) and tiny.same(found[1], plain[1])
     assert tiny.same(*plain) == (not changed), "the two models differ where blocks do"
+
+
+@pytest.mark.parametrize(
+    "family", ["gpt2", "neox", "llama", "gemma2", "gemma3", "qwen3", "mistral", "opt"]
+)
+@pytest.mark.parametrize("changed", [(0,), (1,), ()])
+def test_what_prompts_begin_with_is_asked_once(
+    family: str, changed: tuple[int, ...], tokenizer, monkeypatch
+):
+    base, tuned = (wrap(tiny.hf_model(family), tokenizer) for _ in range(2))
+    with torch.no_grad():
+        for block in changed:
+            for parameter in tuned.bridge.blocks[block].parameters():
+                parameter.mul_(1.1)
+    beginning = torch.tensor([[7, 11, 5, 30, 8, 9]]).expand(4, -1)
+    tokens = torch.cat([beginning, torch.tensor(tiny.token_rows(5, 5, 5, 5))], 1)
+    plain = [final_states(model, tokens, 3) for model in (base, tuned)]
+    monkeypatch.setattr(schedule, "CALL_FLOPS", 0.0)
+    entered = []
+
+    def see(block, given):
+        entered.append(given[0].shape[:2].numel())
+
+    reuse(base)
+    for block in base.bridge.blocks:
+        block.register_forward_pre_hook(see)
+    found = final_states_of_both(base, tuned, alike(base, tuned), tokens, 3)
+    assert max(entered) < tokens.numel(), "no block of the base sees the beginning of every prompt"
+    assert tiny.same(found[0], plain[0]) and tiny.same(found[1], plain[1])
+    assert tiny.same(final_states(base, tokens, 3), plain[0])
+    assert tiny.same(final_states(base, tokens, 11), _whole(base, tokens, 11)), "all are read"
 
 
 def test_long_answers_are_cut(pair: ModelPair):

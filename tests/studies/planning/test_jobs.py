@@ -4,7 +4,7 @@ import pytest
 from stage_tokens import counted
 
 from interp.facts.loading import load_facts
-from interp.models.alike import alike
+from interp.models.alike import Alike, alike
 from interp.models.loading import load_pair
 from interp.models.pair import ModelPair
 from interp.verdict.thresholds import Thresholds
@@ -86,11 +86,12 @@ def test_the_shared_shift_is_exact_where_its_boundaries_are_known(pair, both):
     assert cost.rows + len(found) + len(FACTS) == pytest.approx(
         len(ran.result.evidence.rows(method="shift")), rel=0.02
     )
-    elsewhere = job.shift_rows(rows, {0: len(FACTS)}, None)
-    assert (
-        rates.of(shared_shift(elsewhere, alike(pair.base, pair.tuned), FEW)).layer_tokens
-        > cost.layer_tokens
-    )
+    # Block 4 is the first that differs: below it there is no push, and no random shift is tried.
+    below = job.shift_rows(rows, {0: len(FACTS)}, None)
+    fewer = rates.of(shared_shift(below, alike(pair.base, pair.tuned), FEW))
+    assert fewer.layer_tokens < cost.layer_tokens
+    every = rates.of(shared_shift(below, Alike.nothing(pair.base.n_layers), FEW))
+    assert every.layer_tokens > cost.layer_tokens, "of models that may differ everywhere"
 
 
 def test_the_stages_are_those_of_the_job(both):
