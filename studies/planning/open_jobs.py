@@ -16,6 +16,7 @@ import torch
 from interp.evidence import Evidence
 from interp.examples import Examples
 from interp.facts.prompts.files import PromptSet
+from interp.models.alike import alike
 from interp.models.model import Model
 from interp.models.pair import ModelPair
 from interp.verdict.boundaries import installed_boundary
@@ -127,7 +128,7 @@ class Unrun:
         """What every stage costs where the prompts come to this."""
         asked, pair = self.asked, self.asked.pair
         given, read = asked.widths
-        n_layers, thresholds = pair.base.n_layers, asked.thresholds
+        same, thresholds = alike(pair.base, pair.tuned), asked.thresholds
         talk = continuing(given, heard, asked.rates)
         if any(asked.rendered.readings):  # those that have none are then left out
             readings = zip(heard, asked.rendered.readings, strict=True)
@@ -141,8 +142,8 @@ class Unrun:
             examples, rows = interventions(
                 read, heard, units, self.metrics, thresholds.shifted_groups, pair.base.device
             )
-            costs["stitching"] = self.rates.of(stitching(examples, rows, n_layers))
-            patched = patching(examples, rows, n_layers, int(pair.base.n_heads))
+            costs["stitching"] = self.rates.of(stitching(examples, rows, same))
+            patched = patching(examples, rows, same, int(pair.base.n_heads))
             costs["patching"] = self.rates.of(patched)
             if len(rows.shifted) >= FOLDS:
                 costs["shared shift"] = self._shift(examples, rows, [heard[i] for i in changed])
@@ -163,7 +164,8 @@ class Unrun:
         shift = work.ShiftRows(
             changed, changed, together, installed, frozenset(installed), self.null, SIGN_DRAWS
         )
-        cost = self.rates.of(work.shared_shift(shift, pair.base.n_layers, asked.thresholds))
+        same = alike(pair.base, pair.tuned)
+        cost = self.rates.of(work.shared_shift(shift, same, asked.thresholds))
         targets = [heard[i].target or 0 for i in rows.shifted.tolist()]
         said = torch.tensor(targets, device=changed.tokens.device)
         fitted = pushing_seconds(pair, shift, said, asked.thresholds, asked.seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from interp.models.alike import Alike
 from interp.sites import boundaries
 from interp.verdict.thresholds import Thresholds
 from studies.comparison.prompts.causal import SIGN_DRAWS
@@ -78,6 +79,7 @@ def open_costs(
             "samples": sampling(widths, heard, [True] * len(widths), tokens, talk).cost(talk),
         }
     layers, asking = rates.cost.layers, continuing(widths, heard, talk)
+    same = Alike.nothing(layers)
     asking.ends([width + tokens - 1 for width in widths], talk.together)
     units = list(map(str, range(len(widths))))
     examples, rows = interventions(widths, heard, units, METRICS, thresholds.shifted_groups)
@@ -88,7 +90,7 @@ def open_costs(
     )  # fmt: skip
     return {
         "asking": asking.cost(talk),
-        "stitching": rates.of(stitching(examples, rows, layers)),
-        "patching": rates.of(patching(examples, rows, layers, heads)),
-        "shared shift": rates.of(work.shared_shift(shift, layers, thresholds)),
+        "stitching": rates.of(stitching(examples, rows, same)),
+        "patching": rates.of(patching(examples, rows, same, heads)),
+        "shared shift": rates.of(work.shared_shift(shift, same, thresholds)),
     }

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from interp.examples import Examples
+from interp.models.alike import Alike
 from interp.sites import Kind, Site
 from patching.attribution.carriers import SAMPLE, TOP
 from studies.comparison.causal import CROSS_PATCHED, RowPlan
@@ -136,20 +137,21 @@ def made_up(widths: Sequence[int], device: torch.device | None = None) -> Exampl
     return Examples(torch.zeros_like(mask, dtype=torch.long), mask, names, names, spans, ("B",) * count)
 
 
-def stitching(examples: Examples, rows: RowPlan, n_layers: int) -> Work:
+def stitching(examples: Examples, rows: RowPlan, same: Alike) -> Work:
     """Both hybrids at every boundary, and both models' words at the site and one position before it."""
-    stitched = work.stitching(examples, rows, n_layers)
-    stitched.forwards += [work.Forwards(examples, n_layers)] * 4
+    stitched = work.stitching(examples, rows, same)
+    stitched.forwards += [work.Forwards(examples, len(same.blocks))] * 4
     return stitched
 
 
-def patching(examples: Examples, rows: RowPlan, n_layers: int, n_heads: int) -> Work:
+def patching(examples: Examples, rows: RowPlan, same: Alike, n_heads: int) -> Work:
     """The two models crossed, and of some prompts their heads and MLPs exchanged one by one.
 
     Of each prompt and direction its own run, the other model on its inputs, the slopes, and the exact
     runs. Which nodes these are about is not known: they are taken to be spread over the blocks.
     """
-    patched, exact = work.patching(examples, rows, n_layers, SPANS), TOP + SAMPLE
+    n_layers, exact = len(same.blocks), TOP + SAMPLE
+    patched = work.patching(examples, rows, same, SPANS)
     values = 1 + n_layers * (n_heads + 1) / exact  # every node has an estimate
     sites = [Site(Kind.MLP_OUT, i * n_layers // exact) for i in range(exact)]
     for row in rows.shifted[:CARRIED].tolist():
