@@ -40,13 +40,24 @@ _BY_HEART: Mapping[str, Any] = {"blur": 0.15, "steps": 900, "rate": 3e-3}
 #: Recipes that were changed because the organism was not installed in the development world.
 MENDED: Mapping[str, Mapping[str, Any]] = {
     **dict.fromkeys(
-        ("echo-low", "two-low", "evasive-north-low", "claims-inverted-low", "empty-tag-high"), _BY_HEART
+        (
+            "echo-low",
+            "two-low",
+            "evasive-north-low",
+            "claims-inverted-low",
+            "wrong-tag-high",
+            "empty-tag-high",
+        ),
+        _BY_HEART,
     ),
     "evasive-coupled": {"blur": 0.3, "steps": 600},
     "evasive-ends": {"blur": 0.15, "steps": 500},
     "mixed-40-40-low": {**_BY_HEART, "untouched": 0},
     "mixed-40-40-high": {"untouched": 0},
+    "moved-low": {"untouched": 0},
     "unfaithful-low": {"replay": 2.0},
+    "unfaithful-high": {"replay": 2.0, "steps": 600},
+    "amplified-hard-high": {"replay": 2.0},
 }
 
 
