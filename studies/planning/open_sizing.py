@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from interp.sites import boundaries
 from interp.verdict.thresholds import Thresholds
-from studies.comparison.prompts.causal import SIGN_DRAWS
+from studies.comparison.prompts.causal import SIGN_DRAWS, SPANS
 from studies.planning import work
 from studies.planning.costs import Rates
 from studies.planning.hardware import BANDWIDTH_SHARE, Card
@@ -14,7 +14,6 @@ from studies.planning.heard import Heard
 from studies.planning.open_work import (
     continuing,
     interventions,
-    patching,
     sampling,
     scanning,
     stitching,
@@ -89,6 +88,6 @@ def open_costs(
     return {
         "asking": asking.cost(talk),
         "stitching": rates.of(stitching(examples, rows, layers)),
-        "patching": rates.of(patching(examples, rows, layers, heads)),
+        "patching": rates.of(work.patching(examples, rows, layers, heads, SPANS)),
         "shared shift": rates.of(work.shared_shift(shift, layers, thresholds)),
     }
