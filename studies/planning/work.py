@@ -159,18 +159,18 @@ def patching(
 def _exchanged(work: Work, examples: Examples, rows: RowPlan, n_layers: int, n_heads: int) -> None:
     """Heads and MLPs exchanged one by one.
 
-    Of each prompt and direction its own run, the other model on its inputs, the slopes, and the exact
+    In each direction the model's own run, the other model on its inputs, the slopes, and the exact
     runs. Which nodes these are about is not known: they are taken to be spread over the blocks.
     """
     exact = TOP + SAMPLE
     values = 1 + n_layers * (n_heads + 1) / exact  # every node has an estimate
     sites = [Site(Kind.MLP_OUT, i * n_layers // exact) for i in range(exact)]
-    for row in rows.carried.tolist():
-        one = examples.subset([row])
+    if len(rows.carried):
+        carried = examples.subset(rows.carried)
         for _ in ("tuned into base", "base into tuned"):
             kept = (4, 2, 2)  # kinds of sites
-            work.forwards += [Forwards(one, n_layers, kinds * n_layers) for kinds in kept]
-            work.sweep(one, sites, [one.span_mask("all")], values)
+            work.forwards += [Forwards(carried, n_layers, kinds * n_layers) for kinds in kept]
+            work.sweep(carried, sites, [carried.span_mask("all")], values)
 
 
 def shared_shift(rows: ShiftRows, n_layers: int, thresholds: Thresholds) -> Work:
