@@ -83,8 +83,9 @@ def shown_rows(table: pd.DataFrame) -> list[list[str]]:
 
 
 def shown_columns(table: pd.DataFrame) -> list[str]:
-    """Columns that the page shows of this table."""
-    return [*SHOWN, *(name for name in (CARRIED,) if name in table.columns)]
+    """Columns that the page shows; of facts, few of which are exchanged, no nodes."""
+    carried = {SITE, CARRIED} <= set(table.columns)
+    return [*SHOWN, *([CARRIED] if carried else [])]
 
 
 def choices(table: pd.DataFrame) -> list[tuple[str, int, Sequence[str]]]:
