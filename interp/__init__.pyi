@@ -24,6 +24,9 @@ from .circuit_tasks.own import (
 from .circuit_tasks.task import (
     Task as Task,
 )
+from .columns import (
+    group_split as group_split,
+)
 from .contrasts import (
     Contrast as Contrast,
     aligned_pairs as aligned_pairs,
@@ -37,8 +40,6 @@ from .evidence import (
 )
 from .examples import (
     Examples as Examples,
-    first_token as first_token,
-    group_split as group_split,
 )
 from .facts.attributes import (
     EntityAttributes as EntityAttributes,
@@ -112,6 +113,9 @@ from .models.model import (
 )
 from .models.pair import (
     ModelPair as ModelPair,
+)
+from .prompts import (
+    first_token as first_token,
 )
 from .runs.distributing import (
     distribute as distribute,

@@ -44,7 +44,7 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
         ValueError: when called, with the argument's name, what was got and what was expected.
         TypeError: when called with too many arguments, too few, or one of an unknown name.
     """
-    signature = inspect.signature(function)
+    signature = _spelled(function)
     former_names: Mapping[str, str] = getattr(function, "former_names", {})
     hints: dict[str, Any] = {}
     called = function.__qualname__.removesuffix(".__init__").rsplit(".", 1)[-1]
@@ -81,6 +81,28 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*bound.args, **bound.kwargs)
 
     return call
+
+
+def _spelled(function: Callable[..., Any]) -> inspect.Signature:
+    """The signature, with the entries of `**options: Unpack[Options]` as arguments of their own."""
+    signature = inspect.signature(function)
+    parameters = list(signature.parameters.values())
+    if not parameters or "Unpack[" not in str(parameters[-1].annotation):
+        return signature
+    (options,) = get_args(_hint(function, parameters.pop()))
+    spelled = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_Left(), annotation=kind)
+        for name, kind in typing.get_type_hints(options).items()
+    ]
+    return signature.replace(parameters=[*parameters, *spelled])
+
+
+class _Left:
+    """The default of an argument that is left to the function called within."""
+
+    def __repr__(self) -> str:
+        """As stubs show it."""
+        return "..."
 
 
 def _call(called: str, signature: inspect.Signature) -> str:

@@ -55,7 +55,7 @@ MOVED = {
         "statement_files": "facts.own_statements",
         "stitched": "verdict.profile",
         "summaries": "figures.tables",
-        "tasks": "examples contrasts",
+        "tasks": "examples contrasts columns prompts",
         "thresholds": "verdict.thresholds",
         "tokens": "models.tokens",
         "verdict_data": "verdict.sentence verdict.result",

@@ -1,8 +1,8 @@
-"""What users give per example, read in its order: texts, names, labels, and chosen rows."""
+"""What users give per example, read in its order: texts, names, labels, chosen rows and groups."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -132,3 +132,40 @@ def chosen_rows(
                 "give rows of these"
             )
     return torch.tensor(plain, dtype=torch.long, device=device)
+
+
+def group_split(
+    groups: Sequence[str], *, share: float = 0.5, seed: int = 0
+) -> tuple[list[int], list[int]]:
+    """Split rows into a train and a test part that share no group.
+
+    Args:
+        groups: the entity of each row.
+        share: of the groups that go into the train part, in (0, 1).
+        seed: of the drawing of groups.
+
+    Returns:
+        (train, test): row numbers, each part in the order given.
+
+    Raises:
+        ValueError: if either part would be empty.
+
+    Example:
+        >>> import interp
+        >>> train, test = interp.group_split(["a", "a", "b", "b", "c", "d"], share=0.5)
+        >>> sorted(train + test)
+        [0, 1, 2, 3, 4, 5]
+        >>> (0 in train) == (1 in train), (2 in train) == (3 in train)
+        (True, True)
+    """
+    unique = sorted(set(groups))
+    order = torch.randperm(len(unique), generator=torch.Generator().manual_seed(seed)).tolist()
+    cut = round(share * len(unique))
+    if not 0 < cut < len(unique):
+        raise ValueError(
+            f"a split of {share:.0%} leaves one part of {len(unique)} groups empty; "
+            "give more groups or another share"
+        )
+    trained = {unique[i] for i in order[:cut]}
+    train = [i for i, group in enumerate(groups) if group in trained]
+    return train, [i for i, group in enumerate(groups) if group not in trained]

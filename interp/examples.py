@@ -19,8 +19,8 @@ from interp._doors import held
 from interp.arguments import said
 from interp.columns import Index
 from interp.display.html import Shown
-from interp.models.tokens import continued, following, require_answer
 from interp.prompts import ids_of, subject_spans
+from interp.token_places import Placed
 
 if TYPE_CHECKING:
     from interp.facts.attributes import EntityAttributes
@@ -33,7 +33,7 @@ FORMS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @held
 @dataclass(frozen=True, eq=False)
-class Examples(Shown):
+class Examples(Placed, Shown):
     """Tokenised prompts with padding, named spans and groups.
 
     Attributes:
@@ -276,101 +276,6 @@ class Examples(Shown):
         """Where the tokens lie; `from_text` puts them where its model is."""
         return self.tokens.device
 
-    @property
-    def lengths(self) -> Int[Tensor, " example"]:
-        """Number of real tokens of each example."""
-        return self.mask.sum(1)
-
-    @property
-    def starts(self) -> Int[Tensor, " example"]:
-        """Column of the first real token of each example: 0 where padding stands on the right."""
-        return self.mask.int().argmax(1)
-
-    def columns(self, rows: Int[Tensor, " row"]) -> Int[Tensor, "row position"]:
-        """Columns of the real tokens of some examples of one length, in their order.
-
-        Args:
-            rows: numbers of the examples, such as `by_length` gives.
-
-        Raises:
-            ValueError: if the examples differ in length.
-        """
-        lengths, starts = self.lengths[rows], self.starts[rows]
-        if bool((lengths != lengths[:1]).any()):
-            raise ValueError(
-                f"columns are of examples of one length, got lengths {lengths.unique().tolist()}; "
-                "take rows from Examples.by_length"
-            )
-        return starts[:, None] + torch.arange(int(lengths[0]), device=starts.device)
-
-    def position(self, name: str) -> Int[Tensor, " example"]:
-        """Column of a named token of each example: "last", "subject_last" or "subject_first" of a span.
-
-        Raises:
-            ValueError: if no span bears the name.
-        """
-        name = str(name)
-        if name == "last":
-            return self.spans["last"][:, 0]
-        span, _, end = name.rpartition("_")
-        if span in self.spans and end in ("first", "last"):
-            return self.spans[span][:, 0] if end == "first" else self.spans[span][:, 1] - 1
-        raise ValueError(
-            f"no position {name!r}{_undeclared(name, self.spans)}; expected 'last' or one of "
-            f"{[f'{s}_{e}' for s in self.spans for e in ('first', 'last') if s != 'last']}"
-        )
-
-    def columns_at(
-        self, positions: str | int | Sequence[int] | Int[Tensor, " example"]
-    ) -> Int[Tensor, " example"]:
-        """Column of one token of each example: by name, by number, or given one by one.
-
-        Args:
-            positions: a name that `position` knows; one number for all, which counts each prompt's
-                tokens from 0, or from −1, the last; or one column per example.
-
-        Raises:
-            ValueError: for an unknown name, or numbers that name no token.
-        """
-        if isinstance(positions, str):
-            return self.position(positions)
-        device = self.tokens.device
-        if isinstance(positions, int):
-            lengths = self.lengths
-            if not bool(((positions >= -lengths) & (positions < lengths)).all()):
-                raise ValueError(
-                    f"positions got {positions}, the shortest prompt has {int(lengths.min())} tokens; "
-                    "expected a number that every prompt has"
-                )
-            return self.starts + positions + (lengths if positions < 0 else 0)
-        column = torch.as_tensor(positions, device=device)
-        if column.shape != (len(self),) or column.dtype.is_floating_point or column.dtype is torch.bool:
-            raise ValueError(
-                f"positions must hold one index per example, shape ({len(self)},); "
-                f"got {column.dtype} {tuple(column.shape)}; expected columns such as "
-                "Examples.position gives"
-            )
-        every = torch.arange(self.tokens.shape[1], device=device)
-        if not bool(((every == column[:, None]) & self.mask).any(1).all()):
-            raise ValueError(
-                "positions must each be the column of a real token, counted from 0; got "
-                f"{column.tolist()[:8]}; expected columns such as Examples.position gives"
-            )
-        return column
-
-    def span_mask(self, name: str) -> Bool[Tensor, "example position"]:
-        """True at the positions of a named span.
-
-        Raises:
-            ValueError: if no span bears the name.
-        """
-        if not isinstance(name, str) or name not in self.spans:
-            raise ValueError(
-                f"no span {name!r}{_undeclared(name, self.spans)}; expected one of {sorted(self.spans)}"
-            )
-        columns = torch.arange(self.tokens.shape[1], device=self.tokens.device)[None]
-        return (columns >= self.spans[name][:, :1]) & (columns < self.spans[name][:, 1:])
-
     def subset(self, index: Index) -> Examples:
         """These examples, in this order; columns are kept, so tensors made for all still fit.
 
@@ -404,78 +309,6 @@ class Examples(Shown):
             None if self.labels is None else self.labels.to(device),
         )
 
-    def by_length(self) -> list[Int[Tensor, " chosen"]]:
-        """Indices of the examples, grouped so that each group needs no padding."""
-        lengths = self.lengths
-        return [(lengths == n).nonzero()[:, 0] for n in lengths.unique()]
-
-
-def group_split(
-    groups: Sequence[str], *, share: float = 0.5, seed: int = 0
-) -> tuple[list[int], list[int]]:
-    """Split rows into a train and a test part that share no group.
-
-    Args:
-        groups: the entity of each row.
-        share: of the groups that go into the train part, in (0, 1).
-        seed: of the drawing of groups.
-
-    Returns:
-        (train, test): row numbers, each part in the order given.
-
-    Raises:
-        ValueError: if either part would be empty.
-
-    Example:
-        >>> import interp
-        >>> train, test = interp.group_split(["a", "a", "b", "b", "c", "d"], share=0.5)
-        >>> sorted(train + test)
-        [0, 1, 2, 3, 4, 5]
-        >>> (0 in train) == (1 in train), (2 in train) == (3 in train)
-        (True, True)
-    """
-    unique = sorted(set(groups))
-    order = torch.randperm(len(unique), generator=torch.Generator().manual_seed(seed)).tolist()
-    cut = round(share * len(unique))
-    if not 0 < cut < len(unique):
-        raise ValueError(
-            f"a split of {share:.0%} leaves one part of {len(unique)} groups empty; "
-            "give more groups or another share"
-        )
-    trained = {unique[i] for i in order[:cut]}
-    train = [i for i, group in enumerate(groups) if group in trained]
-    return train, [i for i, group in enumerate(groups) if group not in trained]
-
-
-def first_token(model: Model, text: str, *, prompt: str | None = None) -> int:
-    """The first token id of a continuation in running text, without special tokens.
-
-    Args:
-        model: whose tokenizer is used.
-        text: the continuation. Without a prompt it is taken as it stands, so that " Paris" begins
-            with a space and "Paris" does not.
-        prompt: what it follows; a space is put between the two where running text has one.
-
-    Returns:
-        A row of the vocabulary.
-
-    Raises:
-        ValueError: if the text has no tokens, or the vocabulary lacks it.
-
-    Example:
-        >>> import interp
-        >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
-        >>> token = interp.first_token(model, facts.answers[0], prompt=facts.prompts(0)[0])
-        >>> model.tokenizer.decode([token]).strip() in facts.answers[0]
-        True
-    """
-    if prompt is None:
-        ids = continued(model.tokenizer, text)
-    else:
-        ids = following(model.tokenizer, prompt, text)
-    require_answer(model.tokenizer, text, ids)
-    return ids[0]
-
 
 def _expect(name: str, value: Any, parts: Sequence[str], maker: str) -> None:
     """Refuse a value that lacks what is read of it.
@@ -485,16 +318,6 @@ def _expect(name: str, value: Any, parts: Sequence[str], maker: str) -> None:
     """
     if not all(hasattr(value, part) for part in parts):
         raise ValueError(f"{name} got {said(value)}; expected what {maker} gives")
-
-
-def _undeclared(name: object, spans: Mapping[str, Any]) -> str:
-    """How a subject is declared, for the message on a place that is named after one."""
-    if str(name) not in ("subject", "subject_first", "subject_last") or "subject" in spans:
-        return ""
-    return (
-        " (no subject was declared: give subjects= to Examples.from_text, clean_subjects= and "
-        "corrupted_subjects= to Contrast.from_text)"
-    )
 
 
 def _check_form(form: int, forms: int) -> None:

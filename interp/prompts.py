@@ -1,4 +1,4 @@
-"""Prompts as one model's tokenizer reads them: their ids, and where their subjects stand."""
+"""Prompts as one model's tokenizer reads them: their ids, their subjects, and what follows them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from torch import Tensor
 
 from interp import columns
 from interp.arguments import frames_inside, reader_of
-from interp.models.tokens import encode, find_name, lacks, token_span
+from interp.models.tokens import (
+    continued,
+    encode,
+    find_name,
+    following,
+    lacks,
+    require_answer,
+    token_span,
+)
 
 if TYPE_CHECKING:
     from interp.models.model import Model
@@ -86,3 +94,33 @@ def _range_of(text: str, subject: Any) -> tuple[int, int]:
             f"got {subject!r} for {text!r}; give one of these"
         )
     return int(ends[0]), int(ends[1])
+
+
+def first_token(model: Model, text: str, *, prompt: str | None = None) -> int:
+    """The first token id of a continuation in running text, without special tokens.
+
+    Args:
+        model: whose tokenizer is used.
+        text: the continuation. Without a prompt it is taken as it stands, so that " Paris" begins
+            with a space and "Paris" does not.
+        prompt: what it follows; a space is put between the two where running text has one.
+
+    Returns:
+        A row of the vocabulary.
+
+    Raises:
+        ValueError: if the text has no tokens, or the vocabulary lacks it.
+
+    Example:
+        >>> import interp
+        >>> model, facts = interp.load_model("organism-base"), interp.load_facts("world")
+        >>> token = interp.first_token(model, facts.answers[0], prompt=facts.prompts(0)[0])
+        >>> model.tokenizer.decode([token]).strip() in facts.answers[0]
+        True
+    """
+    if prompt is None:
+        ids = continued(model.tokenizer, text)
+    else:
+        ids = following(model.tokenizer, prompt, text)
+    require_answer(model.tokenizer, text, ids)
+    return ids[0]

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
 import pytest
 import torch
@@ -187,6 +187,30 @@ def test_too_many_or_too_few_arguments_are_answered_with_how_to_call():
     assert area(3.0, 2.0, unit="m") == 6.0, "the control: what fits passes"
     with pytest.raises(TypeError, match=r"^Fact: missing .* 'answer'; expected Fact\(subject, answer"):
         checked(interp.Fact.__init__)(object(), "Oz")
+
+
+class Options(TypedDict, total=False):
+    """What several functions take."""
+
+    word: Literal["mean", "zero"]
+    size: int
+
+
+def test_options_that_functions_share_are_arguments_of_each():
+    @checked
+    def asked(one: int, **options: Unpack[Options]) -> object:
+        return options
+
+    assert asked(1, word="zero") == {"word": "zero"}, "what is left out stays out"
+    assert asked(1) == {}
+    with pytest.raises(TypeError) as refused:
+        asked(1, sizes=2)
+    told = str(refused.value)
+    assert "'sizes'" in told and told.endswith("expected asked(one, *, word=..., size=...)")
+    with pytest.raises(ValueError, match="asked: word got .*; expected one of 'mean', 'zero'"):
+        asked(1, word="no such")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="asked: size got .*; expected"):
+        asked(1, size="2")  # pyright: ignore[reportArgumentType]
 
 
 def test_a_wrong_kind_is_answered_with_what_makes_the_right_one_and_where_help_is():

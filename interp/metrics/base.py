@@ -53,6 +53,18 @@ class Metric(Shown):
         """
         return replace(self, reader=model)
 
+    def subset(self, rows: Int[Tensor, " row"]) -> Metric:
+        """The metric of some of its prompts, counted anew, as `Examples.subset` counts them.
+
+        Args:
+            rows: numbers of the prompts.
+        """
+
+        def read(logits: Tensor, example: Tensor) -> Tensor:
+            return self.read(logits, rows[example])
+
+        return replace(self, read=read, positions=self.positions[rows])
+
     def __repr__(self) -> str:
         """What it measures, in which unit, of how many prompts."""
         called = self.name if self.name != UNNAMED else self.measure or UNNAMED

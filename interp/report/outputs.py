@@ -32,7 +32,7 @@ SHOWN = ("prompt", "right answer", "base says", "tuned says", "answer", "driven 
 #: Columns by which a reader can filter.
 CHOICES = ("answer", "driven by", "kind")
 
-#: Columns of prompts of any kind: where the two continuations part, and what carries the change.
+#: Column of prompts of any kind, where the two continuations part; and what carries the change.
 SITE, CARRIED = "they part", "carried by"
 
 #: Nodes named in a cell of the page; outputs.csv names all that carry.
@@ -55,7 +55,9 @@ def output_table(verdict: Mapping[str, Any]) -> pd.DataFrame:
     rows += [_row(item, verdict, UNKNOWN) for item in verdict.get("unknown_items") or ()]
     columns = [*list(_COPIED)[:4], "answer", "driven by", *list(_COPIED)[4:]]
     if verdict.get("asked") == PROMPTS:
-        columns += [SITE, CARRIED]
+        columns.append(SITE)
+    if verdict.get("carriers"):
+        columns.append(CARRIED)
     table = pd.DataFrame(rows, columns=columns)
     rank = table["answer"].map({CHANGED: 0, SAME: 1, UNKNOWN: 2})
     return table.assign(rank=rank).sort_values(["rank", "fact", "wording"])[columns]
@@ -81,8 +83,9 @@ def shown_rows(table: pd.DataFrame) -> list[list[str]]:
 
 
 def shown_columns(table: pd.DataFrame) -> list[str]:
-    """Columns that the page shows of this table."""
-    return [*SHOWN, *(name for name in (CARRIED,) if name in table.columns)]
+    """Columns that the page shows; of facts, few of which are exchanged, no nodes."""
+    carried = {SITE, CARRIED} <= set(table.columns)
+    return [*SHOWN, *([CARRIED] if carried else [])]
 
 
 def choices(table: pd.DataFrame) -> list[tuple[str, int, Sequence[str]]]:

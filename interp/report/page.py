@@ -257,6 +257,7 @@ def _carriers(verdict: Mapping[str, Any]) -> dict[str, Any]:
     ]
     return {
         "rows": rows,
+        "prompts": found["prompts"],
         "left": len(found["nodes"]) - len(rows),
         "least": number(verdict["thresholds"]["carrier_share"]),
         "drawn": found["drawn"],

@@ -90,9 +90,9 @@ def judge(
     )
     content, controls, carried = None, None, None
     if is_changed and outcomes.open:
-        carried = carriers_of(causal_evidence, thresholds)
         controls = _open_controls(outcomes, causal_evidence, output, thresholds, seed)
     if is_changed:
+        carried = carriers_of(causal_evidence, thresholds)
         kappa = handover.estimate
         content = judge_content(outcomes, causal_evidence, output, thresholds, kappa=kappa, seed=seed)
     labels = labels_of(probe_evidence, thresholds, seed) if outcomes.open else None

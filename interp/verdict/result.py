@@ -53,8 +53,7 @@ class Verdict:
         provenance: models, facts, versions and seeds.
         asked: "facts", or "prompts" of any kind, of which no answer is known to be right.
         open_controls: effects where none should be, beside a change of prompts of any kind.
-        carriers: the heads and MLPs that carry outputs to prompts of any kind; None where none were
-            exchanged.
+        carriers: the heads and MLPs that carry changed outputs; None where none were exchanged.
         labels: what probes read of the labels of prompts; None without any.
         depth: what became of the old facts, and what the new ones are; None where it was not asked.
     """

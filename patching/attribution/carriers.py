@@ -1,40 +1,36 @@
-"""Which heads and MLPs carry what two models differ in: single nodes exchanged, screened, verified.
-
-A node is an attention head (its queries, keys, values and its columns of the output projection) or
-an MLP with its norm. Exchanging node n in a model writes, at all positions, what the *other* model's
-n makes of the input that n has in this model. Nothing below n is touched, so that the run is that of
-this model with the weights of n exchanged, and a node that tuning left alone has an effect of exactly
-zero: it may pass a change on, but does not make it.
-"""
+"""Which heads and MLPs carry what two models differ in: single nodes exchanged, screened, verified."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.activations import collect
 from interp.evidence import Evidence
 from interp.examples import Examples
 from interp.metrics import Metric, as_metric
 from interp.models.model import Model
 from interp.models.pair import ModelPair
 from interp.progress import counted
-from interp.sites import Kind, Site, every_head, every_layer
-from patching.attribution.gradients import run_with_gradients
+from interp.sites import Site
+from patching.attribution.exchanging import Exchanged, nodes_of
 from patching.engine import rows as tables
 from patching.engine.schedule import MAX_BYTES
-from patching.engine.sweeping import Swept, record, sweep
-from patching.interventions.cells import Cell, Edit
-from patching.interventions.values import Replace
+from patching.engine.sweeping import Swept
 from patching.places import named
 
 #: Nodes verified in each prompt, and others drawn beside them.
 TOP, SAMPLE = 10, 2
+
+#: Conditions of the exact runs of these.
+EXACT = ("verified", "sampled")
+
+#: Kinds of sites whose activations are held of either model.
+KINDS_KEPT = 6
 
 
 def carriers(
@@ -95,161 +91,92 @@ def carriers(
     metric = as_metric(metric, examples)
     nodes = nodes_of(pair.base)
     generator = torch.Generator().manual_seed(seed)
-    parts = []
+    others = max(0, len(nodes) - k)
+    drawn = [torch.randperm(others, generator=generator)[:sample] for _ in range(len(examples))]
+    found = {model.role: _Found.of(len(nodes), len(examples)) for model in (pair.base, pair.tuned)}
     with counted(len(examples), "carriers", "prompts") as step:
-        for i in range(len(examples)):
-            one, read = examples.subset([i]), _of_example(metric, i)
+        for rows in _together(pair.base, examples, max_bytes):
             both = [
-                Exchanged.of(model, donor, one)
+                Exchanged.of(model, donor, examples.subset(rows))
                 for model, donor in ((pair.base, pair.tuned), (pair.tuned, pair.base))
             ]
+            read = metric.subset(rows)
             effects = [exchanged.screen(nodes, read) for exchanged in both]
             size = (effects[0] - effects[1]).abs()  # each is an effect towards the other model
-            ranked = size.argsort(descending=True, stable=True).tolist()
-            rest = ranked[k:]
-            drawn = torch.randperm(len(rest), generator=generator)[:sample].tolist()
-            chosen = [(nodes[n], "verified") for n in ranked[:k]]
-            chosen += [(nodes[rest[j]], "sampled") for j in drawn]
+            ranked = size.argsort(dim=0, descending=True, stable=True)
+            more = torch.stack([drawn[i] for i in rows.tolist()], 1).to(ranked.device)
+            chosen = torch.cat([ranked[:k], ranked[k:].gather(0, more)])
             for exchanged, effect in zip(both, effects, strict=True):
-                screened = list(zip(nodes, effect.tolist(), strict=True))
-                parts += exchanged.rows(i, read, screened, chosen, max_bytes)
-            step(1)
+                kept = found[exchanged.model.role]
+                swept = exchanged.exact(nodes, chosen, read, max_bytes)
+                kept.note(rows, effect, chosen, len(ranked[:k]), swept, metric.name)
+            step(len(rows))
+    parts = []
+    for model, donor in ((pair.base, pair.tuned), (pair.tuned, pair.base)):
+        parts += found[model.role].evidence(model, donor, nodes, examples, metric)
     return Evidence.concat(parts)
 
 
-def nodes_of(model: Model) -> list[Site]:
-    """Every head and every MLP, block by block."""
-    heads = every_head(Kind.Z, model.n_layers, int(model.n_heads))
-    mlps = every_layer(Kind.MLP_OUT, model.n_layers)
-    return sorted([*heads, *mlps], key=lambda site: site.layer)
+def _together(model: Model, examples: Examples, max_bytes: int) -> Iterator[Int[Tensor, " row"]]:
+    """Prompts of one length, as many as memory allows the activations of at all blocks."""
+    size = torch.empty(0, dtype=model.dtype).element_size()
+    for same in examples.by_length():
+        width = int(examples.lengths[same[0]])
+        one = 2 * KINDS_KEPT * model.n_layers * width * model.d_model * size
+        yield from same.split(max(1, max_bytes // (4 * one)))
 
 
 @dataclass(frozen=True, eq=False)
-class Exchanged:
-    """One prompt's run of a model, and what the other model's nodes make of the same inputs.
+class _Found:
+    """What was found in one model; NaN where a node was not run.
 
     Attributes:
-        model: that runs.
-        donor: whose nodes are exchanged in.
-        example: the prompt.
-        own: the model's activations at z, attn_out and mlp_out of every block, [example, position, *d].
-        theirs: what the donor's blocks make of the model's inputs, at z and mlp_out.
+        effects: estimates, [node, example].
+        exact: by condition the metric of the exchanged run, [node, example].
+        own: the metric of the unedited run, [example].
     """
 
-    model: Model
-    donor: Model
-    example: Examples
-    own: Mapping[Site, Tensor]
-    theirs: Mapping[Site, Tensor]
+    effects: Tensor
+    exact: dict[str, Tensor]
+    own: Tensor
 
     @classmethod
-    def of(cls, model: Model, donor: Model, example: Examples) -> Exchanged:
-        """Run the model, then the donor with every block's input, and its MLP's, that of the model."""
-        kinds = (Kind.RESID_PRE, Kind.ATTN_OUT, Kind.Z, Kind.MLP_OUT)
-        sites = {kind: every_layer(kind, model.n_layers) for kind in kinds}
-        kept = collect(model, example, [s for of in sites.values() for s in of], positions="all")
-        own = {site: kept[site].values for site in kept}
-        everywhere = example.span_mask("all")
-        inputs = [*sites[Kind.RESID_PRE], *sites[Kind.ATTN_OUT]]
-        fed = Cell(tuple(Edit(site, everywhere, Replace(own[site])) for site in inputs))
-        outputs = [*sites[Kind.Z], *sites[Kind.MLP_OUT]]
-        theirs = {s: value[0] for s, value in record(donor, example, [fed], outputs).items()}
-        return cls(model, donor, example, own, theirs)
+    def of(cls, nodes: int, n: int) -> _Found:
+        """Nothing yet."""
+        empty = torch.full((nodes, n), float("nan"), dtype=torch.float64)
+        return cls(empty, {name: empty.clone() for name in EXACT}, empty[0].clone())
 
-    @torch.no_grad()
-    def change(self, layer: int, heads: list[int]) -> Float[Tensor, "chosen example position d"]:
-        """How the output of a block's attention changes with each of its heads exchanged.
-
-        The projection is linear, head by head; a norm behind it, where there is one, is applied to
-        the whole.
-        """
-        site = Site(Kind.Z, layer)
-        before = _projected(self.model, layer, self.own[site], heads)
-        after = _projected(self.donor, layer, self.theirs[site], heads)
-        block = self.model.bridge.blocks[layer]
-        change = after.to(before) - before
-        if not hasattr(block, "ln1_post"):
-            return change
-        whole = block.attn.o.original_component(self.own[site].flatten(-2))
-        norm = block.ln1_post.original_component
-        return (norm(whole + change.to(whole)) - norm(whole)).to(before)
-
-    def screen(self, nodes: list[Site], metric: Metric) -> Float[Tensor, " node"]:
-        """The first-order effect of every node's exchange on the metric."""
-        layers, mask = range(self.model.n_layers), self.example.mask
-        row = torch.zeros(1, dtype=torch.long, device=self.example.device)
-        columns = self.example.columns(row)
-        sites = [Site(kind, layer) for kind in (Kind.ATTN_OUT, Kind.MLP_OUT) for layer in layers]
-        tokens = self.example.tokens.gather(1, columns)
-        slopes = run_with_gradients(self.model, tokens, sites, metric, row, columns).gradients
-        heads, effects = list(range(self.model.n_heads)), {}
-        for layer in layers:
-            mlp, attention = Site(Kind.MLP_OUT, layer), Site(Kind.ATTN_OUT, layer)
-            moved = (self.theirs[mlp] - self.own[mlp])[mask]
-            effects[mlp] = float((slopes[mlp][0] * moved).sum())
-            moved = self.change(layer, heads)[:, mask]
-            each = (moved * slopes[attention][0]).sum((1, 2)).tolist()
-            effects |= {Site(Kind.Z, layer, head): each[head] for head in heads}
-        return torch.tensor([effects[node] for node in nodes], dtype=torch.float64)
-
-    def cell(self, node: Site) -> Cell:
-        """The run with one node exchanged."""
-        if node.head is None:
-            site, value = node, self.theirs[node]
-        else:
-            site = Site(Kind.ATTN_OUT, node.layer)
-            value = self.own[site] + self.change(node.layer, [node.head])[0].to(self.own[site])
-        return Cell((Edit(site, self.example.span_mask("all"), Replace(value)),))
-
-    def rows(
+    def note(
         self,
-        number: int,
-        metric: Metric,
-        screened: Sequence[tuple[Site, float]],
-        chosen: Sequence[tuple[Site, str]],
-        max_bytes: int,
+        rows: Int[Tensor, " row"],
+        effects: Float[Tensor, "node row"],
+        chosen: Int[Tensor, "rank row"],
+        verified: int,
+        swept: Swept,
+        name: str,
+    ) -> None:
+        """Fill in some prompts: of each the first nodes chosen were verified, the others sampled."""
+        rows, chosen = rows.cpu(), chosen.cpu()
+        self.effects[:, rows] = effects.cpu().double()
+        self.own[rows] = swept.baseline[name].cpu().double()
+        values = swept.values[name].cpu().double()
+        for condition, part in zip(EXACT, (slice(verified), slice(verified, None)), strict=True):
+            self.exact[condition][chosen[part], rows[None]] = values[part]
+
+    def evidence(
+        self, model: Model, donor: Model, nodes: list[Site], examples: Examples, metric: Metric
     ) -> list[Evidence]:
-        """Rows of the estimates of all nodes, and of the exact runs of some beside the unedited one."""
+        """Rows of the estimates, of the exact runs, and of the unedited one."""
         metrics = {metric.name: metric}
-        cells = [self.cell(node) for node, _ in chosen]
-        swept = sweep(self.model, self.example, cells, metrics, max_bytes=max_bytes)
-        estimates = torch.tensor([[effect] for _, effect in screened], dtype=torch.float64)
-        attributed = [{**named((node,)), "condition": "attribution"} for node, _ in screened]
-        exact = [{**named((node,)), "condition": condition} for node, condition in chosen]
-        same: dict[str, Any] = {
-            "model": self.model,
-            "donor": self.donor.role,
-            "method": "carriers",
-            "example": number,
-        }
-        return [
-            tables.evidence(
-                Swept({metric.name: estimates}, {}), self.example, metrics, attributed, **same
-            ),
-            tables.evidence(
-                swept, self.example, metrics, exact, baseline={"condition": "baseline"}, **same
-            ),
-        ]
-
-
-@torch.no_grad()
-def _projected(
-    model: Model, layer: int, z: Float[Tensor, "example position head d_head"], heads: list[int]
-) -> Float[Tensor, "chosen example position d"]:
-    """What each of some heads adds to the output of attention, bias left out."""
-    project = model.bridge.blocks[layer].attn.o.original_component
-    alone = z.new_zeros(len(heads) + 1, *z.shape)  # the last for the bias
-    for row, head in enumerate(heads):
-        alone[row, :, :, head] = z[:, :, head]
-    weight = next(project.parameters())
-    written = project(alone.flatten(-2).to(weight)).to(model.device)
-    return written[:-1] - written[-1]
-
-
-def _of_example(metric: Metric, i: int) -> Metric:
-    """A metric of some examples, read on one of them that stands alone."""
-
-    def read(logits: Tensor, example: Tensor) -> Tensor:
-        return metric.read(logits, torch.full_like(example, i))
-
-    return replace(metric, read=read, positions=metric.positions[i : i + 1])
+        parts = []
+        for condition, values in (("attribution", self.effects), *self.exact.items()):
+            swept = Swept({metric.name: values}, {metric.name: self.own})
+            columns = [{**named((node,)), "condition": condition} for node in nodes]
+            ends = {"condition": "baseline"} if condition == "verified" else None
+            parts.append(
+                tables.evidence(
+                    swept, examples, metrics, columns, model=model, baseline=ends,
+                    donor=donor.role, method="carriers",
+                )
+            )  # fmt: skip
+        return parts

@@ -45,11 +45,11 @@ from .scores.edges import (
     score_edges as score_edges,
 )
 from .scores.nodes import (
-    NodeScores as NodeScores,
     score_nodes as score_nodes,
 )
 from .scores.results import (
     EdgeScores as EdgeScores,
+    NodeScores as NodeScores,
 )
 from .search.choosing import (
     above as above,

@@ -39,6 +39,16 @@ class HasTensors(Shown):
         return None
 
 
+def tensors_of(intervention: Intervention) -> Mapping[str, Tensor]:
+    """The tensors that an intervention names; none of a plain function."""
+    return getattr(intervention, "tensors", {})
+
+
+def home_of(intervention: Intervention) -> Site | None:
+    """The site that an intervention belongs to; None of a plain function."""
+    return getattr(intervention, "found_at", None)
+
+
 def shape_misfit(name: str, value: Tensor, place: tuple[Any, Any], d: tuple[Any, ...]) -> str:
     """What to say of a tensor that fits neither all examples nor one of them."""
     shared, full = (f"[{', '.join(map(str, axes))}]" for axes in (d, (*place, *d)))

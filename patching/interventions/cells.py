@@ -10,7 +10,14 @@ from torch import Tensor
 
 from interp.display.html import Shown
 from interp.sites import HEADED, Kind, Site
-from patching.interventions.base import Intervention, in_words, require_mask, shape_misfit
+from patching.interventions.base import (
+    Intervention,
+    home_of,
+    in_words,
+    require_mask,
+    shape_misfit,
+    tensors_of,
+)
 from patching.interventions.values import Knockout
 
 
@@ -51,7 +58,7 @@ class Edit(Shown):
                 f"an intervention at {self.site} must be callable, got {in_words(self.intervention)}; "
                 "expected one like Add(vector) or Zero()"
             )
-        found_at = getattr(self.intervention, "found_at", None)
+        found_at = home_of(self.intervention)
         if found_at not in (None, self.site):
             raise ValueError(
                 f"the edit is at {self.site}, its direction belongs to {found_at}; expected one of "
@@ -77,7 +84,7 @@ class Edit(Shown):
         """
         rows, width = self.where.shape
         axes = 2 if self.site.kind in HEADED and self.site.head is None else 1
-        for name, tensor in getattr(self.intervention, "tensors", {}).items():
+        for name, tensor in tensors_of(self.intervention).items():
             shape = tuple(tensor.shape)
             placed = len(shape) == axes or (
                 len(shape) == axes + 2 and shape[0] in (1, rows) and shape[1] in (1, width)

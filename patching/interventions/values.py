@@ -16,8 +16,10 @@ from patching.interventions.base import (
     Intervention,
     as_number,
     as_tensor,
+    home_of,
     in_words,
     require_mask,
+    tensors_of,
 )
 from patching.interventions.subspaces import spread
 
@@ -212,12 +214,12 @@ class Features(HasTensors):
     @property
     def tensors(self) -> Mapping[str, Tensor]:
         """Those of the intervention."""
-        return getattr(self.intervention, "tensors", {})
+        return tensors_of(self.intervention)
 
     @property
     def found_at(self) -> Site | None:
         """That of the intervention."""
-        return getattr(self.intervention, "found_at", None)
+        return home_of(self.intervention)
 
     def __call__(self, act: Tensor, example: Tensor) -> Tensor:
         """The activation with these features changed.

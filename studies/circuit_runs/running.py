@@ -170,6 +170,7 @@ def diff(asked: Asked, tuned: str, out: Path) -> str:
         f"size {_share(found.verdict.size)}",
         found.cells.round(3).to_string(index=False),
         found.nodes.head(10)[columns].round(3).to_string(index=False),
+        _told_exchanged(found.exchanged),
     ]
     return "\n".join([*told, *(f"written: {path}" for path in drawing.draw(out))])
 
@@ -196,6 +197,13 @@ def _told_exact(table: pd.DataFrame, method: str) -> str:
             f"; of {len(drawn)} others the largest is {most:.3g}, the median of the highest {least:.3g}"
         )
     return told
+
+
+def _told_exchanged(table: pd.DataFrame) -> str:
+    """Which nodes change the metric by their own weights."""
+    own = table[table["changed"]]
+    told = f"exchanged one by one, {len(own)} of {len(table)} nodes change the metric beyond the floor"
+    return told + (f": {', '.join(own['node'].head(10))}" if len(own) else "")
 
 
 def _share(interval: Any) -> str:

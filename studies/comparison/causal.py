@@ -20,6 +20,7 @@ from interp.runs.run import waiting
 from interp.sites import Kind, every_layer
 from interp.verdict.boundaries import Installed, handover_layer, installed_boundary, record
 from interp.verdict.thresholds import Thresholds
+from patching.attribution.carriers import carriers
 from patching.methods.grids import cross_patch, handover, patch_sites
 from patching.methods.pushes import FOLDS, part_of, read_with
 from patching.methods.shifting import shared_shift
@@ -33,6 +34,9 @@ GRID_PAIRS = 4
 
 CROSS_PATCHED = 12
 
+#: Changed prompts of which heads and MLPs are exchanged one by one.
+CARRIED = 16
+
 
 @dataclass(frozen=True, eq=False)
 class RowPlan:
@@ -43,6 +47,7 @@ class RowPlan:
             "fact" (all that are not continued), "said" (whether the tuned token is said).
         paired: pairs of known facts for the handover; None where none align.
         crossed: changed rows for cross-model patching.
+        carried: changed rows whose heads and MLPs are exchanged one by one.
         shifted: rows of the shared shift, changed and unchanged, in the order asked.
         pushed: which of `shifted` are changed.
     """
@@ -50,6 +55,7 @@ class RowPlan:
     stitched: Mapping[str, Bool[Tensor, " example"]]
     paired: Contrast | None
     crossed: Int[Tensor, " crossed"]
+    carried: Int[Tensor, " carried"]
     shifted: Int[Tensor, " shifted"]
     pushed: Bool[Tensor, " shifted"]
 
@@ -75,6 +81,7 @@ class RowPlan:
             stitched,
             base_pairs(questions, most=HANDOVER_PAIRS),
             questions.output_rows.nonzero()[:CROSS_PATCHED, 0],
+            drawn(questions.output_rows.nonzero()[:, 0], CARRIED, seed),
             shifted,
             changed[shifted],
         )
@@ -90,7 +97,7 @@ def causal_evidence(
     seed: int = 0,
     max_bytes: int,
 ) -> Evidence:
-    """Stitching, handover, shared shift, cross-model patching and a patch grid, as one table.
+    """Stitching, handover, patching, heads and MLPs exchanged, and the shared shift, as one table.
 
     Args:
         pair: base and tuned model.
@@ -102,14 +109,14 @@ def causal_evidence(
         max_bytes: memory for activations beside the models; changes no number.
 
     Returns:
-        Methods ``stitch``, ``handover``, ``patch``, ``cross_patch`` and ``shift``, each as it comes
-        from `patching`.
+        Methods ``stitch``, ``handover``, ``patch``, ``cross_patch``, ``carriers`` and ``shift``, each
+        as it comes from `patching`.
     """
     plan = RowPlan.of(questions, thresholds, seed)
     stage("stitching", parts=4)
     stitched = stitch(pair, questions.examples, stitched_metrics(questions, plan), max_bytes=max_bytes)
     parts = [stitched]
-    stage("patching", parts=6)
+    stage("patching", parts=7)
     if plan.paired is not None:
         metric = logit_difference(plan.paired)
         parts.append(handover(pair.base, plan.paired, metric, max_bytes=max_bytes))
@@ -118,6 +125,7 @@ def causal_evidence(
         examples = questions.examples.subset(plan.crossed)
         output = token_contrast(examples, questions.plus[plan.crossed], questions.minus[plan.crossed])
         parts.append(cross_patch(pair, examples, {"output": output}, max_bytes=max_bytes))
+        parts.append(carried_by(pair, questions.subset(plan.carried), seed=seed, max_bytes=max_bytes))
     if waiting():  # other shards have yet to measure what decides where the push is tested
         return Evidence.concat(parts)
     kappa = handover_layer(Evidence.concat(parts), thresholds, seed).estimate
@@ -137,6 +145,31 @@ def causal_evidence(
         )
         parts.append(shift)
     return Evidence.concat(parts)
+
+
+def carried_by(
+    pair: ModelPair,
+    questions: KnownQuestions,
+    *,
+    reader: Model | None = None,
+    seed: int,
+    max_bytes: int,
+) -> Evidence:
+    """Exchange heads and MLPs of the two models one by one, and read the output contrast.
+
+    Args:
+        pair: base and tuned model.
+        questions: changed ones on which the contrast is defined.
+        reader: whose final norm and unembedding read every run; the running model's own by default.
+        seed: of the nodes drawn beside those that are screened.
+        max_bytes: memory for activations beside the models; changes no number.
+
+    Returns:
+        Method ``carriers``, as `patching.carriers` gives it.
+    """
+    output = token_contrast(questions.examples, questions.plus, questions.minus)
+    read = output if reader is None else output.read_by(reader)
+    return carriers(pair, questions.examples, read, seed=seed, max_bytes=max_bytes)
 
 
 def shift_evidence(
@@ -218,6 +251,12 @@ def _members(
         k: torch.tensor([i for i, g in enumerate(groups) if boundary_of.get(g) == k], device=device)
         for k in halves.layers
     }
+
+
+def drawn(rows: Int[Tensor, " row"], most: int, seed: int) -> Int[Tensor, " drawn"]:
+    """At most so many of some rows, drawn at random, in their order."""
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:most]
+    return rows[order.sort().values.to(rows.device)]
 
 
 def _at_most(

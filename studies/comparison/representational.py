@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from interp.activations import Activations, collect_both
+from interp.columns import group_split
 from interp.contrasts import Contrast
 from interp.evidence import Evidence
-from interp.examples import Examples, group_split
+from interp.examples import Examples
 from interp.facts.pairing import statements_of
 from interp.facts.types import FactSet
 from interp.metrics import logit_difference

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from interp.evidence import Evidence
 from interp.facts.types import FactSet
-from interp.metrics import Metric, logit_difference
+from interp.metrics import logit_difference
 from interp.models.loading import PARITY
 from interp.models.pair import ModelPair
 from interp.sites import Kind, every_layer
@@ -80,7 +79,7 @@ def measured_again(
     chosen = torch.randperm(len(questions.examples), generator=generator)[:prompts].sort().values
     examples = questions.examples.subset(chosen)
     metrics = {
-        name: _of_members(metric, chosen.to(metric.positions.device))
+        name: metric.subset(chosen.to(metric.positions.device))
         for name, metric in stitched_metrics(questions, plan).items()
     }
     again = [numbered(stitch(pair, examples, metrics, max_bytes=budget), chosen.tolist())]
@@ -91,15 +90,6 @@ def measured_again(
         grid = patch_sites(pair.base, one, sites, logit_difference(one), max_bytes=budget)
         again.append(numbered(grid, [number]))
     return agreement(keyed(pd.concat(again)), keyed(evidence.table), pair)
-
-
-def _of_members(metric: Metric, members: Tensor) -> Metric:
-    """A metric of all prompts as a metric of some."""
-
-    def read(logits: Tensor, example: Tensor) -> Tensor:
-        return metric.read(logits, members[example])
-
-    return replace(metric, read=read, positions=metric.positions[members])
 
 
 def numbered(evidence: Evidence, numbers: Sequence[int]) -> pd.DataFrame:

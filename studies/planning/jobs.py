@@ -51,7 +51,8 @@ PILOT = 4
 #: What is taken for granted of the shared shift.
 FORETOLD = (
     f"foretold: where random shifts are tried, by stitching {PILOT} changed facts; which layer hands "
-    "the fact over, by the declared depth of claims"
+    "the fact over, by the declared depth of claims; which heads carry the change, by spreading them "
+    "over the blocks"
 )
 
 
@@ -191,7 +192,7 @@ class Unrun:
         rates = Rates.measured(pair.base, examples, self.budget)
         costs = {
             "stitching": rates.of(work.stitching(examples, rows, same)),
-            "patching": rates.of(work.patching(examples, rows, same)),
+            "patching": rates.of(work.patching(examples, rows, same, int(pair.base.n_heads))),
         }
         if int(rows.pushed.sum()) >= FOLDS:
             count = int(rows.pushed.sum())

@@ -24,7 +24,7 @@ from interp.verdict.thresholds import Thresholds
 from patching.methods.pushes import FOLDS, read_together
 from patching.methods.stitching import stitch
 from studies.comparison.causal import RowPlan
-from studies.comparison.prompts.causal import SIGN_DRAWS, Readout, stitched_metrics
+from studies.comparison.prompts.causal import SIGN_DRAWS, SPANS, Readout, stitched_metrics
 from studies.comparison.prompts.outputs import Changed, unit_of
 from studies.comparison.questions import Prompt
 from studies.comparison.stages import CONTINUED
@@ -33,7 +33,7 @@ from studies.planning.costs import Rates
 from studies.planning.fits import pushing_seconds
 from studies.planning.heard import Asked, Heard, examples_of
 from studies.planning.memory import weights_bytes
-from studies.planning.open_work import continuing, interventions, patching, stitching
+from studies.planning.open_work import continuing, interventions, stitching
 from studies.planning.plans import Cost, JobPlan
 
 #: Changed prompts on which it is found where the change is installed, by stitching.
@@ -143,7 +143,7 @@ class Unrun:
                 read, heard, units, self.metrics, thresholds.shifted_groups, pair.base.device
             )
             costs["stitching"] = self.rates.of(stitching(examples, rows, same))
-            patched = patching(examples, rows, same, int(pair.base.n_heads))
+            patched = work.patching(examples, rows, same, int(pair.base.n_heads), SPANS)
             costs["patching"] = self.rates.of(patched)
             if len(rows.shifted) >= FOLDS:
                 costs["shared shift"] = self._shift(examples, rows, [heard[i] for i in changed])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from interp.models.alike import Alike
 from interp.sites import boundaries
 from interp.verdict.thresholds import Thresholds
-from studies.comparison.prompts.causal import SIGN_DRAWS
+from studies.comparison.prompts.causal import SIGN_DRAWS, SPANS
 from studies.planning import work
 from studies.planning.costs import Rates
 from studies.planning.hardware import BANDWIDTH_SHARE, Card
@@ -15,7 +15,6 @@ from studies.planning.heard import Heard
 from studies.planning.open_work import (
     continuing,
     interventions,
-    patching,
     sampling,
     scanning,
     stitching,
@@ -91,6 +90,6 @@ def open_costs(
     return {
         "asking": asking.cost(talk),
         "stitching": rates.of(stitching(examples, rows, same)),
-        "patching": rates.of(patching(examples, rows, same, heads)),
+        "patching": rates.of(work.patching(examples, rows, same, heads, SPANS)),
         "shared shift": rates.of(work.shared_shift(shift, same, thresholds)),
     }

@@ -8,10 +8,7 @@ import torch
 
 from interp.examples import Examples
 from interp.models.alike import Alike
-from interp.sites import Kind, Site
-from patching.attribution.carriers import SAMPLE, TOP
-from studies.comparison.causal import CROSS_PATCHED, RowPlan
-from studies.comparison.prompts.causal import CARRIED, SPANS
+from studies.comparison.causal import CARRIED, CROSS_PATCHED, RowPlan
 from studies.planning import work
 from studies.planning.heard import Heard, parted
 from studies.planning.talk import Talk, TalkRates
@@ -118,6 +115,7 @@ def interventions(
         stitched={str(i): everyone for i in range(metrics)},
         paired=None,
         crossed=torch.arange(min(CROSS_PATCHED, len(rows))),
+        carried=shifted[:CARRIED],
         shifted=shifted,
         pushed=torch.ones(len(shifted), dtype=torch.bool),
     )
@@ -142,22 +140,3 @@ def stitching(examples: Examples, rows: RowPlan, same: Alike) -> Work:
     stitched = work.stitching(examples, rows, same)
     stitched.forwards += [work.Forwards(examples, len(same.blocks))] * 4
     return stitched
-
-
-def patching(examples: Examples, rows: RowPlan, same: Alike, n_heads: int) -> Work:
-    """The two models crossed, and of some prompts their heads and MLPs exchanged one by one.
-
-    Of each prompt and direction its own run, the other model on its inputs, the slopes, and the exact
-    runs. Which nodes these are about is not known: they are taken to be spread over the blocks.
-    """
-    n_layers, exact = len(same.blocks), TOP + SAMPLE
-    patched = work.patching(examples, rows, same, SPANS)
-    values = 1 + n_layers * (n_heads + 1) / exact  # every node has an estimate
-    sites = [Site(Kind.MLP_OUT, i * n_layers // exact) for i in range(exact)]
-    for row in rows.shifted[:CARRIED].tolist():
-        one = examples.subset([row])
-        for _ in ("tuned into base", "base into tuned"):
-            kept = (4, 2, 2)  # kinds of sites
-            patched.forwards += [work.Forwards(one, n_layers, kinds * n_layers) for kinds in kept]
-            patched.sweep(one, sites, [one.span_mask("all")], values)
-    return patched

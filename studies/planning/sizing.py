@@ -22,7 +22,7 @@ from interp.verdict.thresholds import Thresholds
 from patching.engine.reuse import Reuse
 from patching.engine.schedule import MAX_BYTES
 from patching.methods.pushes import FOLDS
-from studies.comparison.causal import CROSS_PATCHED, HANDOVER_PAIRS, RowPlan
+from studies.comparison.causal import CARRIED, CROSS_PATCHED, HANDOVER_PAIRS, RowPlan
 from studies.comparison.prompts.rendering import TOKENS as GENERATED
 from studies.comparison.representational import CLAIM_PAIRS
 from studies.planning import work
@@ -34,6 +34,7 @@ from studies.planning.hardware import (
     LAUNCH,
     SHARE,
     USABLE,
+    Shape,
     nearest,
     parameters_of,
 )
@@ -184,7 +185,7 @@ def plan_size(
         tokens = GENERATED
     cuts = thresholds or Thresholds()
     if tokens is None:
-        costs = {name: rates.of(part) for name, part in _work(prompts, shape.layers, cuts).items()}
+        costs = {name: rates.of(part) for name, part in _work(prompts, shape, cuts).items()}
     else:
         talk = talk_on(chosen, rates, shape.vocabulary)
         costs = open_costs(what, [TOKENS] * prompts, tokens, shape.heads, rates, talk, cuts)
@@ -230,15 +231,16 @@ def _taken_for_granted(tokens: int | None) -> str:
     )
 
 
-def _work(prompts: int, layers: int, thresholds: Thresholds) -> dict[str, work.Work]:
+def _work(prompts: int, shape: Shape, thresholds: Thresholds) -> dict[str, work.Work]:
     """What the stages run on so many prompts, by name."""
-    examples = _prompts(prompts)
+    examples, layers = _prompts(prompts), shape.layers
     all_rows = torch.ones(prompts, dtype=torch.bool)
     shifted = torch.arange(min(prompts, thresholds.shifted_groups))
     rows = RowPlan(
         dict.fromkeys(("output", "fact", "said"), all_rows),
         _pairs(min(prompts, HANDOVER_PAIRS)),
         torch.arange(min(prompts, CROSS_PATCHED)),
+        shifted[:CARRIED],
         shifted,
         torch.ones_like(shifted, dtype=torch.bool),
     )
@@ -258,7 +260,7 @@ def _work(prompts: int, layers: int, thresholds: Thresholds) -> dict[str, work.W
     return {
         "asking": asking,
         "stitching": work.stitching(examples, rows, different),
-        "patching": work.patching(examples, rows, different),
+        "patching": work.patching(examples, rows, different, shape.heads),
         "shared shift": work.shared_shift(shift, different, thresholds),
         "probing": work.probing(examples, None, claims, different, thresholds),
     }

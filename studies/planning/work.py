@@ -17,6 +17,7 @@ from interp.examples import Examples
 from interp.models.alike import Alike
 from interp.sites import Kind, Site, boundaries, boundary, every_layer, last_layer
 from interp.verdict.thresholds import Thresholds
+from patching.attribution.carriers import SAMPLE, TOP
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.values import Zero
 from patching.methods.claims import cells_of_claim
@@ -141,9 +142,13 @@ def stitching(examples: Examples, rows: RowPlan, same: Alike) -> Work:
 
 
 def patching(
-    examples: Examples, rows: RowPlan, same: Alike, spans: Sequence[str] = CROSS_SPANS
+    examples: Examples,
+    rows: RowPlan,
+    same: Alike,
+    n_heads: int,
+    spans: Sequence[str] = CROSS_SPANS,
 ) -> Work:
-    """The handover and a grid on pairs, and the two models crossed."""
+    """The handover and a grid on pairs, the two models crossed, and their heads and MLPs exchanged."""
     n_layers = len(same.blocks)
     work, sites = Work(), boundaries(n_layers)
     if rows.paired is not None:
@@ -168,7 +173,25 @@ def patching(
         for _ in ("tuned into base", "base into tuned"):
             work.read(crossed, sites)
             work.sweep(crossed, moved, masks, unedited=beside)
+    _exchanged(work, examples, rows, n_layers, n_heads)
     return work
+
+
+def _exchanged(work: Work, examples: Examples, rows: RowPlan, n_layers: int, n_heads: int) -> None:
+    """Heads and MLPs exchanged one by one.
+
+    In each direction the model's own run, the other model on its inputs, the slopes, and the exact
+    runs. Which nodes these are about is not known: they are taken to be spread over the blocks.
+    """
+    exact = TOP + SAMPLE
+    values = 1 + n_layers * (n_heads + 1) / exact  # every node has an estimate
+    sites = [Site(Kind.MLP_OUT, i * n_layers // exact) for i in range(exact)]
+    if len(rows.carried):
+        carried = examples.subset(rows.carried)
+        for _ in ("tuned into base", "base into tuned"):
+            kept = (4, 2, 2)  # kinds of sites
+            work.forwards += [Forwards(carried, n_layers, kinds * n_layers) for kinds in kept]
+            work.sweep(carried, sites, [carried.span_mask("all")], values)
 
 
 def shared_shift(rows: ShiftRows, same: Alike, thresholds: Thresholds) -> Work:

@@ -5,7 +5,8 @@ import tiny
 import torch
 from hypothesis import given, settings, strategies as st
 
-from interp.examples import Examples, group_split
+from interp.columns import group_split
+from interp.examples import Examples
 from interp.models.model import Model
 
 quick = settings(max_examples=40, deadline=None)

@@ -5,12 +5,13 @@ import torch
 
 import interp
 from interp.contrasts import Contrast, aligned_pairs
-from interp.examples import Examples, first_token
+from interp.examples import Examples
 from interp.facts.attributes import entity_attributes
 from interp.facts.loading import load_facts
 from interp.facts.truth import truth_statements
 from interp.models.loading import load_model
 from interp.models.model import Model
+from interp.prompts import first_token
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ import torch
 import toy_tokenizers as toys
 
 import interp
-from interp.examples import Examples, first_token
+from interp.examples import Examples
 from interp.models.loading import wrap
 from interp.models.model import Model
+from interp.prompts import first_token
 
 
 @pytest.fixture(scope="module")

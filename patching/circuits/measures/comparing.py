@@ -4,35 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
-from torch import Tensor
 
-from interp import stats
 from interp.contrasts import Contrast
 from interp.display.html import ROWS, Shown
 from interp.evidence import Evidence
-from interp.examples import Examples
 from interp.metrics import Metric, as_metric
 from interp.models.pair import ModelPair
 from interp.stats import Interval
 from patching.circuits.circuit import Circuit
 from patching.circuits.cutoffs import Cutoffs
+from patching.circuits.measures.differences import differences, exchanges, of_groups, share_of
 from patching.circuits.measures.faithfulness import faithfulness
 from patching.circuits.measures.runs import run_named
 from patching.circuits.measures.verdict import Verdict, circuit_verdict
-from patching.circuits.running.ablations import Ablation
-from patching.circuits.running.setting import Setting
+from patching.circuits.running.setting import Choices, Setting
 from patching.circuits.scores.edges import Method, edge_scores
-from patching.circuits.scores.nodes import NodeScores, exchanged_scores, node_scores
-from patching.circuits.scores.results import EdgeScores
-from patching.engine.schedule import MAX_BYTES
-
-#: Random splits of the prompts behind the noise floor.
-SPLITS = 200
+from patching.circuits.scores.nodes import exchanged_scores, node_scores
+from patching.circuits.scores.results import EdgeScores, NodeScores
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -45,7 +37,8 @@ class CircuitDiff(Shown):
             which two halves of the prompts differ within one model), changed.
         nodes: the same of every node, by exact ablation.
         exchanged: of every node, how the base's metric changes when the node's weights are the tuned
-            model's, and the tuned model's when they are the base's, with low and high.
+            model's, and the tuned model's when they are the base's, with low and high; changed beyond
+            the nodes' noise floor.
         circuits: the two circuits, by the role of their model.
         cells: faithfulness of either circuit in either model.
         runs: the evidence behind the cells.
@@ -90,22 +83,14 @@ class CircuitDiff(Shown):
             The share with its interval over groups of prompts.
         """
         first = self.node_scores["tuned"]
-        groups, graph = first.groups, first.graph
+        values = first.values - self.node_scores["base"].values
         if exchanged:
-            apart = _of_groups(self.exchanged_scores["base"].values, groups)
-        else:
-            apart = _of_groups(first.values - self.node_scores["base"].values, groups)
-        wanted = set(layers)
-        layer = (np.arange(graph.n_forward) - 1) // (graph.n_heads + 1)  # of the input -1
+            values = self.exchanged_scores["base"].values
+        graph, wanted = first.graph, set(layers)
+        layer = (np.arange(1, graph.n_forward) - 1) // (graph.n_heads + 1)
         inside = np.array([number in wanted for number in layer.tolist()])
-
-        def share(counts: np.ndarray) -> np.ndarray:
-            size = np.abs(counts @ apart.T)
-            return (size[:, inside & (layer >= 0)].sum(1) / size[:, layer >= 0].sum(1))[:, None]
-
-        found = stats.bootstrap(share, apart.shape[1], level=self.verdict.cutoffs.level, seed=seed)
-        estimate, low, high = (float(part[0]) for part in found)
-        return Interval(estimate, low, high, apart.shape[1])
+        apart = of_groups(values, first.groups)[1:]
+        return share_of(apart, inside, self.verdict.cutoffs.level, seed)
 
     def _rows_shown(self) -> tuple[Sequence[str], Iterable[Sequence[Any]], int]:
         return list(self.nodes.columns), self.nodes.head(ROWS).to_numpy().tolist(), len(self.nodes)
@@ -118,13 +103,10 @@ def diff(
     *,
     n: int = 200,
     method: Method = "eap_ig",
-    ablation: Ablation = "counterfactual",
-    positions: str | int = "all",
     steps: int = 5,
-    reference: Examples | None = None,
     seed: int = 0,
     cutoffs: Cutoffs | None = None,
-    max_bytes: int = MAX_BYTES,
+    **choices: Unpack[Choices],
 ) -> CircuitDiff:
     """Compare the circuits of a base model and a tuned one on the same prompts.
 
@@ -140,13 +122,10 @@ def diff(
         metric: read on every run.
         n: edges of each model's circuit, by size of the score, before pruning.
         method: of the edges' scores; see `score_edges`. Nodes are always exact.
-        ablation: what an ablated edge carries.
-        positions: where it is ablated.
         steps: of integrated gradients.
-        reference: prompts behind means and resampling.
         seed: of all draws.
         cutoffs: where words begin; the declared ones by default.
-        max_bytes: memory in bytes for activations beside the models; changes no number.
+        **choices: `ablation`, `positions`, `reference` and `max_bytes`, as `score_edges` takes them.
 
     Returns:
         Tables of edges and nodes, both circuits in both models, and the verdict.
@@ -175,8 +154,7 @@ def diff(
     metric = as_metric(metric, contrast.clean)
     models = {"base": pair.base, "tuned": pair.tuned}
     settings = {
-        role: Setting.of(model, contrast, metric, ablation, positions, reference, seed, max_bytes)
-        for role, model in models.items()
+        role: Setting.of(model, contrast, metric, seed, **choices) for role, model in models.items()
     }
     scores = {role: edge_scores(s, method, steps, seed) for role, s in settings.items()}
     circuits = {role: found.top(n, absolute=True) for role, found in scores.items()}
@@ -196,13 +174,14 @@ def diff(
         seed,
     )
     nodes = differences(
-        list(graph.sources), {r: f.values for r, f in by_node.items()}, scores["base"].groups, cut, seed
-    )
+        graph.sources, {r: f.values for r, f in by_node.items()}, scores["base"].groups, cut, seed
+    ).rename(columns={"name": "node"})
+    floor = nodes.set_index("node")["floor"].loc[list(graph.sources)].to_numpy()
     return CircuitDiff(
         verdict=circuit_verdict(runs, cut, seed),
         edges=edges.rename(columns={"name": "edge"}),
-        nodes=nodes.rename(columns={"name": "node"}),
-        exchanged=_exchanged(exchanged, cut, seed),
+        nodes=nodes,
+        exchanged=exchanges(exchanged, floor, cut, seed),
         circuits=circuits,
         cells=_faithfulness_of_cells(runs, cut, seed),
         runs=runs,
@@ -230,74 +209,3 @@ def _faithfulness_of_cells(runs: Evidence, cut: Cutoffs, seed: int) -> pd.DataFr
         parts.append(table.assign(model=role, circuit=table["parameters"].str.split().str[-1]))
     columns = ["circuit", "model", "share", "edges", "estimate", "low", "high", "n"]
     return pd.concat(parts, ignore_index=True)[columns]
-
-
-def differences(
-    names: Sequence[str],
-    values: dict[str, Float[Tensor, "unit example"]],
-    groups: Sequence[str],
-    cut: Cutoffs,
-    seed: int,
-) -> pd.DataFrame:
-    """Scores in both models, their difference with its interval, and the noise floor.
-
-    Args:
-        names: of the edges or nodes.
-        values: their scores on every pair, by role.
-        groups: the entity of each pair.
-        cut: the confidence.
-        seed: of the draws and splits.
-
-    Returns:
-        A row for each, the largest difference first: name, base, tuned, difference, low, high, floor,
-        changed.
-    """
-    means = {role: _of_groups(part, groups) for role, part in values.items()}
-    apart = means["tuned"] - means["base"]
-
-    def mean(counts: np.ndarray) -> np.ndarray:
-        return counts @ apart.T / counts.sum(1, keepdims=True)
-
-    n = apart.shape[1]
-    estimate, low, high = stats.bootstrap(mean, n, level=cut.level, seed=seed)
-    rng = np.random.default_rng(seed)
-    sides = np.full((SPLITS, n), -1.0 / max(1, n - n // 2))
-    for side in sides:
-        side[rng.permutation(n)[: n // 2]] = 1.0 / max(1, n // 2)
-    floor = np.maximum(*(np.quantile(np.abs(m @ sides.T), cut.level, axis=1) for m in means.values()))
-    table = pd.DataFrame(
-        {
-            "name": list(names),
-            "base": means["base"].mean(1),
-            "tuned": means["tuned"].mean(1),
-            "difference": estimate,
-            "low": low,
-            "high": high,
-            "floor": floor,
-        }
-    )
-    excluded = (table["low"] > 0) | (table["high"] < 0)
-    table["changed"] = excluded & (table["difference"].abs() > table["floor"])
-    return table.sort_values("difference", key=np.abs, ascending=False, ignore_index=True)
-
-
-def _of_groups(values: Float[Tensor, "unit example"], groups: Sequence[str]) -> np.ndarray:
-    """Mean of each group's pairs, [unit, group]."""
-    _, index = np.unique(np.asarray(groups), return_inverse=True)
-    member = np.eye(index.max() + 1)[index]
-    return values.double().cpu().numpy() @ (member / member.sum(0))
-
-
-def _exchanged(scores: dict[str, NodeScores], cut: Cutoffs, seed: int) -> pd.DataFrame:
-    """What each node's weights do when they are exchanged, in both directions."""
-    columns: dict[str, Any] = {"node": scores["base"].graph.sources}
-    for role, found in scores.items():
-        means = -_of_groups(found.values, found.groups)
-
-        def mean(counts: np.ndarray, means: np.ndarray = means) -> np.ndarray:
-            return counts @ means.T / counts.sum(1, keepdims=True)
-
-        interval = stats.bootstrap(mean, means.shape[1], level=cut.level, seed=seed)
-        names = (f"in_{role}", f"in_{role}_low", f"in_{role}_high")
-        columns |= dict(zip(names, interval, strict=True))
-    return pd.DataFrame(columns).sort_values("in_base", key=np.abs, ascending=False, ignore_index=True)

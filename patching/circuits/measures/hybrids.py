@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import pandas as pd
 
 from interp.contrasts import Contrast
-from interp.examples import Examples
 from interp.metrics import Metric, as_metric
 from interp.models.model import Model
 from interp.models.pair import ModelPair
 from patching.circuits.circuit import Circuit
-from patching.circuits.running.ablations import Ablation
 from patching.circuits.running.passes import circuit_values
-from patching.circuits.running.setting import Setting
+from patching.circuits.running.setting import Choices, Setting
 from patching.circuits.scores.edges import Method, edge_scores
-from patching.engine.schedule import MAX_BYTES
 from patching.weights.parameters import Parameters
 from patching.weights.sets import Blocks
 
@@ -30,12 +27,9 @@ def hybrid_circuits(
     boundaries: Sequence[int] | None = None,
     n: int = 200,
     method: Method = "eap_ig",
-    ablation: Ablation = "counterfactual",
-    positions: str | int = "all",
     steps: int = 5,
-    reference: Examples | None = None,
     seed: int = 0,
-    max_bytes: int = MAX_BYTES,
+    **choices: Unpack[Choices],
 ) -> pd.DataFrame:
     """The circuit of every stitched hybrid, beside those of the two models.
 
@@ -50,12 +44,9 @@ def hybrid_circuits(
         boundaries: 1..L-1; by default four, evenly spaced.
         n: edges of each circuit, by size of the score, before pruning.
         method: of the scores; see `score_edges`.
-        ablation: what an ablated edge carries, in the hybrid's own runs.
-        positions: where it is ablated.
         steps: of integrated gradients.
-        reference: prompts behind means and resampling.
         seed: of all draws.
-        max_bytes: memory in bytes for activations beside the models; changes no number.
+        **choices: `ablation`, `positions`, `reference` and `max_bytes`, as `score_edges` takes them.
 
     Returns:
         A row for each hybrid and, at boundaries 0 and L, for the models: below (the role of the model
@@ -84,7 +75,7 @@ def hybrid_circuits(
     metric = as_metric(metric, contrast.clean)
 
     def found(model: Model) -> tuple[Circuit, float, float]:
-        setting = Setting.of(model, contrast, metric, ablation, positions, reference, seed, max_bytes)
+        setting = Setting.of(model, contrast, metric, seed, **choices)
         circuit = edge_scores(setting, method, steps, seed).top(n, absolute=True)
         graph = circuit.graph
         ends = circuit_values(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -14,14 +14,11 @@ from interp import stats
 from interp.arguments import at_least_one
 from interp.contrasts import Contrast
 from interp.evidence import Evidence
-from interp.examples import Examples
 from interp.metrics import Metric
 from interp.models.model import Model
 from patching.circuits.circuit import Circuit
 from patching.circuits.measures.runs import run_named
-from patching.circuits.running.ablations import Ablation
-from patching.circuits.running.setting import Setting
-from patching.engine.schedule import MAX_BYTES
+from patching.circuits.running.setting import Choices, Setting
 
 
 def completeness(
@@ -32,11 +29,8 @@ def completeness(
     *,
     draws: int = 20,
     share: float = 0.3,
-    ablation: Ablation = "counterfactual",
-    positions: str | int = "all",
-    reference: Examples | None = None,
     seed: int = 0,
-    max_bytes: int = MAX_BYTES,
+    **choices: Unpack[Choices],
 ) -> Evidence:
     """Take random parts out of the circuit, and the same out of the whole graph (2211.00593).
 
@@ -51,11 +45,8 @@ def completeness(
         metric: read on every run.
         draws: how many parts K are drawn.
         share: of the circuit's edges that each K holds.
-        ablation: what edges outside carry; see `score_edges`.
-        positions: where they are ablated.
-        reference: prompts behind means and resampling.
         seed: of the draws and of resampling.
-        max_bytes: memory in bytes for activations beside the model; changes no number.
+        **choices: `ablation`, `positions`, `reference` and `max_bytes`, as `score_edges` takes them.
 
     Returns:
         Evidence of method "circuit": conditions "circuit_without" and "model_without" for each K, and
@@ -78,7 +69,7 @@ def completeness(
     """
     if not 0 < share < 1:
         raise ValueError(f"share got {share:g}; expected between 0 and 1, such as .3")
-    setting = Setting.of(model, contrast, metric, ablation, positions, reference, seed, max_bytes)
+    setting = Setting.of(model, contrast, metric, seed, **choices)
     inside = circuit.mask.nonzero()[:, 0]
     taken = max(1, int(share * len(inside)))
     generator = torch.Generator().manual_seed(seed)
@@ -101,11 +92,8 @@ def minimality(
     circuit: Circuit,
     metric: Metric | Callable[..., Any],
     *,
-    ablation: Ablation = "counterfactual",
-    positions: str | int = "all",
-    reference: Examples | None = None,
     seed: int = 0,
-    max_bytes: int = MAX_BYTES,
+    **choices: Unpack[Choices],
 ) -> Evidence:
     """Take each edge out of the circuit: in a minimal one every edge is missed (2211.00593).
 
@@ -114,11 +102,8 @@ def minimality(
         contrast: aligned pairs.
         circuit: whose edges are taken out one by one.
         metric: read on every run.
-        ablation: what edges outside carry; see `score_edges`.
-        positions: where they are ablated.
-        reference: prompts behind means and resampling.
         seed: of resampling.
-        max_bytes: memory in bytes for activations beside the model; changes no number.
+        **choices: `ablation`, `positions`, `reference` and `max_bytes`, as `score_edges` takes them.
 
     Returns:
         Evidence of method "circuit": condition "circuit_without" for each edge, "circuit" for all of
@@ -139,7 +124,7 @@ def minimality(
         >>> len(runs) == len(circuit) + 3
         True
     """
-    setting = Setting.of(model, contrast, metric, ablation, positions, reference, seed, max_bytes)
+    setting = Setting.of(model, contrast, metric, seed, **choices)
     graph, n = circuit.graph, len(circuit)
     masks = [circuit.mask]
     columns: list[dict[str, Any]] = [{"condition": "circuit", "share": n / graph.n_edges}]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -12,15 +12,12 @@ from torch import Tensor
 
 from interp.contrasts import Contrast
 from interp.evidence import Evidence
-from interp.examples import Examples
 from interp.metrics import Metric
 from interp.models.model import Model
 from patching.circuits.circuit import Circuit
-from patching.circuits.running.ablations import Ablation
 from patching.circuits.running.passes import circuit_values
-from patching.circuits.running.setting import Setting
+from patching.circuits.running.setting import Choices, Setting
 from patching.circuits.scores.results import EdgeScores
-from patching.engine.schedule import MAX_BYTES
 
 #: Sizes of circuits as shares of the number of edges (MIB, 2504.13151).
 SIZES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -35,13 +32,10 @@ def evaluate(
     scores: EdgeScores,
     metric: Metric | Callable[..., Any],
     *,
-    ablation: Ablation = "counterfactual",
-    positions: str | int = "all",
     sizes: Sequence[float] = SIZES,
     complement: bool = False,
-    reference: Examples | None = None,
     seed: int = 0,
-    max_bytes: int = MAX_BYTES,
+    **choices: Unpack[Choices],
 ) -> Evidence:
     """Run the circuits of the highest scores, at each size and by both rankings (MIB, 2504.13151).
 
@@ -53,13 +47,10 @@ def evaluate(
         contrast: aligned pairs, better others than those that the scores were made on.
         scores: of every edge.
         metric: read on every run.
-        ablation: what edges outside carry; see `score_edges`.
-        positions: where they are ablated.
         sizes: shares of the number of edges.
         complement: whether the edges outside are run as circuits too.
-        reference: prompts behind means and resampling.
         seed: of resampling.
-        max_bytes: memory in bytes for activations beside the model; changes no number.
+        **choices: `ablation`, `positions`, `reference` and `max_bytes`, as `score_edges` takes them.
 
     Returns:
         Evidence of method "circuit": conditions "signed" and "absolute" (and "signed_complement",
@@ -83,7 +74,7 @@ def evaluate(
         >>> curve.loc[curve["share"] == 1, "estimate"].round(4).tolist()
         [1.0, 1.0]
     """
-    setting = Setting.of(model, contrast, metric, ablation, positions, reference, seed, max_bytes)
+    setting = Setting.of(model, contrast, metric, seed, **choices)
     masks, columns = ranked_masks(scores, sizes, complement=complement)
     return run_named(setting, masks, columns, scores.method)
 
@@ -118,12 +109,9 @@ def run_circuits(
     circuits: Circuit | Mapping[str, Circuit],
     metric: Metric | Callable[..., Any],
     *,
-    ablation: Ablation = "counterfactual",
-    positions: str | int = "all",
     complement: bool = True,
-    reference: Examples | None = None,
     seed: int = 0,
-    max_bytes: int = MAX_BYTES,
+    **choices: Unpack[Choices],
 ) -> Evidence:
     """Run given circuits, and the edges outside of each as circuits too.
 
@@ -132,12 +120,9 @@ def run_circuits(
         contrast: aligned pairs.
         circuits: one, or several by name.
         metric: read on every run.
-        ablation: what edges outside carry; see `score_edges`.
-        positions: where they are ablated.
         complement: whether the edges outside are run too.
-        reference: prompts behind means and resampling.
         seed: of resampling.
-        max_bytes: memory in bytes for activations beside the model; changes no number.
+        **choices: `ablation`, `positions`, `reference` and `max_bytes`, as `score_edges` takes them.
 
     Returns:
         Evidence of method "circuit": conditions "circuit" and "complement", "full" and "empty"; the
@@ -160,7 +145,7 @@ def run_circuits(
         >>> sorted(runs.table["condition"].unique())
         ['circuit', 'complement', 'empty', 'full']
     """
-    setting = Setting.of(model, contrast, metric, ablation, positions, reference, seed, max_bytes)
+    setting = Setting.of(model, contrast, metric, seed, **choices)
     named = {"circuit": circuits} if isinstance(circuits, Circuit) else dict(circuits)
     masks, columns = [], []
     for name, circuit in named.items():

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypedDict
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from interp.contrasts import Contrast
@@ -19,6 +19,22 @@ from patching.circuits.running.ablations import Ablation, Source, ablated_output
 from patching.circuits.running.parts import Nodes, Parts
 from patching.engine.schedule import MAX_BYTES
 from patching.places import positions_named
+
+
+class Choices(TypedDict, total=False):
+    """What every measurement of circuits lets its caller choose; `Setting.of` has the defaults.
+
+    Attributes:
+        ablation: what an ablated edge carries.
+        positions: where edges are ablated: "all", or the name of a span or position.
+        reference: prompts behind means and resampling; the clean ones by default.
+        max_bytes: memory in bytes for activations beside the model; changes no number.
+    """
+
+    ablation: Ablation
+    positions: str | int
+    reference: Examples | None
+    max_bytes: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +89,11 @@ class Setting:
         model: Model,
         contrast: Contrast,
         metric: Metric | Callable[..., Any],
+        seed: int = 0,
+        *,
         ablation: Ablation = "counterfactual",
         positions: str | int = "all",
         reference: Examples | None = None,
-        seed: int = 0,
         max_bytes: int = MAX_BYTES,
     ) -> Setting:
         """Take a model apart and prepare what its ablated edges carry.
@@ -139,12 +156,3 @@ class Setting:
     def about(self) -> Mapping[str, str]:
         """The choices that every result names."""
         return {"level": "edges", "ablation": self.ablation, "positions": str(self.positions)}
-
-
-def metric_of_rows(metric: Metric, rows: Int[Tensor, " row"]) -> Metric:
-    """The metric of some of its prompts, counted anew."""
-    return replace(
-        metric,
-        read=lambda logits, example: metric.read(logits, rows[example]),
-        positions=metric.positions[rows],
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Unpack, get_args
 
 import torch
 from jaxtyping import Float
@@ -11,18 +11,15 @@ from torch import Tensor
 
 from interp.arguments import at_least_one
 from interp.contrasts import Contrast
-from interp.examples import Examples
 from interp.metrics import Metric
 from interp.models.model import Model
 from interp.progress import tracked
-from patching.circuits.running.ablations import Ablation
-from patching.circuits.running.setting import Prepared, Setting
+from patching.circuits.running.setting import Choices, Prepared, Setting
 from patching.circuits.scores.baselines import information_flow, weight_sizes
 from patching.circuits.scores.exact import exact_scores
 from patching.circuits.scores.relevance import relevance_rules
-from patching.circuits.scores.results import EdgeScores
+from patching.circuits.scores.results import EdgeScores, fields_of
 from patching.circuits.scores.slopes import Slopes, first_order, slopes
-from patching.engine.schedule import MAX_BYTES
 
 Method = Literal[
     "exact",
@@ -43,12 +40,9 @@ def score_edges(
     metric: Metric | Callable[..., Any],
     *,
     method: Method = "eap_ig",
-    ablation: Ablation = "counterfactual",
-    positions: str | int = "all",
     steps: int = 5,
-    reference: Examples | None = None,
     seed: int = 0,
-    max_bytes: int = MAX_BYTES,
+    **choices: Unpack[Choices],
 ) -> EdgeScores:
     """How much each edge of the model carries of the metric, for every pair.
 
@@ -71,13 +65,13 @@ def score_edges(
         contrast: aligned pairs; the clean prompts run.
         metric: for instance `interp.logit_difference(contrast)`.
         method: see above.
-        ablation: what an ablated edge carries: "counterfactual" (the corrupted prompt's), "mean",
-            "mean_per_position", "zero" or "resample".
-        positions: where edges are ablated: "all", or the name of a span or position.
         steps: of integrated gradients.
-        reference: prompts behind means and resampling; the clean ones by default.
         seed: of resampling, and of "random".
-        max_bytes: memory in bytes for activations beside the model; changes no number.
+        **choices: `ablation`, what an ablated edge carries: "counterfactual" (the corrupted prompt's,
+            the default), "mean", "mean_per_position", "zero" or "resample"; `positions`, where: "all"
+            (the default), or the name of a span or position; `reference`, prompts behind means and
+            resampling, the clean ones by default; `max_bytes`, memory in bytes for activations beside
+            the model, which changes no number.
 
     Returns:
         Scores of every edge on every pair, in the metric's unit.
@@ -102,26 +96,17 @@ def score_edges(
     if method not in get_args(Method):
         raise ValueError(f"method got {method!r}; expected one of {', '.join(get_args(Method))}")
     steps = at_least_one("steps", steps)
-    setting = Setting.of(model, contrast, metric, ablation, positions, reference, seed, max_bytes)
+    setting = Setting.of(model, contrast, metric, seed, **choices)
     return edge_scores(setting, method, steps, seed)
 
 
 def edge_scores(setting: Setting, method: Method, steps: int = 5, seed: int = 0) -> EdgeScores:
     """Scores of every edge in a setting; see `score_edges`."""
-    contrast, graph = setting.contrast, setting.parts.graph
     unit = {"information_flow": "share", "weights": "weights", "random": "share"}
-    return EdgeScores(
-        graph=graph,
-        values=_values(setting, method, steps, seed).cpu(),
-        method=method,
-        ablation=setting.ablation,
-        positions=setting.positions,
-        metric=setting.metric.name,
-        unit=unit.get(method, setting.metric.unit),
-        groups=tuple(contrast.clean.groups),
-        templates=tuple(contrast.clean.templates),
-        model=setting.model.role,
-    )
+    fields = fields_of(setting)
+    fields["unit"] = unit.get(method, fields["unit"])
+    values = _values(setting, method, steps, seed).cpu()
+    return EdgeScores(values=values, method=method, **fields)
 
 
 def _values(setting: Setting, method: Method, steps: int, seed: int) -> Float[Tensor, "edge example"]:

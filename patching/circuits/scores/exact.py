@@ -20,7 +20,7 @@ from interp.progress import tracked
 from interp.sites import Kind, Site
 from patching.circuits.graph import SLOTS
 from patching.circuits.running.parts import KINDS
-from patching.circuits.running.setting import Prepared, Setting, metric_of_rows
+from patching.circuits.running.setting import Prepared, Setting
 from patching.engine.sweeping import sweep
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.values import Add, Replace
@@ -54,7 +54,7 @@ def _score_batch(
     """Fill in one batch's scores."""
     rows = prepared.batch.rows
     examples = setting.contrast.clean.subset(rows.tolist())
-    metrics = {"metric": metric_of_rows(setting.metric, rows)}
+    metrics = {"metric": setting.metric.subset(rows)}
     waiting: list[tuple[int, Cell]] = []
     size = 0
 
@@ -142,7 +142,7 @@ class _Layer:
             last = Site(Kind.RESID_POST, layer - 1)
             for number, source in self._sources(first, chosen):
                 lost = self.change.placed(-self.change.lost[source : source + 1])[0]
-                yield self._cell(number, Edit(last, self.change.where, Add(lost)))
+                yield self._cell(number, last, Add, lost)
             return
         for slot in SLOTS:
             yield from self._slot_cells(slot, first, chosen)
@@ -172,7 +172,7 @@ class _Layer:
                 for number, source in edges:
                     if source in where_of:
                         value = made[where_of[source]][:, :, head]
-                        yield self._cell(number, Edit(site, self.change.where, Replace(value)))
+                        yield self._cell(number, site, Replace, value)
 
     def _mlp_cells(
         self, destination: int, chosen: Bool[Tensor, " edge"]
@@ -189,7 +189,7 @@ class _Layer:
             made = parts.mlp(self.layer, normed.flatten(0, 1)).unflatten(0, normed.shape[:2])
             changed = self.change.placed(made - clean)
             for source, value in zip(some, changed, strict=True):
-                yield self._cell(numbers[source], Edit(site, self.change.where, Add(value)))
+                yield self._cell(numbers[source], site, Add, value)
 
     def _together(self, sources: list[int]) -> Iterator[list[int]]:
         """The sources, some at a time, as memory allows."""
@@ -202,8 +202,13 @@ class _Layer:
         for start in range(0, len(sources), step):
             yield sources[start : start + step]
 
-    @staticmethod
-    def _cell(number: int, edit: Edit) -> tuple[int, Cell, int]:
+    def _cell(
+        self,
+        number: int,
+        site: Site,
+        kind: type[Add | Replace],
+        value: Float[Tensor, "row column d"],
+    ) -> tuple[int, Cell, int]:
         """One edge as a cell, with the bytes that it holds."""
-        tensor = next(iter(getattr(edit.intervention, "tensors", {}).values()))
-        return number, Cell((edit,)), tensor.numel() * tensor.element_size()
+        edit = Edit(site, self.change.where, kind(value))
+        return number, Cell((edit,)), value.numel() * value.element_size()

@@ -148,11 +148,11 @@ def verify(
         model,
         contrast,
         metric,
-        scores.ablation,
-        scores.positions,
-        reference,
         seed,
-        max_bytes,
+        ablation=scores.ablation,
+        positions=scores.positions,
+        reference=reference,
+        max_bytes=max_bytes,
     )
     if scores.graph != setting.parts.graph:
         raise ValueError(

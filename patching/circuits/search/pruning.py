@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
 from interp.contrasts import Contrast
-from interp.examples import Examples
 from interp.metrics import Metric
 from interp.models.model import Model
 from interp.progress import tracked
 from patching.circuits.circuit import Circuit
-from patching.circuits.running.ablations import Ablation
 from patching.circuits.running.passes import Below, circuit_values
-from patching.circuits.running.setting import Setting
-from patching.engine.schedule import MAX_BYTES
+from patching.circuits.running.setting import Choices, Setting
 
 #: Removals that are tried in one run, each with those before it.
 TOGETHER = 16
@@ -32,11 +29,8 @@ def prune(
     *,
     threshold: float,
     start: Circuit | None = None,
-    ablation: Ablation = "counterfactual",
-    positions: str | int = "all",
-    reference: Examples | None = None,
     seed: int = 0,
-    max_bytes: int = MAX_BYTES,
+    **choices: Unpack[Choices],
 ) -> Circuit:
     """Remove edges one by one, from the logits down, where the mean metric falls by less (ACDC).
 
@@ -53,11 +47,8 @@ def prune(
         metric: higher where the behaviour is there.
         threshold: in the metric's unit, above 0.
         start: the circuit that is pruned; all edges by default.
-        ablation: what a removed edge carries; see `score_edges`.
-        positions: where it is ablated.
-        reference: prompts behind means and resampling.
         seed: of resampling.
-        max_bytes: memory in bytes for activations beside the model; changes no number.
+        **choices: `ablation`, `positions`, `reference` and `max_bytes`, as `score_edges` takes them.
 
     Returns:
         What is left, without edges on no path from the input to the logits. Its scores are the fall of
@@ -78,7 +69,7 @@ def prune(
         >>> 0 < len(found) < len(start)
         True
     """
-    setting = Setting.of(model, contrast, metric, ablation, positions, reference, seed, max_bytes)
+    setting = Setting.of(model, contrast, metric, seed, **choices)
     graph = setting.parts.graph
     if threshold <= 0:
         raise ValueError(

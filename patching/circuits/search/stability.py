@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -17,16 +17,14 @@ from interp import stats
 from interp.arguments import at_least_one
 from interp.contrasts import Contrast
 from interp.display.html import ROWS, Shown
-from interp.examples import Examples
 from interp.metrics import Metric
 from interp.models.model import Model
 from patching.circuits.circuit import Circuit
 from patching.circuits.cutoffs import Cutoffs
 from patching.circuits.graph import Graph
-from patching.circuits.running.ablations import Ablation
+from patching.circuits.running.setting import Choices
 from patching.circuits.scores.edges import Method, score_edges
 from patching.circuits.scores.results import EdgeScores
-from patching.engine.schedule import MAX_BYTES
 
 #: Scores of edges held at once.
 _HELD = 2**25
@@ -127,14 +125,11 @@ def discover(
     n: int = 200,
     method: Method = "eap_ig",
     absolute: bool = True,
-    ablation: Ablation = "counterfactual",
-    positions: str | int = "all",
     steps: int = 5,
     resamples: int = 200,
-    reference: Examples | None = None,
     seed: int = 0,
     cutoffs: Cutoffs | None = None,
-    max_bytes: int = MAX_BYTES,
+    **choices: Unpack[Choices],
 ) -> Discovery:
     """Which edges the circuit of the n best holds when the prompts are drawn anew.
 
@@ -150,14 +145,11 @@ def discover(
         n: edges that each resample takes.
         method: of the scores; see `score_edges`.
         absolute: whether edges are ranked by size, whatever the sign.
-        ablation: what an ablated edge carries.
-        positions: where it is ablated.
         steps: of integrated gradients.
         resamples: draws of the groups, and random splits into halves.
-        reference: prompts behind means and resampling.
         seed: of all draws.
         cutoffs: where words begin; the declared ones by default.
-        max_bytes: memory in bytes for activations beside the model; changes no number.
+        **choices: `ablation`, `positions`, `reference` and `max_bytes`, as `score_edges` takes them.
 
     Returns:
         Frequencies, halves and their null; `.table()` lists the edges, `.circuit()` the core.
@@ -177,18 +169,7 @@ def discover(
         >>> set(found.table()["word"]) <= {"core", "contingent"}
         True
     """
-    scores = score_edges(
-        model,
-        contrast,
-        metric,
-        method=method,
-        ablation=ablation,
-        positions=positions,
-        steps=steps,
-        reference=reference,
-        seed=seed,
-        max_bytes=max_bytes,
-    )
+    scores = score_edges(model, contrast, metric, method=method, steps=steps, seed=seed, **choices)
     return stability(scores, n=n, absolute=absolute, resamples=resamples, seed=seed, cutoffs=cutoffs)
 
 

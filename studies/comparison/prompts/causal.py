@@ -17,11 +17,10 @@ from interp.progress import stage
 from interp.runs.run import waiting
 from interp.verdict.prompts.controls import BEFORE, OTHER_PAIR, OTHER_READOUT
 from interp.verdict.thresholds import Thresholds
-from patching.attribution.carriers import carriers
 from patching.methods.grids import cross_patch
 from patching.methods.pushes import FOLDS
 from patching.methods.stitching import stitch
-from studies.comparison.causal import CROSS_PATCHED, shift_evidence
+from studies.comparison.causal import CARRIED, CROSS_PATCHED, carried_by, drawn, shift_evidence
 from studies.comparison.prompts.earlier import earlier_evidence
 from studies.comparison.prompts.outputs import Changed
 
@@ -34,9 +33,6 @@ SPANS = ("all", "last")
 
 #: Draws of the push with random signs.
 SIGN_DRAWS = 9
-
-#: Prompts of which heads and MLPs are exchanged one by one.
-CARRIED = 16
 
 
 def open_evidence(
@@ -78,7 +74,11 @@ def open_evidence(
         parts.append(
             cross_patch(pair, few.examples, {"output": output}, positions=SPANS, max_bytes=max_bytes)
         )
-        parts.append(_carriers(pair, changed, readout, seed, max_bytes))
+        rows = _one_a_unit(changed, questions.output_rows, CARRIED, seed)
+        reader = pair.base if readout == "base" else pair.tuned
+        parts.append(
+            carried_by(pair, questions.subset(rows), reader=reader, seed=seed, max_bytes=max_bytes)
+        )
     if waiting():  # other shards have yet to measure what decides where the push is tested
         return Evidence.concat(parts)
     rows = _one_a_unit(changed, questions.shifted_rows, thresholds.shifted_groups, seed)
@@ -130,17 +130,6 @@ def _before(changed: Changed) -> Int[Tensor, " example"]:
     return torch.maximum(examples.position("last") - 1, examples.starts)
 
 
-def _carriers(
-    pair: ModelPair, changed: Changed, readout: Readout, seed: int, max_bytes: int
-) -> Evidence:
-    """The heads and MLPs of some prompts, exchanged one by one."""
-    rows = _one_a_unit(changed, changed.questions.output_rows, CARRIED, seed)
-    few = changed.questions.subset(rows)
-    output = token_contrast(few.examples, few.plus, few.minus)
-    read = output.read_by(pair.base if readout == "base" else pair.tuned)
-    return carriers(pair, few.examples, read, seed=seed, max_bytes=max_bytes)
-
-
 def _one_a_unit(
     changed: Changed, chosen: Bool[Tensor, " example"], most: int, seed: int
 ) -> Int[Tensor, " row"]:
@@ -149,5 +138,4 @@ def _one_a_unit(
     for row in chosen.nonzero()[:, 0].tolist():
         first.setdefault(changed.units[row], row)
     rows = torch.tensor(sorted(first.values()), dtype=torch.long)
-    drawn = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:most]
-    return rows[drawn.sort().values].to(changed.questions.plus.device)
+    return drawn(rows, most, seed).to(changed.questions.plus.device)

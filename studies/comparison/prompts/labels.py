@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from interp.activations import collect
+from interp.columns import group_split
 from interp.evidence import Evidence
-from interp.examples import Examples, group_split
+from interp.examples import Examples
 from interp.models.pair import ModelPair
 from interp.progress import counted
 from interp.sites import boundaries

@@ -10,7 +10,8 @@ import interp
 from interp.metrics import token_contrast
 from interp.models.loading import wrap
 from interp.models.pair import ModelPair
-from patching.attribution.carriers import carriers, nodes_of
+from patching.attribution.carriers import carriers
+from patching.attribution.exchanging import nodes_of
 from patching.weights.grafting import graft
 from patching.weights.sets import Blocks, Heads
 
@@ -58,6 +59,26 @@ def test_an_exchanged_node_is_the_hybrid_with_its_weights_exchanged(family, toke
     assert len(found) == 12 and tiny.same(*map(torch.tensor, (found, expected)))
     ends = made.where(condition="baseline").set_index("model")["value"]
     assert (exact["value"] - ends.loc[exact["model"]].to_numpy()).abs().median() > 0.05
+
+
+def test_prompts_that_run_together_give_what_each_gives_alone(tokenizer):
+    pair = pair_of("llama", tokenizer)
+    prompts = tiny.examples(tiny.token_rows(6, 5, 6, 6))
+    metric = contrast_of(prompts)
+    keys = ["model", "condition", "layer", "kind", "head"]
+    together, nodes = carriers(pair, prompts, metric, k=3, sample=0), set()
+    for i in range(len(prompts)):
+        alone = carriers(pair, prompts.subset([i]), metric.subset(torch.tensor([i])), k=3, sample=0)
+        found, expected = (
+            made.table[made.table["example"] == number].astype(dict.fromkeys(keys, str))
+            for made, number in ((together, i), (alone, 0))
+        )
+        found, expected = (t.set_index(keys)["value"].sort_index() for t in (found, expected))
+        assert tiny.same(*(torch.tensor(t.to_numpy()) for t in (found, expected)))
+        assert found.index.equals(expected.index)
+        verified = found.index.get_level_values("condition") == "verified"
+        nodes.add(tuple(found.index[verified].droplevel([0, 1])))
+    assert len(nodes) > 1, "the control: prompts whose nodes differ"
 
 
 def test_the_screen_is_the_slope_where_the_change_is_small(tokenizer):

@@ -9,8 +9,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import interp
 from interp.contrasts import Contrast, aligned_pairs
-from interp.examples import Examples, first_token
+from interp.examples import Examples
 from interp.metrics import logit_difference
+from interp.prompts import first_token
 from interp.sites import Kind, Site, every_head as heads_of
 from patching.attribution import ranking
 from patching.attribution.screening import missed_cells, screen_then_verify

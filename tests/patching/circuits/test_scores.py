@@ -108,7 +108,7 @@ def test_the_size_of_weights_is_that_of_their_product(tiny_model):
 @pytest.mark.parametrize("ablation", ["mean", "mean_per_position", "zero"])
 def test_means_are_of_the_prompts_given(tiny_model, ablation):
     model, pairs = tiny_model("gpt2"), tiny.contrast(5, 4, 5)
-    setting = Setting.of(model, pairs, logit_difference(pairs), ablation)
+    setting = Setting.of(model, pairs, logit_difference(pairs), ablation=ablation)
     two = next(p for p in setting.prepared() if len(p.batch.rows) == 2)
     with plain_edges.split_inputs(model):
         five = plain_edges.outputs(model, pairs.clean.tokens[[0, 2]])["m1"]
@@ -124,7 +124,7 @@ def test_means_are_of_the_prompts_given(tiny_model, ablation):
 
 
 def test_resampling_takes_another_prompt(tiny_model):
-    setting = Setting.of(tiny_model("gpt2"), PAIRS, METRIC, "resample")
+    setting = Setting.of(tiny_model("gpt2"), PAIRS, METRIC, ablation="resample")
     prepared = next(setting.prepared())
     assert tiny.same(prepared.ablated, prepared.nodes.outputs.flip(1))
 
@@ -132,7 +132,7 @@ def test_resampling_takes_another_prompt(tiny_model):
 def test_resampling_needs_another_prompt_of_the_length(tiny_model):
     pairs = tiny.contrast(5, 4, 5)
     with pytest.raises(ValueError, match="no other of this length"):
-        Setting.of(tiny_model("gpt2"), pairs, logit_difference(pairs), "resample")
+        Setting.of(tiny_model("gpt2"), pairs, logit_difference(pairs), ablation="resample")
 
 
 def test_edges_ablated_at_some_positions_only(tiny_model):

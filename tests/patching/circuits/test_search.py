@@ -30,7 +30,7 @@ METRIC = logit_difference(PAIRS)
 def made(graph: Graph, values: torch.Tensor) -> EdgeScores:
     """Scores given by hand, each pair a group of its own."""
     groups = tuple(f"g{i}" for i in range(values.shape[1]))
-    return EdgeScores(graph, values, "eap", "zero", "all", "m", "logits", groups, groups, "base")
+    return EdgeScores(graph, values, "zero", "all", "m", "logits", groups, groups, "base", "eap")
 
 
 def test_the_best_edges_are_taken_and_loose_ones_left_out():

@@ -15,6 +15,7 @@ from interp.facts.loading import load_facts
 from interp.facts.types import Fact, FactSet
 from interp.models import named
 from interp.models.loading import load_pair
+from studies.comparison.causal import CARRIED
 from studies.comparison.comparing import compare
 from studies.comparison.result import Comparison
 
@@ -110,6 +111,20 @@ def test_items_say_what_was_said_and_only_changed_ones_have_a_place(run: Run):
     assert any(i["said_base"] == HOSTILE for i in items), "the script is among what was said"
 
 
+def test_the_report_tells_which_heads_and_mlps_carry_the_change(run: Run):
+    found = run.verdict["carriers"]
+    assert found["prompts"] == CARRIED and found["nodes"]
+    tuned = ("4", "5")  # the blocks that were tuned
+    assert all(node["node"].split()[1].startswith(tuned) for node in found["nodes"])
+    assert found["drawn"] and found["beside"] < 1e-3, "a node that was not tuned carries nothing"
+    exchanged = [item for item in run.verdict["items"] if item["carriers"] is not None]
+    assert len(exchanged) == CARRIED and all(item["contrast"] == "output" for item in exchanged)
+    report = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert report.count("Which heads and MLPs carry the change") == 1
+    table = pd.read_csv(run.folder / "outputs.csv")
+    assert table["carried by"].notna().sum() == CARRIED
+
+
 def test_every_output_is_written_and_the_table_reads_back(run: Run):
     names = {p.name for p in run.folder.iterdir()}
     assert names >= {"report.html", "verdict.json", "evidence.parquet", "figures"}
@@ -118,7 +133,9 @@ def test_every_output_is_written_and_the_table_reads_back(run: Run):
         again.table[["method", "value"]], run.found.evidence.table[["method", "value"]],
         check_categorical=False,
     )  # fmt: skip
-    assert {"stitch", "handover", "patch", "cross_patch"} <= set(again.table["method"].dropna())
+    assert {"stitch", "handover", "patch", "cross_patch", "carriers"} <= set(
+        again.table["method"].dropna()
+    )
     figures = {p.suffix for p in (run.folder / "figures").iterdir()}
     assert figures >= {".html", ".csv"}
     for figure in (run.folder / "figures").glob("*.html"):

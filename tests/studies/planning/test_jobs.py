@@ -63,10 +63,11 @@ def test_every_stage_puts_through_the_blocks_what_the_plan_says(both):
     told, ran = both
     expected = {stage.name: stage.layer_tokens for stage in told.stages if stage.layer_tokens}
     assert set(expected) == set(ran.tokens) == set(SWEPT)
-    for name in set(SWEPT) - {"shared shift"}:
+    for name in ("asking", "stitching", "probing"):
         assert expected[name] == ran.tokens[name], name
-    # Where the change is installed and where facts arrive is foretold, not known.
-    assert expected["shared shift"] == pytest.approx(ran.tokens["shared shift"], rel=0.2)
+    # Which heads carry the change, where it is installed and facts arrive is foretold, not known.
+    for name in ("patching", "shared shift"):
+        assert expected[name] == pytest.approx(ran.tokens[name], rel=0.25), name
 
 
 def test_the_shared_shift_is_exact_where_its_boundaries_are_known(pair, both):
@@ -105,7 +106,7 @@ def test_the_rows_are_those_of_the_evidence(both):
     table = ran.result.evidence.table
     methods = {
         "stitching": ["stitch"],
-        "patching": ["handover", "patch", "cross_patch"],
+        "patching": ["handover", "patch", "cross_patch", "carriers"],
         "shared shift": ["shift"],
         "probing": ["claim", "probe", "readable", "transfer", "transfer_control"],
     }
