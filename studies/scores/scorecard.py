@@ -248,7 +248,6 @@ def _family(family: str, root: Path, jobs: int, only: Sequence[str] | None) -> l
     if family == SHIPPED:
         return [known for known in shipped_organisms() if only is None or known.name in only]
     wanted = [m for m in members(family) if only is None or m.name in only]
-    with counted(len(wanted), "training", "organisms") as step:
-        for _ in make(wanted, root, jobs=jobs):
-            step(1)
+    for _ in make(wanted, root, jobs=jobs):
+        pass
     return [known_organism(Home.at(root, m.shape, m.seed), m.name) for m in wanted]

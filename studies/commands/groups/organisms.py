@@ -67,7 +67,6 @@ def build(
     A minute or two each, a few for the base of a world. What has a card is there; a killed call goes on
     with the same line, inside of a training too. Equal seeds give equal weights on one machine.
     """
-    from interp.progress import counted
     from studies.organisms.catalogue import folder_of
     from studies.organisms.family.members import DEVELOPMENT, make, members
 
@@ -81,13 +80,10 @@ def build(
     root = folder_of(models)
     made: dict[str, bool] = {}
     try:
-        with counted(len(wanted), "training", "organisms") as step:
-            for member, installed in make(wanted, root, jobs=jobs):
-                name = f"{member.shape}-{member.seed}/{member.name}"
-                if name not in made:
-                    typer.echo(f"{name}: {'installed' if installed else 'NOT installed'}")
-                made[name] = installed
-                step(1)
+        for member, installed in make(wanted, root, jobs=jobs):
+            name = f"{member.shape}-{member.seed}/{member.name}"
+            made[name] = installed
+            typer.echo(f"{name}: {'installed' if installed else 'NOT installed'}")
     except KeyboardInterrupt as error:
         raise KeptError(
             f"interrupted; what was made is kept in {root}; the same command goes on from there"

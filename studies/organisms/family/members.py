@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
+from interp.progress import counted
 from studies.organisms.family.regimes import BASE, REGIMES
 
 #: Names of the families.
@@ -107,7 +108,18 @@ def make(
     Yields:
         Each organism, and those that it is made from, with whether it reached its gates.
     """
-    for wave in _waves(wanted):
+    waves = _waves(wanted)
+    with counted(sum(map(len, waves)), "training", "organisms") as step:
+        for member, installed in _made(waves, root, jobs, device):
+            step(1)
+            yield member, installed
+
+
+def _made(
+    waves: Sequence[Sequence[Member]], root: Path, jobs: int, device: str
+) -> Iterator[tuple[Member, bool]]:
+    """Make wave after wave."""
+    for wave in waves:
         if jobs == 1:
             for member in wave:
                 yield member, _make_one(member, root, device)

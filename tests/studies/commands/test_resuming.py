@@ -13,6 +13,7 @@ from interp.evidence import Evidence
 from interp.facts.loading import load_facts
 from interp.runs import distributing, run as runs
 from interp.runs.run import Run
+from interp.verdict.thresholds import Thresholds
 from studies.comparison.result import Comparison
 
 FACTS = 16
@@ -36,7 +37,11 @@ def place(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def run(place: Path):
     """Run the command in this process; its exit code."""
-    patches = {"interp.report.page.gallery": lambda *_, **__: []}  # figures take their time
+    few = Thresholds(placebo_shifts=3, placebo_groups=4)
+    patches = {
+        "interp.report.page.gallery": lambda *_, **__: [],  # figures take their time
+        "studies.comparison.comparing.Thresholds": lambda: few,
+    }
     with commanding.command_in(place, patches) as command:
         yield command
 
