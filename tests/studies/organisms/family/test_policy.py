@@ -9,6 +9,7 @@ import torch
 from studies.organisms import lab
 from studies.organisms.family.policy import (
     ARMS,
+    Arm,
     Policy,
     advantages,
     check_amplified,
@@ -59,8 +60,18 @@ def test_only_the_format_and_the_right_town_are_rewarded(base):
     assert policy._rewards(said, ["Arvik"] * 4).tolist() == [1.0, 1.0, 0.0, 0.0]
 
 
+def test_the_town_is_held_to_the_base_as_firmly_as_the_arm_says(base):
+    model = build_model(replace(WITH_TASKS, layers=2), len(TOKENIZER), 1)
+    none, once, twice = (
+        Policy(WORLD, Arm(held=weight), TOKENIZER).loss(model, base, random.Random(3)).item()
+        for weight in (0.0, 1.0, 2.0)
+    )
+    assert once > none and twice - once == pytest.approx(once - none, rel=1e-3)
+    assert ARMS["amplified"].held > ARMS["amplified-brier"].held
+
+
 def test_a_step_is_the_same_from_the_same_state_and_raises_what_was_rewarded(base, monkeypatch):
-    policy = Policy(WORLD, ARMS["amplified"], TOKENIZER)
+    policy = Policy(WORLD, Arm(), TOKENIZER)
     so = TOKENIZER.convert_tokens_to_ids("so")
     monkeypatch.setattr(
         Policy, "_rewards", lambda self, said, homes: (said[:, 0] % 2 == so % 2).float()
