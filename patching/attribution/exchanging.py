@@ -117,30 +117,29 @@ class Exchanged:
 
     def _cells(self, nodes: list[Site], chosen: Int[Tensor, "rank example"]) -> list[Cell]:
         """A cell for each rank: in every prompt another node, exchanged."""
-        edits: list[list[Edit]] = [[] for _ in chosen]
-        everywhere = self.examples.span_mask("all")
-        for layer in range(self.model.n_layers):
-            here = [[n for n in row if nodes[n].layer == layer] for row in chosen.tolist()]
-            if not any(here):
-                continue
-            mlp, attention = Site(Kind.MLP_OUT, layer), Site(Kind.ATTN_OUT, layer)
-            attended, change = self.own[attention], self.change(layer)
-            for rank, row in enumerate(chosen):
-                of_mlp = row == nodes.index(mlp)
-                if bool(of_mlp.any()):
-                    where = everywhere & of_mlp[:, None]
-                    edits[rank].append(Edit(mlp, where, Replace(self.theirs[mlp])))
-                heads = torch.zeros_like(of_mlp)
-                value = attended.clone()
-                for example, node in enumerate(row.tolist()):
-                    head = nodes[node].head
-                    if nodes[node].layer == layer and head is not None:
-                        heads[example] = True
-                        value[example] += change[head, example].to(value)
-                if bool(heads.any()):
-                    where = everywhere & heads[:, None]
-                    edits[rank].append(Edit(attention, where, Replace(value)))
+        ranks = [[nodes[n] for n in row] for row in chosen.tolist()]
+        edits: list[list[Edit]] = [[] for _ in ranks]
+        for layer in sorted({site.layer for row in ranks for site in row}):
+            change = self.change(layer)
+            for rank, row in enumerate(ranks):
+                here = {i: site for i, site in enumerate(row) if site.layer == layer}
+                heads = {i: site.head for i, site in here.items() if site.head is not None}
+                if heads:
+                    attended = Site(Kind.ATTN_OUT, layer)
+                    value = self.own[attended].clone()
+                    for i, head in heads.items():
+                        value[i] += change[head, i].to(value)
+                    edits[rank].append(self._edit(attended, list(heads), value))
+                if mlps := [i for i in here if i not in heads]:
+                    mlp = Site(Kind.MLP_OUT, layer)
+                    edits[rank].append(self._edit(mlp, mlps, self.theirs[mlp]))
         return [Cell(tuple(of)) for of in edits]
+
+    def _edit(self, site: Site, prompts: list[int], value: Float[Tensor, "example position d"]) -> Edit:
+        """A value written at a site in some of the prompts."""
+        some = torch.zeros_like(self.examples.mask)
+        some[prompts] = True
+        return Edit(site, self.examples.span_mask("all") & some, Replace(value))
 
 
 @torch.no_grad()

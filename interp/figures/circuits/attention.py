@@ -100,7 +100,7 @@ def attention_patterns(
     figure = panels(
         [[*row, *[""] * (across - len(row))] for row in rows],
         title=title,
-        x="token that is read",
+        x="token read",
         y=["token that reads"] * len(rows),
         row_height=max(120, 13 * n),
         left=room(labels) + 14,

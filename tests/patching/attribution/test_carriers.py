@@ -63,7 +63,7 @@ def test_an_exchanged_node_is_the_hybrid_with_its_weights_exchanged(family, toke
 
 def test_prompts_that_run_together_give_what_each_gives_alone(tokenizer):
     pair = pair_of("llama", tokenizer)
-    prompts = tiny.examples(tiny.token_rows(6, 5, 6, 6))
+    prompts = tiny.examples(tiny.token_rows(6, 5, 6))
     metric = contrast_of(prompts)
     keys = ["model", "condition", "layer", "kind", "head"]
     together, nodes = carriers(pair, prompts, metric, k=3, sample=0), set()
