@@ -18,7 +18,8 @@ CONTINUED = {
     "asking": 28,
     "stitching": 28,
     "patching": 8,
-    "shared shift": 28,
+    "shared shift": 26,
+    "probing": 2,
     "judging": 3,
     "writing": 5,
 }

@@ -38,7 +38,7 @@ from studies.planning.hardware import (
     nearest,
     parameters_of,
 )
-from studies.planning.open_sizing import open_costs, talk_on
+from studies.planning.open.sizing import open_costs, talk_on
 from studies.planning.plans import in_bytes, in_time
 
 #: Tokens of a prompt, and those of its subject, about as in the facts that come with the package.
