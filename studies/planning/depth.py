@@ -112,11 +112,11 @@ class Deep:
             if len(np.unique(beside.block)) < FOLDS:
                 continue
             texts, question, _ = texts_read(self.pair.base, self.known, beside)
-            calls = [told.texts for told in texts]
+            told, calls = texts[0], [one.texts for one in texts]
             if len(texts) > 1:
-                asked = [question.text.replace("{statement}", text) for text in texts[1].texts]
+                asked = [question.text.replace("{statement}", text) for text in texts[-1].texts]
                 calls.append(tuple(map(self._turned, asked)))
-            lengths = [self._read(told, texts[0]).lengths for told in calls]
+            lengths = [self._read(of, told).lengths for of in calls]
             batches = sum(-(-len(of) // BATCH) for of in lengths)
             tokens = sum(int(of.sum()) for of in lengths)
             read = self._forwards(MODELS * batches, MODELS * tokens, rows=2 * MODELS * len(beside))

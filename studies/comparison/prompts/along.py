@@ -135,9 +135,9 @@ def _read(pair: ModelPair, same: Alike, batch: _Batch, max_bytes: int, see: See 
             equal = equal and torch.equal(base, tuned)
             if see is not None:
                 see(row[part], wanted[part], base, tuned)
-    totals = torch.cat(logp, 1).view(2, *said.shape).sum(2).tolist()
-    shaped = (torch.cat(values).view(said.shape).tolist() for values in (best, gaps))
-    return *shaped, *totals, equal
+    ours, theirs = torch.cat(logp, 1).view(2, *said.shape).sum(2).tolist()
+    chosen, apart = (torch.cat(values).view(said.shape).tolist() for values in (best, gaps))
+    return chosen, apart, ours, theirs, equal
 
 
 def _batches(
