@@ -126,7 +126,7 @@ def interventions(
 
 
 def made_up(widths: Sequence[int], device: torch.device | None = None) -> Examples:
-    """Prompts of these lengths, of which nothing but the lengths is real."""
+    """Prompts of these lengths, of which nothing but the lengths is real; no two begin alike."""
     count, width = len(widths), max(widths)
     lengths = torch.tensor(widths, dtype=torch.long, device=device)
     mask = torch.arange(width, device=device) < lengths[:, None]
@@ -135,7 +135,8 @@ def made_up(widths: Sequence[int], device: torch.device | None = None) -> Exampl
         "all": torch.stack([torch.zeros_like(lengths), lengths], 1),
         "last": torch.stack([lengths - 1, lengths], 1),
     }
-    return Examples(torch.zeros_like(mask, dtype=torch.long), mask, names, names, spans, ("B",) * count)
+    tokens = torch.arange(count, device=device)[:, None] * mask
+    return Examples(tokens, mask, names, names, spans, ("B",) * count)
 
 
 def stitching(examples: Examples, rows: RowPlan, same: Alike) -> Work:
