@@ -47,8 +47,8 @@ PILOT = 4
 #: What is taken for granted of a stage.
 ASSUMED = {
     "shared shift": f"foretold: where random shifts are tried, by stitching {PILOT} changed facts; "
-    "which layer hands the fact over, by the declared depth of claims; which heads carry the change, by "
-    "spreading them over the blocks",
+    "which layer hands the fact over, by the declared depth of claims; which heads carry the change, "
+    "by spreading them over the blocks",
     "depth": TAUGHT,
 }
 
