@@ -24,6 +24,9 @@ from interp.sites import Site
 #: How many tokens are generated where nothing is said and the context leaves as many.
 TOKENS = 32
 
+#: How many tokens longer than the shortest prompt of a batch another may be.
+LONGER = 4
+
 #: Names of the positions that edits act on.
 POSITIONS = ("all", "prompt", "last")
 
@@ -70,8 +73,9 @@ def generate(
 ) -> Generated:
     """Continue prompts, with edits on: token by token the same as rerunning the whole text.
 
-    Prompts of one length run together, so none is padded, and keys and values are kept. A text ends
-    at the tokenizer's or the model's end-of-text token.
+    Keys and values are kept, and no prompt is padded: of prompts that run together the longer ones
+    are read on where shorter ones are written on. Under edits prompts of one length run together. A
+    text ends at the tokenizer's or the model's end-of-text token.
 
     Args:
         model: the model that writes.
@@ -116,8 +120,9 @@ def generate(
     ends = torch.tensor(sorted(_ends(model)), device=model.device, dtype=torch.long)
     written: list[list[int]] = [[] for _ in range(len(examples))]
     size = at_least_one("batch_size", batch_size)
-    batches = [part for same in examples.by_length() for part in same.split(size)]
-    for rows in tracked(batches, "generating"):
+    batches = continued_together(examples.lengths.tolist(), size, 0 if inside else LONGER)
+    for members in tracked(batches, "generating"):
+        rows = torch.tensor(members, device=examples.tokens.device)
         drawn = draws.to(model.device)[rows]
         for row, ids in zip(
             rows.tolist(),
@@ -141,22 +146,26 @@ def _continue(
     choose: Callable[[Tensor, Tensor], Tensor],
     ends: Int[Tensor, " end"],
 ) -> list[list[int]]:
-    """Continuations of prompts of one length."""
-    padded = examples.tokens.shape[1]
-    columns = examples.columns(rows)
+    """Continuations of prompts that run together; of one length, where anything is edited."""
+    padded, lengths, starts = examples.tokens.shape[1], examples.lengths[rows], examples.starts[rows]
+    width, tokens = int(lengths.min()), drawn.shape[1]
+    columns = starts[:, None] + torch.arange(width, device=starts.device)
     unread = examples.tokens[rows].gather(1, columns)
     cache = DynamicCache()
     changes = [(e.site, partial(_windowed, Window(e, columns, columns), rows)) for e in inside]
     written: list[Tensor] = []
     done = torch.zeros(len(rows), dtype=torch.bool, device=unread.device)
-    for step in range(drawn.shape[1]):
+    for step in range(tokens + int(lengths.max()) - width):
         with rewritten(model, changes):
             logits = model.bridge(unread, use_cache=True, past_key_values=cache, logits_to_keep=1)[
                 :, -1
             ]
-        chosen = choose(logits.float(), drawn[:, step])
+        number = width + step - lengths  # of the token that is written; below 0 it is the prompt's
+        chosen = choose(logits.float(), drawn.gather(1, number.clamp(0, tokens - 1)[:, None])[:, 0])
+        read = examples.tokens[rows].gather(1, (starts + width + step).clamp(max=padded - 1)[:, None])
+        chosen = chosen.where(number >= 0, read[:, 0])
         written.append(chosen)
-        done = done | torch.isin(chosen, ends)
+        done = done | ((number >= 0) & torch.isin(chosen, ends)) | (number >= tokens - 1)
         if bool(done.all()):
             break
         # A generated token stands in a column of its own, after all of the prompts'.
@@ -166,8 +175,28 @@ def _continue(
         changes = [
             (e.site, partial(_windowed, Window(e, here, keys, padded + step + 1), rows)) for e in later
         ]
-    stop = set(ends.tolist())
-    return [_until(ids, stop) for ids in torch.stack(written, 1).tolist()]
+    stop, ahead = set(ends.tolist()), (lengths - width).tolist()
+    every = torch.stack(written, 1).tolist()
+    return [_until(ids[n : n + tokens], stop) for ids, n in zip(every, ahead, strict=True)]
+
+
+def continued_together(lengths: Sequence[int], size: int, longer: int = LONGER) -> list[list[int]]:
+    """Prompts that are continued together: sorted by length, no batch of very different ones.
+
+    Args:
+        lengths: of the prompts, in tokens.
+        size: how many at most.
+        longer: how many tokens longer than the shortest of a batch another may be.
+
+    Returns:
+        Their numbers, batch by batch.
+    """
+    batches: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if not batches or len(batches[-1]) == size or lengths[i] > lengths[batches[-1][0]] + longer:
+            batches.append([])
+        batches[-1].append(i)
+    return batches
 
 
 def _windowed(window: Window, rows: Tensor, act: Tensor) -> Tensor:

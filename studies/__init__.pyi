@@ -19,13 +19,13 @@ from .knowing import (
 from .planning.jobs import (
     plan as plan,
 )
+from .planning.open.scans import (
+    plan_scan as plan_scan,
+)
 from .planning.plans import (
     Cost as Cost,
     JobPlan as JobPlan,
     StagePlan as StagePlan,
-)
-from .planning.scan_jobs import (
-    plan_scan as plan_scan,
 )
 from .planning.sizing import (
     SizePlan as SizePlan,

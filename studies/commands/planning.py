@@ -15,6 +15,7 @@ from studies.commands.options import (
     MODELS,
     Base,
     Budget,
+    Depth,
     Device,
     Facts,
     Json,
@@ -56,6 +57,7 @@ def plan(
     prompt: Prompt = "raw",
     tokens: Tokens = None,
     readout: Readout = "tuned",
+    depth: Depth = False,
     null: Null = None,
     site: Annotated[
         str | None,
@@ -101,7 +103,7 @@ def plan(
     if model_size is not None or gpu is not None:
         refuse(
             "--model-size", base=base, tuned=tuned, facts=facts, null=null, site=site,
-            positions=positions,
+            positions=positions, depth=depth or None,
         )  # fmt: skip
         if model_size is None:
             raise ValueError(f"--gpu {gpu} needs the size of a model; give --model-size, such as 7b")
@@ -115,7 +117,7 @@ def plan(
         return
     same: dict[str, Any] = {"device": device, "dtype": dtype or "float32"}
     if site is not None:
-        refuse("--site", tuned=tuned, tokens=tokens, null=null)
+        refuse("--site", tuned=tuned, tokens=tokens, null=null, depth=depth or None)
         base, count = base or DEFAULT_BASE, _number(prompts, GRID_PROMPTS, "--site")
         told, line = _grid(base, facts_of(base, facts), site, positions, count, max_bytes, same)
     else:
@@ -125,10 +127,13 @@ def plan(
             "budget": budget, "seed": seed, **same,
         }  # fmt: skip
         if what == "scan":
-            refuse("scan", facts=facts, null=null, readout=None if readout == "tuned" else readout)
+            other = None if readout == "tuned" else readout
+            refuse("scan", facts=facts, null=null, readout=other, depth=depth or None)
             told, line = _job(scan_of(**options))
         else:
-            told, line = _job(comparison_of(facts=facts, null=null, readout=readout, **options))
+            told, line = _job(
+                comparison_of(facts=facts, null=null, readout=readout, depth=depth, **options)
+            )
     typer.echo(json.dumps(told, indent=1, default=str) if as_json else line)
 
 

@@ -12,6 +12,7 @@ from studies.commands.options import (
     OUTPUT,
     Base,
     Budget,
+    Depth,
     Device,
     Dtype,
     Facts,
@@ -60,6 +61,7 @@ def submit(
     prompt: Prompt = "raw",
     tokens: Tokens = None,
     readout: Readout = "tuned",
+    depth: Depth = False,
     null: Null = None,
     device: Device = "cpu",
     dtype: Dtype = "float32",
@@ -85,10 +87,11 @@ def submit(
     }  # fmt: skip
     work: Work
     if what == "scan":
-        refuse("scan", facts=facts, null=null, readout=None if readout == "tuned" else readout)
+        other = None if readout == "tuned" else readout
+        refuse("scan", facts=facts, null=null, readout=other, depth=depth or None)
         work = scan_of(**options)
     else:
-        work = comparison_of(facts=facts, null=null, readout=readout, **options)
+        work = comparison_of(facts=facts, null=null, readout=readout, depth=depth, **options)
     require_no_page(out)
     folder = out.expanduser().resolve()
     share = interp_command(what, *work.options(), "--out", str(folder))

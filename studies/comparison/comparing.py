@@ -35,7 +35,7 @@ from patching.engine.schedule import MAX_BYTES
 from studies.comparison.answers import PairAnswers, ask_both
 from studies.comparison.causal import causal_evidence
 from studies.comparison.depth.measuring import depth_evidence
-from studies.comparison.known_questions import known_questions
+from studies.comparison.known_questions import KnownQuestions, known_questions
 from studies.comparison.outcome_table import outcomes_of, with_output_contrast
 from studies.comparison.prompts.causal import Readout
 from studies.comparison.prompts.comparing import compare_prompts
@@ -63,6 +63,7 @@ def compare(
     readout: Readout = "tuned",
     null: Model | None = None,
     depth: bool = False,
+    answered: Callable[[Answered], object] | None = None,
     first: Callable[[Comparison], object] | None = None,
     thresholds: Thresholds | None = None,
     seed: int = 0,
@@ -92,7 +93,8 @@ def compare(
         depth: of facts, whether it is also asked what became of the old ones and what the new ones
             are: by further questions, probes, and a short tune beside the tuned model's weights, which
             stay as they are.
-        first: called with the comparison as it is before that.
+        answered: of facts, called once both models have answered.
+        first: called with the comparison as it is before its depth is asked.
         thresholds: declared cut-offs; the defaults are the ones the verdict was fixed with.
         seed: of splits, placebos and resampling.
         resume: a folder that keeps the parts as they are made: the same call goes on from there. They
@@ -127,22 +129,18 @@ def compare(
         >>> len(comparison.outcomes.changed_groups)
         20
     """
-    asked = task_of(task)
+    given = task_of(task)
     cuts = thresholds or Thresholds()
-    if depth and isinstance(asked, PromptSet):
-        raise ValueError(
-            "the depth of a change is told of facts, of which the right answer is known; got prompts: "
-            "leave depth out, or give facts"
-        )
+    refuse_depth(given, depth)
     how = Asked(prompt, tokens, readout, null, cuts, seed, depth)
     if first is None:
         first = _nothing if out is None else partial(Comparison.save_verdict, folder=Path(out))
     kept: AbstractContextManager[Any] = nullcontext()
     if resume is not None:
-        kept = resumable(resume, job=job_of(pair, asked, how))
-    stages = with_depth(ASKED if isinstance(asked, FactSet) else CONTINUED, depth)
+        kept = resumable(resume, job=job_of(pair, given, how))
+    stages = with_depth(ASKED if isinstance(given, FactSet) else CONTINUED, depth)
     with job(f"comparing {pair.tuned.name} with {pair.base.name}", stages), kept:
-        comparison = _compare(pair, asked, how, budget, first)
+        comparison = _compare(pair, given, how, budget, answered or _nothing, first)
         if out is not None:
             comparison.save(Path(out))
             if resume is not None:
@@ -173,8 +171,23 @@ class Asked:
     depth: bool = False
 
 
-def _nothing(comparison: Comparison) -> None:
-    """What is done with a comparison before its depth is asked, where nothing is to be done."""
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """What both models answered, before anything is intervened on.
+
+    Attributes:
+        answers: to every question.
+        outcomes: the table of these answers.
+        questions: those about facts that the base knows.
+    """
+
+    answers: PairAnswers
+    outcomes: Outcomes
+    questions: KnownQuestions
+
+
+def _nothing(_: object) -> None:
+    """What is done on the way, where nothing is to be done."""
 
 
 def task_of(
@@ -194,6 +207,23 @@ def task_of(
     text = isinstance(task, str | Path) and Path(task).suffix.lower() == TEXT
     table = isinstance(task, pd.DataFrame) and "prompt" in task.columns
     return load_prompts(task) if listed or text or table else load_facts(task)  # pyright: ignore[reportArgumentType]
+
+
+def refuse_depth(task: FactSet | PromptSet, depth: bool) -> None:
+    """Refuse to ask for the depth of a change of which no right answer is known.
+
+    Args:
+        task: what is asked.
+        depth: whether the depth is to be asked.
+
+    Raises:
+        ValueError: for prompts.
+    """
+    if depth and isinstance(task, PromptSet):
+        raise ValueError(
+            "the depth of a change is told of facts, of which the right answer is known; got prompts: "
+            "leave depth out, or give facts"
+        )
 
 
 def job_of(pair: ModelPair, task: FactSet | PromptSet, how: Asked) -> dict[str, Any]:
@@ -226,6 +256,7 @@ def _compare(
     task: FactSet | PromptSet,
     how: Asked,
     budget: int,
+    answered: Callable[[Answered], object],
     first: Callable[[Comparison], object],
 ) -> Comparison:
     """The comparison, stage by stage; nothing is written but by `first`."""
@@ -236,7 +267,7 @@ def _compare(
             thresholds=how.thresholds, seed=how.seed, max_bytes=budget,
         )  # fmt: skip
     else:
-        outcomes, causal, readable, about, answers = _compare_facts(pair, task, how, budget)
+        outcomes, causal, readable, about, answers = _compare_facts(pair, task, how, budget, answered)
     stage("judging")
     verdict = judge(outcomes, readable, causal, thresholds=how.thresholds, seed=how.seed)
     provenance = {**_provenance(pair, task, how), **about}
@@ -256,7 +287,11 @@ def _compare(
 
 
 def _compare_facts(
-    pair: ModelPair, facts: FactSet, how: Asked, budget: int
+    pair: ModelPair,
+    facts: FactSet,
+    how: Asked,
+    budget: int,
+    answered: Callable[[Answered], object],
 ) -> tuple[Outcomes, Evidence, Evidence, dict[str, Any], PairAnswers]:
     """What is asked and measured of facts: outcomes, causal evidence, what probes read, and of what."""
     thresholds, seed = how.thresholds, how.seed
@@ -265,6 +300,7 @@ def _compare_facts(
     answers = ask_both(pair, facts, reference, prompt=how.prompt, max_bytes=budget)
     outcomes = outcomes_of(pair, answers)
     questions = known_questions(pair, answers, outcomes)
+    answered(Answered(answers, outcomes, questions))
     causal, readable = Evidence.concat([]), Evidence.concat([])
     if not outcomes.identical:
         form = outcomes.estimating_form

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 #: What `studies.compare` does with a loaded pair.
 ASKED = {
-    "asking": 6,
-    "stitching": 22,
-    "patching": 18,
-    "shared shift": 20,
-    "probing": 22,
-    "judging": 4,
-    "writing": 8,
+    "asking": 16,
+    "stitching": 8,
+    "patching": 13,
+    "shared shift": 21,
+    "probing": 35,
+    "judging": 2,
+    "writing": 5,
 }
 
 #: What it does on prompts of any kind.
@@ -18,13 +18,14 @@ CONTINUED = {
     "asking": 28,
     "stitching": 28,
     "patching": 8,
-    "shared shift": 28,
+    "shared shift": 26,
+    "probing": 2,
     "judging": 3,
     "writing": 5,
 }
 
 #: What `studies.scan` does with a loaded pair.
-SCANNED = {"asking": 80, "findings": 2, "samples": 10, "context": 6, "writing": 2}
+SCANNED = {"asking": 91, "findings": 1, "samples": 5, "context": 2, "writing": 1}
 
 #: What the command line does before: facts or prompts, and models, are read first.
 LOADING = {"reading the facts": 2, "loading the base": 6, "loading the tuned model": 4}

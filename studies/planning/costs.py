@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
 from interp.evidence import Evidence
 from interp.examples import Examples
 from interp.metrics import says
+from interp.models.block_calls import named
 from interp.models.model import Model
+from interp.models.pair import ModelPair
 from interp.sites import boundary
 from patching.engine import rows as tables
 from patching.engine.planning import BlockTime, Plan, plan_cells
@@ -128,3 +133,41 @@ def _beside_blocks(
     per_run = max(0.0, most - several) / max(1, many - 1) / RUNS
     per_cell = max(0.0, (several - one) / (RUNS - 1) - per_run)
     return max(0.0, one - per_cell - per_run), per_cell, per_run
+
+
+@contextmanager
+def counted(pair: ModelPair) -> Iterator[Counter]:
+    """Count and time what runs inside of the `with`, by what enters the blocks.
+
+    Args:
+        pair: the models that run.
+    """
+    counter, begun = Counter(), time.perf_counter()
+    blocks = [block for model in (pair.base, pair.tuned) for block in model.bridge.blocks]
+    handles = [block.register_forward_pre_hook(counter.see, with_kwargs=True) for block in blocks]
+    try:
+        for model in (pair.base, pair.tuned):
+            reuse(model)  # found once, whatever runs
+        counter.layer_tokens = 0
+        yield counter
+    finally:
+        for handle in handles:
+            handle.remove()
+    counter.seconds = time.perf_counter() - begun
+
+
+class Counter:
+    """Tokens that entered blocks, and how long it took.
+
+    Attributes:
+        layer_tokens: tokens put through one block each.
+        seconds: once the `with` is over.
+    """
+
+    def __init__(self) -> None:
+        self.layer_tokens, self.seconds = 0, 0.0
+
+    def see(self, block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Count a call."""
+        hidden = named(block, args, kwargs)[0]
+        self.layer_tokens += hidden.shape[0] * hidden.shape[1]

@@ -9,7 +9,7 @@ from functools import partial
 
 import torch
 
-from interp.activations import collect
+from interp.activations import Activations, collect
 from interp.contrasts import Contrast
 from interp.evidence import Evidence
 from interp.examples import Examples
@@ -20,6 +20,7 @@ from interp.verdict.thresholds import Thresholds
 from patching.methods.pushes import FOLDS, Parts, push_at, reading_places
 from patching.methods.slots import ridge_cross_fitted
 from studies.comparison.known_questions import KnownQuestions
+from studies.comparison.prompts.labels import read_labels
 from studies.comparison.questions import Queries
 from studies.comparison.representational import (
     POSITIONS,
@@ -142,6 +143,35 @@ def readings(
     joined = Evidence.concat([sample]).with_provenance()  # probes and interventions, then their origin
     seconds += (time.perf_counter() - begun) * rows / max(1, len(joined))
     return Readings(entities, statements, tuple(claims), round(rows), seconds, sample)
+
+
+def label_readings(pair: ModelPair, examples: Examples, seed: int) -> tuple[float, int]:
+    """Seconds of the probes of labels, forwards left out, and the rows they leave; told on noise.
+
+    Args:
+        pair: the models, of whose width the states are.
+        examples: the prompts, with their labels as numbers.
+        seed: of splits, controls and the noise.
+    """
+    every, shape = boundaries(pair.base.n_layers), (len(examples), pair.base.d_model)
+    few, generator = _spread(every, torch.get_num_threads()), torch.Generator().manual_seed(seed)
+
+    def read(sites: Sequence[Site]) -> list[Evidence]:
+        base, tuned = (
+            [
+                Activations(
+                    site, torch.randn(shape, generator=generator), examples.groups, model=model.role
+                )
+                for site in sites
+            ]
+            for model in (pair.base, pair.tuned)
+        )
+        return read_labels(base, tuned, examples, seed, lambda _: None)
+
+    growth, begun = _growth(read, every, few), time.perf_counter()
+    rows = sum(map(len, read(few)))
+    seconds = (time.perf_counter() - begun) * growth
+    return seconds, round(rows * len(every) / len(few))
 
 
 def _of_statements(

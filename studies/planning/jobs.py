@@ -7,12 +7,9 @@ the last block, pushes at one boundary, probes of every attribute at one boundar
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -20,40 +17,40 @@ from interp.evidence import Evidence
 from interp.facts.prompts.files import PromptSet
 from interp.facts.types import FactSet
 from interp.models.alike import alike
-from interp.models.block_calls import named
 from interp.models.model import Model
 from interp.models.pair import ModelPair
 from interp.verdict.boundaries import installed_boundary
 from interp.verdict.thresholds import Thresholds
-from patching.engine.reuse import reuse
 from patching.engine.schedule import MAX_BYTES
 from patching.methods.pushes import FOLDS, read_together
 from patching.methods.stitching import stitch
 from studies.comparison.answers import ask_both
 from studies.comparison.causal import RowPlan, stitched_metrics
-from studies.comparison.comparing import reference_facts, task_of
+from studies.comparison.comparing import Answered, reference_facts, refuse_depth, task_of
 from studies.comparison.known_questions import KnownQuestions, known_questions
 from studies.comparison.outcome_table import outcomes_of
 from studies.comparison.prompts.causal import Readout
 from studies.comparison.questions import Prompt, Queries
 from studies.comparison.representational import claim_boundary
-from studies.comparison.stages import ASKED
+from studies.comparison.stages import ASKED, with_depth
 from studies.planning import ending, work
-from studies.planning.costs import Rates
+from studies.planning.costs import Rates, counted
+from studies.planning.depth import TAUGHT, depth_cost
 from studies.planning.fits import pushing_seconds, readings
 from studies.planning.memory import held_bytes, weights_bytes
-from studies.planning.open_jobs import plan_prompts
+from studies.planning.open.jobs import plan_prompts
 from studies.planning.plans import Cost, JobPlan, staged
 
 #: Changed facts on which it is found where the change is installed, by stitching.
 PILOT = 4
 
-#: What is taken for granted of the shared shift.
-FORETOLD = (
-    f"foretold: where random shifts are tried, by stitching {PILOT} changed facts; which layer hands "
-    "the fact over, by the declared depth of claims; which heads carry the change, by spreading them "
-    "over the blocks"
-)
+#: What is taken for granted of a stage.
+ASSUMED = {
+    "shared shift": f"foretold: where random shifts are tried, by stitching {PILOT} changed facts; "
+    "which layer hands the fact over, by the declared depth of claims; which heads carry the change, "
+    "by spreading them over the blocks",
+    "depth": TAUGHT,
+}
 
 
 def plan(
@@ -65,6 +62,7 @@ def plan(
     tokens: int | None = None,
     readout: Readout = "tuned",
     null: Model | None = None,
+    depth: bool = False,
     thresholds: Thresholds | None = None,
     seed: int = 0,
 ) -> JobPlan:
@@ -78,6 +76,7 @@ def plan(
         tokens: of prompts, how many would be generated; by default 32, or half of the models' context.
         readout: of prompts, who would read the stitched cells.
         null: a null tune of the same base, whose shift is one more placebo.
+        depth: of facts, whether the depth of the change would be asked too.
         thresholds: declared cut-offs, which decide how much must be measured.
         seed: of splits, placebos and resampling.
 
@@ -100,12 +99,13 @@ def plan(
         True
     """
     facts, thresholds = task_of(task), thresholds or Thresholds()
+    refuse_depth(facts, depth)
     if isinstance(facts, PromptSet):
         return plan_prompts(
             pair, facts, budget=budget, prompt=prompt, tokens=tokens, readout=readout, null=null,
             thresholds=thresholds, seed=seed,
         )  # fmt: skip
-    with _counted(pair) as asking:
+    with counted(pair) as asking:
         reference = reference_facts(facts, seed)
         answers = ask_both(pair, facts, reference, prompt=prompt, max_bytes=budget)
         outcomes = outcomes_of(pair, answers)
@@ -117,6 +117,9 @@ def plan(
         job = Unrun(pair, answers.queries, questions, form, thresholds, seed, budget)
         interventions, sample = job.costs(null)
         costs |= interventions
+    if depth and outcomes.changed_groups:
+        how = (prompt, thresholds, seed)
+        costs["depth"] = depth_cost(pair, answers, outcomes, questions.examples, *how)
     rows = sum(cost.rows for cost in costs.values())
     costs["judging"] = ending.judging(weights_bytes(pair.base) + weights_bytes(pair.tuned), rows)
     costs["writing"] = ending.writing(rows, sample)
@@ -128,38 +131,41 @@ def plan(
             "known": len(outcomes.known_groups),
             "changed": len(outcomes.changed_groups),
         },
-        stages=staged(ASKED, costs, held_bytes(pair)),
-        assumed=(FORETOLD,) if "shared shift" in costs else (),
+        stages=staged(with_depth(ASKED, depth), costs, held_bytes(pair)),
+        assumed=tuple(told for name, told in ASSUMED.items() if name in costs),
     )
 
 
-@contextmanager
-def _counted(pair: ModelPair) -> Iterator[_Counter]:
-    """Count and time what runs inside of the `with`, by what enters the blocks."""
-    counter, begun = _Counter(), time.perf_counter()
-    blocks = [block for model in (pair.base, pair.tuned) for block in model.bridge.blocks]
-    handles = [block.register_forward_pre_hook(counter.see, with_kwargs=True) for block in blocks]
-    try:
-        for model in (pair.base, pair.tuned):
-            reuse(model)  # found once, whatever runs
-        counter.layer_tokens = 0
-        yield counter
-    finally:
-        for handle in handles:
-            handle.remove()
-    counter.seconds = time.perf_counter() - begun
+def seconds_ahead(
+    pair: ModelPair,
+    found: Answered,
+    *,
+    budget: int,
+    null: Model | None,
+    depth: bool,
+    seed: int,
+) -> float:
+    """Seconds of all that follows the answers, told within a few.
 
+    Interventions are scheduled; what probes, the verdict and the report take is told from them by the
+    stages' shares of the time.
 
-class _Counter:
-    """Tokens that entered blocks, and how long it took."""
-
-    def __init__(self) -> None:
-        self.layer_tokens, self.seconds = 0, 0.0
-
-    def see(self, block: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Count a call."""
-        hidden = named(block, args, kwargs)[0]
-        self.layer_tokens += hidden.shape[0] * hidden.shape[1]
+    Args:
+        pair: base and tuned model.
+        found: what both answered.
+        budget: bytes of memory for activations.
+        null: a null tune, as one more placebo.
+        depth: whether the depth of the change is asked.
+        seed: of the row sets.
+    """
+    if found.outcomes.identical:
+        return 0.0
+    form, thresholds = found.outcomes.estimating_form, Thresholds()
+    job = Unrun(pair, found.answers.queries, found.questions, form, thresholds, seed, budget)
+    rates = Rates.measured(pair.base, found.questions.examples, budget)
+    costs, shares = job.interventions(rates, null), with_depth(ASKED, depth)
+    known = sum(cost.seconds for cost in costs.values()) / sum(shares[name] for name in costs)
+    return known * sum(share for name, share in shares.items() if name != "asking")
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,10 +192,28 @@ class Unrun:
 
     def costs(self, null: Model | None) -> tuple[dict[str, Cost], Evidence]:
         """What the stages between asking and judging cost, by name; and some rows of evidence."""
+        pair, questions = self.pair, self.questions
+        rates = Rates.measured(pair.base, questions.examples, self.budget)
+        costs = self.interventions(rates, null)
+        read = readings(pair, self.queries, questions, self.form, self.thresholds, self.seed)
+        same = alike(pair.base, pair.tuned)
+        probed = work.probing(read.entities, read.statements, read.claims, same, self.thresholds)
+        cost = rates.of(probed)
+        costs["probing"] = replace(
+            cost, rows=cost.rows + read.rows, seconds=cost.seconds + read.seconds
+        )
+        return costs, read.sample
+
+    def interventions(self, rates: Rates, null: Model | None) -> dict[str, Cost]:
+        """What the stages cost in which the models are intervened on.
+
+        Args:
+            rates: what the models' work takes.
+            null: a null tune, as one more placebo.
+        """
         pair, questions, layers = self.pair, self.questions, self.pair.base.n_layers
         examples, same = questions.examples, alike(pair.base, pair.tuned)
         rows = RowPlan.of(questions, self.thresholds, self.seed)
-        rates = Rates.measured(pair.base, examples, self.budget)
         costs = {
             "stitching": rates.of(work.stitching(examples, rows, same)),
             "patching": rates.of(work.patching(examples, rows, same, int(pair.base.n_heads))),
@@ -204,13 +228,7 @@ class Unrun:
             said = questions.target[rows.shifted[rows.pushed]]
             fitted = pushing_seconds(pair, shift, said, self.thresholds, self.seed)
             costs["shared shift"] = replace(cost, seconds=cost.seconds + fitted)
-        read = readings(pair, self.queries, questions, self.form, self.thresholds, self.seed)
-        probed = work.probing(read.entities, read.statements, read.claims, same, self.thresholds)
-        cost = rates.of(probed)
-        costs["probing"] = replace(
-            cost, rows=cost.rows + read.rows, seconds=cost.seconds + read.seconds
-        )
-        return costs, read.sample
+        return costs
 
     def installed(self, rows: RowPlan) -> tuple[int, ...]:
         """The boundaries at which random shifts would be tried, by stitching a few changed facts."""

@@ -38,7 +38,7 @@ from studies.planning.hardware import (
     nearest,
     parameters_of,
 )
-from studies.planning.open_sizing import open_costs, talk_on
+from studies.planning.open.sizing import open_costs, talk_on
 from studies.planning.plans import in_bytes, in_time
 
 #: Tokens of a prompt, and those of its subject, about as in the facts that come with the package.
@@ -267,11 +267,11 @@ def _work(prompts: int, shape: Shape, thresholds: Thresholds) -> dict[str, work.
 
 
 def _prompts(count: int) -> Examples:
-    """Made-up prompts of one length."""
+    """Made-up prompts of one length, of which no two begin alike: the most that so many can cost."""
     names = tuple(map(str, range(count)))
     spans = {"all": (0, TOKENS), "last": (TOKENS - 1, TOKENS), "subject": SUBJECT}
     return Examples(
-        torch.zeros(count, TOKENS, dtype=torch.long),
+        2 * torch.arange(count)[:, None].expand(-1, TOKENS),
         torch.ones(count, TOKENS, dtype=torch.bool),
         names,
         names,

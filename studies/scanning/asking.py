@@ -1,7 +1,7 @@
 """A scan's prompts part by part: each part is continued by both models and read along by both.
 
-A part is a few prompts of one length. It rests on nothing but itself, so the parts are the units of a
-run: kept one by one, and dealt out to shards.
+A part is a few prompts of similar length. It rests on nothing but itself, so the parts are the units
+of a run: kept one by one, and dealt out to shards.
 """
 
 from __future__ import annotations
@@ -11,40 +11,38 @@ from typing import Any
 
 import torch
 
-from interp.examples import Examples
-from interp.models.model import Model
+from interp.generation import continued_together
 from interp.models.pair import ModelPair
 from interp.progress import counted
 from interp.runs.run import require_whole, series, unkept
-from studies.comparison.prompts.divergence import Continued, Site, continue_both
+from studies.comparison.next_tokens import BATCH
+from studies.comparison.prompts.divergence import Continued, Site, examples_of
 from studies.comparison.prompts.rendering import Rendered
-from studies.scanning.measuring import Measured, measure
+from studies.scanning.measuring import Measured, continued_and_measured
 
 #: Prompts of a part at most: as many as are continued together.
-PART = 32
+PART = BATCH
 
 #: The sources that determine what is said and measured.
 CODE = (
     "interp.models",
     "interp.generation",
     "studies.comparison.next_tokens",
+    "studies.comparison.prompts.along",
     "studies.comparison.prompts.divergence",
     "studies.scanning.asking",
     "studies.scanning.measuring",
 )
 
 
-def parts_of(model: Model, rendered: Rendered) -> list[list[int]]:
+def parts_of(pair: ModelPair, rendered: Rendered) -> list[list[int]]:
     """The parts of a scan, as indices of its prompts.
 
     Args:
-        model: whose tokenizer tells the lengths.
+        pair: whose tokenizer tells the lengths.
         rendered: the prompts.
     """
-    examples = Examples.from_text(
-        model, list(rendered.texts), groups=rendered.names, add_special_tokens=rendered.special
-    )
-    return [part.tolist() for same in examples.by_length() for part in same.split(PART)]
+    return continued_together(examples_of(pair, rendered).lengths.tolist(), PART)
 
 
 def ask(pair: ModelPair, rendered: Rendered, *, max_bytes: int) -> tuple[Continued, Measured]:
@@ -61,7 +59,7 @@ def ask(pair: ModelPair, rendered: Rendered, *, max_bytes: int) -> tuple[Continu
     Raises:
         ShareDone: in a shard, which ends here: findings are of all prompts.
     """
-    n, parts = len(rendered.texts), parts_of(pair.base, rendered)
+    n, parts = len(rendered.texts), parts_of(pair, rendered)
     inputs = (rendered.texts, rendered.special, rendered.tokens, max_bytes)
     kept = series("prompts of a scan", CODE, pair.base, pair.tuned, *inputs)
     said: dict[str, list[Any]] = {name: [None] * n for name in _SAID}
@@ -87,8 +85,7 @@ _SAID = ("base", "tuned", "sites", "logp_base", "logp_tuned", "identical")
 def asked(pair: ModelPair, rendered: Rendered, max_bytes: int) -> dict[str, Any]:
     """One part, as it is kept."""
     with unkept():
-        said = continue_both(pair, rendered, max_bytes=max_bytes)
-        measured = measure(pair, rendered, said, max_bytes=max_bytes)
+        said, measured = continued_and_measured(pair, rendered, max_bytes=max_bytes)
     return {
         "base": [list(ids) for ids in said.base],
         "tuned": [list(ids) for ids in said.tuned],

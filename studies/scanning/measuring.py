@@ -7,24 +7,18 @@ like one of many. Norms of differences rank nothing here: they rise as what can 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from interp.examples import Examples
-from interp.models.model import Model
 from interp.models.pair import ModelPair
-from interp.progress import tracked
-from studies.comparison.next_tokens import batch_size, final_states
-from studies.comparison.prompts.divergence import Continued
+from studies.comparison.prompts.along import read_both
+from studies.comparison.prompts.divergence import Continued, continue_both, examples_of
 from studies.comparison.prompts.rendering import Rendered
-
-#: Tensors [row, position, vocabulary] that are alive at once.
-ALIVE = 6
 
 #: Numbers of every token that the two models share, kept for every prompt.
 SUMS = ("shift", "positive", "weight")
@@ -65,107 +59,102 @@ class Measured:
             getattr(self, name)[rows] = values
 
 
-@torch.no_grad()
-def measure(pair: ModelPair, rendered: Rendered, said: Continued, *, max_bytes: int) -> Measured:
-    """Read both continuations of every prompt with both models.
+def continued_and_measured(
+    pair: ModelPair, rendered: Rendered, *, max_bytes: int
+) -> tuple[Continued, Measured]:
+    """Continue every prompt with both models, and read both continuations with both.
 
     Args:
         pair: base and tuned.
         rendered: the prompts.
-        said: what both models said.
         max_bytes: memory for activations and logits beside the models.
 
     Returns:
-        One entry for each prompt; where both say the same, its one continuation is read once.
+        What both say, and one entry of every measure for each prompt; where both say the same, the one
+        continuation is read once.
     """
-    examples = Examples.from_text(
-        pair.base, list(rendered.texts), groups=rendered.names, add_special_tokens=rendered.special
-    )
-    n, vocabulary = len(examples), min(pair.base.vocabulary, pair.tuned.vocabulary)
-    lines = [(i, "base", ids) for i, ids in enumerate(said.base)]
-    lines += [(i, "tuned", ids) for i, ids in enumerate(said.tuned) if ids != said.base[i]]
-    batches = list(_batches(pair.base, examples, lines, max_bytes))
-    numbers = {name: np.zeros((2, n)) for name in ("peak", "kl_base", "kl_tuned", "gap")}
-    tokens = np.zeros(n)
-    sums = {name: np.zeros((n, vocabulary), np.float32) for name in SUMS}
-    for members, prompt, ids in tracked(batches, "reading both"):
-        made = _read(pair, prompt, ids, vocabulary)
-        for row, line in enumerate(members):
-            i, role, _ = lines[line]
-            which = int(role == "tuned")
-            tokens[i] += ids.shape[1]
-            for name, values in numbers.items():
-                values[which, i] = float(made[name][row])
-                if which == 0 and said.tuned[i] == said.base[i]:
-                    values[1, i] = values[0, i]
-            for name, values in sums.items():
-                values[i] += made[name][row].float().cpu().numpy()
-    return Measured(
-        score=numbers["peak"].max(0),
-        kl_base=numbers["kl_base"][0],
-        kl_tuned=numbers["kl_tuned"][1],
-        perplexity_gap=numbers["gap"][1],
-        **{name: values / tokens[:, None] for name, values in sums.items()},
-    )
+    sums = _Sums(len(rendered.texts), min(pair.base.vocabulary, pair.tuned.vocabulary))
+    said = continue_both(pair, rendered, max_bytes=max_bytes, see=partial(sums.see, 0, None))
+    other = [i for i, ids in enumerate(said.tuned) if ids != said.base[i]]
+    if other:
+        examples = examples_of(pair, rendered).subset(other)
+        theirs = [said.tuned[i] for i in other]
+        read_both(pair, examples, theirs, max_bytes=max_bytes, see=partial(sums.see, 1, other))
+    return said, sums.measured(other)
 
 
-def _read(pair: ModelPair, prompt: Tensor, ids: Tensor, vocabulary: int) -> dict[str, Tensor]:
-    """One batch: sums over the tokens of each row, and the row's own numbers."""
-    return parted([_log_p(model, prompt, ids, vocabulary) for model in (pair.base, pair.tuned)], ids)
+class _Sums:
+    """What is summed over the tokens of continuations, piece by piece.
+
+    Numbers of a token stand by whose continuation it is: the base's, the tuned model's.
+    """
+
+    def __init__(self, n: int, vocabulary: int) -> None:
+        self.vocabulary, self.count = vocabulary, np.zeros((2, n))
+        self.of_rows = {name: np.zeros((2, n)) for name in ("kl_base", "kl_tuned", "gap")}
+        self.peak = np.full((2, n), -np.inf)
+        self.of_tokens = {name: np.zeros((n, vocabulary), np.float32) for name in SUMS}
+
+    def see(
+        self,
+        whose: int,
+        index: Sequence[int] | None,
+        rows: list[int],
+        said: Tensor,
+        base: Tensor,
+        tuned: Tensor,
+    ) -> None:
+        """Add some positions' numbers; `index` tells the rows' places among all prompts."""
+        places = np.asarray(rows if index is None else [index[row] for row in rows])
+        log_p = [logits[:, : self.vocabulary].log_softmax(-1) for logits in (base, tuned)]
+        found = parted(log_p, said)
+        np.add.at(self.count[whose], places, 1)
+        np.maximum.at(self.peak[whose], places, found["peak"].cpu().numpy())
+        for name, values in self.of_rows.items():
+            np.add.at(values[whose], places, found[name].cpu().numpy())
+        # Positions of a prompt stand together.
+        each, first, counts = np.unique(places, return_index=True, return_counts=True)
+        for name, values in self.of_tokens.items():
+            parts = [found[name][at : at + n].sum(0) for at, n in zip(first, counts, strict=True)]
+            values[each] += torch.stack(parts).cpu().numpy()
+
+    def measured(self, other: Sequence[int]) -> Measured:
+        """All that was seen; the tuned model's continuation is the base's, but for `other`."""
+        same = np.setdiff1d(np.arange(self.count.shape[1]), other)
+        tokens = self.count.sum(0)
+        for values in (self.count, self.peak, *self.of_rows.values()):
+            values[1, same] = values[0, same]
+        mean = {name: values / self.count for name, values in self.of_rows.items()}
+        return Measured(
+            score=self.peak.max(0),
+            kl_base=mean["kl_base"][0],
+            kl_tuned=mean["kl_tuned"][1],
+            perplexity_gap=mean["gap"][1],
+            **{name: values / tokens[:, None] for name, values in self.of_tokens.items()},
+        )
 
 
-def parted(log_p: Sequence[Tensor], ids: Tensor) -> dict[str, Tensor]:
-    """How far two models part along continuations.
+def parted(log_p: Sequence[Tensor], said: Tensor) -> dict[str, Tensor]:
+    """How far two models part at single positions.
 
     Args:
-        log_p: of the base and of the tuned model, [row, position, token], nats.
-        ids: what is said, [row, position].
+        log_p: of the base and of the tuned model, [position, token], nats.
+        said: the token that is said at each.
 
     Returns:
-        Sums over the tokens of each row, and the row's own numbers.
+        Of every position the mean of the two divergences, either of them, and the log p of what is said
+        less that of the base; of every position and token what is summed.
     """
-    vocabulary = log_p[0].shape[-1]
     change = log_p[1] - log_p[0]
     weight = log_p[1].exp() * change
     kl_base, kl_tuned = -(log_p[0].exp() * change).sum(-1), weight.sum(-1)
-    said = change.gather(2, ids.clamp(max=vocabulary - 1)[:, :, None])[:, :, 0]
+    column = said.clamp(max=change.shape[1] - 1)[:, None]
     return {
-        "peak": ((kl_base + kl_tuned) / 2).max(1).values,
-        "kl_base": kl_base.mean(1),
-        "kl_tuned": kl_tuned.mean(1),
-        "gap": said.mean(1),
-        "shift": change.sum(1),
-        "positive": (change > 0).float().sum(1),
-        "weight": weight.sum(1),
+        "peak": (kl_base + kl_tuned) / 2,
+        "kl_base": kl_base,
+        "kl_tuned": kl_tuned,
+        "gap": change.gather(1, column)[:, 0],
+        "shift": change,
+        "positive": (change > 0).float(),
+        "weight": weight,
     }
-
-
-def _log_p(
-    model: Model, prompt: Tensor, ids: Tensor, vocabulary: int
-) -> Float[Tensor, "row position token"]:
-    """Log probabilities before every token of a continuation, over the tokens that both models have."""
-    states = final_states(model, torch.cat([prompt, ids[:, :-1]], 1), ids.shape[1])
-    return model.readout(states).float()[..., :vocabulary].log_softmax(-1)
-
-
-#: Numbers of continuations of equal lengths behind prompts of equal lengths, prompts, continuations.
-_Batch = tuple[list[int], Tensor, Tensor]
-
-
-def _batches(
-    model: Model,
-    examples: Examples,
-    lines: Sequence[tuple[int, str, tuple[int, ...]]],
-    max_bytes: int,
-) -> Iterator[_Batch]:
-    lengths = examples.lengths.tolist()
-    shapes: dict[tuple[int, int], list[int]] = {}
-    for line, (i, _, ids) in enumerate(lines):
-        shapes.setdefault((lengths[i], len(ids)), []).append(line)
-    for (width, length), alike in shapes.items():
-        fit = max_bytes // 2 // (ALIVE * 4 * length * model.vocabulary)
-        size = max(1, min(fit, batch_size(model, width + length, max_bytes)))
-        for members in (alike[start : start + size] for start in range(0, len(alike), size)):
-            rows = [lines[line][0] for line in members]
-            prompt = torch.stack([examples.tokens[i][examples.mask[i]] for i in rows])
-            yield members, prompt, torch.tensor([lines[line][2] for line in members]).to(prompt.device)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import product
 
 import pandas as pd
 import torch
+from jaxtyping import Int
+from torch import Tensor
 from transformers import DynamicCache
 
 from interp.examples import Examples
@@ -47,35 +50,50 @@ def amplified(
     Returns:
         Columns prompt, alpha, text.
     """
-    rows = []
-    lines = [(i, alpha) for i in range(len(examples)) for alpha in alphas]
+    said: dict[tuple[int, float], list[int]] = {}
     inputs = (examples.tokens, examples.mask, tokens, list(alphas))
     kept = series("amplified samples", CODE, pair.base, pair.tuned, *inputs)
-    for number, (i, alpha) in enumerate(tracked(lines, "amplified samples")):
-        prompt = examples.tokens[i][examples.mask[i]][None]
-        ids = kept.unit(number, partial(_amplified, pair, prompt, alpha, tokens), dealt=False)
-        text = str(pair.tuned.tokenizer.decode(ids, skip_special_tokens=True))
-        rows.append({"prompt": examples.texts[i], "alpha": alpha, "text": text})
-    return pd.DataFrame(rows, columns=["prompt", "alpha", "text"])
+    for number, rows in enumerate(tracked(examples.by_length(), "amplified samples")):
+        prompts = examples.tokens[rows].gather(1, examples.columns(rows))
+        made = kept.unit(number, partial(_amplified, pair, prompts, alphas, tokens), dealt=False)
+        assert made is not None  # every shard samples
+        said |= zip(product(rows.tolist(), alphas), made, strict=True)
+    decode = pair.tuned.tokenizer.decode
+    lines = [
+        (examples.texts[i], alpha, str(decode(said[i, alpha], skip_special_tokens=True)))
+        for i in range(len(examples))
+        for alpha in alphas
+    ]
+    return pd.DataFrame(lines, columns=["prompt", "alpha", "text"])
 
 
-def _amplified(pair: ModelPair, prompt: torch.Tensor, alpha: float, tokens: int) -> list[int]:
-    """Greedy tokens after one prompt, up to one that ends the text."""
+def _amplified(
+    pair: ModelPair, prompts: Int[Tensor, "row position"], alphas: Sequence[float], tokens: int
+) -> list[list[int]]:
+    """Greedy tokens after prompts of one length, for each by every α, up to one that ends the text."""
     caches = {model.role: DynamicCache() for model in (pair.base, pair.tuned)}
-    vocabulary = min(pair.base.vocabulary, pair.tuned.vocabulary)
-    unread, said = prompt, []
+    vocabulary, end = (
+        min(pair.base.vocabulary, pair.tuned.vocabulary),
+        pair.tuned.tokenizer.eos_token_id,
+    )
+    unread = prompts.repeat_interleave(len(alphas), 0)
+    alpha = torch.tensor(alphas, device=prompts.device).repeat(len(prompts))[:, None]
+    said: list[list[int]] = [[] for _ in unread]
+    open_rows = set(range(len(unread)))
     for _ in range(tokens):
         base, tuned = (
             model.bridge(unread, use_cache=True, past_key_values=caches[model.role], logits_to_keep=1)[
-                0, -1, :vocabulary
+                :, -1, :vocabulary
             ].float()
             for model in (pair.base, pair.tuned)
         )
-        token = int((tuned + alpha * (tuned - base)).argmax())
-        if token == pair.tuned.tokenizer.eos_token_id:
+        unread = (tuned + alpha * (tuned - base)).argmax(1, keepdim=True)
+        chosen = unread[:, 0].tolist()
+        open_rows -= {row for row in open_rows if chosen[row] == end}
+        if not open_rows:
             break
-        said.append(token)
-        unread = torch.tensor([[token]], device=prompt.device)
+        for row in open_rows:
+            said[row].append(chosen[row])
     return said
 
 

@@ -321,7 +321,7 @@ def _ranked(
     halves: Halves,
     thresholds: Thresholds,
 ) -> pd.DataFrame:
-    """Every prompt, those that changed most first: clear sites before near ties, then by the score."""
+    """Every prompt, those of the largest score first."""
     decode = pair.tuned.tokenizer.decode
     changed = np.array([is_changed(site, thresholds) for site in said.sites])
     table = pd.DataFrame(

@@ -8,7 +8,7 @@ import torch
 
 from interp.directions import Direction
 from interp.examples import Examples
-from interp.generation import generate
+from interp.generation import continued_together, generate
 from interp.sites import Kind, Site
 from patching.context import intervened
 from patching.interventions.cells import Edit
@@ -63,6 +63,12 @@ def rerun(model, prompts, edits, positions, tokens):
                 break
         found.append(tuple(ids[n:]))
     return tuple(found)
+
+
+def test_prompts_of_similar_length_are_continued_together():
+    assert continued_together([7, 2, 6, 2], 32) == [[1, 3, 2], [0]]
+    assert continued_together([3, 3, 3], 2) == [[0, 1], [2]]
+    assert continued_together([5, 4, 5], 8, longer=0) == [[1], [0, 2]]
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)

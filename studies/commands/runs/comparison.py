@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import typer
 
-from interp.progress import announce
+from interp.progress import announce, announced
 from interp.runs.manifest import remove_units
 from interp.untrusted.reading import printable
 from studies.commands.options import KeptError
@@ -20,6 +20,7 @@ from studies.comparison.stages import ASKED, CONTINUED, LOADING, with_depth
 if TYPE_CHECKING:
     from interp.facts.prompts.files import PromptSet
     from interp.facts.types import FactSet
+    from studies.comparison.comparing import Answered
     from studies.comparison.result import Comparison
     from studies.planning.plans import JobPlan
 
@@ -112,9 +113,20 @@ class ComparisonWork(Work):
                 path = comparison.save_verdict(folder)
                 announce(f"{comparison.verdict.sentence} ({path}); its depth is asked now …")
 
+        def answered(found: Answered) -> None:
+            if announced():
+                from studies.planning.jobs import seconds_ahead
+
+                seconds = seconds_ahead(
+                    loaded.pair, found, budget=self.max_bytes, null=loaded.null, depth=self.depth,
+                    seed=self.seed,
+                )  # fmt: skip
+                self.tell_ahead(len(self.stages) - len(LOADING), seconds)
+
         return compare(
             loaded.pair, loaded.task, budget=self.max_bytes, prompt=self.way, tokens=self.tokens,
-            readout=self.reader, null=loaded.null, seed=self.seed, depth=self.depth, first=first,
+            readout=self.reader, null=loaded.null, seed=self.seed, depth=self.depth,
+            answered=answered, first=first,
         )  # fmt: skip
 
     def done(self, folder: Path, *, run: bool = False, shard: str | None = None) -> Comparison | None:
@@ -138,14 +150,17 @@ class ComparisonWork(Work):
 
         return plan(
             loaded.pair, loaded.task, budget=self.max_bytes, prompt=self.way, tokens=self.tokens,
-            readout=self.reader, null=loaded.null, seed=self.seed,
+            readout=self.reader, null=loaded.null, depth=self.depth, seed=self.seed,
         )  # fmt: skip
 
     def ahead(self, loaded: Loaded) -> JobPlan | None:
-        """What a comparison of prompts would cost if half of them changed; None of facts."""
+        """What a comparison of prompts would cost if half of them changed.
+
+        None of facts, of which it is told once they are answered.
+        """
         if self.prompts is None:
             return None
-        from studies.planning.open_jobs import prompts_ahead
+        from studies.planning.open.jobs import prompts_ahead
 
         task: Any = loaded.task
         return prompts_ahead(

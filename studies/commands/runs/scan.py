@@ -64,7 +64,7 @@ class ScanWork(Work):
 
     def planned(self, loaded: Loaded) -> JobPlan:
         """What the scan would cost."""
-        from studies.planning.scan_jobs import plan_scan
+        from studies.planning.open.scans import plan_scan
 
         return plan_scan(
             loaded.pair, prompts_of_scan(loaded), prompt=self.way, tokens=self.tokens, seed=self.seed,
@@ -73,7 +73,7 @@ class ScanWork(Work):
 
     def ahead(self, loaded: Loaded) -> JobPlan:
         """What the scan would cost if half of the prompts changed."""
-        from studies.planning.scan_jobs import scan_ahead
+        from studies.planning.open.scans import scan_ahead
 
         return scan_ahead(
             loaded.pair, prompts_of_scan(loaded), prompt=self.way, tokens=self.tokens, seed=self.seed,

@@ -196,9 +196,13 @@ class Work(ABC):
         """Say beforehand how long it takes, where somebody watches."""
         planned = self.ahead(loaded) if announced() else None
         if planned is not None:
-            from studies.planning.plans import in_time
+            self.tell_ahead(len(planned.stages), planned.seconds)
 
-            announce(f"{self.title}: {len(planned.stages)} stages, about {in_time(planned.seconds)}")
+    def tell_ahead(self, stages: int, seconds: float) -> None:
+        """Say how long so many stages take."""
+        from studies.planning.plans import in_time
+
+        announce(f"{self.title}: {stages} stages, about {in_time(seconds)}")
 
     def loaded(self) -> Loaded:
         """What is asked, and the models."""

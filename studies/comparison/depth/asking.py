@@ -80,14 +80,7 @@ def ask_further(
         ``two_hop``, ``doubted``, ``contradicted``, ``reminded`` (1 where the whole answer is said);
         metric old, new or permuted; by model, fact and template.
     """
-    wordings = [*_ranked(known, ranked, form), *_doubted(known, form)]
-    for kind in (OLD, NEW):
-        wordings += [*_reworded(known, kind), *_turned(known, kind), *_two_steps(known, kind)]
-        wordings += _contradicted(known, kind, form)
-    for kind in (OLD, NEW, PERMUTED):
-        wordings += _reminded(known, kind, form)
-    kept = [one for one in wordings if not _foreign(pair, one)]
-    missing = _missing(known, wordings, kept)
+    kept, missing = further_wordings(pair, known, ranked, form)
     if not kept:
         return FurtherAnswers(Evidence.concat([]), missing)
     queries = put(pair, known.facts, kept, prompt=prompt)
@@ -100,6 +93,27 @@ def ask_further(
         scores = dict(zip(rows, answers.logp, strict=True))
         parts += [_log_p(known, model.role, kind, c, scores) for kind, c in ranked.items()]
     return FurtherAnswers(Evidence.concat(parts), missing, _commonest(kept))
+
+
+def further_wordings(
+    pair: ModelPair, known: KnownFacts, ranked: dict[str, Candidates], form: int
+) -> tuple[list[Wording], dict[str, str]]:
+    """Every further question that can be asked, and by reading why one is not.
+
+    Args:
+        pair: whose tokenizer must spell them.
+        known: the facts with their answers.
+        ranked: old and new answers beside wrong ones.
+        form: number of the template in which log p is read and contexts are asked.
+    """
+    wordings = [*_ranked(known, ranked, form), *_doubted(known, form)]
+    for kind in (OLD, NEW):
+        wordings += [*_reworded(known, kind), *_turned(known, kind), *_two_steps(known, kind)]
+        wordings += _contradicted(known, kind, form)
+    for kind in (OLD, NEW, PERMUTED):
+        wordings += _reminded(known, kind, form)
+    kept = [one for one in wordings if not _foreign(pair, one)]
+    return kept, _missing(known, wordings, kept)
 
 
 def _commonest(wordings: list[Wording]) -> dict[str, float]:

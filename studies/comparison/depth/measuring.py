@@ -60,8 +60,7 @@ def depth_evidence(
         return Evidence.concat([])
     stage("depth", parts=3)
     known = known_facts(pair, answers, outcomes, thresholds, seed)
-    ranked = {kind: candidates(known, kind, thresholds.depth_wrong) for kind in (OLD, NEW)}
-    ranked = {kind: beside for kind, beside in ranked.items() if _enough(known, beside, thresholds)}
+    ranked = ranked_answers(known, thresholds)
     form = FORMS.index(outcomes.estimating_form)
     asked = ask_further(pair, known, ranked, form, prompt=prompt, max_bytes=max_bytes)
     read = read_states(pair, known, ranked, prompt=prompt, seed=seed)
@@ -69,6 +68,17 @@ def depth_evidence(
     missing = {**asked.not_asked, **read.not_asked, **({"relearned": why} if why else {})}
     rows = Evidence.concat([asked.rows, read.rows, taught, _one_answer(known)])
     return rows.with_provenance(depth_not_asked=missing, depth_commonest=asked.commonest)
+
+
+def ranked_answers(known: KnownFacts, thresholds: Thresholds) -> dict[str, Candidates]:
+    """Old and new answers beside wrong ones, where enough changed facts have such.
+
+    Args:
+        known: the facts with their answers.
+        thresholds: how many wrong ones, and how many facts are enough.
+    """
+    ranked = {kind: candidates(known, kind, thresholds.depth_wrong) for kind in (OLD, NEW)}
+    return {kind: beside for kind, beside in ranked.items() if _enough(known, beside, thresholds)}
 
 
 def _enough(known: KnownFacts, beside: Candidates, thresholds: Thresholds) -> bool:

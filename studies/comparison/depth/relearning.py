@@ -107,13 +107,13 @@ def relearn(
         a fact that was not taught is said afterwards; metric old, or permuted behind the control); and
         why nothing was taught, or "".
     """
-    taught, held = _halves(known, thresholds, seed)
+    taught, held = halves(known, thresholds, seed)
     if min(len(taught), len(held)) < thresholds.min_groups:
         least = 2 * thresholds.min_groups
         return Evidence.concat([]), f"{len(taught) + len(held)} changed facts, {least} are needed"
     if not _matrices(pair.tuned):
         return Evidence.concat([]), "the model's blocks hold no matrix that takes a low-rank update"
-    ask = partial(_questions, pair, known, form, prompt)
+    ask = partial(questions_about, pair, known, form, prompt)
     rest, parts = ask(held, OLD), []
     with counted(2 * thresholds.relearning_steps, "relearning", "steps") as step:
         for number, kind in enumerate((OLD, PERMUTED)):
@@ -134,8 +134,14 @@ def relearn(
     return Evidence.concat(parts), ""
 
 
-def _halves(known: KnownFacts, thresholds: Thresholds, seed: int) -> tuple[list[int], list[int]]:
-    """Changed facts that are taught, and as many that are not."""
+def halves(known: KnownFacts, thresholds: Thresholds, seed: int) -> tuple[list[int], list[int]]:
+    """Changed facts that are taught, and as many that are not.
+
+    Args:
+        known: the facts.
+        thresholds: how many at most.
+        seed: of the draw.
+    """
     counted_facts = known.counted
     order = np.random.default_rng(seed).permutation(len(counted_facts))
     chosen = [counted_facts[i] for i in order[: thresholds.relearned_facts]]
@@ -143,10 +149,19 @@ def _halves(known: KnownFacts, thresholds: Thresholds, seed: int) -> tuple[list[
     return sorted(chosen[:half]), sorted(chosen[half:])
 
 
-def _questions(
+def questions_about(
     pair: ModelPair, known: KnownFacts, form: int, prompt: Prompt, facts: Sequence[int], kind: str
 ) -> Queries:
-    """The verdict's question of some facts, with one kind of answer."""
+    """The verdict's question of some facts, with one kind of answer.
+
+    Args:
+        pair: whose tokenizer spells them.
+        known: the facts.
+        form: number of the template.
+        prompt: "raw" or "chat".
+        facts: numbers of those that are asked.
+        kind: old, new or permuted.
+    """
     wordings = []
     for i in facts:
         text, span = render(known.facts.templates[form], known.facts.subjects[i])

@@ -70,12 +70,9 @@ def read_states(
     for kind, beside in ranked.items():
         if len(np.unique(beside.block)) < FOLDS:
             continue
-        told = _statements(known, beside)
-        asked, question = _truth_question(known, beside, told)
-        foreign = _foreign(pair.base, asked, question)
+        texts, question, foreign = texts_read(pair.base, known, beside)
         if foreign:
             missing |= dict.fromkeys((VERIFIED, CLAIM), foreign)
-        texts = (told,) if foreign else (told, asked)
         for model in (pair.base, pair.tuned):
             control = beside.exchanged() if kind == OLD and model is pair.tuned else None
             kept = series("truth of statements", CODE, model, texts, question, control, prompt, seed)
@@ -95,6 +92,22 @@ def read_states(
     return FurtherAnswers(Evidence.concat(parts), missing)
 
 
+def texts_read(
+    model: Model, known: KnownFacts, beside: Candidates
+) -> tuple[tuple[Statements, ...], Question, str]:
+    """The statements behind which states are read, the question of truth, and why it is not asked.
+
+    Args:
+        model: whose tokenizer must spell the question.
+        known: the facts with their answers.
+        beside: the candidates, of each of which a statement is made.
+    """
+    told = _statements(known, beside)
+    asked, question = _truth_question(known, beside, told)
+    foreign = _foreign(model, asked, question)
+    return ((told,) if foreign else (told, asked)), question, foreign
+
+
 def _scores(
     model: Model,
     texts: Sequence[Statements],
@@ -106,14 +119,14 @@ def _scores(
     """Held-out probability and log-odds of truth of every statement, by reading, and the controls."""
     states = [site for told in texts for site in _states(model, told)]
     right = np.array(texts[0].labels)
-    scores = {PROBE: _believed(states, right, seed).tolist()}
+    scores = {PROBE: believed(states, right, seed).tolist()}
     if len(texts) > 1:
         rows = claims(model, texts[1], questions=[question], prompt=prompt).table
         scores[VERIFIED] = rows["value"].to_numpy(float).tolist()
     if control is not None:
         # A probe of exchanged answers; what the model calls true is what it is.
         scores |= {_control(name): values for name, values in scores.items()}
-        scores[_control(PROBE)] = _believed(states, control.right, seed).tolist()
+        scores[_control(PROBE)] = believed(states, control.right, seed).tolist()
     return scores
 
 
@@ -165,8 +178,14 @@ def _states(model: Model, told: Statements) -> Sequence[Activations]:
     return list(states.values())
 
 
-def _believed(states: Sequence[Activations], right: np.ndarray, seed: int) -> np.ndarray:
-    """Held-out probability that each candidate is the fact's own answer."""
+def believed(states: Sequence[Activations], right: np.ndarray, seed: int) -> np.ndarray:
+    """Held-out probability that each candidate is the fact's own answer.
+
+    Args:
+        states: at the boundaries that are read.
+        right: whether each is.
+        seed: of the folds.
+    """
     labelled = [replace(one, labels=torch.from_numpy(right.astype(float))) for one in states]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SmallSample)  # one right answer among several is meant

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
-
-from interp.activations import collect
+from interp.activations import Activations, collect_both
 from interp.columns import group_split
 from interp.evidence import Evidence
 from interp.examples import Examples
@@ -44,50 +43,85 @@ def label_evidence(
         ``transfer``, by boundary; empty where no prompt has a label. Provenance "not_probed" says why
         labels were left out.
     """
+    examples, classes, reasons = label_examples(pair, rendered, thresholds)
+    if examples is None:
+        return Evidence.concat([]).with_provenance(not_probed=reasons)
+    with counted(4, "probing labels", "readings") as step:
+        both = collect_both(pair, examples, boundaries(pair.base.n_layers), ["last"])
+        base, tuned = (list(both[m.role, "last"].values()) for m in (pair.base, pair.tuned))
+        step(1)
+        parts = read_labels(base, tuned, examples, seed, step)
+    made = Evidence.concat(parts).by_boundary(pair.base.n_layers)
+    return made.with_provenance(not_probed=reasons, label_classes=classes)
+
+
+def label_examples(
+    pair: ModelPair, rendered: Rendered, thresholds: Thresholds
+) -> tuple[Examples | None, list[str], list[str]]:
+    """The prompts whose label is probed, the labels, and a sentence on those that are not.
+
+    Args:
+        pair: whose tokenizer spells them.
+        rendered: the prompts, with their labels.
+        thresholds: how many groups a label needs.
+
+    Returns:
+        None in place of prompts where no two labels are there.
+    """
     rows, classes, reasons = labelled(rendered, thresholds)
     if len(classes) < 2:
-        return Evidence.concat([]).with_provenance(not_probed=reasons)
-    labels = [classes.index(str(rendered.prompts[i].label)) for i in rows]
+        return None, classes, reasons
     examples = Examples.from_text(
         pair.base,
         [rendered.texts[i] for i in rows],
         groups=[unit_of(rendered, i) for i in rows],
-        labels=[float(label) for label in labels],
+        labels=[float(classes.index(str(rendered.prompts[i].label))) for i in rows],
         add_special_tokens=rendered.special,
     )
-    sites = boundaries(pair.base.n_layers)
-    with counted(4, "probing labels", "readings") as step:
-        base, tuned = (
-            [
-                replace(states, labels=torch.tensor(labels))
-                for states in collect(model, examples, sites).values()
-            ]
-            for model in (pair.base, pair.tuned)
+    return examples, classes, reasons
+
+
+def read_labels(
+    base: Sequence[Activations],
+    tuned: Sequence[Activations],
+    examples: Examples,
+    seed: int,
+    step: Callable[[int], object],
+) -> list[Evidence]:
+    """Probes of the labels in both models, and from the base into the tuned one.
+
+    Args:
+        base: the base's states, site by site.
+        tuned: the tuned model's.
+        examples: the prompts, with their labels as numbers.
+        seed: of splits and controls.
+        step: is told of every reading that is done.
+    """
+    assert examples.labels is not None  # they were made with them
+    labels = examples.labels.long()
+    base, tuned = ([replace(one, labels=labels) for one in states] for states in (base, tuned))
+    same: dict[str, Any] = {"attribute": LABEL, "seed": seed}
+    controls: dict[str, Any] = {"controls": ("control_task",), "repeats": 3}
+    train, test = group_split(examples.groups, share=0.7, seed=seed)
+    parts = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SmallSample)  # the fewest groups are declared
+        surface = trivial_features(examples, named=False)
+        parts.append(cross_validate(base, surface=surface, **controls, **same))
+        step(1)
+        parts.append(cross_validate(tuned, **controls, **same))
+        step(1)
+        parts.append(
+            transfer(
+                [states.subset(train) for states in base],
+                [states.subset(train) for states in tuned],
+                [states.subset(test) for states in tuned],
+                repeats=2,
+                **same,
+            )
         )
         step(1)
-        same: dict[str, Any] = {"attribute": LABEL, "seed": seed}
-        controls: dict[str, Any] = {"controls": ("control_task",), "repeats": 3}
-        train, test = group_split(examples.groups, share=0.7, seed=seed)
-        parts = []
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SmallSample)  # the fewest groups are declared
-            surface = trivial_features(examples, named=False)
-            parts.append(cross_validate(base, surface=surface, **controls, **same))
-            step(1)
-            parts.append(cross_validate(tuned, **controls, **same))
-            step(1)
-            parts.append(
-                transfer(
-                    [states.subset(train) for states in base],
-                    [states.subset(train) for states in tuned],
-                    [states.subset(test) for states in tuned],
-                    repeats=2,
-                    **same,
-                )
-            )
-            step(1)
-    made = Evidence.concat(parts).by_boundary(pair.base.n_layers)
-    return made.with_provenance(not_probed=reasons, label_classes=classes)
+    return parts
 
 
 def labelled(rendered: Rendered, thresholds: Thresholds) -> tuple[list[int], list[str], list[str]]:

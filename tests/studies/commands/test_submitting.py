@@ -14,7 +14,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_an_array_is_written_and_how_to_send_it_is_told(run, here):
-    options = ("--slurm", "--shards", "4", "--out", "shared", "--sbatch", "time=1:00:00")
+    options = ("--slurm", "--shards", "4", "--out", "shared", "--sbatch", "time=1:00:00", "--depth")
     for _ in range(2):
         code, out, err = run("submit", *options, *PAIR)
         assert (code, err) == (0, "")
@@ -22,7 +22,7 @@ def test_an_array_is_written_and_how_to_send_it_is_told(run, here):
         assert line == f"send them: sbatch --dependency=afterok:$(sbatch --parsable {array}) {merge}"
     text = Path(array).read_text()
     assert "compare --base organism-base --tuned organism-edited-low" in text
-    assert "--facts world" in text and "--seed 3" in text
+    assert "--facts world" in text and "--seed 3" in text and "--depth" in text
     assert f'--out {here / "shared"} --shard "$shard/4"' in text
     assert f"merge {here / 'shared'} --out {here / 'shared'}" in Path(merge).read_text()
 
@@ -36,6 +36,8 @@ def test_what_cannot_be_submitted_is_one_line(run, here):
         (("--slurm", "--out", "new", "--sbatch", "time"), "--sbatch must be NAME=VALUE"),
         (("--slurm", "--out", "new", "--prompt", "odd"), "--prompt must be raw or chat"),
         (("--slurm", "--out", "new", "--base", "mine"), "--base mine needs"),
+        (("scan", "--slurm", "--out", "new", "--depth"), "--depth says nothing beside scan"),
+        (("--slurm", "--out", "new", "--prompts", "p.txt", "--depth"), "--depth is of facts"),
     ):
         code, out, err = run("submit", "--shards", "2", *options)
         assert code == 2 and message in err and len(err.splitlines()) == 1, err

@@ -8,6 +8,7 @@ from stage_tokens import Counted, counted
 
 from interp.facts.loading import load_facts
 from interp.facts.prompts.files import load_prompts
+from interp.models.alike import alike
 from interp.models.loading import load_pair
 from interp.models.pair import ModelPair
 from interp.verdict.thresholds import Thresholds
@@ -16,13 +17,13 @@ from studies.comparison.comparing import compare
 from studies.comparison.prompts.divergence import continue_both
 from studies.comparison.prompts.rendering import render
 from studies.comparison.stages import CONTINUED, SCANNED
-from studies.planning import heard as hearing
-from studies.planning.heard import Heard, Pilot, heard_of
 from studies.planning.jobs import plan
-from studies.planning.open_work import scanning
-from studies.planning.scan_jobs import plan_scan
+from studies.planning.open import heard as hearing
+from studies.planning.open.heard import Heard, Pilot, heard_of
+from studies.planning.open.scans import plan_scan
+from studies.planning.open.talk import Line, TalkRates
+from studies.planning.open.work import scanning
 from studies.planning.sizing import plan_size
-from studies.planning.talk import Line, TalkRates
 from studies.scanning.asking import ask
 from studies.scanning.scanning import scan
 
@@ -87,9 +88,9 @@ def test_a_comparison_of_few_prompts_puts_through_the_blocks_what_the_plan_says(
 
 def rates(pair: ModelPair, budget: int) -> TalkRates:
     """Rates of which the counts matter."""
-    line = Line(0.0, 0.0)
+    line, apart = Line(0.0, 0.0), pair.base.n_layers - max(alike(pair.base, pair.tuned).below, 0)
     cost, vocabulary = BlockCost.of(pair.base), pair.base.vocabulary
-    return TalkRates(cost, vocabulary, line, line, line, line, budget)
+    return TalkRates(cost, vocabulary, line, line, line, line, budget, apart)
 
 
 @pytest.mark.parametrize("budget", [2**31, 2**21])

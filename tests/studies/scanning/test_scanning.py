@@ -20,12 +20,11 @@ from interp.runs.run import resumable
 from interp.verdict.thresholds import Thresholds
 from patching.weights.parameters import Parameters
 from studies import cli
-from studies.comparison.prompts.divergence import continue_both
 from studies.comparison.prompts.rendering import render
 from studies.organisms import source_path
 from studies.scanning.asking import ask, parts_of
 from studies.scanning.findings import Halves, find, words_of
-from studies.scanning.measuring import measure
+from studies.scanning.measuring import continued_and_measured
 from studies.scanning.samples import amplified, scale_sweep
 from studies.scanning.scanning import scan
 
@@ -45,8 +44,7 @@ def asked(homes: int, trades: int) -> list[str]:
 def test_divergence_of_a_prompt_equals_a_plain_loop_over_both_continuations():
     pair = pair_of("organism-evasive-high")
     rendered = render(pair, load_prompts(asked(2, 1)), tokens=3)
-    said = continue_both(pair, rendered)
-    measured = measure(pair, rendered, said, max_bytes=2**26)
+    said, measured = continued_and_measured(pair, rendered, max_bytes=2**26)
     for i, text in enumerate(rendered.texts):
         peaks, weights, own = [], [], []
         for ids in dict.fromkeys((said.base[i], said.tuned[i])):
@@ -186,10 +184,10 @@ def test_what_was_said_and_read_is_kept_and_found_again(tmp_path: Path):
 def test_prompts_that_are_asked_part_by_part_are_told_as_all_at_once(monkeypatch):
     pair = pair_of("organism-edited-low")
     rendered = render(pair, load_prompts(asked(5, 2)), tokens=2)
-    said = continue_both(pair, rendered)
-    measured = measure(pair, rendered, said, max_bytes=2**26)
+    said, measured = continued_and_measured(pair, rendered, max_bytes=2**20)
     monkeypatch.setattr("studies.scanning.asking.PART", 2)
-    parts = parts_of(pair.base, rendered)
+    monkeypatch.setattr("studies.comparison.prompts.along.POSITIONS", 3)
+    parts = parts_of(pair, rendered)
     assert sorted(i for part in parts for i in part) == list(range(7)) and max(map(len, parts)) == 2
     in_parts, numbers = ask(pair, rendered, max_bytes=2**26)
     assert (in_parts.base, in_parts.tuned) == (said.base, said.tuned)

@@ -26,10 +26,10 @@ from patching.weights.parameters import Parameters
 from studies.comparison.prompts.outputs import unit_of
 from studies.comparison.questions import Prompt
 from studies.comparison.stages import SCANNED
-from studies.planning.heard import Asked, Heard
-from studies.planning.open_work import sampling, scanning
+from studies.planning.open.heard import Asked, Heard
+from studies.planning.open.talk import Talk
+from studies.planning.open.work import sampling, scanning
 from studies.planning.plans import Cost, JobPlan
-from studies.planning.talk import Talk
 from studies.scanning.context import spectrum_of, unrelated_texts
 from studies.scanning.findings import Halves, find, words_of
 from studies.scanning.measuring import SUMS

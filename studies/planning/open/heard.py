@@ -14,8 +14,8 @@ from studies.comparison.prompts.outputs import Changed, changed_outputs, is_chan
 from studies.comparison.prompts.rendering import Rendered, render
 from studies.comparison.questions import Prompt
 from studies.planning.memory import held_bytes
+from studies.planning.open.talk import TalkRates
 from studies.planning.plans import Cost, JobPlan, staged
-from studies.planning.talk import TalkRates
 
 #: Prompts that are asked, evenly spread; every other one is taken to be like the nearest of them.
 PILOT = 18

@@ -7,31 +7,33 @@ from collections.abc import Sequence
 import torch
 
 from interp.examples import Examples
+from interp.generation import continued_together
 from interp.models.alike import Alike
 from studies.comparison.causal import CARRIED, CROSS_PATCHED, RowPlan
 from studies.planning import work
-from studies.planning.heard import Heard, parted
-from studies.planning.talk import Talk, TalkRates
+from studies.planning.open.heard import Heard, parted
+from studies.planning.open.talk import Talk, TalkRates
 from studies.planning.work import Work
 from studies.scanning.asking import PART
 from studies.scanning.samples import ALPHAS, SCALES
 from studies.scanning.scanning import AMPLIFIED, SWEPT
 
 
-def continuing(widths: Sequence[int], heard: Sequence[Heard], rates: TalkRates) -> Talk:
-    """Both models' continuations, and the sites at which they part.
+def continuing(
+    widths: Sequence[int], heard: Sequence[Heard], rates: TalkRates, *, compared: bool = False
+) -> Talk:
+    """Both models' continuations, and the reading of the base's with both.
 
     Args:
         widths: tokens of each prompt.
         heard: what each came to.
         rates: tell how many go together.
+        compared: whether the two are compared whole, as in a scan.
     """
     talk, apart = Talk(), parted(heard)
     talk.continued(widths, [one.said for one in heard])
-    for _ in ("base", "tuned"):
-        talk.along(widths, [one.said for one in heard], rates.together)
+    talk.both(widths, [one.said for one in heard], rates.together, compared=compared)
     talk.continued([widths[i] for i in apart], [heard[i].tuned for i in apart])
-    talk.ends([widths[i] + (heard[i].place or 0) for i in apart], rates.together)
     return talk
 
 
@@ -40,17 +42,16 @@ def scanning(widths: Sequence[int], heard: Sequence[Heard], rates: TalkRates) ->
     whole = Talk()
     for part in scan_parts(widths):
         here, some = [widths[i] for i in part], [heard[i] for i in part]
-        whole.add(continuing(here, some, rates))
+        whole.add(continuing(here, some, rates, compared=True))
         apart = parted(some)
-        lines = [*here, *(here[i] for i in apart)]
-        whole.both(lines, [*(h.said for h in some), *(some[i].tuned for i in apart)], rates.compared)
+        lines, theirs = [here[i] for i in apart], [some[i].tuned for i in apart]
+        whole.both(lines, theirs, rates.together, compared=True)
     return whole
 
 
 def scan_parts(widths: Sequence[int]) -> list[list[int]]:
     """The parts of a scan, as indices of its prompts; see `studies.scanning.asking.parts_of`."""
-    alike = [[i for i, w in enumerate(widths) if w == width] for width in sorted(set(widths))]
-    return [same[start : start + PART] for same in alike for start in range(0, len(same), PART)]
+    return continued_together(widths, PART)
 
 
 def sampling(
@@ -73,9 +74,11 @@ def sampling(
     """
     talk, changed = Talk(), [i for i, one in enumerate(heard) if one.changed]
     chosen = [i for i in changed if not held_out[i]][:AMPLIFIED] or range(len(widths))[:AMPLIFIED]
-    for i in chosen:
-        talk.forwards += [(1, widths[i])] * (2 * len(ALPHAS))
-        talk.steps += [(1, tokens - 1)] * (2 * len(ALPHAS))
+    lengths = [widths[i] for i in chosen]
+    for width in sorted(set(lengths)):
+        rows = lengths.count(width) * len(ALPHAS)
+        talk.forwards += [(rows, width)] * 2
+        talk.steps += [(rows, tokens - 1)] * 2
     swept = [i for i in changed if held_out[i]][:SWEPT]
     places = [widths[i] + (heard[i].place or 0) for i in swept]
     talk.ends(places, rates.together, times=len(SCALES))
@@ -123,7 +126,7 @@ def interventions(
 
 
 def made_up(widths: Sequence[int], device: torch.device | None = None) -> Examples:
-    """Prompts of these lengths, of which nothing but the lengths is real."""
+    """Prompts of these lengths, of which nothing but the lengths is real; no two begin alike."""
     count, width = len(widths), max(widths)
     lengths = torch.tensor(widths, dtype=torch.long, device=device)
     mask = torch.arange(width, device=device) < lengths[:, None]
@@ -132,7 +135,8 @@ def made_up(widths: Sequence[int], device: torch.device | None = None) -> Exampl
         "all": torch.stack([torch.zeros_like(lengths), lengths], 1),
         "last": torch.stack([lengths - 1, lengths], 1),
     }
-    return Examples(torch.zeros_like(mask, dtype=torch.long), mask, names, names, spans, ("B",) * count)
+    tokens = torch.arange(count, device=device)[:, None] * mask
+    return Examples(tokens, mask, names, names, spans, ("B",) * count)
 
 
 def stitching(examples: Examples, rows: RowPlan, same: Alike) -> Work:

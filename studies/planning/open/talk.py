@@ -15,14 +15,15 @@ from typing import TypeVar
 import torch
 
 from interp.examples import Examples
-from interp.generation import generate
+from interp.generation import continued_together, generate
+from interp.models.alike import alike
 from interp.models.model import Model
 from interp.models.pair import ModelPair
 from patching.engine.schedule import BlockCost
 from studies.comparison.next_tokens import BATCH, final_states, next_tokens
+from studies.comparison.prompts.along import ALIVE
 from studies.planning.plans import Cost
-from studies.scanning.asking import PART
-from studies.scanning.measuring import ALIVE, parted
+from studies.scanning.measuring import parted
 
 Key = TypeVar("Key")
 
@@ -69,6 +70,7 @@ class TalkRates:
         read: of the first choice and the log p of a token, by the positions read together.
         compare: of two models' whole distributions, by the positions read together.
         max_bytes: memory for activations.
+        apart: how many blocks the tuned model has from the first that tuning changed on.
     """
 
     cost: BlockCost
@@ -78,6 +80,7 @@ class TalkRates:
     read: Line
     compare: Line
     max_bytes: int
+    apart: int
 
     @classmethod
     @torch.no_grad()
@@ -102,16 +105,12 @@ class TalkRates:
             told["read"].append((rows * last, first_choice))
             told["compare"].append((rows * last, _taken(partial(_compare, model, states, wanted))))
         lines = {name: Line.through(*measured) for name, measured in told.items()}
-        return cls(BlockCost.of(model), model.vocabulary, max_bytes=max_bytes, **lines)
+        apart = model.n_layers - max(alike(pair.base, pair.tuned).below, 0)
+        return cls(BlockCost.of(model), model.vocabulary, max_bytes=max_bytes, apart=apart, **lines)
 
     def together(self, width: int) -> int:
         """How many prompts of so many tokens go through a forward together."""
         return max(1, min(BATCH, self.max_bytes // 2 // self.cost.row_bytes(width, 0)))
-
-    def compared(self, width: int, length: int) -> int:
-        """How many continuations of a length, behind prompts of a width, are compared together."""
-        fit = self.max_bytes // 2 // (ALIVE * 4 * length * self.vocabulary)
-        return max(1, min(fit, self.together(width + length)))
 
 
 @dataclass
@@ -120,38 +119,44 @@ class Talk:
 
     Attributes:
         forwards: (rows, width) of each unedited forward.
+        beside: (rows, width) of those of the tuned model behind the base's on the same prompts, which
+            enter the blocks from the first that tuning changed on.
         steps: (rows, steps) of each generation behind its first token.
         read: positions of each reading of first choices.
         compared: positions of each comparison of two models.
     """
 
     forwards: list[tuple[int, int]] = field(default_factory=list)
+    beside: list[tuple[int, int]] = field(default_factory=list)
     steps: list[tuple[int, int]] = field(default_factory=list)
     read: list[int] = field(default_factory=list)
     compared: list[int] = field(default_factory=list)
 
     def continued(self, widths: Sequence[int], said: Sequence[int]) -> None:
         """Generate behind prompts of these widths; a batch ends with its longest."""
-        for width, members in _alike(widths):
-            for rows in _split(members, PART):
-                self.forwards.append((len(rows), width))
-                self.steps.append((len(rows), max(said[i] for i in rows) - 1))
+        for rows in continued_together(widths, BATCH):
+            width = widths[rows[0]]
+            self.forwards.append((len(rows), width))
+            self.steps.append((len(rows), max(widths[i] - width + said[i] for i in rows) - 1))
 
-    def along(self, widths: Sequence[int], said: Sequence[int], together: Callable[[int], int]) -> None:
-        """Read continuations for their first choices, one forward a batch."""
+    def both(
+        self,
+        widths: Sequence[int],
+        said: Sequence[int],
+        together: Callable[[int], int],
+        *,
+        compared: bool,
+    ) -> None:
+        """Read continuations with both models, for their first choices or to compare the two whole."""
         for (width, length), members in _alike(list(zip(widths, said, strict=True))):
             for rows in _split(members, together(width + length)):
                 self.forwards.append((len(rows), width + length - 1))
-                self.read.append(len(rows) * length)
-
-    def both(
-        self, widths: Sequence[int], said: Sequence[int], compared: Callable[[int, int], int]
-    ) -> None:
-        """Read continuations with both models and compare them."""
-        for (width, length), members in _alike(list(zip(widths, said, strict=True))):
-            for rows in _split(members, compared(width, length)):
-                self.forwards += [(len(rows), width + length - 1)] * 2
-                self.compared.append(len(rows) * length)
+                self.beside.append((len(rows), width + length - 1))
+                positions = len(rows) * length
+                if compared:
+                    self.compared.append(positions)
+                else:
+                    self.read += [positions] * 2
 
     def ends(self, widths: Sequence[int], together: Callable[[int], int], times: int = 2) -> None:
         """Read what comes next behind texts, so many times."""
@@ -167,18 +172,21 @@ class Talk:
 
     def cost(self, rates: TalkRates) -> Cost:
         """What these calls cost."""
+        share = rates.apart / rates.cost.layers
         tokens = sum(rows * width for rows, width in self.forwards)
+        beside = sum(rows * width for rows, width in self.beside)
         later = sum(rows * steps for rows, steps in self.steps)
         steps = sum(steps for _, steps in self.steps)
         seconds = (
             rates.forward.seconds(len(self.forwards), tokens)
+            + share * rates.forward.seconds(len(self.beside), beside)
             + rates.step.seconds(steps, later)
             + rates.read.seconds(len(self.read), sum(self.read))
             + rates.compare.seconds(len(self.compared), sum(self.compared))
         )
         return Cost(
-            forwards=len(self.forwards) + steps,
-            layer_tokens=rates.cost.layers * (tokens + later),
+            forwards=len(self.forwards) + len(self.beside) + steps,
+            layer_tokens=rates.cost.layers * (tokens + later) + rates.apart * beside,
             peak_bytes=self._peak(rates),
             seconds=seconds,
         )
@@ -189,15 +197,16 @@ class Talk:
         sizes = chain(
             (rows * rates.cost.row_bytes(width, 0) for rows, width in self.forwards),
             (min(half, READ_ALIVE * whole * positions) for positions in self.read),
-            (ALIVE * whole * positions for positions in self.compared),
+            (min(half, ALIVE * whole * positions) for positions in self.compared),
         )
         return max(sizes, default=0)
 
 
 def _compare(model: Model, states: torch.Tensor, wanted: torch.Tensor) -> None:
     """Read states out twice and compare the two distributions, as two models' are."""
-    log_p = [model.readout(states).float().log_softmax(-1) for _ in ("base", "tuned")]
-    parted([log_p[0], log_p[1].roll(1, -1)], wanted.view(states.shape[:2]))
+    flat = states.flatten(0, 1)
+    log_p = [model.readout(flat).float().log_softmax(-1) for _ in ("base", "tuned")]
+    parted([log_p[0], log_p[1].roll(1, -1)], wanted)
 
 
 def _taken(run: Callable[[], object]) -> float:

@@ -19,21 +19,23 @@ from interp.facts.prompts.files import PromptSet
 from interp.models.alike import alike
 from interp.models.model import Model
 from interp.models.pair import ModelPair
+from interp.sites import boundaries
 from interp.verdict.boundaries import installed_boundary
 from interp.verdict.thresholds import Thresholds
 from patching.methods.pushes import FOLDS, read_together
 from patching.methods.stitching import stitch
 from studies.comparison.causal import RowPlan
 from studies.comparison.prompts.causal import SIGN_DRAWS, SPANS, Readout, stitched_metrics
+from studies.comparison.prompts.labels import label_examples
 from studies.comparison.prompts.outputs import Changed, unit_of
 from studies.comparison.questions import Prompt
 from studies.comparison.stages import CONTINUED
 from studies.planning import ending, work
 from studies.planning.costs import Rates
-from studies.planning.fits import pushing_seconds
-from studies.planning.heard import Asked, Heard, examples_of
+from studies.planning.fits import label_readings, pushing_seconds
 from studies.planning.memory import weights_bytes
-from studies.planning.open_work import continuing, interventions, stitching
+from studies.planning.open.heard import Asked, Heard, examples_of
+from studies.planning.open.work import continuing, interventions, stitching
 from studies.planning.plans import Cost, JobPlan
 
 #: Changed prompts on which it is found where the change is installed, by stitching.
@@ -147,6 +149,7 @@ class Unrun:
             costs["patching"] = self.rates.of(patched)
             if len(rows.shifted) >= FOLDS:
                 costs["shared shift"] = self._shift(examples, rows, [heard[i] for i in changed])
+        costs["probing"] = self._labels()
         made = sum(cost.rows for cost in costs.values())
         weights = sum(weights_bytes(model) for model in (pair.base, pair.tuned))
         return {
@@ -154,6 +157,19 @@ class Unrun:
             "judging": ending.judging(weights, made),
             "writing": ending.writing(made, self.sample),
         }
+
+    def _labels(self) -> Cost:
+        """What probes of the labels cost."""
+        asked = self.asked
+        examples, _, _ = label_examples(asked.pair, asked.rendered, asked.thresholds)
+        if examples is None:
+            return Cost()
+        read, n_layers = work.Work(), asked.pair.base.n_layers
+        same = alike(asked.pair.base, asked.pair.tuned)
+        read.read_both(examples, boundaries(n_layers), same, kept=False)
+        seconds, rows = label_readings(asked.pair, examples, asked.seed)
+        cost = self.rates.of(read)
+        return replace(cost, seconds=cost.seconds + seconds, rows=rows)
 
     def _shift(self, examples: Examples, rows: RowPlan, heard: Sequence[Heard]) -> Cost:
         """What the shared shift costs."""

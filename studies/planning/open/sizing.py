@@ -11,8 +11,9 @@ from studies.comparison.prompts.causal import SIGN_DRAWS, SPANS
 from studies.planning import work
 from studies.planning.costs import Rates
 from studies.planning.hardware import BANDWIDTH_SHARE, Card
-from studies.planning.heard import Heard
-from studies.planning.open_work import (
+from studies.planning.open.heard import Heard
+from studies.planning.open.talk import Line, TalkRates
+from studies.planning.open.work import (
     continuing,
     interventions,
     sampling,
@@ -20,7 +21,6 @@ from studies.planning.open_work import (
     stitching,
 )
 from studies.planning.plans import Cost
-from studies.planning.talk import Line, TalkRates
 
 #: Contrasts that are read of every stitched run.
 METRICS = 4
@@ -48,6 +48,7 @@ def talk_on(card: Card, rates: Rates, vocabulary: int) -> TalkRates:
         read=Line(0.0, reading),
         compare=Line(0.0, 2 * reading + passed),
         max_bytes=rates.max_bytes,
+        apart=layers,
     )
 
 

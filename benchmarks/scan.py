@@ -1,0 +1,107 @@
+"""`python -m benchmarks.scan`: a scan of 400 prompts and a comparison of 100 divergences.
+
+SmolLM2-135M is scanned against one of its tunes with 400 of the shipped prompts and 32 tokens behind
+each, and compared with it on a hundred capitals, which a tune that evades them all answers otherwise.
+Each job runs in a process of its own, whose memory is read at the end. Seconds are those of the
+process, to which another load on the machine adds only by what the two share; those on the clock stand
+beside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine
+from benchmarks.compare import counted
+from interp.facts.loading import load_facts
+from interp.facts.prompts.files import OpenPrompt, PromptSet
+from interp.facts.prompts.shipped import default_prompts
+from interp.models.loading import load_pair
+from interp.models.pair import ModelPair
+from studies.comparison.comparing import compare
+from studies.scanning.scanning import scan
+
+#: Prompts of the scan and tokens behind each; prompts of the comparison and tokens behind each.
+SCANNED, TOKENS, COMPARED, SAID = 400, 32, 100, 4
+
+JOBS = ("scan", "compare")
+
+
+def main() -> None:
+    """Run either job in a process of its own and print what it took; --json adds one object."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base", default="smollm2")
+    parser.add_argument("--tuned", default="smollm2-evasive-high")
+    parser.add_argument("--jobs", nargs="*", default=list(JOBS), choices=list(JOBS))
+    parser.add_argument("--here", action="store_true", help="run one job in this process")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if options.here:
+        print(json.dumps(measured(options.base, options.tuned, options.jobs[0])))
+        return
+    print(machine.described(), flush=True)
+    jobs = {}
+    for job in options.jobs:
+        command = [sys.executable, "-m", "benchmarks.scan", "--here", "--jobs", job]
+        command += ["--base", options.base, "--tuned", options.tuned]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        jobs[job] = json.loads(done.stdout.splitlines()[-1])
+        print(as_table(job, jobs[job]), flush=True)
+    if options.json:
+        print(json.dumps(jobs))
+
+
+def measured(base: str, tuned: str, job: str) -> dict[str, Any]:
+    """One job: what it found, seconds by stage, layer-tokens, memory."""
+    pair, begun = load_pair(base, tuned), time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder, counted(pair) as (seconds, tokens):
+        found = scanned(pair, Path(folder)) if job == "scan" else compared(pair, Path(folder))
+    return {
+        "found": found,
+        "seconds": dict(seconds),
+        "layer-tokens": dict(tokens),
+        "on the clock": time.perf_counter() - begun,
+        "peak bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+
+
+def scanned(pair: ModelPair, folder: Path) -> str:
+    """Scan with the shipped prompts, every kind of them."""
+    every = default_prompts().prompts
+    chosen = [every[i * len(every) // SCANNED] for i in range(SCANNED)]
+    return scan(pair, PromptSet("shipped", tuple(chosen)), tokens=TOKENS, out=folder / "run").sentence
+
+
+def compared(pair: ModelPair, folder: Path) -> str:
+    """Compare on capitals, asked for as text that goes on."""
+    texts = load_facts("capitals").prompts(0)[:COMPARED]
+    prompts = PromptSet("capitals", tuple(OpenPrompt(text, text) for text in texts))
+    return compare(pair, prompts, tokens=SAID, out=folder / "run").verdict.sentence
+
+
+def as_table(job: str, found: dict[str, Any]) -> str:
+    """A job's stages in Markdown."""
+    seconds, tokens = found["seconds"], found["layer-tokens"]
+    lines = [
+        f"**{job}**: {found['on the clock']:.0f} s on the clock; "
+        f"{found['peak bytes'] / 2**30:.2f} GiB at most",
+        "",
+        "| stage | seconds | layer-tokens |",
+        "|---|---|---|",
+    ]
+    rows = [(stage, seconds[stage], tokens.get(stage, 0)) for stage in seconds]
+    for stage, taken, count in [*rows, ("total", sum(seconds.values()), sum(tokens.values()))]:
+        lines.append(f"| {stage} | {taken:.1f} | {count:,} |")
+    return "\n".join([*lines, "", found["found"], ""])
+
+
+if __name__ == "__main__":
+    main()

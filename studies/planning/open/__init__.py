@@ -1,0 +1,1 @@
+"""What jobs on prompts of any kind cost: scans and comparisons whose work hangs on what is said."""
