@@ -230,7 +230,7 @@ def stability(
     jaccard = np.divide(both, either, out=np.full(resamples, np.nan), where=either > 0)
     sizes = (round(float(side.sum(1).double().mean())) for side in (first, second))
     mean, high = _null(scores.graph.n_edges, *sizes)
-    frequency = drawn.float().mean(0)
+    frequency = drawn.double().mean(0)  # a share of .9 is .9, not the float below it
     return Discovery(scores, n, absolute, frequency, jaccard, mean, high, cutoffs or Cutoffs())
 
 

@@ -1,5 +1,7 @@
 """Circuits chosen, pruned and found again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tiny
@@ -112,6 +114,8 @@ def test_edges_that_all_prompts_agree_on_are_core_and_those_of_one_prompt_are_no
     assert set(found.table()["edge"].tolist()[:2]) == {"input->m0", "m0->logits"}
     assert 0 < found.null_mean < found.null_high < 0.3
     assert float(np.nanmean(found.jaccard)) > 0.5
+    edge = replace(found, frequency=torch.full_like(found.frequency, found.cutoffs.core))
+    assert set(edge.words) == {"core"} and edge.circuit().mask.all(), "at the cut-off is core"
 
 
 def test_halves_of_noise_are_no_more_alike_than_chance():
