@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.examples import Examples
+from patching.engine.beginnings import common_to_all
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,24 +43,29 @@ class Layout:
         subject = examples.spans.get("subject", whole)
         before = subject[:, 0] - whole[:, 0]
         after = whole[:, 1] - subject[:, 1]
-        if len(before.unique()) > 1 or len(after.unique()) > 1:
+        again = before - (subject[:, 1] - subject[:, 0])  # where the subject stood once before
+        if min(len(before.unique()), len(again.unique())) > 1 or len(after.unique()) > 1:
             raise ValueError(
                 "prompts of one query form must have the same tokens outside the subject; got "
                 f"{before.unique().tolist()} before and {after.unique().tolist()} after it; "
                 "give one form at a time"
             )
-        inside = int((subject[:, 1] - subject[:, 0]).max())
+        # Behind what all begin with, places before the subject are counted backwards from it.
+        alike = min(int(common_to_all(examples).sum(1).min()), int(before.min()))
+        rest, inside = int(before.max()) - alike, int((subject[:, 1] - subject[:, 0]).max())
         steps = torch.arange
         device = subject.device
         columns = [
-            whole[:, :1] + steps(int(before[0]), device=device),
+            whole[:, :1] + steps(alike, device=device),
+            subject[:, :1] - rest + steps(rest, device=device),
             subject[:, 1:] - inside + steps(inside, device=device),
             subject[:, 1:] + steps(int(after[0]), device=device),
         ]
         position = torch.cat(columns, 1)
         present = torch.ones_like(position, dtype=torch.bool)
-        body = slice(int(before[0]), int(before[0]) + inside)
-        present[:, body] = columns[1] >= subject[:, :1]
+        present[:, alike : alike + rest] = columns[1] >= whole[:, :1] + alike
+        body = slice(alike + rest, alike + rest + inside)
+        present[:, body] = columns[2] >= subject[:, :1]
         return cls(position.where(present, 0), present, examples.tokens.shape[1])
 
     def gather(self, values: Float[Tensor, "example position d"]) -> Float[Tensor, "example slot d"]:
