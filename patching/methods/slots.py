@@ -1,7 +1,8 @@
 """Lining up positions of prompts whose subjects differ in length.
 
 Prompts of one query form share their words outside the subject. A slot is a position named by that
-layout: before the subject by offset from the start, inside it by offset from its last token, after
+layout: in what all prompts begin with by offset from the start, from there to the subject by offset
+from its first token, as it may stand there once before, inside it by offset from its last token, after
 it by offset from the end. Prompts without a subject are lined up at their ends. Averages over
 prompts are taken slot by slot.
 """

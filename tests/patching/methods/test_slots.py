@@ -35,6 +35,19 @@ def test_left_padding_moves_positions_and_no_slot():
     assert layout.present.tolist() == Layout.of(hand_made()).present.tolist()
 
 
+def test_a_subject_that_stands_twice_may_take_any_number_of_tokens():
+    """ "a b S S c S S x" and "a b S c S x": aligned from the start, then backwards from the subject."""
+    twice = [[3, 4, 5, 6, 7, 5, 6, 8], [3, 4, 9, 7, 9, 8]]
+    layout = Layout.of(tiny.examples(twice, subject=[(5, 7), (4, 5)]))
+    values = torch.arange(16.0).reshape(2, 8, 1) + 1
+    slots = layout.gather(values)
+    assert slots[..., 0].tolist() == [[1, 2, 3, 4, 5, 6, 7, 8], [9, 10, 0, 11, 12, 0, 13, 14]]
+    assert layout.scatter(slots)[1, :6].equal(values[1, :6])
+    # Another word between the two is another form.
+    with pytest.raises(ValueError, match="one form at a time"):
+        Layout.of(tiny.examples([*twice, [3, 4, 9, 7, 7, 9, 8]], subject=[(5, 7), (4, 5), (5, 6)]))
+
+
 def test_prompts_of_two_forms_are_refused():
     with pytest.raises(ValueError, match="one form at a time"):
         Layout.of(tiny.examples([[3, 4, 5], [3, 6, 4, 5]], subject=[(1, 2), (2, 3)]))
