@@ -18,6 +18,7 @@ from interp.models.model import Model
 from interp.models.pair import ModelPair
 from patching.engine import schedule
 from patching.engine.reuse import reuse
+from patching.methods.slots import Layout
 from studies.comparison.answers import (
     Answers,
     PairAnswers,
@@ -429,6 +430,18 @@ def test_a_chat_template_is_rendered_once_and_read_alike(chatty: ModelPair):
     again = queries.rendered(chatty.tuned, [1], [(5,)])
     assert again.texts == (queries.examples.texts[1],)
     assert again.spans["subject"].tolist() == queries.examples.spans["subject"][1:2].tolist()
+
+
+def test_chats_of_one_form_line_up_however_many_tokens_a_subject_has(chatty: ModelPair):
+    short = facts(3)
+    longer = replace(short.facts[1], subject="land1 land2")
+    asked = replace(short, facts=(short.facts[0], longer, short.facts[2]))
+    examples = ask(chatty, asked, prompt="chat").examples
+    assert examples.lengths.unique().numel() > 1, "the subject stands twice"
+    for form in sorted(set(examples.templates)):
+        rows = [i for i, template in enumerate(examples.templates) if template == form]
+        layout = Layout.of(examples.subset(rows))
+        assert layout.present.sum(1).tolist() == examples.lengths[rows].tolist()
 
 
 def test_chat_without_a_template_is_refused(pair: ModelPair):
