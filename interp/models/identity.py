@@ -44,7 +44,8 @@ def identity(bridge: Any) -> tuple[Any, ...]:
 
 def own_hooks(part: nn.Module) -> Iterator[tuple[str, Any]]:
     """Hooks of one's own on a bridge or a part of one: where in it, and what each calls."""
-    for name, module in part.named_modules():
+    for path, module in part.named_modules():
+        name = path.replace("_original_component.", "")  # what a bridge wraps, named as it names it
         for held in getattr(module, "fwd_hooks", ()):
             # TransformerLens wires some families' points together by hooks that stay.
             if _package(held.user_hook) != "transformer_lens":

@@ -35,4 +35,4 @@ def covered(stitched: Profile, thresholds: Thresholds, *, seed: int = 0) -> floa
         drawn = rng.integers(len(below), size=SAMPLED)
         share = stats.fieller(below[drawn], stitched.delta[drawn], level=1 - thresholds.alpha)
         hits += share.low <= truth <= share.high
-    return hits / SAMPLES
+    return float(hits / SAMPLES)

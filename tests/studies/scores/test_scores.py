@@ -301,6 +301,7 @@ def test_intervals_cover_as_often_as_they_say_and_narrower_ones_do_not():
                 tuple(map(str, range(128))), 0 * delta, delta, delta[:, None] - below, below
             )
             hits.append(covered(profile, Thresholds(alpha=alpha), seed=seed))
+        assert {type(hit) for hit in hits} == {float}, "a run keeps plain numbers alone"
         rates.append(float(np.mean(hits)))
     assert rates[0] == pytest.approx(0.95, abs=0.02)
     assert rates[1] == pytest.approx(0.5, abs=0.06)
