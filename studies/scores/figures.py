@@ -18,7 +18,7 @@ def confusion_heatmap(table: pd.DataFrame, *, word: str) -> Figure:
 
     Args:
         table: as `confusion` gives it.
-        word: "where", "what" or "grade", for the title.
+        word: that of `confusion`, for the title.
     """
     shares = table.div(table.sum(axis=1), axis=0)
     known, said = list(map(str, table.index)), list(map(str, table.columns))

@@ -84,7 +84,7 @@ def confusion(table: pd.DataFrame, word: str) -> pd.DataFrame:
         installed = installed[installed[f"true_{word}"].notna()]
     names = [
         installed[column].astype(object).where(installed[column].notna(), NOTHING).rename(title)
-        for column, title in ((f"true_{word}", "known"), (word, "verdict"))
+        for column, title in ((f"true_{word}", "truth"), (word, "verdict"))
     ]
     return pd.crosstab(names[0], names[1])
 

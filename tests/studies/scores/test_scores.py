@@ -58,7 +58,8 @@ TABLE = pd.DataFrame(
     [
         row("a", "lower", "lower", "knowledge", "knowledge", true_new="known", new="recited",
             new_right=WRONG),
-        row("b", "upper", "undetermined", "knowledge", "behaviour"),
+        row("b", "upper", "undetermined", "knowledge", "behaviour", true_new="known", new="known",
+            new_right=RIGHT),
         row("c", "upper", "lower", "behaviour", "behaviour", opposite=True),
         row("d", FREE, "distributed", "mixed", "mixed", outputs=10, outputs_right=8,
             outputs_opposite=1),
@@ -85,9 +86,9 @@ def test_rates_count_what_was_counted_by_hand():
         "what_right_when_decided": (3, 4),
         "grade_right": (0, 1),
         "grade_decided": (0, 1),
-        "new_right": (0, 1),
-        "new_decided": (1, 1),
-        "new_right_when_decided": (0, 1),
+        "new_right": (1, 2),
+        "new_decided": (2, 2),
+        "new_right_when_decided": (1, 2),
         "false_positive": (1, 3),
         "change_found": (4, 4),
         "inert_supported": (1, 8),
@@ -139,6 +140,7 @@ def test_a_scorecard_is_kept_as_it_is(tmp_path: Path):
         "methods.csv",
         "confusion_where.svg",
         "confusion_grade.html",
+        "confusion_new.svg",
     }
     assert repr(card) == "Scorecard(8 shipped)" and "not scored: lost" in str(card)
 
