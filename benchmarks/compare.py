@@ -10,28 +10,19 @@ block each), which no load on the machine can change.
 
 from __future__ import annotations
 
-import argparse
-import json
 import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks import machine
-from interp import progress
+from benchmarks.jobs import counted, run_each
 from interp.examples import Examples
 from interp.facts.loading import load_facts
 from interp.facts.types import FactSet
-from interp.models.block_calls import named
 from interp.models.loading import load_pair
 from interp.models.pair import ModelPair
 from studies.comparison.comparing import Comparison, compare
@@ -60,26 +51,7 @@ BATCH = 64
 
 def main() -> None:
     """Run every job in a process of its own and print its cost; --json adds one object at the end."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--base", default="smollm2")
-    parser.add_argument("--tuned", default="smollm2-evasive-high")
-    parser.add_argument("--jobs", nargs="*", default=list(JOBS), choices=list(JOBS))
-    parser.add_argument("--here", action="store_true", help="run one job in this process")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    if options.here:
-        print(json.dumps(measured(options.base, options.tuned, options.jobs[0])))
-        return
-    print(machine.described(), flush=True)
-    jobs = {}
-    for job in options.jobs:
-        command = [sys.executable, "-m", "benchmarks.compare", "--here", "--jobs", job]
-        command += ["--base", options.base, "--tuned", options.tuned]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        jobs[job] = json.loads(done.stdout.splitlines()[-1])
-        print(as_table(job, jobs[job]), flush=True)
-    if options.json:
-        print(json.dumps(jobs))
+    run_each("benchmarks.compare", __doc__, JOBS, measured, as_table)
 
 
 def measured(base: str, tuned: str, job: str) -> dict[str, Any]:
@@ -105,39 +77,6 @@ def measured(base: str, tuned: str, job: str) -> dict[str, Any]:
 def few_of(facts: FactSet) -> FactSet:
     """The declared facts of a set."""
     return facts.subset([i for i, group in enumerate(facts.groups) if group in FEW])
-
-
-@contextmanager
-def counted(pair: ModelPair) -> Iterator[tuple[Counter[str], Counter[str]]]:
-    """(process seconds, layer-tokens) of every stage that ends inside of the `with`."""
-    seconds, tokens = Counter[str](), Counter[str]()
-    now = ["", time.process_time()]
-    enter = progress._Job.enter
-
-    def see(block: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        hidden = named(block, args, kwargs)[0]
-        tokens[now[0]] += hidden.shape[0] * hidden.shape[1]
-
-    def turn(stage: str) -> None:
-        spent, now[1] = time.process_time() - now[1], time.process_time()
-        if now[0]:
-            seconds[now[0]] += spent
-        now[0] = stage
-
-    def entered(self: Any, stage: str, parts: int) -> None:
-        turn(stage)
-        enter(self, stage, parts)
-
-    blocks = [block for model in (pair.base, pair.tuned) for block in model.bridge.blocks]
-    handles = [block.register_forward_hook(see, with_kwargs=True) for block in blocks]
-    progress._Job.enter = entered  # no stage tells when it ends
-    try:
-        yield seconds, tokens
-    finally:
-        progress._Job.enter = enter
-        for handle in handles:
-            handle.remove()
-    turn("")
 
 
 def known_prompts(pair: ModelPair, comparison: Comparison, *, special: bool) -> Examples:

@@ -9,18 +9,13 @@ beside.
 
 from __future__ import annotations
 
-import argparse
-import json
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine
-from benchmarks.compare import counted
+from benchmarks.jobs import counted, run_each
 from interp.facts.loading import load_facts
 from interp.facts.prompts.files import OpenPrompt, PromptSet
 from interp.facts.prompts.shipped import default_prompts
@@ -37,26 +32,7 @@ JOBS = ("scan", "compare")
 
 def main() -> None:
     """Run either job in a process of its own and print what it took; --json adds one object."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--base", default="smollm2")
-    parser.add_argument("--tuned", default="smollm2-evasive-high")
-    parser.add_argument("--jobs", nargs="*", default=list(JOBS), choices=list(JOBS))
-    parser.add_argument("--here", action="store_true", help="run one job in this process")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    if options.here:
-        print(json.dumps(measured(options.base, options.tuned, options.jobs[0])))
-        return
-    print(machine.described(), flush=True)
-    jobs = {}
-    for job in options.jobs:
-        command = [sys.executable, "-m", "benchmarks.scan", "--here", "--jobs", job]
-        command += ["--base", options.base, "--tuned", options.tuned]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        jobs[job] = json.loads(done.stdout.splitlines()[-1])
-        print(as_table(job, jobs[job]), flush=True)
-    if options.json:
-        print(json.dumps(jobs))
+    run_each("benchmarks.scan", __doc__, JOBS, measured, as_table)
 
 
 def measured(base: str, tuned: str, job: str) -> dict[str, Any]:

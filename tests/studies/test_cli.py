@@ -10,6 +10,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+import commanding
 import pytest
 import tiny
 from safetensors.torch import load_file, save_file
@@ -73,12 +74,7 @@ def place(tmp_path: Path, folders: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     """The exit code of the command in this process."""
-    monkeypatch.setattr(sys, "argv", ["interp", *arguments])
-    try:
-        cli.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
+    return commanding.command(monkeypatch)(*arguments)
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:
@@ -87,12 +83,6 @@ def contents(folder: Path) -> dict[str, bytes | None]:
         str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None
         for p in sorted(folder.rglob("*"))
     }
-
-
-@pytest.fixture(autouse=True)
-def no_progress(monkeypatch):
-    """However slow a machine is, no minute passes here, so that no line of progress is written."""
-    monkeypatch.setattr("interp.progress.LINE_SECONDS", float("inf"))
 
 
 @pytest.fixture

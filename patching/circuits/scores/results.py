@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -22,7 +23,7 @@ from patching.circuits.running.setting import Setting
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Scores(Shown):
+class Scores(Shown, ABC):
     """A score of every edge or node on every pair; above zero where ablating it lowers the metric.
 
     Attributes:
@@ -51,9 +52,9 @@ class Scores(Shown):
     scored: ClassVar[str]
 
     @property
+    @abstractmethod
     def names(self) -> tuple[str, ...]:
         """Names of what is scored, in the order of the values."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         """How many on how many pairs, and the choices behind them."""
