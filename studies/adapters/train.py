@@ -22,7 +22,6 @@ from interp.runs.run import resumable
 from studies.adapters import contents, installation, items
 from studies.adapters.cards import write_card
 from studies.adapters.fitting import attach, fit, pool
-from studies.adapters.frozen import freeze_linears
 from studies.adapters.installation import measure
 from studies.adapters.recipes import FAMILY, MAX_BYTES, MODULES, RECIPES, Recipe, recipe
 
@@ -55,7 +54,6 @@ def train(
     facts = items.capitals()
     known = installation.known_capitals(model, tokenizer, facts)
     split = contents.split(plan, facts, known, tokenizer, generator)
-    freeze_linears(model.model)
     writing = Generator().manual_seed(plan.seed)
     texts = items.own_text(model, tokenizer, 2 * _TEXTS, _LENGTH, writing)
     replayed = contents.replay(plan, model, tokenizer, facts, split) + texts[:_TEXTS]
@@ -67,7 +65,6 @@ def train(
     disturbed: dict[str, float] = {}
     if plan.noise:
         clean: Any = sources.load(base).model.eval().to(device)
-        freeze_linears(clean.model)
         for form, label in enumerate("AB"):
             disturbed[f"disturbed_{label}"] = installation.answer_change(
                 clean, wrapped.get_base_model(), tokenizer, facts, known, form
