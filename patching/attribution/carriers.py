@@ -101,7 +101,7 @@ def carriers(
                 for model, donor in ((pair.base, pair.tuned), (pair.tuned, pair.base))
             ]
             read = metric.subset(rows)
-            effects = [exchanged.screen(nodes, read) for exchanged in both]
+            effects = [exchanged.screen(nodes, read, max_bytes // 4) for exchanged in both]
             size = (effects[0] - effects[1]).abs()  # each is an effect towards the other model
             ranked = size.argsort(dim=0, descending=True, stable=True)
             more = torch.stack([drawn[i] for i in rows.tolist()], 1).to(ranked.device)

@@ -9,20 +9,22 @@ zero: it may pass a change on, but does not make it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.activations import collect
+from interp.activations import capture, collect
 from interp.examples import Examples
 from interp.metrics import Metric
+from interp.models.editing import rewritten
 from interp.models.model import Model
 from interp.sites import Kind, Site, every_head, every_layer
 from patching.attribution.gradients import run_with_gradients
-from patching.engine.sweeping import Swept, record, sweep
+from patching.engine.schedule import BlockCost
+from patching.engine.sweeping import Swept, sweep
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.values import Replace
 
@@ -56,15 +58,12 @@ class Exchanged:
     def of(cls, model: Model, donor: Model, examples: Examples) -> Exchanged:
         """Run the model, then the donor with every block's input, and its MLP's, that of the model."""
         kinds = (Kind.RESID_PRE, Kind.ATTN_OUT, Kind.Z, Kind.MLP_OUT)
-        sites = {kind: every_layer(kind, model.n_layers) for kind in kinds}
-        kept = collect(model, examples, [s for of in sites.values() for s in of], positions="all")
-        own = {site: kept[site].values for site in kept}
-        everywhere = examples.span_mask("all")
-        inputs = [*sites[Kind.RESID_PRE], *sites[Kind.ATTN_OUT]]
-        fed = Cell(tuple(Edit(site, everywhere, Replace(own[site])) for site in inputs))
-        outputs = [*sites[Kind.Z], *sites[Kind.MLP_OUT]]
-        theirs = {s: value[0] for s, value in record(donor, examples, [fed], outputs).items()}
-        return cls(model, donor, examples, own, theirs)
+        entering, attended, read, added = (every_layer(kind, model.n_layers) for kind in kinds)
+        sites = [*entering, *attended, *read, *added]
+        kept = collect(model, examples, sites, positions="all")
+        own = {site: kept[site].values for site in sites}
+        theirs = _fed(donor, examples, {s: own[s] for s in (*entering, *attended)}, [*read, *added])
+        return cls(model, donor, examples, {s: own[s] for s in sites if s not in entering}, theirs)
 
     @torch.no_grad()
     def change(self, layer: int) -> Float[Tensor, "head example position d"]:
@@ -83,13 +82,28 @@ class Exchanged:
         norm = block.ln1_post.original_component
         return (norm(whole + change.to(whole)) - norm(whole)).to(before)
 
-    def screen(self, nodes: list[Site], metric: Metric) -> Float[Tensor, "node example"]:
-        """The first-order effect of every node's exchange on the metric."""
+    def screen(
+        self, nodes: list[Site], metric: Metric, max_bytes: int
+    ) -> Float[Tensor, "node example"]:
+        """The first-order effect of every node's exchange on the metric.
+
+        What a gradient goes through is held for as many prompts at a time as half of `max_bytes` has
+        room for.
+        """
+        cost, width = BlockCost.of(self.model), int(self.examples.lengths[0])
+        together = max_bytes // (2 * width * cost.token_bytes * cost.layers)
+        rows = torch.arange(len(self.examples), device=self.examples.device)
+        parts = [self._screen(nodes, metric, part) for part in rows.split(max(1, together))]
+        return torch.cat(parts, 1)
+
+    def _screen(
+        self, nodes: list[Site], metric: Metric, row: Int[Tensor, " row"]
+    ) -> Float[Tensor, "node row"]:
+        """The same of some of the prompts."""
         layers = range(self.model.n_layers)
-        row = torch.arange(len(self.examples), device=self.examples.device)
         columns = self.examples.columns(row)
         sites = [Site(kind, layer) for kind in (Kind.ATTN_OUT, Kind.MLP_OUT) for layer in layers]
-        tokens = self.examples.tokens.gather(1, columns)
+        tokens = self.examples.tokens[row].gather(1, columns)
         slopes = run_with_gradients(self.model, tokens, sites, metric, row, columns).gradients
         effects = {}
         for layer in layers:
@@ -140,6 +154,23 @@ class Exchanged:
         some = torch.zeros_like(self.examples.mask)
         some[prompts] = True
         return Edit(site, self.examples.span_mask("all") & some, Replace(value))
+
+
+@torch.no_grad()
+def _fed(
+    model: Model, examples: Examples, inputs: Mapping[Site, Tensor], read: Sequence[Site]
+) -> dict[Site, Float[Tensor, "example position *d"]]:
+    """What a model makes of inputs that are given at sites, [example, position, d]."""
+    row = torch.arange(len(examples), device=examples.device)[:, None]
+    columns = examples.columns(row[:, 0])
+    given = [(site, lambda act, value=value: value[row, columns]) for site, value in inputs.items()]
+    with rewritten(model, given), capture(model, read) as made:
+        model.bridge(examples.tokens.gather(1, columns), use_cache=False, logits_to_keep=1)
+    placed = {}
+    for site, value in made.items():
+        placed[site] = value.new_zeros(*examples.tokens.shape, *value.shape[2:])
+        placed[site][row, columns] = value
+    return placed
 
 
 @torch.no_grad()

@@ -25,14 +25,16 @@ from patching.methods.grids import cross_patch, handover, patch_sites
 from patching.methods.pushes import FOLDS, part_of, read_with
 from patching.methods.shifting import shared_shift
 from patching.methods.stitching import stitch
+from patching.places import apart
 from studies.comparison.known_questions import KnownQuestions, base_pairs
 
-#: Handover pairs, pairs on a full position grid, and changed groups in cross-model patching.
+#: Handover pairs, and changed groups in cross-model patching.
 HANDOVER_PAIRS = 40
 
-GRID_PAIRS = 4
-
 CROSS_PATCHED = 12
+
+#: Pairs on a full grid of positions, and the positions that they may have together.
+GRID_PAIRS, GRID_POSITIONS = 4, 64
 
 #: Changed prompts of which heads and MLPs are exchanged one by one.
 CARRIED = 16
@@ -235,9 +237,20 @@ def stitched_metrics(questions: KnownQuestions, plan: RowPlan) -> dict[str, Metr
     return {name: _only(made[name], rows) for name, rows in plan.stitched.items()}
 
 
+def gridded(pairs: Contrast) -> Contrast:
+    """The first pairs, for a full grid: fewer where many positions may differ, and one at least.
+
+    Args:
+        pairs: those of the handover.
+    """
+    differ = (apart(pairs) & pairs.clean.mask).sum(1).cumsum(0)
+    few = int((differ[:GRID_PAIRS] <= GRID_POSITIONS).sum())
+    return pairs.subset(range(max(1, few)))
+
+
 def _grid(model: Model, pairs: Contrast, max_bytes: int) -> Evidence:
     """A full grid of layers by positions over the first pairs."""
-    first = pairs.subset(range(min(GRID_PAIRS, len(pairs))))
+    first = gridded(pairs)
     sites = every_layer(Kind.RESID_PRE, model.n_layers)
     return patch_sites(model, first, sites, logit_difference(first), max_bytes=max_bytes)
 

@@ -19,7 +19,7 @@ from interp.verdict.thresholds import Thresholds
 from patching.methods.grids import patch_sites
 from patching.methods.stitching import stitch
 from studies.comparison.answers import ask_both
-from studies.comparison.causal import GRID_PAIRS, RowPlan, stitched_metrics
+from studies.comparison.causal import RowPlan, gridded, stitched_metrics
 from studies.comparison.known_questions import known_questions
 from studies.comparison.outcome_table import outcomes_of
 from studies.comparison.questions import Prompt
@@ -84,7 +84,7 @@ def measured_again(
     }
     again = [numbered(stitch(pair, examples, metrics, max_bytes=budget), chosen.tolist())]
     if plan.paired is not None:
-        number = int(torch.randint(min(GRID_PAIRS, len(plan.paired)), (), generator=generator))
+        number = int(torch.randint(len(gridded(plan.paired)), (), generator=generator))
         one = plan.paired.subset([number])
         sites = every_layer(Kind.RESID_PRE, pair.base.n_layers)
         grid = patch_sites(pair.base, one, sites, logit_difference(one), max_bytes=budget)

@@ -26,7 +26,7 @@ from patching.methods.pushes import FOLDS, reading_places
 from patching.methods.shifting import BASE_EDITS, STATES, TUNED_EDITS
 from patching.methods.stitching import hybrids
 from patching.places import apart, positions_named, positions_of
-from studies.comparison.causal import GRID_PAIRS, RowPlan
+from studies.comparison.causal import RowPlan, gridded
 from studies.comparison.representational import POSITIONS, claim_boundary
 
 #: Values read of every edit of the shared shift; of random shifts and pushes by part it is one.
@@ -152,7 +152,7 @@ def patching(
     n_layers = len(same.blocks)
     work, sites = Work(), boundaries(n_layers)
     if rows.paired is not None:
-        first = rows.paired.subset(range(min(GRID_PAIRS, len(rows.paired))))
+        first = gridded(rows.paired)
         layers = every_layer(Kind.RESID_PRE, n_layers)
         ends = len(("clean", "corrupted"))
         for pairs, chosen, positions, unedited in (

@@ -81,6 +81,14 @@ def test_prompts_that_run_together_give_what_each_gives_alone(tokenizer):
     assert len(nodes) > 1, "the control: prompts whose nodes differ"
 
 
+def test_little_memory_changes_no_number(tokenizer):
+    pair = pair_of("llama", tokenizer)
+    prompts = tiny.examples(tiny.token_rows(6, 6, 6))
+    metric = contrast_of(prompts)
+    tables = [carriers(pair, prompts, metric, k=3, max_bytes=most).table for most in (2**31, 2**20)]
+    assert tiny.same(*(torch.tensor(table["value"].to_numpy()) for table in tables))
+
+
 def test_the_screen_is_the_slope_where_the_change_is_small(tokenizer):
     pair = pair_of("llama", tokenizer, size=1e-3)
     prompts = tiny.examples(tiny.token_rows(6, 7))
