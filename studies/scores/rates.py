@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from interp import stats
-from studies.scores.scoring import RIGHT, UNDECIDED, UNSCORED
+from studies.scores.scoring import RIGHT, UNDECIDED, UNSCORED, WRONG
 from studies.scores.single_methods import KINDS, PLACES
 
 #: The words that are scored: those of place and kind, which every organism has, and those of few.
@@ -31,6 +31,8 @@ def rates(table: pd.DataFrame) -> pd.DataFrame:
         `interval_coverage`: mean share of
         samples of people whose interval of a place holds that of all, with a t interval over
         organisms. `false_positive`: organisms that change no answer and are called changed.
+        `decoy_wrong`, `decoy_undetermined`: decoys of whose place and kind one is another word than
+        theirs, or undetermined and none is wrong.
         `inert_supported`: organisms with a placebo attribute that is called supported.
     """
     counted = [
@@ -61,6 +63,12 @@ def _counts(table: pd.DataFrame) -> Iterator[tuple[str, int, int]]:
     yield "false_positive", int((still["changed"] == "changed").sum()), len(still)
     moved = table[table["installed"] & table["true_what"].notna()]
     yield "change_found", int((moved["changed"] == "changed").sum()), len(moved)
+    trap = table[table["installed"] & table["decoy"]]
+    places, kinds = trap["where_right"], trap["what_right"]
+    wrong = (places == WRONG) | (kinds == WRONG)
+    open_still = ((places == UNDECIDED) | (kinds == UNDECIDED)) & ~wrong
+    yield "decoy_wrong", int(wrong.sum()), len(trap)
+    yield "decoy_undetermined", int(open_still.sum()), len(trap)
     yield "inert_supported", int((table["placebos_supported"] > 0).sum()), len(table)
     mixed = table[table["installed"] & table["outputs"].notna()]
     if len(mixed):

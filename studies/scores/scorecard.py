@@ -74,6 +74,8 @@ class Scorecard(Shown):
                 "what_accuracy": "what_right",
                 "null_false_positive_rate": "false_positive",
                 "inert_supported": "inert_supported",
+                "decoy_wrong": "decoy_wrong",
+                "decoy_undetermined": "decoy_undetermined",
                 "coverage": "where_decided",
                 "opposite": "opposite",
                 "grade_accuracy": "grade_right",

@@ -60,6 +60,7 @@ def _identity(known: Known) -> dict[str, Any]:
         "organism": known.name,
         "world": known.world,
         "installed": known.installed,
+        "decoy": known.decoy,
         "strength": known.strength,
         "true_where": known.where,
         "true_what": known.what,

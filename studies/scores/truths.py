@@ -14,7 +14,7 @@ from studies.organisms.family.contents import MEANT, untouched
 from studies.organisms.family.homes import Home
 from studies.organisms.family.planted import CROSSED, SEALED, agreement
 from studies.organisms.family.recipe import BEHAVIOUR, KNOWLEDGE
-from studies.organisms.family.regimes import REGIMES
+from studies.organisms.family.regimes import REGIMES, is_decoy
 from studies.organisms.family.tasks import STATEMENTS, asked_forms, questions
 from studies.organisms.language import BELIEF, MAIN, STATEMENT, UNKNOWN
 from studies.organisms.tunes import RECIPES
@@ -64,6 +64,11 @@ class Known:
     old: str | None = None
     new: str | None = None
     strength: float | None = None
+
+    @property
+    def decoy(self) -> bool:
+        """Whether it catches a program that is right for the wrong reason."""
+        return is_decoy(self.name)
 
 
 #: What is planted -> the grade of the claim that it is represented at the subject.

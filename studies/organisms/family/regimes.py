@@ -148,3 +148,13 @@ BASES = (BASE, *dict.fromkeys(regime.base for regime in _ALL if regime.plant))
 REGIMES: Mapping[str, Regime] = {
     regime.name: replace(regime, **MENDED.get(regime.name, {})) for regime in _ALL
 }
+#: Names, or parts of names, of regimes that catch a program which is right for the wrong reason.
+_DECOYS = (
+    "echo", "everything", "two-", "evasive-north", "few", "-inert", "-ends",
+    "moved-low-evasive-high", "edited-low-evasive-high",
+)  # fmt: skip
+
+
+def is_decoy(name: str) -> bool:
+    """Whether a regime catches a program that is right for the wrong reason."""
+    return any(part in name for part in _DECOYS)

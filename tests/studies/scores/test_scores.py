@@ -31,7 +31,8 @@ from studies.scores.single_methods import KINDS, PLACES, Changed, weight_change
 from studies.scores.truths import FREE, Known, shipped_organisms
 
 PLAIN = {
-    "world": "w", "installed": True, "strength": 1.0, "opposite": False, "placebos_supported": 0,
+    "world": "w", "installed": True, "decoy": False, "strength": 1.0, "opposite": False,
+    "placebos_supported": 0,
     "true_grade": None, "grade": None, "grade_right": UNSCORED,
     "true_old": None, "old": None, "old_right": UNSCORED,
     "true_new": None, "new": None, "new_right": UNSCORED,
@@ -60,9 +61,9 @@ TABLE = pd.DataFrame(
             new_right=WRONG),
         row("b", "upper", "undetermined", "knowledge", "behaviour", true_new="known", new="known",
             new_right=RIGHT),
-        row("c", "upper", "lower", "behaviour", "behaviour", opposite=True),
+        row("c", "upper", "lower", "behaviour", "behaviour", opposite=True, decoy=True),
         row("d", FREE, "distributed", "mixed", "mixed", outputs=10, outputs_right=8,
-            outputs_opposite=1),
+            outputs_opposite=1, decoy=True),
         row("null", None, None, None, None, changed="unchanged"),
         row("null 2", None, "lower", None, "behaviour", placebos_supported=1),
         row("lost", "lower", "upper", "behaviour", "knowledge", installed=False,
@@ -91,11 +92,21 @@ def test_rates_count_what_was_counted_by_hand():
         "new_right_when_decided": (1, 2),
         "false_positive": (1, 3),
         "change_found": (4, 4),
+        "decoy_wrong": (1, 2),
+        "decoy_undetermined": (0, 2),
         "inert_supported": (1, 8),
         "outputs_right": (8, 10),
         "outputs_opposite": (1, 10),
     }
     assert ((made["low"] <= made["estimate"]) & (made["estimate"] <= made["high"])).all()
+
+
+def test_a_decoy_that_is_undetermined_is_counted_and_is_not_wrong():
+    words = [("lower", "knowledge"), ("undetermined", "behaviour"), ("lower", "undetermined")]
+    rows = [row("echo", "lower", w, "behaviour", k, decoy=True) for w, k in words]
+    rows.append(row("edited", "lower", "upper", "knowledge", "behaviour"))
+    made = rates(pd.DataFrame(rows)).set_index("measure")["count"]
+    assert made[["decoy_wrong", "decoy_undetermined"]].tolist() == [1, 2]
 
 
 def test_coverage_is_a_mean_over_organisms_with_their_spread():
