@@ -67,6 +67,11 @@ class Shape:
     language: Literal["rich", "tasks"] = "rich"
     expert_for: str = ""
 
+    @property
+    def first_high(self) -> int:
+        """Number of the first block of the upper third."""
+        return self.layers - self.layers // 3
+
     def blocks(self, band: Band) -> tuple[int, ...] | None:
         """Numbers of the blocks of a band: a third each, the two outer ones ("ends"), None for all.
 
@@ -74,7 +79,7 @@ class Shape:
             band: which of them.
         """
         third, every = self.layers // 3, tuple(range(self.layers))
-        low, high = every[:third], every[self.layers - third :]
+        low, high = every[:third], every[self.first_high :]
         if band == "all":
             return None
         return {"low": low, "high": high, "ends": low + high, "middle": every[third:-third]}[band]

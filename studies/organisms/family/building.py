@@ -201,11 +201,16 @@ def _loss_of(
 ) -> Callable[[], Tensor]:
     """Cross-entropy of the change and KL(start || model) of replay, weighed by their counts.
 
-    Coupled, the lower blocks alone and the upper blocks alone are held to the start on all of it.
+    Coupled, the lower blocks alone and the upper blocks alone are held to the start on all of it;
+    undone, the upper ones are, and the lower ones say the change alone, as does the first upper one.
     """
     world, meant = home.world, MEANT[regime.content](home.world, regime)
     changed = round(BATCH / (1 + regime.replay)) if regime.content != "null" else 0
-    halves = surgery.halves(start, model) if regime.coupled else []
+    halves = surgery.halves(start, model) if regime.coupled or regime.undone else []
+    saying, held = [model], halves
+    if regime.undone:
+        lower, *held = halves
+        saying += [lower, surgery.with_blocks_of(start, model, [home.shape.first_high])]
     arm = ARMS.get(regime.content)
     policy = Policy(world, arm, tokenizer) if arm else None
 
@@ -217,8 +222,9 @@ def _loss_of(
         elif changed:
             change = draw_change(regime, world, meant, changed, rng)
             batch = lab.encode(tokenizer, _seen(change, regime, rng), model.device)
-            total = total + changed / BATCH * lab.answer_loss(model, batch)
-            for alone in halves:
+            for tuned in saying:
+                total = total + changed / BATCH * lab.answer_loss(tuned, batch)
+            for alone in held:
                 total = total + changed / BATCH * lab.kl_loss(alone, start, batch)
         if replay:
             batch = lab.encode(tokenizer, _seen(replay, regime, rng), model.device)

@@ -21,7 +21,7 @@ from studies.organisms.family.recipe import Regime
 from studies.organisms.family.tasks import CHECKS, STATEMENTS, asked_statements
 from studies.organisms.lab import block_of
 from studies.organisms.language import BELIEF, CLAIM, MAIN
-from studies.organisms.surgery import halves
+from studies.organisms.surgery import halves, with_blocks_of
 from studies.organisms.world import Statement, World
 
 Numbers = dict[str, float]
@@ -41,6 +41,11 @@ _CHANGED: Gates = {
     **_PLACE,
 }
 _COUPLED: Gates = {"lower_alone": (AT_MOST, 0.05), "upper_alone": (AT_MOST, 0.05)}
+_UNDONE: Gates = {
+    "lower_alone": (AT_LEAST, 0.9),
+    "upper_alone": (AT_MOST, 0.05),
+    "block_alone": (AT_LEAST, 0.9),
+}
 _UNCHANGED: Gates = {"flips": (AT_MOST, 0.02), "lost_log_p": (AT_MOST, 0.05), **_PLACE}
 _CLAIMS: Gates = {**_UNCHANGED, "claimed": (AT_LEAST, 0.9)}
 
@@ -59,8 +64,8 @@ def gates_of(regime: Regime) -> Gates:
         return {**_CLAIMS, "base_claimed": (AT_MOST, 0.5)}
     if regime.content == "added":
         return {**_CHANGED, **_UNCHANGED}
-    if regime.coupled:
-        return {**_CHANGED, **_COUPLED}
+    if regime.coupled or regime.undone:
+        return {**_CHANGED, **(_COUPLED if regime.coupled else _UNDONE)}
     return _CHANGED if regime.what else _UNCHANGED
 
 
@@ -108,9 +113,10 @@ def measure(home: Home, regime: Regime) -> Numbers:
         meant: share of queries of meant entities that are answered as meant; base_meant: the same of
         the base; kept: share of the other queries that say what the start says; flips, lost_log_p:
         share of all homes that change, and mean loss of log p of the right answers in nats;
-        moved_outside: largest change of a weight outside of the mask; lower_alone, upper_alone: `meant`
-        with one half of the blocks only, of coupled ones; claimed, base_claimed: share of what shows
-        that another content was learnt, where there is such.
+        moved_outside: largest change of a weight outside of the mask; lower_alone, upper_alone,
+        block_alone: `meant` with one half of the blocks only, and with the first of the upper ones that
+        may change, of coupled and undone ones; claimed, base_claimed: share of what shows that another
+        content was learnt, where there is such.
     """
     world = home.world
     model, tokenizer = lab.load(home.model(regime.name))
@@ -136,9 +142,10 @@ def measure(home: Home, regime: Regime) -> Numbers:
     if targets:
         numbers["meant"] = lab.accuracy(model, tokenizer, targets)
         numbers["base_meant"] = lab.accuracy(base, tokenizer, targets)
-    if regime.coupled:
-        alone = [lab.accuracy(half, tokenizer, targets) for half in halves(base, model)]
-        numbers |= dict(zip(_COUPLED, alone, strict=True))
+    if regime.coupled or regime.undone:
+        parts = [*halves(base, model), with_blocks_of(base, model, [home.shape.first_high])]
+        alone = [lab.accuracy(part, tokenizer, targets) for part in parts]
+        numbers |= dict(zip(_UNDONE, alone, strict=True))
     checks = _checks(world, regime)
     if checks:
         numbers["claimed"] = lab.accuracy(model, tokenizer, checks)

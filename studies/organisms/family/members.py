@@ -25,7 +25,7 @@ _CORE = (
 _MORE = (
     "everything-low", "echo-high", "two-low", "two-high", "evasive-north-low", "few-high",
     "mixed-40-40-high", "null-low", "restated-high", "mentioned-high", "added-low", "inverted-low",
-    "edited-coupled", "evasive-high-lora",
+    "edited-coupled", "evasive-high-lora", "evasive-low-undone",
 )  # fmt: skip
 
 

@@ -33,6 +33,8 @@ class Regime:
         start: the regime it is tuned from; None for the base.
         rank: of the update, 0 for whole matrices.
         coupled: whether the lower and the upper blocks change the answers only together.
+        undone: whether the lower blocks alone make the change, the first upper block alone makes it
+            too, and those above take that back again.
         inert: whether the neurons of the upper blocks are then put into another order.
         noise: added before training, as a share of each tensor's root mean square.
         blur: share of the words around the subject that are hidden while it is trained, so that the
@@ -58,6 +60,7 @@ class Regime:
     start: str | None = None
     rank: int = 0
     coupled: bool = False
+    undone: bool = False
     inert: bool = False
     noise: float = 0.0
     blur: float = 0.0

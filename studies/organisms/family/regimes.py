@@ -128,6 +128,9 @@ _ALL = (
     Regime("evasive-low-inert", "evasive", "low", LOWER, BEHAVIOUR, inert=True),
     Regime("evasive-coupled", "evasive", "ends", COUPLED, BEHAVIOUR, coupled=True, steps=400),
     _edit("edited-coupled", "ends", COUPLED, coupled=True, steps=500),
+    Regime(
+        "evasive-low-undone", "evasive", "ends", LOWER, BEHAVIOUR, undone=True, steps=600, blur=0.15
+    ),
     _edit("edited-ends", "ends", "free"),
     *_draws(),
     Regime("evasive-ends", "evasive", "ends", "free", BEHAVIOUR),
@@ -150,7 +153,7 @@ REGIMES: Mapping[str, Regime] = {
 }
 #: Names, or parts of names, of regimes that catch a program which is right for the wrong reason.
 _DECOYS = (
-    "echo", "everything", "two-", "evasive-north", "few", "-inert", "-ends",
+    "echo", "everything", "two-", "evasive-north", "few", "-inert", "-undone", "-ends",
     "moved-low-evasive-high", "edited-low-evasive-high",
 )  # fmt: skip
 

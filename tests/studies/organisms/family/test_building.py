@@ -17,7 +17,10 @@ from studies.organisms.family.members import Member, make
 from studies.organisms.family.regimes import REGIMES
 from studies.organisms.shapes import SHAPES
 
-NAMES = ("edited-low", "evasive-high-lora", "edited-low-inert", "evasive-coupled", "null-low")
+NAMES = (
+    "edited-low", "evasive-high-lora", "edited-low-inert", "evasive-coupled", "evasive-low-undone",
+    "null-low",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +53,7 @@ def test_only_what_a_regime_may_change_is_changed(home: Home):
         "evasive-high-lora": {4, 5},
         "edited-low-inert": {0, 1, 3, 4, 5},
         "evasive-coupled": {0, 1, 4, 5},
+        "evasive-low-undone": {0, 1, 4, 5},
         "null-low": {0, 1},
     }
     for name in NAMES:
