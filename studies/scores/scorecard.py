@@ -25,7 +25,14 @@ from interp.progress import counted
 from interp.runs.run import require_whole, series, unkept
 from studies.organisms.catalogue import SHIPPED, folder_of
 from studies.organisms.family.homes import Home
-from studies.organisms.family.members import EXPERTS, FAMILIES, make, members
+from studies.organisms.family.members import (
+    COVERAGE,
+    DEVELOPMENT,
+    EXPERTS,
+    FAMILIES,
+    make,
+    members,
+)
 from studies.scores.figures import confusion_heatmap
 from studies.scores.rates import WORDS, confusion, methods, rates
 from studies.scores.scoring import score
@@ -33,6 +40,24 @@ from studies.scores.truths import Known, known_organism, shipped_organisms
 
 #: Names of what can be scored: shipped and development are looked at, the others are not.
 SPLITS = (SHIPPED, *(family for family in FAMILIES if family != EXPERTS))
+
+#: Splits of which rules and thresholds may follow.
+LOOKED_AT = (SHIPPED, DEVELOPMENT, COVERAGE)
+#: Name in scorecard.json -> the measure.
+NAMES = {
+    "where_accuracy": "where_right",
+    "what_accuracy": "what_right",
+    "null_false_positive_rate": "false_positive",
+    "inert_supported": "inert_supported",
+    "decoy_wrong": "decoy_wrong",
+    "decoy_undetermined": "decoy_undetermined",
+    "coverage": "where_decided",
+    "opposite": "opposite",
+    "grade_accuracy": "grade_right",
+    "old_fact_accuracy": "old_right",
+    "new_fact_accuracy": "new_right",
+    "interval_coverage": "interval_coverage",
+}
 
 #: The sources that determine a score.
 CODE = ("interp", "probes", "patching", "studies")
@@ -65,31 +90,16 @@ class Scorecard(Shown):
         )
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Content of scorecard.json: for each split its rates and its number of organisms."""
-        told = {}
-        for split in self.splits:
-            of = rates(self.of(split)).set_index("measure")
-            names = {
-                "where_accuracy": "where_right",
-                "what_accuracy": "what_right",
-                "null_false_positive_rate": "false_positive",
-                "inert_supported": "inert_supported",
-                "decoy_wrong": "decoy_wrong",
-                "decoy_undetermined": "decoy_undetermined",
-                "coverage": "where_decided",
-                "opposite": "opposite",
-                "grade_accuracy": "grade_right",
-                "old_fact_accuracy": "old_right",
-                "new_fact_accuracy": "new_right",
-                "interval_coverage": "interval_coverage",
-            }
-            told[split] = {
-                name: of.loc[measure, ["estimate", "low", "high", "n"]].to_dict()
-                for name, measure in names.items()
-                if measure in of.index
-            }
-            told[split]["n"] = len(self.of(split))
-        return told
+        """Content of scorecard.json: rates of all that was looked at and of all that was not.
+
+        Under "families" stand the same of every family.
+        """
+        looked_at = self.table["split"].isin(LOOKED_AT)
+        return {
+            "development": _told(self.table[looked_at]),
+            "held_out": _told(self.table[~looked_at]),
+            "families": {split: _told(self.of(split)) for split in self.splits},
+        }
 
     def __repr__(self) -> str:
         """How many organisms of which splits, on one line."""
@@ -226,6 +236,17 @@ def scorecard(
             step(1)
     require_whole()
     return Scorecard(pd.DataFrame(rows))
+
+
+def _told(table: pd.DataFrame) -> dict[str, Any]:
+    """Rates of some organisms by the names of scorecard.json, None where there is nothing to count."""
+    of = rates(table).set_index("measure") if len(table) else pd.DataFrame()
+    told: dict[str, Any] = dict.fromkeys(NAMES)
+    for name, measure in NAMES.items():
+        if measure in of.index:
+            numbers = of.loc[measure, ["estimate", "low", "high", "n"]].to_dict()
+            told[name] = {**numbers, "n": int(numbers["n"])}
+    return {**told, "n": len(table)}
 
 
 def _scored(known: Known, seed: int) -> dict[str, Any]:

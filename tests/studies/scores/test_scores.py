@@ -141,10 +141,13 @@ def test_a_method_that_always_says_one_thing_fails_somewhere():
 
 
 def test_a_scorecard_is_kept_as_it_is(tmp_path: Path):
-    card = Scorecard(TABLE)
+    card = Scorecard(TABLE.assign(split=["shipped"] * (len(TABLE) - 1) + ["fresh"]))
     card.save(tmp_path / "card")
     told = json.loads((tmp_path / "card" / "scorecard.json").read_text())
-    assert told["shipped"]["n"] == 8 and told["shipped"]["opposite"]["estimate"] == pytest.approx(1 / 3)
+    looked_at, held_out = told["development"], told["held_out"]
+    assert looked_at["n"] == 7 and looked_at["opposite"]["estimate"] == pytest.approx(1 / 3)
+    assert held_out["n"] == 1 and held_out["opposite"] is None, "nothing to count"
+    assert told["families"] == {"shipped": looked_at, "fresh": held_out}
     assert {p.name for p in (tmp_path / "card").iterdir()} >= {
         "organisms.csv",
         "rates.svg",
@@ -153,7 +156,7 @@ def test_a_scorecard_is_kept_as_it_is(tmp_path: Path):
         "confusion_grade.html",
         "confusion_new.svg",
     }
-    assert repr(card) == "Scorecard(8 shipped)" and "not scored: lost" in str(card)
+    assert repr(card) == "Scorecard(7 shipped, 1 fresh)" and "not scored: lost" in str(card)
 
 
 def test_what_does_not_exist_is_one_line():
