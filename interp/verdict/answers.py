@@ -71,7 +71,7 @@ class ShiftAnswers:
         ends: floor and ceiling of each of the three shares.
         placebo: the random shifts.
         null_share: share of groups that a null tune's shift moves; None without a null tune.
-        chance: share of the commonest right answer among the groups.
+        chance: share that is right of one who knows a group's part and nothing else of it.
     """
 
     groups: tuple[str, ...]
@@ -104,6 +104,7 @@ def shift_answers(
     groups: Sequence[str],
     k_star: Mapping[str, int],
     retained_at: Mapping[str, int],
+    part_groups: int,
 ) -> ShiftAnswers:
     """Answers of the shared-shift test at k* and where retention is read.
 
@@ -113,6 +114,7 @@ def shift_answers(
         groups: the shifted groups.
         k_star: group -> the boundary at which sufficiency and persistence are read.
         retained_at: group -> the boundary at which retention is read; empty leaves it out.
+        part_groups: groups from which a token of the tuned model is a part of its own.
 
     Returns:
         One value; a condition without rows has no answers.
@@ -132,15 +134,32 @@ def shift_answers(
         for condition, by_group in boundaries.items()
     }
     null = _means(rows, "null_shift", k_star)
-    tokens = Counter(outcomes.answer_tokens(groups))
+    parts, answers = outcomes.token_classes(groups), outcomes.answer_tokens(groups)
     return ShiftAnswers(
         groups=tuple(groups),
         said=said,
         ends=_ends(evidence, outcomes.estimating_form, groups),
         placebo=_placebo(rows, k_star, said[SUFFICIENCY]),
         null_share=float(np.mean(list(null.values()))) if null else None,
-        chance=max(tokens.values()) / len(groups),
+        chance=chance_by_part(parts, answers, part_groups),
     )
+
+
+def chance_by_part(parts: Sequence[int], answers: Sequence[int], least: int) -> float:
+    """Share of right answers where only the part is known: of every part its commonest one.
+
+    The mean state of a part may tell what its members have in common, such as a region.
+
+    Args:
+        parts: the tuned token of each group.
+        answers: the right one.
+        least: groups from which a tuned token is a part; the others are one together.
+    """
+    sizes = Counter(parts)
+    labelled = [part if sizes[part] >= least else None for part in parts]
+    pairs = Counter(zip(labelled, answers, strict=True))
+    best = {label: max(n for (part, _), n in pairs.items() if part == label) for label in labelled}
+    return sum(best.values()) / len(answers)
 
 
 def _rows(evidence: Evidence, form: str, metric: str = "said") -> pd.DataFrame:

@@ -123,7 +123,9 @@ def judge_content(
     output = output.subset(groups)
     installed = chosen_boundaries(evidence, output, outcomes, thresholds, seed)
     retained_at = _retained_at(groups, installed, fact_boundary, outcomes)
-    answers = shift_answers(evidence, outcomes, groups, installed.by_group, retained_at)
+    answers = shift_answers(
+        evidence, outcomes, groups, installed.by_group, retained_at, thresholds.part_groups
+    )
     vetoes = reasons.vetoes(answers, fact_boundary, thresholds)
     table = OPEN_TABLE if outcomes.open else TABLE
     if outcomes.open:

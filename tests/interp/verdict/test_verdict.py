@@ -11,6 +11,7 @@ import pytest
 from verdict_cases import UNKNOWN, fake_case
 
 from interp.evidence import Evidence
+from interp.verdict.answers import chance_by_part
 from interp.verdict.boundaries import installed_boundary, record
 from interp.verdict.changed import judge_change
 from interp.verdict.judging import judge
@@ -304,3 +305,12 @@ def test_the_verdict_does_not_depend_on_row_order():
     again, first = judge(outcomes, probes, shuffled).to_dict(), verdict("edited_low").to_dict()
     assert again["share_lower"] == pytest.approx(first["share_lower"])
     assert again["what"] == first["what"]
+
+
+def test_chance_knows_the_part_of_a_group_and_nothing_else():
+    towns = [i % 20 for i in range(60)]
+    north_south = [int(town < 10) for town in towns]
+    assert chance_by_part([0] * 60, towns, 8) == pytest.approx(1 / 20), "one answer for all"
+    assert chance_by_part(north_south, towns, 8) == pytest.approx(1 / 10), "a part's ten towns"
+    assert chance_by_part(list(range(60)), towns, 8) == pytest.approx(1 / 20), "no part is large enough"
+    assert chance_by_part(towns, towns, 3) == 1, "the control: a part that is the answer"
