@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import tiny
 import torch
 
 from interp.facts.loading import load_facts
 from interp.models.loading import load_pair
 from interp.verdict.thresholds import Thresholds
 from studies.comparison.answers import ask_both
-from studies.comparison.causal import CROSS_PATCHED, HANDOVER_PAIRS, RowPlan
+from studies.comparison.causal import CROSS_PATCHED, HANDOVER_PAIRS, RowPlan, gridded
 from studies.comparison.comparing import compare
 from studies.comparison.known_questions import base_pairs, known_questions
 from studies.comparison.outcome_table import outcomes_of
@@ -156,3 +157,14 @@ def test_the_number_behind_unchanged_is_the_exact_bound():
         thresholds = Thresholds(alpha=alpha, change_share=share)
         assert thresholds.unchanged_facts == least
         assert (1 - share) ** least <= alpha < (1 - share) ** (least - 1)
+
+
+def test_a_full_grid_has_fewer_pairs_where_they_are_long_and_one_at_least():
+    short, long, longest = (tiny.contrast(*[n] * 6) for n in (9, 25, 80))
+    for pairs in (short, long, longest):
+        pairs.corrupted.tokens[:, 0] = (pairs.clean.tokens[:, 0] + 1) % tiny.VOCABULARY
+    assert [len(gridded(pairs)) for pairs in (short, long, longest)] == [4, 2, 1]
+    late = tiny.contrast(*[80] * 6)
+    late.corrupted.tokens[:] = late.clean.tokens
+    late.corrupted.tokens[:, -5:] += 1
+    assert len(gridded(late)) == 4, "what a template has in front of them counts for nothing"
