@@ -19,7 +19,7 @@ from interp.progress import counted
 from interp.sites import Site
 from patching.attribution.exchanging import Exchanged, nodes_of
 from patching.engine import rows as tables
-from patching.engine.schedule import MAX_BYTES
+from patching.engine.schedule import MAX_BYTES, BlockCost
 from patching.engine.sweeping import Swept
 from patching.places import named
 
@@ -101,7 +101,7 @@ def carriers(
                 for model, donor in ((pair.base, pair.tuned), (pair.tuned, pair.base))
             ]
             read = metric.subset(rows)
-            effects = [exchanged.screen(nodes, read, max_bytes // 4) for exchanged in both]
+            effects = [exchanged.screen(nodes, read) for exchanged in both]
             size = (effects[0] - effects[1]).abs()  # each is an effect towards the other model
             ranked = size.argsort(dim=0, descending=True, stable=True)
             more = torch.stack([drawn[i] for i in rows.tolist()], 1).to(ranked.device)
@@ -118,12 +118,13 @@ def carriers(
 
 
 def _together(model: Model, examples: Examples, max_bytes: int) -> Iterator[Int[Tensor, " row"]]:
-    """Prompts of one length, as many as memory allows the activations of at all blocks."""
+    """Prompts of one length, as many as memory allows what is kept of either model and a gradient."""
     size = torch.empty(0, dtype=model.dtype).element_size()
+    cost = BlockCost.of(model)
+    token = cost.layers * (2 * KINDS_KEPT * model.d_model * size + cost.token_bytes)
     for same in examples.by_length():
         width = int(examples.lengths[same[0]])
-        one = 2 * KINDS_KEPT * model.n_layers * width * model.d_model * size
-        yield from same.split(max(1, max_bytes // (4 * one)))
+        yield from same.split(max(1, max_bytes // (4 * width * token)))
 
 
 @dataclass(frozen=True, eq=False)

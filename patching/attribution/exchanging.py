@@ -23,7 +23,6 @@ from interp.models.editing import rewritten
 from interp.models.model import Model
 from interp.sites import Kind, Site, every_head, every_layer
 from patching.attribution.gradients import run_with_gradients
-from patching.engine.schedule import BlockCost
 from patching.engine.sweeping import Swept, sweep
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.values import Replace
@@ -82,28 +81,13 @@ class Exchanged:
         norm = block.ln1_post.original_component
         return (norm(whole + change.to(whole)) - norm(whole)).to(before)
 
-    def screen(
-        self, nodes: list[Site], metric: Metric, max_bytes: int
-    ) -> Float[Tensor, "node example"]:
-        """The first-order effect of every node's exchange on the metric.
-
-        What a gradient goes through is held for as many prompts at a time as half of `max_bytes` has
-        room for.
-        """
-        cost, width = BlockCost.of(self.model), int(self.examples.lengths[0])
-        together = max_bytes // (2 * width * cost.token_bytes * cost.layers)
-        rows = torch.arange(len(self.examples), device=self.examples.device)
-        parts = [self._screen(nodes, metric, part) for part in rows.split(max(1, together))]
-        return torch.cat(parts, 1)
-
-    def _screen(
-        self, nodes: list[Site], metric: Metric, row: Int[Tensor, " row"]
-    ) -> Float[Tensor, "node row"]:
-        """The same of some of the prompts."""
+    def screen(self, nodes: list[Site], metric: Metric) -> Float[Tensor, "node example"]:
+        """The first-order effect of every node's exchange on the metric."""
         layers = range(self.model.n_layers)
+        row = torch.arange(len(self.examples), device=self.examples.device)
         columns = self.examples.columns(row)
         sites = [Site(kind, layer) for kind in (Kind.ATTN_OUT, Kind.MLP_OUT) for layer in layers]
-        tokens = self.examples.tokens[row].gather(1, columns)
+        tokens = self.examples.tokens.gather(1, columns)
         slopes = run_with_gradients(self.model, tokens, sites, metric, row, columns).gradients
         effects = {}
         for layer in layers:
