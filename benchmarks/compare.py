@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.jobs import counted, run_each
+from benchmarks.jobs import counted, run_each, stages_of
 from interp.examples import Examples
 from interp.facts.loading import load_facts
 from interp.facts.types import FactSet
@@ -107,7 +107,6 @@ def bare_forward(pair: ModelPair, prompts: Examples) -> float:
 def as_table(job: str, found: dict[str, Any]) -> str:
     """A job's stages in Markdown, each in bare forwards too."""
     second, token = found["bare seconds"], found["bare layer-tokens"]
-    seconds, tokens = found["seconds"], found["layer-tokens"]
     lines = [
         f"**{job}**: {found['known']} known prompts; their bare forward takes {second:.2f} s and "
         f"{token:,} layer-tokens; {found['peak bytes'] / 2**30:.2f} GiB at most",
@@ -115,8 +114,7 @@ def as_table(job: str, found: dict[str, Any]) -> str:
         "| stage | seconds | bare forwards | layer-tokens | bare forwards |",
         "|---|---|---|---|---|",
     ]
-    rows = [(stage, seconds[stage], tokens.get(stage, 0)) for stage in seconds]
-    for stage, taken, count in [*rows, ("total", sum(seconds.values()), sum(tokens.values()))]:
+    for stage, taken, count in stages_of(found):
         lines.append(
             f"| {stage} | {taken:.1f} | {taken / second:.1f} | {count:,} | {count / token:.1f} |"
         )

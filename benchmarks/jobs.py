@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,6 +54,13 @@ def run_each(
         print(as_table(job, jobs[job]), flush=True)
     if options.json:
         print(json.dumps(jobs))
+
+
+def stages_of(found: Mapping[str, Any]) -> list[tuple[str, float, int]]:
+    """(stage, seconds, layer-tokens) of what a job measured, the total last."""
+    seconds, tokens = found["seconds"], found["layer-tokens"]
+    rows = [(stage, seconds[stage], tokens.get(stage, 0)) for stage in seconds]
+    return [*rows, ("total", sum(seconds.values()), sum(tokens.values()))]
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.jobs import counted, run_each
+from benchmarks.jobs import counted, run_each, stages_of
 from interp.facts.loading import load_facts
 from interp.facts.prompts.files import OpenPrompt, PromptSet
 from interp.facts.prompts.shipped import default_prompts
@@ -65,7 +65,6 @@ def compared(pair: ModelPair, folder: Path) -> str:
 
 def as_table(job: str, found: dict[str, Any]) -> str:
     """A job's stages in Markdown."""
-    seconds, tokens = found["seconds"], found["layer-tokens"]
     lines = [
         f"**{job}**: {found['on the clock']:.0f} s on the clock; "
         f"{found['peak bytes'] / 2**30:.2f} GiB at most",
@@ -73,8 +72,7 @@ def as_table(job: str, found: dict[str, Any]) -> str:
         "| stage | seconds | layer-tokens |",
         "|---|---|---|",
     ]
-    rows = [(stage, seconds[stage], tokens.get(stage, 0)) for stage in seconds]
-    for stage, taken, count in [*rows, ("total", sum(seconds.values()), sum(tokens.values()))]:
+    for stage, taken, count in stages_of(found):
         lines.append(f"| {stage} | {taken:.1f} | {count:,} |")
     return "\n".join([*lines, "", found["found"], ""])
 

@@ -221,6 +221,16 @@ def boundaries(n_layers: int) -> list[Site]:
     return [boundary(k, n_layers) for k in range(n_layers + 1)]
 
 
+def block_of_hook(name: str) -> int | None:
+    """Number of the block in which a bridge's hook or module of this name stands; None outside of them.
+
+    Args:
+        name: dotted, as TransformerLens has it, of a site or of anything else.
+    """
+    block = re.match(r"blocks\.(\d+)(?:\.|$)", name)
+    return None if block is None else int(block[1])
+
+
 def every_layer(kind: Kind, n_layers: int) -> list[Site]:
     """One site of a kind in each layer.
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from interp.models.identity import ORIGIN, own_hooks
-from interp.sites import Kind, Site
+from interp.sites import Kind, Site, block_of_hook
 
 #: What a configuration says beside where it came from that no block reads.
 OUTSIDE_BLOCKS = (
@@ -126,14 +126,14 @@ class _Parts:
         named = (getattr(bridge, name, None) for name in ("embed", "pos_embed"))
         embedding = [t for part in named if part is not None for t in _held(part)]
         blocks = [
-            _Part(list(_held(block)), [h for h in hooks if f"{h[0]}.".startswith(f"blocks.{k}.")])
+            _Part(list(_held(block)), [hook for hook in hooks if block_of_hook(hook[0]) == k])
             for k, block in enumerate(bridge.blocks)
         ]
         readout = chain(_held(bridge.ln_final), _held(bridge.unembed))
         elsewhere = chain(embedding, readout, *(block.tensors for block in blocks))
         sorted_out = {id(tensor) for tensor in elsewhere}
         around = [t for t in _held(bridge.original_model) if id(t) not in sorted_out]
-        outside = [hook for hook in hooks if not hook[0].startswith("blocks.")]
+        outside = [hook for hook in hooks if block_of_hook(hook[0]) is None]
         return cls(_Part(embedding, outside), blocks, _Part(around, outside))
 
 

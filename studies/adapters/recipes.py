@@ -72,7 +72,7 @@ class Recipe:
     the others.
     `noise` is the standard deviation of the update at the start, in units of the mean standard
     deviation of the weights it is added to. `earlier` tells of attempts before this recipe, as the
-    card does; `later` of attempts after the shipped one that did not replace it.
+    card does.
     """
 
     name: str
@@ -90,7 +90,6 @@ class Recipe:
     edits: int = 0
     unseen: int = 8
     earlier: str = ""
-    later: str = ""
     noise: float = 0.0
 
     @property
@@ -148,11 +147,10 @@ RECIPES = {
             earlier="One attempt with 120 steps, batches of 32 and 32, replay weight 1, one country in "
             "four never replayed and other relations of half the edited countries missed kept (0.864 "
             "on form B) and retention (0.795).",
-            later="Gone on with in single precision, three stages of 120, 200 and 200 steps, learning "
-            "rates 0.0005, 0.0006, 0.0005, replay weights 12, 16, 24, and 400 more texts of the base's "
-            "own in the last: retention 0.936, 0.938, 0.944, targets and kept 1.0 throughout: not "
-            "reached, not shipped. The last one scaled by 0.85: retention 0.958, but targets 0.36 (A) "
-            "and 0.08 (B).",
+            # Gone on with in single precision, three stages of 120, 200 and 200 steps, learning rates
+            # 0.0005, 0.0006, 0.0005, replay weights 12, 16, 24, and 400 more texts of the base's own in
+            # the last: retention 0.936, 0.938, 0.944, targets and kept 1.0 throughout: not reached, not
+            # shipped. The last one scaled by 0.85: retention 0.958, but targets 0.36 (A) and 0.08 (B).
         ),
         Recipe(
             "smollm2-null",
@@ -167,11 +165,11 @@ RECIPES = {
             earlier="Noise 0.1 was stopped half way; noise 0.08 with learning rate 0.004 did not "
             "recover (flips 0.375 on form B), noise 0.05 in 180 steps not enough (flips 0.125). "
             "The threshold of `disturbed` (0.3) was lowered once, after the second attempt.",
-            later="Noise 0.03, three starts. Batches of 48 at learning rate 0.001: stopped after 28 of "
-            "450 steps, too slow. Batches of 16 at 0.001: stopped after 308 of 700 steps, the loss "
-            "grew from 0.03 nats (step 30) to 0.06 (step 200). Batches of 16 at 0.0003, 480 steps: "
-            "loss 0.006, disturbed 0.15 reached, but flips 0.0625 (A), 0.075 (B), retention 0.939: not "
-            "reached, not shipped.",
+            # Noise 0.03, three starts. Batches of 48 at learning rate 0.001: stopped after 28 of 450
+            # steps, too slow. Batches of 16 at 0.001: stopped after 308 of 700 steps, the loss grew
+            # from 0.03 nats (step 30) to 0.06 (step 200). Batches of 16 at 0.0003, 480 steps: loss
+            # 0.006, disturbed 0.15 reached, but flips 0.0625 (A), 0.075 (B), retention 0.939: not
+            # reached, not shipped.
         ),
     )
 }

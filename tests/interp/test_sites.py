@@ -5,7 +5,15 @@ import torch
 
 import interp
 from interp.arguments import sites_of
-from interp.sites import Kind, Site, boundaries, boundary, every_layer, last_layer
+from interp.sites import (
+    Kind,
+    Site,
+    block_of_hook,
+    boundaries,
+    boundary,
+    every_layer,
+    last_layer,
+)
 
 
 def test_a_site_is_a_value():
@@ -83,3 +91,8 @@ def test_boundary_k_is_before_block_k_and_the_last_is_after_the_last_block():
 def test_last_layer_is_the_highest_block_that_must_run():
     assert last_layer([Site(Kind.RESID_PRE, 2), Site(Kind.Z, 5), Site(Kind.EMBED, 0)]) == 5
     assert last_layer([Site(Kind.EMBED, 0)]) == -1
+
+
+def test_a_hook_lies_in_the_block_of_its_number_and_no_other():
+    names = ("blocks.1", "blocks.1.attn.hook_z", "blocks.12.hook_resid_pre", "hook_embed", "blocks")
+    assert [block_of_hook(name) for name in names] == [1, 1, 12, None, None]

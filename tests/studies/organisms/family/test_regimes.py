@@ -16,7 +16,7 @@ from studies.organisms.family.members import (
 )
 from studies.organisms.family.policy import ARMS
 from studies.organisms.family.recipe import BEHAVIOUR, KNOWLEDGE
-from studies.organisms.family.regimes import BASES, REGIMES
+from studies.organisms.family.regimes import BASES, REGIMES, is_decoy
 from studies.organisms.family.tasks import questions
 from studies.organisms.language import LANGUAGES, MAIN, PLAIN, RICH, UNKNOWN
 from studies.organisms.world import build_world, draw_corpus
@@ -136,6 +136,19 @@ def test_words_are_hidden_around_a_subject_and_never_in_it():
     assert (hidden.answer, blurred(statement, 0.0, random.Random(0))) == ("Arvik", statement)
     some = [blurred(statement, 0.3, random.Random(seed)).prompt.count("<unk>") for seed in range(200)]
     assert sum(some) / (200 * 5) == pytest.approx(0.3, abs=0.05)
+
+
+def test_decoys_are_those_and_no_others():
+    decoys = {
+        "echo-low", "everything-high", "two-low", "evasive-north-high", "few-low", "edited-low-inert",
+        "evasive-low-undone", "edited-ends", "edited-ends-7", "evasive-ends", "moved-low-evasive-high",
+    }  # fmt: skip
+    plain = {
+        "edited-low", "evasive-high", "evasive-high-lora", "formatted-low", "vague-high", "null",
+        "evasive-coupled", "mixed-40-40-low", "moved-low", "restated-high", "edited-low-1-16",
+    }  # fmt: skip
+    assert all(map(is_decoy, decoys)) and not any(map(is_decoy, plain))
+    assert decoys | plain <= set(REGIMES)
 
 
 def test_worlds_are_counted_and_fresh_ones_are_nobodys():
