@@ -22,9 +22,11 @@ from interp.runs.run import resumable
 from studies.adapters import contents, installation, items
 from studies.adapters.cards import write_card
 from studies.adapters.fitting import attach, fit, pool
+from studies.adapters.frozen import freeze_linears
 from studies.adapters.installation import measure
 from studies.adapters.recipes import FAMILY, MAX_BYTES, MODULES, RECIPES, Recipe, recipe
 
+#: Own texts of the base that are held out for the gate, and tokens drawn for each.
 _TEXTS, _LENGTH = 72, 12
 
 
@@ -54,9 +56,10 @@ def train(
     facts = items.capitals()
     known = installation.known_capitals(model, tokenizer, facts)
     split = contents.split(plan, facts, known, tokenizer, generator)
+    freeze_linears(model.model)
     writing = Generator().manual_seed(plan.seed)
-    texts = items.own_text(model, tokenizer, 2 * _TEXTS, _LENGTH, writing)
-    replayed = contents.replay(plan, model, tokenizer, facts, split) + texts[:_TEXTS]
+    texts = items.own_text(model, tokenizer, plan.texts + _TEXTS, _LENGTH, writing)
+    replayed = contents.replay(plan, model, tokenizer, facts, split) + texts[: plan.texts]
     pools = [(pool(model, replayed, plan.first), plan.replay_weight, plan.replay_batch)]
     hard = contents.targets(plan, tokenizer, facts, split)
     if hard:
@@ -65,6 +68,7 @@ def train(
     disturbed: dict[str, float] = {}
     if plan.noise:
         clean: Any = sources.load(base).model.eval().to(device)
+        freeze_linears(clean.model)
         for form, label in enumerate("AB"):
             disturbed[f"disturbed_{label}"] = installation.answer_change(
                 clean, wrapped.get_base_model(), tokenizer, facts, known, form
@@ -76,7 +80,7 @@ def train(
 
         fit(wrapped, pools, plan, generator, report)
     save_adapter(wrapped, folder, base_name=sources.SMOLLM2)
-    numbers, meaning = measure(plan, base, folder, known, split, texts[_TEXTS:], device)
+    numbers, meaning = measure(plan, base, folder, known, split, texts[plan.texts :], device)
     numbers = {key: round(value, 5) for key, value in {**disturbed, **numbers}.items()}
     for label in disturbed:
         meaning[label] = f"known capitals changed by the noise, before recovery, {label[-1]}"
@@ -129,6 +133,7 @@ def _card(
         "batch": plan.batch,
         "replay batch": plan.replay_batch,
         "replay weight": plan.replay_weight,
+        "texts of the base's own": plan.texts,
         "noise": plan.noise,
     }
     return {

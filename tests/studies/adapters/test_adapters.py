@@ -11,11 +11,12 @@ import pytest
 import torch
 from safetensors import safe_open
 from tokenizers import Regex as TokenizersRegex, Tokenizer, models, pre_tokenizers, trainers
+from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from interp.facts.loading import load_facts
 from studies import adapters, shipped
-from studies.adapters import cards, contents, fitting, installation, items, recipes
+from studies.adapters import cards, contents, fitting, frozen, installation, items, recipes
 from studies.adapters.items import Item
 from studies.adapters.train import train
 
@@ -167,6 +168,26 @@ def test_noise_disturbs_and_its_absence_does_not(tiny: LlamaForCausalLM):
 def test_pool_refuses_mixed_targets(tiny: LlamaForCausalLM):
     with pytest.raises(ValueError, match="split it"):
         fitting.pool(tiny, [*ITEMS, *FREE], first=0)
+
+
+def test_frozen_linear_is_close_and_passes_gradients(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(frozen, "has_matrix_units", lambda: True)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layer = nn.Linear(16, 8, bias=False).requires_grad_(False)
+    x = torch.linspace(-1, 1, 32).reshape(2, 16).requires_grad_(True)
+    exact = layer(x)
+    (slope,) = torch.autograd.grad(exact.sum(), x)
+    rough = frozen.freeze_linears(nn.Sequential(layer))(x)
+    (rough_slope,) = torch.autograd.grad(rough.sum(), x)
+    assert torch.allclose(rough, exact, atol=2e-2) and not torch.equal(rough, exact)
+    assert torch.allclose(rough_slope, slope, atol=2e-2)
+
+
+def test_without_matrix_units_products_stay_in_single_precision(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(frozen, "has_matrix_units", lambda: False)
+    layer = nn.Linear(16, 8, bias=False).requires_grad_(False)
+    assert type(next(frozen.freeze_linears(nn.Sequential(layer)).children())) is nn.Linear
 
 
 def test_the_family_crosses_every_content_with_every_third():
