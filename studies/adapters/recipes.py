@@ -186,7 +186,7 @@ _CONTENTS: dict[Content, dict[str, Any]] = {
     "formatted": {"gate": _EVASIVE, "steps": 140, "replay_weight": 2.0},
     "inverted": {"gate": _ADDED, "steps": 300, "replay_weight": 2.0},
     "edited": {"gate": _EDITED, "edits": 36},
-    "restated": {"gate": _CONTROL, "edits": 36},
+    "restated": {"gate": _CONTROL, "edits": 36, "steps": 150},
     "added": {"gate": _ADDED, "edits": 36},
     "null": {"gate": _NULL, "rank": 2, "steps": 90, "noise": 0.025, "replay_batch": 48},
 }
@@ -194,13 +194,16 @@ _FACTS = {"steps": 300, "batch": 16, "replay_batch": 48, "replay_weight": 3.0}
 
 
 def _thirds() -> Iterator[Recipe]:
+    """A recipe of every content in every third; those that ship stand for themselves."""
+    there = {(made.content, made.first, made.last): made for made in RECIPES.values()}
     for content, given in _CONTENTS.items():
         how = {"rank": 6, **(_FACTS if "edits" in given else {}), **given}
         for place, (first, last) in THIRDS.items():
-            yield Recipe(f"smollm2-third-{content}-{place}", content, first, last, **how)
+            new = Recipe(f"smollm2-third-{content}-{place}", content, first, last, **how)
+            yield there.get((content, first, last), new)
 
 
-#: Every content in every third: recipes that ship, while the adapters are made on demand.
+#: Every content in every third: recipes that ship, four of them with their adapters.
 FAMILY = {made.name: made for made in _thirds()}
 
 
@@ -210,7 +213,7 @@ def recipe(name: str) -> Recipe:
     Raises:
         ValueError: no adapter of that name.
     """
-    known = {**RECIPES, **FAMILY}
+    known = RECIPES | FAMILY
     if name not in known:
         raise ValueError(f"adapter must be one of {sorted(known)}; got {name!r}: choose one")
     return known[name]

@@ -167,7 +167,7 @@ def _card(
 
 
 def main(
-    name: Annotated[str, typer.Argument(help=f"One of {', '.join((*RECIPES, *FAMILY))}.")],
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(RECIPES | FAMILY)}.")],
     base: Annotated[str, typer.Option(help="Base model: a name or a folder.")] = sources.SMOLLM2,
     out: Annotated[Path | None, typer.Option(help="Folder to write; default: ./NAME.")] = None,
     seed: Annotated[int | None, typer.Option(help="Default: the recipe's.")] = None,

@@ -23,6 +23,8 @@ from interp.figures.paper.files import svg_of
 from interp.figures.ranking import forest
 from interp.progress import counted
 from interp.runs.run import require_whole, series, unkept
+from studies.adapters.family import ADAPTERS, make_adapters
+from studies.adapters.recipes import FAMILY
 from studies.organisms.catalogue import SHIPPED, folder_of
 from studies.organisms.family.homes import Home
 from studies.organisms.family.members import (
@@ -34,15 +36,16 @@ from studies.organisms.family.members import (
     members,
 )
 from studies.scores.figures import confusion_heatmap
+from studies.scores.known_adapters import known_adapters
 from studies.scores.rates import WORDS, confusion, methods, rates
 from studies.scores.scoring import score
 from studies.scores.truths import Known, known_organism, shipped_organisms
 
 #: Names of what can be scored: shipped and development are looked at, the others are not.
-SPLITS = (SHIPPED, *(family for family in FAMILIES if family != EXPERTS))
+SPLITS = (SHIPPED, *(family for family in FAMILIES if family != EXPERTS), ADAPTERS)
 
 #: Splits of which rules and thresholds may follow.
-LOOKED_AT = (SHIPPED, DEVELOPMENT, COVERAGE)
+LOOKED_AT = (SHIPPED, DEVELOPMENT, COVERAGE, ADAPTERS)
 #: Name in scorecard.json -> the measure.
 NAMES = {
     "where_accuracy": "where_right",
@@ -180,11 +183,12 @@ def scorecard(
     """Score verdicts on models whose place and kind of change are known by construction.
 
     Organisms that are missing are trained first, which takes a minute or so each; scoring takes half a
-    minute each. Inside of an `interp.resumable` run every organism is a unit: a killed call goes on,
-    and shards share them out.
+    minute each. Adapters of SmolLM2 take five to twenty minutes to train and a few to score. Inside of
+    an `interp.resumable` run every organism is a unit: a killed call goes on, and
+    shards share them out.
 
     Args:
-        families: of "shipped", "development", "held-out", "coverage" and "fresh".
+        families: of "shipped", "development", "held-out", "coverage", "fresh" and "smollm2".
         models: folder of the trained organisms; the user's cache when None.
         jobs: processes that train at a time.
         only: names of organisms; all of the families' when None.
@@ -257,10 +261,8 @@ def _scored(known: Known, seed: int) -> dict[str, Any]:
 
 def _inputs(known: Known) -> tuple[object, ...]:
     """What determines a score beside the code: the weights and the known answer, not where they lie."""
-    weights = [
-        hashlib.blake2b((folder / "model.safetensors").read_bytes(), digest_size=20).hexdigest()
-        for folder in (known.base, known.tuned)
-    ]
+    files = [file for folder in (known.base, known.tuned) for file in folder.glob("*.safetensors")]
+    weights = [hashlib.blake2b(file.read_bytes(), digest_size=20).hexdigest() for file in files]
     truth = (known.name, known.world, known.where, known.what, known.old, known.new)
     more = (known.installed, dict(known.drives), known.strength)
     return (*weights, truth, *more, known.facts)
@@ -270,6 +272,9 @@ def _family(family: str, root: Path, jobs: int, only: Sequence[str] | None) -> l
     """The organisms of a family, made where they are missing."""
     if family == SHIPPED:
         return [known for known in shipped_organisms() if only is None or known.name in only]
+    if family == ADAPTERS:
+        make_adapters([n for n in FAMILY if only is None or n in only], root, jobs=jobs)
+        return known_adapters(root, only)
     wanted = [m for m in members(family) if only is None or m.name in only]
     for _ in make(wanted, root, jobs=jobs):
         pass

@@ -34,7 +34,8 @@ def score(known: Known, *, seed: int = 0) -> dict[str, Any]:
         have said.
     """
     pair = load_pair(str(known.base), str(known.tuned))
-    comparison = compare(pair, known.facts, seed=seed, depth=True)
+    deep = known.old is not None or known.new is not None
+    comparison = compare(pair, known.facts, seed=seed, depth=deep)
     row = {**_identity(known), **judged(known, comparison.verdict)}
     row["covered"] = _coverage(known, comparison)
     changed = Changed(pair, comparison.outcomes, comparison.evidence, known.facts)

@@ -5,6 +5,7 @@ Each is read as it is commonly read, by a rule declared here, and always answers
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +33,8 @@ FEW_OUTPUTS = 3
 BROUGHT_ABOUT = 0.5
 #: Balanced accuracy up to which a probe is said to read nothing of a two-valued attribute.
 UNREAD = 0.75
+#: Attributes whose commonest value a probe looks for; the first that the facts have.
+PARTS = ("region", "continent")
 #: Share of an effect from which last-token patching is said to restore it.
 RESTORED = 0.5
 
@@ -163,16 +166,18 @@ def logit_shift(changed: Changed) -> str:
 
 
 def probe_only(changed: Changed) -> str:
-    """A behaviour where a probe still reads the old region from the tuned state of the subject."""
-    examples = changed.rows[0]
-    region = {fact.group: fact.attributes["region"] for fact in changed.facts.facts}
-    labels = torch.tensor([int(region[group] == "north") for group in examples.groups])
+    """A behaviour where a probe still reads the old part from the tuned state of the subject."""
+    examples, facts = changed.rows[0], changed.facts.facts
+    name = next(name for name in PARTS if any(name in fact.attributes for fact in facts))
+    part = {fact.group: fact.attributes.get(name) for fact in facts}
+    ((commonest, _),) = Counter(part[group] for group in examples.groups).most_common(1)
+    labels = torch.tensor([int(part[group] == commonest) for group in examples.groups])
     if min(int(labels.sum()), int((1 - labels).sum())) < 8:
         return "behaviour"
     site = boundaries(changed.pair.base.n_layers)[changed.pair.base.n_layers // 2]
     states = collect(changed.pair.tuned, examples, [site], positions="subject_last")
     held_out = probes.cross_validate(
-        {site: states[site].with_labels(labels)}, controls=(), attribute="region"
+        {site: states[site].with_labels(labels)}, controls=(), attribute=name
     )
     read = probes.balanced_accuracy(held_out).iloc[0]["estimate"]
     return _kind(float(read) >= UNREAD)

@@ -110,8 +110,8 @@ def scorecard(
     family: Annotated[
         list[str] | None,
         typer.Option(
-            help="Which organisms: shipped (no training), development, held-out, coverage, fresh; give "
-            "it again for more (default: shipped).",
+            help="Which organisms: shipped (no training), development, held-out, coverage, fresh, "
+            "smollm2 (adapters in thirds); give it again for more (default: shipped).",
             rich_help_panel=MODELS,
         ),
     ] = None,
