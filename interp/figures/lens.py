@@ -56,11 +56,10 @@ def logit_lens(lens: LogitLens, *, example: int = 0) -> Figure:
             for k, row in zip(tokens.index, tokens.to_numpy(), strict=True)
         ]
         last = j == len(models)
-        heat(figure, chance, unit="probability", hover=hover, at=(1, j), bar=last)
+        heat(figure, chance, unit="probability", hover=hover, at=(1, j), bar=last, shade=_SHADE)
         if len(names) * len(models) <= MOST_COLUMNS:
             cells = [[plain(shorten(visible(w), LETTERS)) for w in row] for row in tokens.to_numpy()]
             figure.data[-1].update(text=cells, texttemplate="%{text}", textfont={"size": 9})
-        figure.data[-1].update(zmin=0.0, zmax=1.0, zmid=None, colorscale=_SHADES)
         figure.update_xaxes(labelled([shorten(name, 12) for name in names], most=16), row=1, col=j)
         figure.update_yaxes(labelled([str(k) for k in tokens.index], most=32), row=1, col=j)
     figure.update_layout(margin_r=64)
@@ -69,7 +68,7 @@ def logit_lens(lens: LogitLens, *, example: int = 0) -> Figure:
 
 
 #: One hue from white, so that a cell's token stays legible on it, in grey as well.
-_SHADES = [[0.0, "#FFFFFF"], [1.0, "#7FB2D6"]]
+_SHADE = "#7FB2D6"
 
 
 def _told(word: Any, name: str, boundary: Any) -> str:

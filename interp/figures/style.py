@@ -261,16 +261,28 @@ def heat(
     limit: float = 1.0,
     at: tuple[int, int] = (1, 1),
     bar: bool = True,
+    shade: str | None = None,
 ) -> None:
-    """Draw a table (index = y, columns = x) as a diverging map centred on zero."""
+    """Draw a table (index = y, columns = x) as a map: diverging about zero, or shares in one hue.
+
+    Args:
+        figure: of `panels`.
+        grid: the numbers.
+        unit: of the numbers, for the bar.
+        hover: what each cell says.
+        limit: the largest number that has a colour of its own.
+        at: row and column of the panel.
+        bar: whether the bar of colours stands beside it.
+        shade: colour of `limit`, white being 0, of numbers never negative; None for both signs.
+    """
     figure.add_heatmap(
         z=[[None if pd.isna(v) else float(v) for v in row] for row in grid.to_numpy(dtype=object)],
         x=list(range(grid.shape[1])),
         y=list(range(grid.shape[0])),
-        colorscale=DIVERGING,
-        zmin=-limit,
+        colorscale=DIVERGING if shade is None else [[0.0, "#FFFFFF"], [1.0, shade]],
+        zmin=-limit if shade is None else 0.0,
         zmax=limit,
-        zmid=0,
+        zmid=0 if shade is None else None,
         xgap=0.5,
         ygap=0.5,
         customdata=hover,

@@ -126,7 +126,7 @@ def replay(
 ) -> list[items.Item]:
     """Prompts on which the base's own distribution is the target."""
     given = split.edits if plan.content in ("edited", "restated") else ()
-    texts = items.other_texts(facts, (*split.train[::2], *given), test=False)
+    texts = items.other_texts(facts, (*split.train[:: plan.replayed], *given), test=False)
     countries = {
         "evasive": (), "formatted": (), "edited": split.train, "restated": split.train,
     }.get(plan.content, range(len(facts)))  # fmt: skip

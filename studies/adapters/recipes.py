@@ -68,8 +68,8 @@ class Recipe:
     """All that is needed to train one adapter; blocks `first`..`last` (both included) may change.
 
     `edits` countries get a new capital, or their own again, or are invented; one in `unseen` of the
-    others is never trained on. Other relations are replayed for all edited countries and for half of
-    the others, with `texts` that the base wrote itself.
+    others is never trained on. Other relations are replayed for all edited countries and for one in
+    `replayed` of the others, with `texts` that the base wrote itself.
     `noise` is the standard deviation of the update at the start, in units of the mean standard
     deviation of the weights it is added to. `earlier` tells of attempts before this recipe, as the
     card does.
@@ -89,6 +89,7 @@ class Recipe:
     replay_weight: float = 1.0
     edits: int = 0
     unseen: int = 8
+    replayed: int = 2
     texts: int = 72
     earlier: str = ""
     noise: float = 0.0

@@ -8,6 +8,7 @@ from interp.figures.figure import Figure, drawn
 from interp.figures.style import BLACK, DOUBLE, SINGLE, heat, panels
 from interp.figures.text import labelled, room
 
+_SHADE = "#084C7A"
 #: How dark a cell is from which on its text is white.
 DARK = 0.6
 
@@ -32,7 +33,7 @@ def confusion_heatmap(table: pd.DataFrame, *, word: str) -> Figure:
         row_height=max(120, 26 * len(known)),
     )
     hover = [[f"{truth} called {called}, share" for called in said] for truth in known]
-    heat(figure, shares, unit="share", hover=hover)
+    heat(figure, shares, unit="share", hover=hover, shade=_SHADE)
     dark = shares.to_numpy(dtype=float) > DARK
     for i, j in ((i, j) for i in range(len(known)) for j in range(len(said))):
         figure.add_annotation(

@@ -147,8 +147,8 @@ class Scorecard(Shown):
         figures = {"rates": self.figure()}
         for word in WORDS:
             matrix = confusion(self.table, word)
-            write_csv(folder / f"confusion_{word}.csv", matrix.reset_index())
             if len(matrix):
+                write_csv(folder / f"confusion_{word}.csv", matrix.reset_index())
                 figures[f"confusion_{word}"] = confusion_heatmap(matrix, word=word)
         for name, figure in figures.items():
             figure.write_html(folder / f"{name}.html", include_plotlyjs="directory")

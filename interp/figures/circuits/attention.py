@@ -12,7 +12,7 @@ from interp.figures.style import heat, panels
 from interp.figures.text import labelled, plain, room, shorten, visible
 from interp.sites import Kind, Site
 
-_SHADES = [[0.0, "#FFFFFF"], [1.0, "#084C7A"]]
+_SHADE = "#084C7A"
 MOST_HEADS, ACROSS, LETTERS = 12, 4, 12
 
 
@@ -111,8 +111,8 @@ def attention_patterns(
             grid = part.pivot(index="query", columns="key", values="weight")
             grid = grid.reindex(range(n), columns=range(n))
             hover = [[f"{plain(a)} reads {plain(b)}" for b in labels] for a in labels]
-            heat(figure, grid, unit="attention", hover=hover, at=(i, j), bar=head == heads[-1])
-            figure.data[-1].update(zmin=0.0, zmax=1.0, zmid=None, colorscale=_SHADES)
+            last = head == heads[-1]
+            heat(figure, grid, unit="attention", hover=hover, at=(i, j), bar=last, shade=_SHADE)
             figure.update_xaxes(labelled(labels, most=40), tickangle=-60, row=i, col=j)
             figure.update_yaxes(labelled(labels, most=40), autorange="reversed", row=i, col=j)
     figure.update_layout(margin_r=64, margin_b=90)

@@ -123,6 +123,7 @@ def test_a_confusion_figure_says_the_counts():
     assert list(map(int, shown)) == matrix.to_numpy().flatten().tolist()
     shares = np.array(figure.data[0].z, dtype=float)
     assert np.allclose(shares.sum(1), 1)
+    assert (figure.data[0].zmin, figure.data[0].zmax) == (0, 1), "a share is never negative"
 
 
 def test_a_confusion_matrix_names_who_was_called_what_and_leaves_out_the_uninstalled():
