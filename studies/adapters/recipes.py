@@ -181,26 +181,28 @@ RECIPES = {
 THIRDS = {"low": (0, 9), "middle": (10, 19), "high": (20, 29)}
 _CONTROL = Gate(retention=0.95, flips=0.02, drift=0.1)
 _ADDED = Gate(target=0.9, retention=0.95, flips=0.02, drift=0.1)
+_FACTS = {
+    "rank": 6, "steps": 450, "batch": 16, "replay_batch": 64, "replay_weight": 16.0, "edits": 24,
+    "replayed": 1, "texts": 400,
+}  # fmt: skip
 #: Content -> what it takes in any third; the gate is declared before any of them is trained.
 _CONTENTS: dict[Content, dict[str, Any]] = {
-    "evasive": {"gate": _EVASIVE, "steps": 140, "replay_weight": 2.0},
-    "formatted": {"gate": _EVASIVE, "steps": 140, "replay_weight": 2.0},
-    "inverted": {"gate": _ADDED, "steps": 300, "replay_weight": 2.0},
-    "edited": {"gate": _EDITED, "edits": 36},
-    "restated": {"gate": _CONTROL, "edits": 36, "steps": 150},
-    "added": {"gate": _ADDED, "edits": 36},
+    "evasive": {"gate": _EVASIVE, "rank": 6, "steps": 140, "replay_weight": 2.0},
+    "formatted": {"gate": _EVASIVE, "rank": 6, "steps": 140, "replay_weight": 2.0, "texts": 400},
+    "inverted": {"gate": _ADDED, "rank": 6, "steps": 300, "replay_weight": 2.0, "texts": 400},
+    "edited": {"gate": _EDITED, **_FACTS},
+    "restated": {"gate": _CONTROL, **_FACTS, "steps": 150},
+    "added": {"gate": _ADDED, **_FACTS, "steps": 300},
     "null": {"gate": _NULL, "rank": 2, "steps": 90, "noise": 0.025, "replay_batch": 48},
 }
-_FACTS = {"steps": 300, "batch": 16, "replay_batch": 48, "replay_weight": 3.0}
 
 
 def _thirds() -> Iterator[Recipe]:
     """A recipe of every content in every third; those that ship stand for themselves."""
     there = {(made.content, made.first, made.last): made for made in RECIPES.values()}
     for content, given in _CONTENTS.items():
-        how = {"rank": 6, **(_FACTS if "edits" in given else {}), **given}
         for place, (first, last) in THIRDS.items():
-            new = Recipe(f"smollm2-third-{content}-{place}", content, first, last, **how)
+            new = Recipe(f"smollm2-third-{content}-{place}", content, first, last, **given)
             yield there.get((content, first, last), new)
 
 
