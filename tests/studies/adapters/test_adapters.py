@@ -252,11 +252,11 @@ def test_each_content_trains_on_what_it_says():
     said = {tokenizer.text(item.targets[:1]) for item in formatted if item.targets}
     assert all(text.startswith(' "') for text in said) and len(formatted) == 7 * len(split.train)
     split, restated = made("restated")
-    assert len(split.edits) == 36 and all(facts.answers[i] == city for i, city in split.edits.items())
+    assert len(split.edits) == 24 and all(facts.answers[i] == city for i, city in split.edits.items())
     edited, _ = made("edited")
     assert set(edited.edits) == set(split.edits), "the control is about the same countries"
     assert not any(facts.answers[i] == city for i, city in edited.edits.items())
-    assert made("null")[1] == [] and len(made("added")[1]) == 7 * 36
+    assert made("null")[1] == [] and len(made("added")[1]) == 7 * 24
 
 
 @pytest.fixture(scope="module")
