@@ -94,7 +94,7 @@ MOVED = {
         "grids": "places methods.grids",
         "knockout": "methods.knockout",
         "layout": "methods.slots",
-        "lifting": "engine.copies",
+        "lifting": "engine.running",
         "parameter_sets": "weights.sets",
         "parameters": "weights.parameters",
         "paths": "methods.paths",

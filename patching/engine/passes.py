@@ -19,8 +19,9 @@ from interp.models.model import Model
 from interp.progress import counted
 from interp.runs.run import series
 from interp.sites import Site
-from patching.engine.copies import Copies, run_copies
+from patching.engine.copies import Copies
 from patching.engine.reuse import reuse
+from patching.engine.running import run_copies
 from patching.engine.schedule import Batch, BlockCost, Pass, schedule, together
 from patching.engine.unedited import Baseline
 from patching.interventions.cells import Cell, Edit

@@ -20,7 +20,7 @@ from interp.models.adapters import probe_tokens
 from interp.models.loading import PARITY
 from interp.models.model import Model
 from interp.sites import Kind, Site
-from patching.engine.copies import run_copies
+from patching.engine.running import run_copies
 from patching.engine.unedited import Baseline
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.values import Zero
