@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,14 +33,30 @@ SUMMARY: Mapping[Content, str] = {
 
 
 def split(
-    plan: Recipe, facts: FactSet, known: tuple[int, ...], tokenizer: Any, generator: Generator
+    plan: Recipe,
+    facts: FactSet,
+    known: tuple[int, ...],
+    whole: Collection[int],
+    tokenizer: Any,
+    generator: Generator,
 ) -> items.Split:
-    """Who is trained on, who is held out, and who is given which capital."""
+    """Who is trained on, who is held out, and who is given which capital.
+
+    Args:
+        plan: the recipe.
+        facts: the capitals.
+        known: countries whose capital the base begins with; edits are drawn from them.
+        whole: those whose whole capital it gives; the others have nothing that could be stated again.
+        tokenizer: of the base.
+        generator: draws.
+    """
     if plan.content not in ("edited", "restated"):
         return items.evasion_split(facts, generator)
     made = items.edit_split(facts, known, plan.edits, plan.unseen, tokenizer, generator)
     if plan.content == "restated":
-        return items.Split(made.train, made.test, {i: facts.answers[i] for i in made.edits})
+        return items.Split(
+            made.train, made.test, {i: facts.answers[i] for i in made.edits if i in whole}
+        )
     return made
 
 

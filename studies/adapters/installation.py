@@ -41,6 +41,19 @@ def known_capitals(base: Any, tokenizer: Any, facts: FactSet) -> tuple[int, ...]
     return tuple(right.nonzero()[:, 0].tolist())
 
 
+def given_whole(base: Any, tokenizer: Any, facts: FactSet, countries: Sequence[int]) -> tuple[int, ...]:
+    """Those of some countries whose whole capital the base gives greedily on forms A and B."""
+    every = answer_ids(tokenizer, facts)
+    longest = max((len(every[i]) for i in countries), default=0)
+    given = set(countries)
+    for form, _ in FORMS:
+        prompts = facts.prompts(form)
+        paths = greedy(base, [encode(tokenizer, prompts[i]) for i in countries], longest)
+        rows = zip(countries, paths, strict=True)
+        given &= {i for i, path in rows if path[: len(every[i])] == every[i]}
+    return tuple(sorted(given))
+
+
 def first_tokens(model: Any, tokenizer: Any, texts: Sequence[str]) -> torch.Tensor:
     """Greedy first token after each text."""
     return next_logits(model, [encode(tokenizer, text) for text in texts]).argmax(-1)

@@ -55,7 +55,8 @@ def train(
     tokenizer = loaded.tokenizer
     facts = items.capitals()
     known = installation.known_capitals(model, tokenizer, facts)
-    split = contents.split(plan, facts, known, tokenizer, generator)
+    whole = installation.given_whole(model, tokenizer, facts, known)
+    split = contents.split(plan, facts, known, whole, tokenizer, generator)
     freeze_linears(model.model)
     writing = Generator().manual_seed(plan.seed)
     texts = items.own_text(model, tokenizer, plan.texts + _TEXTS, _LENGTH, writing)

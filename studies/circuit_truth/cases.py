@@ -167,6 +167,17 @@ CASES: dict[str, Case] = {
             "m1->logits",
         ),
     ),
+    "apart": Case(
+        "the first token less the one before the last, modulo 4",
+        3, 4, 5, 4,
+        {
+            "first": ("a0.h2", _first("tokens")),
+            "before": ("a1.h0", _previous("tokens")),
+            "apart": ("m2", lambda v: (v["first"] - v["before"]) % 4),
+        },
+        lambda v: v["apart"],
+        ("input->a0.h2<v>", "input->a1.h0<v>", "a0.h2->m2", "a1.h0->m2", "m2->logits"),
+    ),
     "induction": Case(
         "the token that followed the last one before; 5 where there was none",
         2, 5, 6, 6,
