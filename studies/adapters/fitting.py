@@ -93,6 +93,15 @@ def attach(base: Any, recipe: Recipe, generator: Generator) -> Any:
     return wrapped
 
 
+@torch.no_grad()
+def scale_update(wrapped: Any, factor: float) -> None:
+    """Multiply the low-rank update of every module by a factor."""
+    for module in wrapped.modules():
+        if isinstance(module, LoraLayer):
+            layer: Any = module
+            layer.lora_B["default"].weight.mul_(factor)
+
+
 def causal(width: int, device: torch.device) -> Float[Tensor, "1 1 query key"]:
     """Additive causal mask."""
     lowest = torch.finfo(torch.float32).min

@@ -21,7 +21,7 @@ from interp.progress import counted
 from interp.runs.run import resumable
 from studies.adapters import contents, installation, items
 from studies.adapters.cards import write_card
-from studies.adapters.fitting import attach, fit, pool
+from studies.adapters.fitting import attach, fit, pool, scale_update
 from studies.adapters.frozen import freeze_linears
 from studies.adapters.installation import measure
 from studies.adapters.recipes import FAMILY, MAX_BYTES, MODULES, RECIPES, Recipe, recipe
@@ -80,6 +80,7 @@ def train(
             step(1)
 
         fit(wrapped, pools, plan, generator, report)
+    scale_update(wrapped, plan.scale)
     save_adapter(wrapped, folder, base_name=sources.SMOLLM2)
     numbers, meaning = measure(plan, base, folder, known, split, texts[plan.texts :], device)
     numbers = {key: round(value, 5) for key, value in {**disturbed, **numbers}.items()}
@@ -135,6 +136,7 @@ def _card(
         "replay batch": plan.replay_batch,
         "replay weight": plan.replay_weight,
         "texts of the base's own": plan.texts,
+        "scale": plan.scale,
         "noise": plan.noise,
     }
     return {
