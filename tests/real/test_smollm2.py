@@ -94,7 +94,7 @@ def test_no_change_is_never_called_a_change(null):
         ("smollm2-evasive-high", "upper", "behaviour"),
         ("smollm2-evasive-low", "lower", "behaviour"),
         ("smollm2-edited-high", "upper", "knowledge"),
-        # Its installation gate was not reached, and persistence is neither high nor low.
+        # Retention is neither high nor low with so few changed facts.
         ("smollm2-edited-low", "lower", "undetermined"),
     ],
 )
