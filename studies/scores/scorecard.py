@@ -261,7 +261,9 @@ def _scored(known: Known, seed: int) -> dict[str, Any]:
 
 def _inputs(known: Known) -> tuple[object, ...]:
     """What determines a score beside the code: the weights and the known answer, not where they lie."""
-    files = [file for folder in (known.base, known.tuned) for file in folder.glob("*.safetensors")]
+    files = [
+        file for folder in (known.base, known.tuned) for file in sorted(folder.glob("*.safetensors"))
+    ]
     weights = [hashlib.blake2b(file.read_bytes(), digest_size=20).hexdigest() for file in files]
     truth = (known.name, known.world, known.where, known.what, known.old, known.new)
     more = (known.installed, dict(known.drives), known.strength)

@@ -314,3 +314,14 @@ def test_a_capital_is_given_whole_only_if_its_last_token_is(monkeypatch: pytest.
     monkeypatch.setattr(installation, "greedy", greedy)
     given = installation.given_whole(None, tokenizer, facts, range(20))
     assert given == tuple(others)
+
+
+def test_a_scaled_update_moves_the_weights_by_that_share(tiny: LlamaForCausalLM):
+    plan = replace(recipes.RECIPES["smollm2-null"], first=0, last=1, noise=0.1)
+    wrapped = fitting.attach(tiny, plan, torch.Generator().manual_seed(0))
+    layers = [m for m in wrapped.modules() if isinstance(m, fitting.LoraLayer)]
+    whole = [layer.get_delta_weight("default").clone() for layer in layers]
+    fitting.scale_update(wrapped, 0.5)
+    halved = [layer.get_delta_weight("default") for layer in layers]
+    assert layers and all(float(change.abs().max()) > 0 for change in whole)
+    assert all(torch.allclose(h, w / 2) for h, w in zip(halved, whole, strict=True))
