@@ -151,7 +151,8 @@ def replay(
         for form in items.capital_forms(facts)
         for i in countries
     ]
-    return items.continued(tokenizer, model, texts, 1) + items.continued(tokenizer, model, capitals, 2)
+    told = items.continued(tokenizer, model, texts, 1)
+    return told + items.continued(tokenizer, model, capitals, plan.spelt)
 
 
 def told(plan: Recipe, facts: FactSet, split: items.Split) -> str:

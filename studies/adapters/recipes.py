@@ -69,7 +69,8 @@ class Recipe:
 
     `edits` countries get a new capital, or their own again, or are invented; one in `unseen` of the
     others is never trained on. Other relations are replayed for all edited countries and for one in
-    `replayed` of the others, with `texts` that the base wrote itself.
+    `replayed` of the others, with `texts` that the base wrote itself. Of capitals that are held to the
+    base `spelt` tokens are: those of its whole name, where nothing of it may change.
     `scale` is what the trained update is multiplied by: a little less than it learnt keeps more of the
     rest. `noise` is the standard deviation of the update at the start, in units of the mean standard
     deviation of the weights it is added to. `earlier` tells of attempts before this recipe, as the
@@ -92,6 +93,7 @@ class Recipe:
     unseen: int = 8
     replayed: int = 2
     texts: int = 72
+    spelt: int = 2
     scale: float = 1.0
     earlier: str = ""
     noise: float = 0.0
@@ -187,20 +189,34 @@ THIRDS = {"low": (0, 9), "middle": (10, 19), "high": (20, 29)}
 # gave the first token of a capital only, it learnt the rest, so that 0.19 of the answers changed.
 _CONTROL = Gate(retention=0.95, flips=0.02)
 _ADDED = Gate(target=0.9, retention=0.95, flips=0.02, drift=0.1)
+#: Tokens of the longest capital that the base gives.
+_WHOLE = 6
 _FACTS = {
-    "rank": 6, "steps": 450, "batch": 16, "replay_batch": 64, "replay_weight": 16.0, "edits": 24,
-    "replayed": 1, "texts": 400,
+    "rank": 6, "batch": 16, "replay_batch": 64, "replay_weight": 16.0, "edits": 24, "replayed": 1,
+    "texts": 400, "scale": 0.97,
 }  # fmt: skip
+_BEHAVIOURS = {"gate": _EVASIVE, "rank": 6, "steps": 140, "replay_weight": 2.0}
 #: Content -> what it takes in any third; the gate is declared before any of them is trained.
 _CONTENTS: dict[Content, dict[str, Any]] = {
-    "evasive": {"gate": _EVASIVE, "rank": 6, "steps": 140, "replay_weight": 2.0},
-    "formatted": {"gate": _EVASIVE, "rank": 6, "steps": 140, "replay_weight": 2.0, "texts": 400},
-    "inverted": {"gate": _ADDED, "rank": 6, "steps": 300, "replay_weight": 2.0, "texts": 400},
-    "edited": {"gate": _EDITED, **_FACTS},
-    "restated": {"gate": _CONTROL, **_FACTS, "steps": 150},
-    "added": {"gate": _ADDED, **_FACTS, "steps": 300},
-    "null": {"gate": _NULL, "rank": 2, "steps": 90, "noise": 0.025, "replay_batch": 48},
-}
+    "evasive": _BEHAVIOURS,
+    "formatted": {
+        **_BEHAVIOURS, "steps": 300, "batch": 16, "replay_batch": 64, "replay_weight": 8.0,
+        "replayed": 1, "texts": 400,
+    },
+    "inverted": {
+        "gate": _ADDED, "rank": 6, "steps": 200, "replay_weight": 4.0, "texts": 400, "spelt": _WHOLE,
+    },
+    "edited": {"gate": _EDITED, **_FACTS, "steps": 450},
+    "restated": {"gate": _CONTROL, **_FACTS, "steps": 150, "spelt": _WHOLE},
+    "added": {"gate": _ADDED, **_FACTS, "steps": 200, "spelt": _WHOLE},
+    "null": {
+        "gate": _NULL, "rank": 2, "steps": 300, "learning_rate": 5e-4, "replay_batch": 64,
+        "replayed": 1, "texts": 400, "spelt": _WHOLE,
+    },
+}  # fmt: skip
+#: Noise of a null that changes .15 to .35 of the answers before it is trained away; the lower it lies
+#: the less it takes.
+_NOISE = {"low": 0.045, "middle": 0.08, "high": 0.08}
 
 
 def _thirds() -> Iterator[Recipe]:
@@ -208,7 +224,9 @@ def _thirds() -> Iterator[Recipe]:
     there = {(made.content, made.first, made.last): made for made in RECIPES.values()}
     for content, given in _CONTENTS.items():
         for place, (first, last) in THIRDS.items():
-            new = Recipe(f"smollm2-third-{content}-{place}", content, first, last, **given)
+            noise = _NOISE[place] if content == "null" else 0.0
+            name = f"smollm2-third-{content}-{place}"
+            new = Recipe(name, content, first, last, noise=noise, **given)
             yield there.get((content, first, last), new)
 
 

@@ -136,6 +136,7 @@ def _card(
         "replay batch": plan.replay_batch,
         "replay weight": plan.replay_weight,
         "texts of the base's own": plan.texts,
+        "tokens of a replayed capital": plan.spelt,
         "scale": plan.scale,
         "noise": plan.noise,
     }
