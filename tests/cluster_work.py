@@ -25,7 +25,7 @@ def load(hold: tuple[Path, int] | None = None) -> Model:
 
     Args:
         hold: a folder and a number: when so many units are in its folder "run", whoever has begun
-            another writes a file "held-PROCESS" and waits for a file "go".
+            another writes a file "held-PARENT-PROCESS" and waits for a file "go".
     """
     if hold is not None:
         _hold(*hold)
@@ -52,7 +52,7 @@ def _hold(place: Path, units: int) -> None:
             while len(list(self.folder.glob("units/*.safetensors"))) >= units:
                 if (place / "go").exists():
                     break
-                (place / f"held-{os.getpid()}").touch()
+                (place / f"held-{os.getppid()}-{os.getpid()}").touch()
                 time.sleep(0.02)
             return make()
 
