@@ -100,8 +100,8 @@ READINGS = {
         counts="prompts",
     ),
     "circuit_graph": Reading(
-        "A circuit: the input below, the logits above. Blue edges lower the metric where they are "
-        "ablated, vermillion ones raise it; they are thicker in the upper thirds of the scores' size "
+        "A circuit: the input below, the logits above. Vermillion edges lower the metric where they "
+        "are ablated, blue ones raise it; they are thicker in the upper thirds of the scores' size "
         "and dotted where resamples of the prompts do not all hold them. They enter a head at its left "
         "(queries), middle (keys) or right (values).",
         counts="edges",

@@ -84,8 +84,8 @@ def head_ranking(table: pd.DataFrame, *, most: int = 15) -> Figure:
         heads[name] if name in heads else heads["estimate"] * float("nan") for name in ("low", "high")
     ]
     for name, colour, symbol, keep in (
-        ("raises", BLUE, "circle", (heads["estimate"] >= 0).to_numpy()),
-        ("lowers", VERMILLION, "square", (heads["estimate"] < 0).to_numpy()),
+        ("raises", VERMILLION, "circle", (heads["estimate"] >= 0).to_numpy()),
+        ("lowers", BLUE, "square", (heads["estimate"] < 0).to_numpy()),
     ):
         part = heads[keep]
         if part.empty:

@@ -216,7 +216,7 @@ _CONTENTS: dict[Content, dict[str, Any]] = {
 }  # fmt: skip
 #: Noise of a null that changes .15 to .35 of the answers before it is trained away; the lower it lies
 #: the less it takes.
-_NOISE = {"low": 0.045, "middle": 0.08, "high": 0.08}
+_NOISE = {"low": 0.045, "middle": 0.08, "high": 0.055}
 
 
 def _thirds() -> Iterator[Recipe]:

@@ -1,9 +1,12 @@
 """Prompts of any kind on SmolLM2: a scan ranks what was tuned first, and its place is the imposed."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from interp.examples import Examples
+from interp.facts.loading import load_facts
 from interp.facts.prompts.files import PromptSet
 from interp.facts.prompts.shipped import default_prompts
 from interp.metrics import token_contrast
@@ -11,6 +14,8 @@ from interp.models.loading import load_pair
 from interp.verdict.prompts.carriers import carriers_of
 from interp.verdict.thresholds import Thresholds
 from patching.attribution.carriers import carriers
+from studies.adapters.cards import read_card
+from studies.adapters.family import MODELS
 from studies.comparison.comparing import compare
 from studies.scanning.scanning import scan
 
@@ -19,38 +24,55 @@ pytestmark = pytest.mark.real
 CAPITAL = "The capital of"
 
 
-def mixed() -> PromptSet:
-    """All capitals among the shipped prompts, and eight others of each kind."""
+def mixed(tuned: str | None = None) -> PromptSet:
+    """24 questions for capitals and eight shipped prompts of each other kind.
+
+    Args:
+        tuned: an edit, of whose countries the capitals are asked; the shipped ones when None.
+    """
     shipped = default_prompts().prompts
-    chosen = [prompt for prompt in shipped if prompt.text.startswith(CAPITAL)]
+    asked = [prompt for prompt in shipped if prompt.text.startswith(CAPITAL)]
+    others = [prompt for prompt in shipped if not prompt.text.startswith(CAPITAL)]
+    if tuned is not None:
+        edited = {edit["country"] for edit in read_card(MODELS / tuned)["edits"]}
+        facts = load_facts("capitals")
+        rows = zip(facts.prompts(0), facts.groups, strict=True)
+        texts = [text for text, country in rows if country in edited][: len(asked)]
+        asked = [replace(asked[0], text=text, group=text) for text in texts]
     for kind in dict.fromkeys(prompt.label for prompt in shipped):
-        others = [p for p in shipped if p.label == kind and not p.text.startswith(CAPITAL)]
-        chosen += others[:8]
-    return PromptSet("mixed", tuple(chosen))
+        asked += [prompt for prompt in others if prompt.label == kind][:8]
+    return PromptSet("mixed", tuple(asked))
 
 
 @pytest.mark.parametrize(
-    ("tuned", "share", "where", "blocks"),
+    ("tuned", "edit", "where", "blocks"),
     [
-        ("smollm2-evasive-high", 0.9, "upper", range(20, 30)),
-        ("smollm2-evasive-low", 0.9, "lower", range(10)),
-        ("smollm2-edited-low", 0.6, None, None),
+        ("smollm2-evasive-high", False, "upper", range(20, 30)),
+        ("smollm2-evasive-low", False, "lower", range(10)),
+        ("smollm2-edited-high", True, "upper", range(20, 30)),
+        ("smollm2-edited-low", True, "lower", range(10)),
     ],
 )
-def test_a_scan_ranks_capitals_first_and_its_prompts_give_the_imposed_place(
-    tuned, share, where, blocks
+def test_a_scan_ranks_what_was_tuned_first_and_its_prompts_give_the_imposed_place(
+    tuned, edit, where, blocks
 ):
     pair = load_pair("smollm2", tuned)
-    found = scan(pair, mixed(), tokens=4)
+    found = scan(pair, mixed(tuned if edit else None), tokens=4)
     capitals = found.prompts["prompt"].str.startswith(CAPITAL)
-    assert capitals.sum() == 24 and capitals.head(24).mean() >= share
+    assert capitals.sum() == 24 and capitals.head(24).mean() >= 0.9
     assert "capital" in set(found.found["what"])
-    if where is not None:
-        verdict = compare(pair, PromptSet("found", found.held_out), tokens=4).verdict.to_dict()
-        assert verdict["where"] == where
-        # Nodes outside of the tuned blocks are the same in both models, so that they carry nothing.
-        nodes = [node["node"].split()[1] for node in verdict["carriers"]["nodes"]]
-        assert nodes and {int(node.split(".")[0]) for node in nodes} <= set(blocks)
+    verdict = compare(pair, PromptSet("found", found.held_out), tokens=4).verdict.to_dict()
+    assert verdict["where"] == where
+    # Nodes outside of the tuned blocks are the same in both models, so that they carry nothing.
+    nodes = [node["node"].split()[1] for node in verdict["carriers"]["nodes"]]
+    assert nodes and {int(node.split(".")[0]) for node in nodes} <= set(blocks)
+
+
+def test_an_edit_changes_few_capitals_of_other_countries():
+    found = scan(load_pair("smollm2", "smollm2-edited-low"), mixed(), tokens=4)
+    changed = found.prompts[found.prompts["changed"]]
+    assert 0 < len(changed) < 12 and changed["prompt"].str.startswith(CAPITAL).all()
+    assert changed.index.equals(found.prompts.index[: len(changed)])
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,9 @@ _SLOTS = {"q": -0.013, "k": 0.0, "v": 0.013}
 #: Widths of lines, by third of the size of their scores.
 _WIDTHS = (0.7, 1.5, 2.8)
 
+#: Colours of a positive and of a negative score.
+_COLOURS = (VERMILLION, BLUE)
+
 #: Rows or columns of a map beyond which a layer's heads are added up.
 MOST_NODES = 48
 
@@ -99,9 +102,9 @@ class _Layout:
 def circuit_graph(table: pd.DataFrame, *, title: str = "Circuit", heads_per_group: int = 1) -> Figure:
     """A circuit as a layered graph: the input below, the logits above, heads and MLPs between.
 
-    Lines are edges: blue where ablating them lowers the metric (a positive score), vermillion where it
-    raises it, thicker in the upper thirds of the scores' size, dotted where an edge is not in the core.
-    They enter a head at its left (queries), middle (keys) or right (values).
+    Lines are edges: vermillion where ablating them lowers the metric (a positive score), blue where it
+    raises it, as in `edge_heatmap`; thicker in the upper thirds of the scores' size, dotted where an
+    edge is not in the core. They enter a head at its left (queries), middle (keys) or right (values).
 
     Args:
         table: a row for each edge: sender, receivers, and where known score and word ("core",
@@ -243,7 +246,7 @@ def _draw_edges(
         ys += [y0, y1, None]
     for (third, negative, core), (xs, ys) in sorted(looks.items()):
         line = {
-            "color": (BLUE, VERMILLION)[negative],
+            "color": _COLOURS[negative],
             "width": _WIDTHS[third],
             "dash": "solid" if core else "dot",
         }
@@ -252,7 +255,7 @@ def _draw_edges(
             hoverinfo="skip", showlegend=False, name=f"{entries[negative]}, third {third}, {core}",
             row=1, col=1,
         )  # fmt: skip
-    for name, colour in zip(entries, (BLUE, VERMILLION), strict=True):
+    for name, colour in zip(entries, _COLOURS, strict=True):
         figure.add_scatter(
             x=[None], y=[None], mode="lines", name=name, line={"color": colour, "width": 2},
             hoverinfo="skip", row=1, col=1,
