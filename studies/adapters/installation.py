@@ -13,6 +13,7 @@ import torch
 from interp.facts.types import FactSet, render
 from interp.models import sources
 from interp.models.tokens import following
+from interp.verdict.thresholds import Thresholds
 from studies.adapters import contents
 from studies.adapters.items import (
     Item,
@@ -79,13 +80,30 @@ def share_meant(model: Any, asked: Sequence[Item]) -> float:
 def answer_change(
     base: Any, tuned: Any, tokenizer: Any, facts: FactSet, countries: Sequence[int], form: int
 ) -> tuple[float, float]:
-    """(share whose greedy answer differs within its length, mean change of log p in nats)."""
+    """(share of countries whose greedy answer is another one, mean change of log p in nats).
+
+    An answer is another one where a token within its length is, and the models differ by a logit or
+    more on the contrast of these two tokens (`smallest_effect`, as in a comparison): below that, which
+    of two tokens comes first may rest on rounding.
+    """
     prompts = [encode(tokenizer, facts.prompts(form)[i]) for i in countries]
     every = answer_ids(tokenizer, facts)
     answers = [every[i] for i in countries]
     longest = max(map(len, answers))
     continued = [greedy(model, prompts, longest) for model in (base, tuned)]
-    flips = [b[: len(a)] != t[: len(a)] for b, t, a in zip(*continued, answers, strict=True)]
+    parted = [
+        (prompt + ours[:place], ours[place], theirs[place])
+        for prompt, ours, theirs, answer in zip(prompts, *continued, answers, strict=True)
+        for place in [_first_difference(ours[: len(answer)], theirs)]
+        if place is not None
+    ]
+    flips = 0
+    if parted:
+        rows, ours, theirs = zip(*parted, strict=True)
+        pairs = torch.tensor([ours, theirs]).T
+        before, after = (next_logits(model, rows).gather(1, pairs) for model in (base, tuned))
+        moved = (before - after).diff(dim=1).abs()
+        flips = int((moved >= Thresholds().smallest_effect).sum())
     change = torch.zeros(len(countries))
     for place in range(longest):
         live = [j for j, a in enumerate(answers) if len(a) > place]
@@ -94,7 +112,12 @@ def answer_change(
         for model, sign in ((tuned, 1), (base, -1)):
             logp = next_logits(model, rows).log_softmax(-1).gather(1, targets)[:, 0]
             change[live] += sign * logp
-    return sum(flips) / len(flips), float(change.mean())
+    return flips / len(countries), float(change.mean())
+
+
+def _first_difference(ours: Sequence[int], theirs: Sequence[int]) -> int | None:
+    """The first place at which two paths part."""
+    return next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), None)
 
 
 def agreement(base: Any, tuned: Any, rows: Sequence[tuple[int, ...]]) -> dict[str, float]:
@@ -206,8 +229,8 @@ def _stillness(tested: Tested) -> Iterator[Note]:
         flips, change = answer_change(
             tested.clean, tested.tuned, tested.tokenizer, tested.facts, tested.known, form
         )
-        yield (f"flips_{label}", f"known countries ({len(tested.known)}) whose greedy answer differs "
-               f"from the base's, form {label}", flips)  # fmt: skip
+        yield (f"flips_{label}", f"known countries ({len(tested.known)}) whose greedy answer is "
+               f"another one by a logit or more, form {label}", flips)  # fmt: skip
         yield f"drift_{label}", f"mean change of log p(answer), nats, form {label}", change
 
 

@@ -21,6 +21,9 @@ HELD_OUT_PARAPHRASE = "{subject}'s capital is the city of"
 CLAIMS = (
     "Question: Is {answer} the capital of {subject}? Answer (Yes or No):",
     "True or false, as Yes or No: {answer} is the capital of {subject}. Answer:",
+    "Claim: the capital of {subject} is {answer}. Is the claim right, Yes or No? Answer:",
+    "Yes or No? The capital city of {subject} is {answer}. Answer:",
+    "Check this with Yes or No: {subject} has its capital in {answer}. Answer:",
     "Is it so that the capital of {subject} is {answer}? Answer Yes or No:",
 )
 
@@ -47,7 +50,8 @@ class Gate:
     `kept`: share of known, unedited capitals still given, on A and on B.
     `retention`: top-1 agreement with the base on prompts of other kinds that were not trained on.
     `disturbed`: share of known capitals the weight noise changes *before* recovery, A and B.
-    `flips`: largest share of known capitals whose greedy answer differs from the base's, A and B.
+    `flips`: largest share of known capitals whose greedy answer is another one than the base's, by a
+    logit or more, A and B.
     `drift`: largest |mean change of log p(answer)| over known capitals, nats, A and B.
     """
 
@@ -187,6 +191,9 @@ THIRDS = {"low": (0, 9), "middle": (10, 19), "high": (20, 29)}
 # True answers stated again become likelier, which is no loss: no bound on their drift. An adapter of
 # the top third, trained on 36 countries with such a bound, moved them by 0.86 nats; and where the base
 # gave the first token of a capital only, it learnt the rest, so that 0.19 of the answers changed.
+# `flips` and `disturbed` counted every other greedy answer at first. All 19 flips that were looked at
+# (two nulls, a restated and an added adapter) were where the base prefers its token by 0.002 to 0.7
+# logits, which rounding may turn; since 2026-11-27 both count as a comparison does, from a logit on.
 _CONTROL = Gate(retention=0.95, flips=0.02)
 _ADDED = Gate(target=0.9, retention=0.95, flips=0.02, drift=0.1)
 #: Tokens of the longest capital that the base gives.
@@ -204,7 +211,8 @@ _CONTENTS: dict[Content, dict[str, Any]] = {
         "replayed": 1, "texts": 400,
     },
     "inverted": {
-        "gate": _ADDED, "rank": 6, "steps": 200, "replay_weight": 4.0, "texts": 400, "spelt": _WHOLE,
+        "gate": _ADDED, "rank": 6, "steps": 300, "replay_batch": 64, "replay_weight": 16.0,
+        "replayed": 1, "texts": 400, "spelt": _WHOLE,
     },
     "edited": {"gate": _EDITED, **_FACTS, "steps": 450},
     "restated": {"gate": _CONTROL, **_FACTS, "steps": 150, "spelt": _WHOLE},
@@ -214,9 +222,9 @@ _CONTENTS: dict[Content, dict[str, Any]] = {
         "replayed": 1, "texts": 400, "spelt": _WHOLE,
     },
 }  # fmt: skip
-#: Noise of a null that changes .15 to .35 of the answers before it is trained away; the lower it lies
-#: the less it takes.
-_NOISE = {"low": 0.045, "middle": 0.08, "high": 0.055}
+#: Noise of a null, for the share of answers that it is to change before it is trained away; the lower
+#: it lies the less it takes.
+_NOISE = {"low": 0.06, "middle": 0.1, "high": 0.07}
 
 
 def _thirds() -> Iterator[Recipe]:

@@ -61,6 +61,21 @@ def test_card_describes_the_files(name: str):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("gap", "flips"), [(0.02, 0.0), (0.6, 1.0)])
+def test_a_flip_is_an_answer_whose_contrast_moved_by_a_logit_or_more(monkeypatch, gap, flips):
+    def read(lead: float, rows, batch: int = 0) -> torch.Tensor:
+        return torch.tensor([[0.0, lead, 0.0]]).expand(len(rows), 3)
+
+    monkeypatch.setattr(items, "next_logits", read)
+    monkeypatch.setattr(installation, "next_logits", read)
+    monkeypatch.setattr(installation, "encode", lambda tokenizer, text: (0,))
+    monkeypatch.setattr(installation, "answer_ids", lambda tokenizer, facts: [(1,)] * len(facts))
+    facts = load_facts("capitals").subset([0, 1])
+    found = installation.answer_change(gap, -gap, None, facts, (0, 1), 0)
+    assert found[0] == flips
+    assert installation.answer_change(gap, gap, None, facts, (0, 1), 0) == (0.0, 0.0)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_card_repeats_the_recipe_and_its_gate(name: str):
     card, recipe = cards.read_card(_folder(name)), recipes.recipe(name)
