@@ -222,9 +222,15 @@ _CONTENTS: dict[Content, dict[str, Any]] = {
         "replayed": 1, "texts": 400, "spelt": _WHOLE,
     },
 }  # fmt: skip
-#: Noise of a null, for the share of answers that it is to change before it is trained away; the lower
-#: it lies the less it takes.
-_NOISE = {"low": 0.06, "middle": 0.1, "high": 0.07}
+#: What single thirds take beside. Noise of a null: the lower it lies the less it takes to change
+#: answers. Scales were chosen with the gates in view.
+_BESIDE: dict[tuple[Content, str], dict[str, float]] = {
+    ("null", "low"): {"noise": 0.06},
+    ("null", "middle"): {"noise": 0.1},
+    ("null", "high"): {"noise": 0.07},
+    ("formatted", "low"): {"scale": 0.8},
+    ("formatted", "middle"): {"scale": 0.8},
+}
 
 
 def _thirds() -> Iterator[Recipe]:
@@ -232,9 +238,8 @@ def _thirds() -> Iterator[Recipe]:
     there = {(made.content, made.first, made.last): made for made in RECIPES.values()}
     for content, given in _CONTENTS.items():
         for place, (first, last) in THIRDS.items():
-            noise = _NOISE[place] if content == "null" else 0.0
-            name = f"smollm2-third-{content}-{place}"
-            new = Recipe(name, content, first, last, noise=noise, **given)
+            takes = given | _BESIDE.get((content, place), {})
+            new = Recipe(f"smollm2-third-{content}-{place}", content, first, last, **takes)
             yield there.get((content, first, last), new)
 
 
