@@ -228,7 +228,6 @@ _BESIDE: dict[tuple[Content, str], dict[str, float]] = {
     ("null", "low"): {"noise": 0.06},
     ("null", "middle"): {"noise": 0.1},
     ("null", "high"): {"noise": 0.07},
-    ("formatted", "low"): {"scale": 0.8},
     ("formatted", "middle"): {"scale": 0.8},
 }
 
