@@ -73,8 +73,11 @@ CALLS = {
     "forest": "figures.forest(studies.summary([run]))",
     "circuit_graph": "figures.circuit_graph(found.table())",
     "edge_heatmap": "figures.edge_heatmap(found.table())",
-    "faithfulness_curves": "figures.faithfulness_curves(patching.circuits.faithfulness(\n"
-    "    patching.circuits.evaluate(model, pairs, found.scores, interp.logit_difference(pairs))\n))",
+    "faithfulness_curves": "figures.faithfulness_curves(\n"
+    "    patching.circuits.faithfulness(\n"
+    "        patching.circuits.evaluate(model, pairs, found.scores, interp.logit_difference(pairs))\n"
+    "    )\n"
+    ")",
     "score_scatter": 'figures.score_scatter(screened, screen="eap_ig", unit="logits")',
     "attention_patterns": "figures.attention_patterns(figures.attention_table(attention), "
     "tokens=words)",
