@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -377,3 +378,16 @@ def test_the_installed_command_prints_one_line_and_no_traceback(place: Path):
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert not (place / "interp-runs").exists()
+
+
+@pytest.mark.parametrize(("given", "used"), [(None, cli.SPINS), ("7", "7")])
+def test_waiting_threads_sleep_soon_unless_told_otherwise(monkeypatch, given, used):
+    monkeypatch.setenv("GOMP_SPINCOUNT", "")  # put back afterwards, whatever the command sets
+    if given is None:
+        monkeypatch.delenv("GOMP_SPINCOUNT")
+    else:
+        monkeypatch.setenv("GOMP_SPINCOUNT", given)
+    monkeypatch.setattr(sys, "argv", ["interp", "--version"])
+    with suppress(SystemExit):
+        cli.main()
+    assert os.environ["GOMP_SPINCOUNT"] == used
