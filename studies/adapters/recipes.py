@@ -237,7 +237,7 @@ def _thirds() -> Iterator[Recipe]:
     there = {(made.content, made.first, made.last): made for made in RECIPES.values()}
     for content, given in _CONTENTS.items():
         for place, (first, last) in THIRDS.items():
-            takes = given | _BESIDE.get((content, place), {})
+            takes: dict[str, Any] = {**given, **_BESIDE.get((content, place), {})}
             new = Recipe(f"smollm2-third-{content}-{place}", content, first, last, **takes)
             yield there.get((content, first, last), new)
 
