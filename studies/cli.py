@@ -125,7 +125,7 @@ def _interp(
 def main() -> None:
     """Run the command; a user's error is one line and exit code 2."""
     tell(Detail.USUAL)
-    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # read when torch is loaded, which no command is yet
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # read when torch is first loaded, later
     try:
         # Typer turns an interrupt inside a command into its exit code.
         code = app(standalone_mode=False, prog_name="interp")

@@ -83,8 +83,8 @@ def answer_change(
     """(share of countries whose greedy answer is another one, mean change of log p in nats).
 
     An answer is another one where a token within its length is, and the models differ by a logit or
-    more on the contrast of these two tokens (`smallest_effect`, as in a comparison): below that, which
-    of two tokens comes first may rest on rounding.
+    more on the contrast of these two tokens (`smallest_effect`, as where prompts are compared): below
+    that, which of two tokens comes first may rest on rounding.
     """
     prompts = [encode(tokenizer, facts.prompts(form)[i]) for i in countries]
     every = answer_ids(tokenizer, facts)

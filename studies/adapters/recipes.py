@@ -193,7 +193,7 @@ THIRDS = {"low": (0, 9), "middle": (10, 19), "high": (20, 29)}
 # gave the first token of a capital only, it learnt the rest, so that 0.19 of the answers changed.
 # `flips` and `disturbed` counted every other greedy answer at first. All 19 flips that were looked at
 # (two nulls, a restated and an added adapter) were where the base prefers its token by 0.002 to 0.7
-# logits, which rounding may turn; since 2026-11-27 both count as a comparison does, from a logit on.
+# logits, which rounding may turn; since 2026-11-27 both count from a logit on, as prompts do.
 _CONTROL = Gate(retention=0.95, flips=0.02)
 _ADDED = Gate(target=0.9, retention=0.95, flips=0.02, drift=0.1)
 #: Tokens of the longest capital that the base gives.
