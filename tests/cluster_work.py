@@ -14,7 +14,7 @@ import patching
 from interp.evidence import Evidence
 from interp.models.model import Model
 from interp.runs.folder import Run
-from patching.engine import schedule
+from patching.engine import block_cost, schedule
 
 #: Model -> the facts it is asked, how many of them, and with how many others each is paired.
 ASKED = {"organism-base": ("world", 60, 6), "smollm2": ("capitals", 10, 1)}
@@ -40,7 +40,7 @@ def load_organism() -> Model:
 def load_named(name: str) -> Model:
     """A model; from here on every pass of a sweep is a unit of its own, and passes are small."""
     schedule.UNIT_FLOPS = 1.0
-    schedule.CPU_PASS_BYTES = 2**21
+    block_cost.CPU_PASS_BYTES = 2**21
     return interp.load_model(name)
 
 

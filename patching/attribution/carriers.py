@@ -19,7 +19,8 @@ from interp.progress import counted
 from interp.sites import Site
 from patching.attribution.exchanging import Exchanged, nodes_of
 from patching.engine import rows as tables
-from patching.engine.schedule import MAX_BYTES, BlockCost
+from patching.engine.block_cost import BlockCost
+from patching.engine.schedule import MAX_BYTES
 from patching.engine.sweeping import Swept
 from patching.places import named
 

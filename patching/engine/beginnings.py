@@ -1,4 +1,4 @@
-"""What prompts of one batch begin with alike, and which edits write the same there in every prompt.
+"""What prompts begin with alike, and which edits write the same there in every prompt.
 
 A chat template stands before every prompt, a few examples before every question. Attention looks
 only back, so that the states there are one for all prompts: unedited, and in an edited copy whose edits
@@ -38,7 +38,7 @@ def common(tokens: Int[Tensor, "row position"]) -> int:
 def levelled(
     examples: Examples, values: Float[Tensor, "example position *d"]
 ) -> Float[Tensor, "example position *d"]:
-    """Give prompts of one length the first one's values where they begin alike, in place.
+    """Give all prompts the first one's values where all begin alike, in place.
 
     Equal states come out of a matrix product with other last bits in other rows; this makes them one.
 
@@ -46,13 +46,21 @@ def levelled(
         examples: the prompts.
         values: what is equal for equal beginnings, such as their states.
     """
-    for rows in examples.by_length():
-        columns = examples.columns(rows)
-        columns = columns[:, : common(examples.tokens[rows].gather(1, columns))]
-        values[rows[:, None], columns] = values[rows[0], columns[0]].expand(
-            len(rows), *[-1] * (values.ndim - 1)
-        )
+    columns = beginning(examples)
+    rows = torch.arange(len(examples), device=columns.device)[:, None]
+    values[rows, columns] = values[0, columns[0]].expand(len(rows), *[-1] * (values.ndim - 1))
     return values
+
+
+def beginning(examples: Examples) -> Int[Tensor, "example shared"]:
+    """The columns of what all prompts, of whatever length, begin with.
+
+    Args:
+        examples: the prompts.
+    """
+    shortest = int(examples.lengths.min())
+    columns = examples.starts[:, None] + torch.arange(shortest, device=examples.tokens.device)
+    return columns[:, : common(examples.tokens.gather(1, columns))]
 
 
 def common_to_all(examples: Examples) -> Bool[Tensor, "example position"]:
@@ -61,29 +69,22 @@ def common_to_all(examples: Examples) -> Bool[Tensor, "example position"]:
     Args:
         examples: the prompts.
     """
-    shortest = int(examples.lengths.min())
-    columns = examples.starts[:, None] + torch.arange(shortest, device=examples.tokens.device)
-    count = common(examples.tokens.gather(1, columns))
-    return torch.zeros_like(examples.mask).scatter(1, columns[:, :count], True)
+    return torch.zeros_like(examples.mask).scatter(1, beginning(examples), True)
 
 
-def written_alike(
-    cells: Sequence[Cell], examples: Examples, rows: Int[Tensor, " row"], count: int
-) -> int:
-    """At how many first positions all edits write the same into each of these prompts.
+def written_alike(cells: Sequence[Cell], columns: Int[Tensor, "example shared"]) -> int:
+    """At how many first positions all edits write the same into every prompt.
 
     Args:
         cells: the edits.
-        examples: the prompts.
-        rows: which of them, of one length.
-        count: how many positions they share.
+        columns: those of what the prompts begin with.
     """
-    columns = examples.columns(rows)[:, :count]
-    known: dict[int, int] = {}
+    count, known = columns.shape[1], dict[int, int]()
+    rows = torch.arange(len(columns), device=columns.device)[:, None]
 
     def alike(tensor: Tensor) -> int:
         if id(tensor) not in known:
-            placed = tensor[rows[:, None], columns]
+            placed = tensor[rows, columns]
             same = (placed == placed[:1]).flatten(2).all(2) if placed.ndim > 2 else placed == placed[:1]
             known[id(tensor)] = int(same.all(0).int().cumprod(0).sum())
         return known[id(tensor)]

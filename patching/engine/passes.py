@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 from jaxtyping import Int
@@ -19,10 +19,13 @@ from interp.models.model import Model
 from interp.progress import counted
 from interp.runs.run import series
 from interp.sites import Site
+from patching.engine.begun import Begun
+from patching.engine.block_cost import BlockCost
 from patching.engine.copies import Copies
 from patching.engine.reuse import reuse
 from patching.engine.running import run_copies
-from patching.engine.schedule import Batch, BlockCost, Pass, schedule, together
+from patching.engine.schedule import Batch, Beginning, schedule, together
+from patching.engine.splitting import Pass
 from patching.engine.unedited import Baseline
 from patching.interventions.cells import Cell, Edit
 
@@ -103,10 +106,12 @@ class Passes:
         kept = series(name, CODE, *given, ways, result)
         total = sum(planned.layer_tokens for batch in batches for planned in batch.passes)
         number = 0
+        # One at a time: the batches of a beginning follow one another.
+        begun = lru_cache(1)(partial(Begun.of, self.model, self.examples, self.cells))
         with counted(total, self.progress, "layer-tokens") as step:
             for batch in batches:
                 unedited = cache(partial(self._unedited, batch, prefix))
-                run = partial(self._pass, batch, unedited, prefix, step, result)
+                run = partial(self._pass, batch, unedited, begun, prefix, step, result)
                 for unit in together(cost, batch.passes) if kept.kept else ([p] for p in batch.passes):
                     made: list[Any] = []
                     results = kept.unit(number, partial(_fill, made, run, unit), dealt=dealt)
@@ -126,6 +131,7 @@ class Passes:
         self,
         batch: Batch,
         unedited: Callable[[], Baseline],
+        begun: Callable[[Beginning], Begun],
         prefix: bool,
         step: Callable[[int], object],
         result: Callable[[Ran], Any],
@@ -133,6 +139,7 @@ class Passes:
     ) -> Any:
         """Run one pass, and make of it what is wanted."""
         rows = batch.rows[planned.part]
+        before = begun(batch.beginning) if batch.beginning else None
         final, read = run_copies(
             self.model,
             unedited().part(planned.part),
@@ -140,10 +147,12 @@ class Passes:
             rows,
             starts=planned.starts if prefix else None,
             packed=planned.packed,
-            shared=planned.shared,
+            begun=partial(before.past, planned.cells) if before else None,
             reads=self.reads,
             step=step,
         )
+        if before:
+            final.changed |= before.changes(planned.cells).to(final.changed.device)
         return result(Ran(rows, final, read))
 
 

@@ -11,9 +11,10 @@ import torch
 from interp.display.html import Shown
 from interp.examples import Examples
 from interp.models.model import Model
+from patching.engine.block_cost import BlockCost
 from patching.engine.copies import Copies
 from patching.engine.reuse import Reuse, reuse
-from patching.engine.schedule import MAX_BYTES, Batch, BlockCost, schedule
+from patching.engine.schedule import MAX_BYTES, Batch, schedule
 from patching.engine.unedited import Baseline
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.values import Zero
@@ -159,10 +160,11 @@ def plan_cells(
     passes = [planned for batch in batches for planned in batch.passes]
     tokens = [len(batch.rows) * batch.width for batch in batches]
     unedited = cost.layers * sum(batch.tokens for batch in batches)
-    layer_tokens = sum(planned.layer_tokens for planned in passes) + unedited
+    begun = {batch.beginning for batch in batches if batch.beginning}
+    layer_tokens = sum(part.layer_tokens for part in (*passes, *begun)) + unedited
     lowest = [min((cells[i].entry for i in p.cells), default=cost.layers) for p in passes]
     calls = cost.layers * sum(1 + (batch.shared > 0) for batch in batches)
-    calls += sum((cost.layers - k) * (1 + (p.shared > 0)) for k, p in zip(lowest, passes, strict=True))
+    calls += sum(cost.layers - k for k in lowest) + sum(part.calls for part in begun)
     return Plan(
         cells=len(cells),
         prompts=len(examples),
@@ -179,6 +181,7 @@ def plan_cells(
 def _peak(cost: BlockCost, batch: Batch) -> int:
     """Bytes of a batch's kept baseline and of its largest pass with all of its copies."""
     kept = len(batch.rows) * batch.width * cost.kept_bytes
+    kept += batch.beginning.kept_bytes if batch.beginning else 0
     sizes = [0]
     for planned in batch.passes:
         n = planned.part.stop - planned.part.start

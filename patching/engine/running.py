@@ -23,7 +23,7 @@ from interp.models.editing import Window
 from interp.models.model import Model
 from interp.sites import Kind, Site
 from patching.engine.copies import Copies
-from patching.engine.unedited import Baseline, RecordingCache, embedded
+from patching.engine.unedited import Baseline, embedded
 from patching.interventions.cells import Cell, Edit
 
 #: Kinds that are written between blocks.
@@ -38,7 +38,7 @@ def run_copies(
     *,
     starts: Sequence[int] | None = None,
     packed: bool = False,
-    shared: int = 0,
+    begun: Callable[[int, int], tuple[Tensor, Tensor]] | None = None,
     reads: Sequence[Site] = (),
     step: Callable[[int], object] = lambda tokens: None,
 ) -> tuple[Copies, dict[Site, Tensor]]:
@@ -52,8 +52,8 @@ def run_copies(
         starts: first position computed of each cell, none of whose edits may lie left of it; all
             equal unless packed; 0 when None.
         packed: every token a row of its own.
-        shared: how many first positions are run for one row alone: what the cells write there is the
-            same in all rows, which begin alike; no cell may start left of their end. 0 for none.
+        begun: gives keys and values of what all rows begin with in a block and so many copies, [copy,
+            head, position, d]; no cell may start left of its end. By default the baseline's are read.
         reads: sites whose activations are returned, for all copies; not with packed.
         step: told the layer-tokens done.
 
@@ -67,36 +67,35 @@ def run_copies(
     lowest = min([c.entry for c in cells] + [site.layer for site in reads], default=model.n_layers)
     top = max(lowest, 1 + max(site.layer for site in reads) if reads else model.n_layers)
     copies = Copies.of(baseline, (min(starts, default=0), *starts), packed, lowest)
-    beginning = None
-    if shared:
-        one = baseline.beginning(shared)
-        beginning = Copies.of(one, (0,) * (1 + len(cells)), False, lowest)
     activations: dict[Site, Tensor] = {}
     for layer in range(lowest, top + 1):
-        past = None
-        if beginning is not None:
-            inside = _entered(model, beginning, cells, rows[:1], layer)
-            copies.changed |= beginning.changed
-            if layer < top:
-                cache = RecordingCache()
-                _through_block(model, beginning, inside, rows[:1], layer, cache=cache)
-                past = cache.past.get(layer)
-                step(len(beginning.tokens))
-        inside = _entered(model, copies, cells, rows, layer)
+        inside = entered(model, copies, cells, rows, layer)
         if layer == top:
             break
         here = [site for site in reads if site.layer == layer]
         with _read(model, here) as captured:
-            _through_block(model, copies, inside, rows, layer, beginning=past)
+            past = begun(layer, copies.count) if begun else None
+            through_block(model, copies, inside, rows, layer, beginning=past)
         activations.update(captured)
         step(len(copies.tokens))
     return copies, activations
 
 
-def _entered(
+def entered(
     model: Model, copies: Copies, cells: Sequence[Cell], rows: Int[Tensor, " row"], layer: int
 ) -> list[tuple[int, Edit]]:
-    """Append the cells that enter at a boundary and edit what is there; the edits inside the block."""
+    """Append the cells that enter at a boundary and edit what is there.
+
+    Args:
+        model: the model that runs.
+        copies: the baseline and the cells appended so far, before the block.
+        cells: in the order of the boundary they enter at.
+        rows: the examples that the baseline's rows are.
+        layer: the boundary.
+
+    Returns:
+        The edits inside of the block, each with its copy.
+    """
     copies.enter(layer)
     _append_cells(model, copies, cells, rows, layer)
     between, inside = _edits(cells[: copies.count - 1], layer)
@@ -105,7 +104,7 @@ def _entered(
     return inside
 
 
-def _through_block(
+def through_block(
     model: Model,
     copies: Copies,
     inside: Sequence[tuple[int, Edit]],
@@ -113,7 +112,16 @@ def _through_block(
     layer: int,
     **given: Any,
 ) -> None:
-    """Run all copies through one block, with the edits inside of it."""
+    """Run all copies through one block, with the edits inside of it.
+
+    Args:
+        model: the model that runs.
+        copies: the copies, at its entry.
+        inside: the edits, each with its copy.
+        rows: the examples that the baseline's rows are.
+        layer: the block.
+        **given: as `Copies.block_arguments` takes it.
+    """
     with _attached(model, copies, inside, rows):
         output = model.bridge.blocks[layer](
             copies.block_input, **copies.block_arguments(layer, **given)

@@ -1,68 +1,58 @@
-"""Which rows run together: passes that share their first position, and what they will cost.
+"""Which prompts run together, which of their edits run once for all of them, and in what order.
 
-Rows that touch nothing left of position p need only positions from p on. Fewer, later positions
-cost less; more, smaller passes cost more. The split that is cheapest under a simple model (tokens
-through blocks, plus a fixed price for each call of a block) is found by dynamic programming; it
-changes the cost, never a number.
+Prompts of one length form batches, whose unedited run is kept while their passes run. What all prompts
+begin with, and edits write the same into, runs once before them. It changes the cost, never a number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from interp.examples import Examples
-from interp.models.model import Model
-from patching.engine.beginnings import common, written_alike
+from patching.engine.beginnings import beginning, written_alike
+from patching.engine.block_cost import BlockCost
+from patching.engine.splitting import Pass, passes_of, shares
 from patching.interventions.cells import Cell
 
 #: Memory a sweep may use beside the model.
 MAX_BYTES = 2 * 2**30
 
-#: On a CPU, tokens whose activations outgrow the caches gain nothing by sharing a pass. This and the
-#: prices below choose a schedule and change no number.
-CPU_PASS_BYTES = 56 * 2**20
-
-#: Work that one call of a block costs whatever its rows, in floating-point operations.
-CALL_FLOPS = 3e8
-
-#: What a packed token costs more than another, by the squared length of its prompt: its own copies
-#: of keys and values outgrow the caches.
-PACKED_PRICE = 0.0034
-
 #: Work that is worth a file of its own in a resumable run, in floating-point operations.
 UNIT_FLOPS = 3e10
-
-#: Calls of a block that sharing a beginning costs, in whose stead it must spare tokens.
-SHARED_CALLS = 2
 
 #: Prompts whose unedited run is kept at a time.
 RECORDED = 32
 
 
 @dataclass(frozen=True)
-class Pass:
-    """Cells run together over some of a batch's rows, each from its first position on.
+class Beginning:
+    """What all prompts begin with, as cells that write the same there in all of them leave it.
 
     Attributes:
-        part: which of the batch's rows.
-        cells: numbers of the cells, in the order of the boundary they enter at.
-        starts: first position computed of each; all equal unless packed.
-        packed: whether every token is a row of its own.
-        layer_tokens: tokens put through one block each.
-        shared: how many first positions are run for one row alone; 0 for none.
+        count: how many first positions; they are run for one prompt alone.
+        runs: numbers of the cells, those that run together; in the order of the boundary they enter
+            at.
+        layer_tokens: tokens put through one block each, the unedited run's among them.
+        calls: calls of a block.
+        kept_bytes: its keys and values, which are kept while the passes of these cells run.
     """
 
-    part: slice
-    cells: tuple[int, ...]
-    starts: tuple[int, ...]
-    packed: bool
+    count: int
+    runs: tuple[tuple[int, ...], ...]
     layer_tokens: int
-    shared: int = 0
+    calls: int
+    kept_bytes: int
+
+    @property
+    def cells(self) -> list[int]:
+        """Numbers of its cells."""
+        return [i for run in self.runs for i in run]
 
 
 @dataclass(frozen=True)
@@ -74,118 +64,19 @@ class Batch:
         width: their length in tokens.
         passes: in the order they run.
         shared: how many first tokens, which all of them share, are run once; 0 for none.
+        beginning: of some of the passes' cells.
     """
 
     rows: Int[Tensor, " row"]
     width: int
     passes: tuple[Pass, ...]
     shared: int = 0
+    beginning: Beginning | None = None
 
     @property
     def tokens(self) -> int:
         """Tokens that its unedited run puts through every block."""
         return len(self.rows) * self.width - max(0, len(self.rows) - 1) * self.shared
-
-
-@dataclass(frozen=True)
-class BlockCost:
-    """What one block of a model costs, per token unless said: all that the schedule must know.
-
-    Attributes:
-        layers: number of blocks.
-        block_flops: floating-point operations.
-        kept_bytes: of the unedited run that is kept: every block's input, keys and values.
-        token_bytes: alive at once inside a block: the residual stream several times, queries, keys,
-            values and heads' outputs, and the hidden layer of the MLP with its gate, product and
-            temporaries.
-        score_bytes: for each key, for scores, mask and weights.
-        key_bytes: for each key of a packed token, for its own copies of keys and values.
-        cpu: whether any of the model runs on one.
-    """
-
-    layers: int
-    block_flops: float
-    kept_bytes: int
-    token_bytes: int
-    score_bytes: int
-    key_bytes: int
-    cpu: bool
-
-    @classmethod
-    def of(cls, model: Model) -> BlockCost:
-        """Read it off the configuration and the parameters of the blocks."""
-        cfg, blocks = model.bridge.cfg, model.bridge.blocks
-        return cls.of_shape(
-            layers=model.n_layers,
-            d_model=model.d_model,
-            heads=int(cfg.n_heads),
-            head_width=int(cfg.d_head),
-            key_value_heads=model.n_key_value_heads,
-            hidden=int(getattr(cfg, "d_mlp", None) or 4 * cfg.d_model),
-            parameters=sum(p.numel() for p in blocks[0].parameters()),
-            size=torch.empty(0, dtype=model.dtype).element_size(),
-            cpu=any(device.type == "cpu" for device in model.placement.devices),
-        )
-
-    @classmethod
-    def of_shape(
-        cls,
-        *,
-        layers: int,
-        d_model: int,
-        heads: int,
-        head_width: int,
-        key_value_heads: int,
-        hidden: int,
-        parameters: int,
-        size: int,
-        cpu: bool,
-    ) -> BlockCost:
-        """What the blocks of a model of this shape cost, whether there is one or not.
-
-        Args:
-            layers: number of blocks.
-            d_model: width of the residual stream.
-            heads: of the queries.
-            head_width: of each head.
-            key_value_heads: heads of keys and values.
-            hidden: width of the hidden layer of the MLP.
-            parameters: of one block.
-            size: bytes of a number.
-            cpu: whether it runs on one.
-        """
-        keyed = key_value_heads * head_width
-        return cls(
-            layers=layers,
-            block_flops=2.0 * parameters,
-            kept_bytes=size * ((layers + 1) * d_model + 2 * layers * keyed),
-            token_bytes=size * (6 * d_model + 6 * heads * head_width + 4 * hidden),
-            score_bytes=max(size, 4) * 4 * heads,
-            key_bytes=size * 2 * (2 * keyed + 2 * heads * head_width),
-            cpu=cpu,
-        )
-
-    def row_bytes(self, width: int, start: int) -> int:
-        """Bytes one edited row of a prompt of `width` tokens needs from `start` on."""
-        return (width - start) * (self.token_bytes + self.score_bytes * width)
-
-    def packed_bytes(self, width: int) -> int:
-        """Bytes one packed token of a prompt of `width` tokens needs."""
-        return self.token_bytes + (self.score_bytes + self.key_bytes) * width
-
-    def shared(self, tokens: Int[Tensor, "row position"]) -> int:
-        """How many first tokens of these prompts are run once: all they share, or none if few.
-
-        Args:
-            tokens: prompts of one length without padding.
-        """
-        count = common(tokens)
-        return count if (len(tokens) - 1) * count > SHARED_CALLS * self.call_price else 0
-
-    @property
-    def call_price(self) -> float:
-        """What one call of a block costs beside its tokens, in tokens."""
-        return CALL_FLOPS / self.block_flops
 
 
 def schedule(
@@ -214,51 +105,95 @@ def schedule(
     Raises:
         ValueError: if one prompt and one cell do not fit in `max_bytes`.
     """
-    starts = _starts(examples, cells) if prefix else None
-    batches = []
-    for same in examples.by_length():
-        width = int(examples.lengths[same[0]])
-        least = 2 * cost.row_bytes(width, 0) + width * cost.kept_bytes
-        if max_bytes < least:
+    starts = _starts(examples, cells) if prefix else torch.zeros(len(cells), len(examples)).long()
+    job = _Job(cost, examples, cells, starts, max_bytes, packed, prefix and share)
+    begun = job.beginnings(first_read) if job.share else []
+    together = [part.cells for part in begun] or [[]]
+    # Cells that leave the beginning as it is run with the first of those that edit it.
+    together[0] += sorted(set(range(len(cells))).difference(*together))
+    return [
+        batch
+        for part, chosen in zip(begun or [None], together, strict=True)
+        for batch in job.batches(chosen, part)
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What `schedule` is given, and the first position that each cell edits of each prompt."""
+
+    cost: BlockCost
+    examples: Examples
+    cells: Sequence[Cell]
+    starts: Int[Tensor, "cell example"]
+    max_bytes: int
+    packed: bool
+    share: bool
+
+    def __post_init__(self) -> None:
+        if self.max_bytes < self.least:
             raise ValueError(
-                f"max_bytes must hold one prompt of {width} tokens and one edited copy, "
-                f"{least:,} bytes; got {max_bytes:,}; raise it or shorten the prompts"
+                f"max_bytes must hold one prompt of {int(self.examples.lengths.max())} tokens and one "
+                f"edited copy, {self.least:,} bytes; got {self.max_bytes:,}; raise it or shorten the "
+                "prompts"
             )
-        if starts is not None:
+
+    @cached_property
+    def least(self) -> int:
+        """Bytes that the longest prompt needs with one edited copy."""
+        width = max(self.examples.lengths.tolist(), default=0)
+        return 2 * self.cost.row_bytes(width, 0) + width * self.cost.kept_bytes
+
+    def beginnings(self, first_read: int | None) -> list[Beginning]:
+        """What runs once of the prompts' beginning, as much at a time as a quarter of the memory keeps.
+
+        None where that spares little, where nothing is edited, or where one cell's would not fit.
+        """
+        cost, columns = self.cost, beginning(self.examples)
+        if not len(self.cells) or not cost.spares(len(self.examples), columns.shape[1]):
+            return []
+        columns, first = columns[:, :first_read], self.starts.amin(1).tolist()
+        edited = [i for i, start in enumerate(first) if start < columns.shape[1]]
+        count = written_alike([self.cells[i] for i in edited], columns)
+        blocks = {i: cost.layers - self.cells[i].entry for i in edited if first[i] < count}
+        kept = {i: max(1, cost.past_bytes * count * blocks[i]) for i in blocks}
+        room = min(self.max_bytes // 4, self.max_bytes - self.least)
+        if not any(blocks.values()) or max(kept.values()) > room:
+            return []
+        fit = min(room // cost.row_bytes(count, 0), cost.cached // count)
+        found = []
+        for part in shares(sorted(blocks, key=blocks.__getitem__, reverse=True), kept, room):
+            runs = list(shares(part, dict.fromkeys(part, 1), max(1, fit - 1)))
+            # The unedited run stands alone once, and in each run from its first boundary on.
+            calls = cost.layers + sum(blocks[run[0]] for run in runs)
+            tokens = count * (calls + sum(blocks[i] for i in part))
+            held = sum(kept[i] for i in part)
+            found.append(Beginning(count, tuple(map(tuple, runs)), tokens, calls, held))
+        return found
+
+    def batches(self, chosen: Sequence[int], begun: Beginning | None) -> Iterator[Batch]:
+        """The batches of some of the cells, and their passes."""
+        cost, examples, starts = self.cost, self.examples, self.starts[chosen]
+        max_bytes = self.max_bytes - (begun.kept_bytes if begun else 0)
+        if begun:
+            # Of cells that edit the beginning, what follows it is left to compute.
+            starts[: len(begun.cells)] = starts[: len(begun.cells)].clamp(min=begun.count)
+        entry = {i: self.cells[i].entry for i in chosen}
+        for same in examples.by_length():
+            width = int(examples.lengths[same[0]])
             # Rows that start alike go together, so that a batch's earliest start wastes little.
-            chosen = starts[:, same.cpu()]
-            first = chosen.float().mean(0) if len(cells) else torch.zeros(len(same))
+            first = starts[:, same.cpu()].float().mean(0) if chosen else torch.zeros(len(same))
             same = same[first.argsort(stable=True).to(same.device)]
-        spare = min(max_bytes // 4, max_bytes - 2 * cost.row_bytes(width, 0))
-        recorded = max(1, min(RECORDED, spare // (width * cost.kept_bytes)))
-        for rows in same.split(recorded):
-            room = max_bytes - len(rows) * width * cost.kept_bytes
-            room = max(room, 2 * cost.row_bytes(width, 0))
-            begin = [0] * len(cells) if starts is None else starts[:, rows.cpu()].amin(1).tolist()
-            tokens = examples.tokens[rows].gather(1, examples.columns(rows))
-            once = cost.shared(tokens) if prefix and share else 0
-            shared = min(once, width if first_read is None else first_read)
-            left = [cells[i] for i, start in enumerate(begin) if start < shared]
-            shared = written_alike(left, examples, rows, shared)
-            left = {i for i, start in enumerate(begin) if start < shared}
-            begin = [shared if i in left else start for i, start in enumerate(begin)]
-            passes = tuple(
-                _with_shared(cost, cells, planned, left, shared)
-                for planned in _passes(cost, cells, begin, len(rows), width, room, packed)
-            )
-            batches.append(Batch(rows, width, passes, once))
-    return batches
-
-
-def _with_shared(
-    cost: BlockCost, cells: Sequence[Cell], planned: Pass, left: set[int], shared: int
-) -> Pass:
-    """A pass in which the shared beginning of the cells that edit it runs once."""
-    if not left & set(planned.cells):
-        return planned
-    entries = [cells[i].entry for i in planned.cells]
-    blocks = sum(cost.layers - entry for entry in (entries[0], *entries))
-    return replace(planned, shared=shared, layer_tokens=planned.layer_tokens + shared * blocks)
+            spare = min(max_bytes // 4, max_bytes - 2 * cost.row_bytes(width, 0))
+            recorded = max(1, min(RECORDED, spare // (width * cost.kept_bytes)))
+            for rows in same.split(recorded):
+                room = max_bytes - len(rows) * width * cost.kept_bytes
+                room = max(room, 2 * cost.row_bytes(width, 0))
+                begin = dict(zip(chosen, starts[:, rows.cpu()].amin(1).tolist(), strict=True))
+                passes = tuple(passes_of(cost, entry, begin, len(rows), width, room, self.packed))
+                tokens = examples.tokens[rows].gather(1, examples.columns(rows))
+                shared = cost.shared(tokens) if self.share else 0
+                yield Batch(rows, width, passes, shared, begun)
 
 
 def together(cost: BlockCost, passes: Sequence[Pass]) -> list[list[Pass]]:
@@ -289,91 +224,3 @@ def _starts(examples: Examples, cells: Sequence[Cell]) -> Int[Tensor, "cell exam
 
     rows = [torch.stack([first(e.where) for e in cell.edits]).amin(0) for cell in cells]
     return torch.stack(rows) if rows else torch.zeros(0, len(examples), dtype=torch.long)
-
-
-def _passes(
-    cost: BlockCost,
-    cells: Sequence[Cell],
-    begin: Sequence[int],
-    rows: int,
-    width: int,
-    room: int,
-    packable: bool,
-) -> Iterator[Pass]:
-    """The passes of one batch, each no larger than the room in memory."""
-    if not cells:
-        yield Pass(slice(0, rows), (), (), False, 0)
-        return
-    order = sorted(range(len(cells)), key=lambda i: cells[i].entry)
-    groups, price = _grouped(cost, cells, begin, order, rows, width)
-    work = sum((cost.layers - cells[i].entry) * (width - begin[i]) for i in order) * rows
-    packed = work * (1 + PACKED_PRICE * width**2) + cost.call_price * cost.layers < price
-    packed = packed and packable
-    for start, group in [(min(begin), order)] if packed else groups:
-        fit = room // (cost.packed_bytes(width) if packed else cost.row_bytes(width, start))
-        if cost.cpu:
-            cached = CPU_PASS_BYTES // cost.token_bytes
-            fit = min(fit, max(2, cached if packed else cached // (width - start)))
-        # A packed pass is counted in tokens, another in rows.
-        sizes = {i: width - begin[i] if packed else 1 for i in group}
-        carried = width - start if packed else 1
-        total = sum(sizes.values())
-        together = max(1, min(rows, fit // (total + carried)))
-        for low in range(0, rows, together):
-            part = slice(low, min(low + together, rows))
-            n = part.stop - part.start
-            for chosen in _shares(group, sizes, max(1, fit // n - carried)):
-                starts = tuple(begin[i] if packed else start for i in chosen)
-                tokens = (cost.layers - cells[chosen[0]].entry) * (width - min(starts))
-                for i, s in zip(chosen, starts, strict=True):
-                    tokens += (cost.layers - cells[i].entry) * (width - s)
-                yield Pass(part, tuple(chosen), starts, packed, tokens * n)
-
-
-def _shares(group: Sequence[int], sizes: Mapping[int, int], limit: int) -> Iterator[list[int]]:
-    """Runs of cells of about equal size, none above the limit unless one cell alone is.
-
-    Even shares: a last pass of a few rows would cost as many calls as a full one.
-    """
-    total = sum(sizes[i] for i in group)
-    even = total / -(-total // limit)
-    share: list[int] = []
-    size = 0
-    for i in group:
-        if share and (size >= even or size + sizes[i] > limit):
-            yield share
-            share, size = [], 0
-        share.append(i)
-        size += sizes[i]
-    yield share
-
-
-def _grouped(
-    cost: BlockCost,
-    cells: Sequence[Cell],
-    begin: Sequence[int],
-    order: Sequence[int],
-    rows: int,
-    width: int,
-) -> tuple[list[tuple[int, list[int]]], float]:
-    """Neighbouring starts that run together at the least price: (first start, cells), and the price."""
-    by_start: dict[int, list[int]] = {}
-    for i in order:
-        by_start.setdefault(begin[i], []).append(i)
-    starts = sorted(by_start)
-    weight = [sum(cost.layers - cells[i].entry for i in by_start[s]) * rows for s in starts]
-    best: list[tuple[float, int]] = [(0.0, 0)]
-    for stop in range(1, len(starts) + 1):
-        total, options = 0.0, []
-        for low in range(stop - 1, -1, -1):
-            total += weight[low]
-            price = total * (width - starts[low]) + cost.call_price * cost.layers
-            options.append((best[low][0] + price, low))
-        best.append(min(options))
-    cuts, stop = [], len(starts)
-    while stop:
-        low = best[stop][1]
-        members = [i for s in starts[low:stop] for i in by_start[s]]
-        cuts.append((starts[low], sorted(members, key=lambda i: cells[i].entry)))
-        stop = low
-    return cuts[::-1], best[-1][0]

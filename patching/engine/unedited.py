@@ -174,23 +174,6 @@ class Baseline:
         beginning = own[:, :shared].expand(len(others), -1, -1)
         return torch.cat([own, torch.cat([beginning, others.to(own.device)], 1)])
 
-    def beginning(self, count: int) -> Baseline:
-        """The run of the first positions of its first prompt."""
-        return replace(
-            self,
-            inputs=[value[:1, :count] for value in self.inputs],
-            calls=[
-                {
-                    n: each(of_part(n, v, self.rows, slice(0, 1)), partial(_up_to, n, count))
-                    for n, v in call.items()
-                }
-                for call in self.calls
-            ],
-            past={layer: (k[:1, :, :count], v[:1, :, :count]) for layer, (k, v) in self.past.items()},
-            columns=self.columns[:1, :count],
-            tokens=self.tokens[:1, :count],
-        )
-
     @property
     def rows(self) -> int:
         """How many prompts it holds."""
@@ -235,14 +218,6 @@ def from_position(name: str, start: int, value: Tensor) -> Tensor:
         return value
     axis = POSITION_AXIS[name]
     return value.narrow(axis, start, value.shape[axis] - start)
-
-
-def _up_to(name: str, count: int, value: Tensor) -> Tensor:
-    """An argument of whole prompts, up to a position; of a mask the keys too."""
-    if name not in POSITION_AXIS or (name == "attention_mask" and value.ndim < 4):
-        return value
-    value = value.narrow(POSITION_AXIS[name], 0, count)
-    return value[..., :count] if name == "attention_mask" else value
 
 
 class _Recorder:

@@ -22,8 +22,8 @@ from interp.models.alike import Alike
 from interp.models.block_calls import entering
 from interp.models.model import Model
 from interp.sites import Kind, Site
+from patching.engine.block_cost import BlockCost
 from patching.engine.reuse import reuse
-from patching.engine.schedule import BlockCost
 from patching.engine.unedited import Baseline, embedded
 
 #: Prompts per forward at most, where memory allows as many.

@@ -18,9 +18,9 @@ from interp.models.model import Model
 from interp.models.pair import ModelPair
 from interp.sites import boundary
 from patching.engine import rows as tables
+from patching.engine.block_cost import BlockCost
 from patching.engine.planning import BlockTime, Plan, plan_cells
 from patching.engine.reuse import Reuse, reuse
-from patching.engine.schedule import BlockCost
 from patching.engine.sweeping import sweep
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.values import Scale

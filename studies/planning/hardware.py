@@ -11,8 +11,8 @@ import math
 import re
 from dataclasses import dataclass
 
+from patching.engine.block_cost import BlockCost
 from patching.engine.planning import BlockTime
-from patching.engine.schedule import BlockCost
 
 #: Share of a card's peak that a sweep's matrix products are taken to reach. On the CPU of the
 #: benchmarks the engine reaches .48 of the fastest product; cards are farther from their peak at the

@@ -6,14 +6,14 @@ from weakref import WeakKeyDictionary
 
 import pytest
 
-from patching.engine import reuse, schedule
+from patching.engine import block_cost, reuse, splitting
 
 
 @pytest.fixture(params=["whole prompts", "a pass for each first position", "packed"])
 def layout(request, monkeypatch):
     """Prices under which the schedule always chooses one layout."""
-    monkeypatch.setattr(schedule, "CALL_FLOPS", 1e18 if request.param == "whole prompts" else 0.0)
-    monkeypatch.setattr(schedule, "PACKED_PRICE", -1e-9 if request.param == "packed" else 1e9)
+    monkeypatch.setattr(block_cost, "CALL_FLOPS", 1e18 if request.param == "whole prompts" else 0.0)
+    monkeypatch.setattr(splitting, "PACKED_PRICE", -1e-9 if request.param == "packed" else 1e9)
 
 
 @pytest.fixture

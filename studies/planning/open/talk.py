@@ -19,7 +19,7 @@ from interp.generation import continued_together, generate
 from interp.models.alike import alike
 from interp.models.model import Model
 from interp.models.pair import ModelPair
-from patching.engine.schedule import BlockCost
+from patching.engine.block_cost import BlockCost
 from studies.comparison.next_tokens import BATCH, final_states, next_tokens
 from studies.comparison.prompts.along import ALIVE
 from studies.planning.plans import Cost

@@ -13,10 +13,12 @@ from interp.activations import collect
 from interp.metrics import says, token_logit
 from interp.models.block_calls import named
 from interp.sites import boundaries
-from patching.engine import schedule
-from patching.engine.beginnings import common, common_to_all, levelled, written_alike
+from patching.engine import block_cost, schedule, splitting
+from patching.engine.beginnings import beginning, common, common_to_all, levelled, written_alike
+from patching.engine.block_cost import BlockCost
 from patching.engine.planning import plan_sweep
 from patching.engine.reuse import reuse
+from patching.engine.schedule import MAX_BYTES
 from patching.engine.sweeping import sweep
 from patching.engine.unedited import Baseline
 from patching.interventions.cells import Cell, Edit
@@ -69,12 +71,12 @@ def model(request, tiny_model):
 @pytest.fixture(params=["a pass for each first position", "packed"])
 def shared(request, monkeypatch):
     """Prices under which beginnings are always shared."""
-    monkeypatch.setattr(schedule, "CALL_FLOPS", 0.0)
-    monkeypatch.setattr(schedule, "PACKED_PRICE", -1e-9 if request.param == "packed" else 1e9)
+    monkeypatch.setattr(block_cost, "CALL_FLOPS", 0.0)
+    monkeypatch.setattr(splitting, "PACKED_PRICE", -1e-9 if request.param == "packed" else 1e9)
 
 
 def plain(monkeypatch):
-    monkeypatch.setattr(schedule, "common", lambda tokens: 0)
+    monkeypatch.setattr(block_cost.BlockCost, "spares", lambda cost, rows, count: False)
 
 
 def counting(model):
@@ -112,6 +114,54 @@ def test_a_sweep_gives_the_same_with_the_beginning_run_once(model, shared, pad, 
     assert moved.abs().amax(1).min() > 1e-3, "every edit does something"
 
 
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_a_beginning_runs_once_for_prompts_of_all_lengths(family, tiny_model, shared):
+    model, other = (tiny_model(family, seed) for seed in (0, 1))
+    OTHERS[model.name] = other
+    few, many = prompts(3, 2), prompts(3, 2, 1, 3, 2, 1)
+    for examples in (few, many):
+        batches = schedule.schedule(BlockCost.of(model), examples, cells_of(model, examples), MAX_BYTES)
+        assert len(batches) == len(examples.lengths.unique())
+        assert len({batch.beginning for batch in batches}) == 1
+    begun = batches[0].beginning
+    assert begun.count == len(BEGINNING)
+    blocks = [model.n_layers - cells_of(model, many)[i].entry for i in begun.cells]
+    carried = [model.n_layers - cells_of(model, many)[run[0]].entry for run in begun.runs]
+    assert begun.layer_tokens == begun.count * (model.n_layers + sum(blocks) + sum(carried))
+    assert all(min(p.starts) >= begun.count for batch in batches for p in batch.passes)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_a_memory_that_keeps_a_few_beginnings_runs_all_prompts_again(family, tiny_model, shared):
+    model, other = (tiny_model(family, seed) for seed in (0, 1))
+    OTHERS[model.name] = other
+    examples = prompts(3, 3, 2, 3)
+    cells, metrics = cells_of(model, examples), metrics_of(examples)
+    expected = sweep(model, examples, cells, metrics)
+    cost = BlockCost.of(model)
+    one = max(cost.past_bytes * len(BEGINNING) * (model.n_layers - cell.entry) for cell in cells)
+    width = int(examples.lengths.max())
+    least = 2 * cost.row_bytes(width, 0) + width * cost.kept_bytes
+    for budget in (least + one, least + 3 * one):
+        batches = schedule.schedule(cost, examples, cells, budget)
+        rounds = {batch.beginning for batch in batches}
+        assert None not in rounds and len(rounds) > 1
+        assert sorted(i for b in rounds for i in b.cells) == sorted(
+            {i for b in rounds for i in b.cells}
+        )
+        plan = plan_sweep(model, examples, cells, max_bytes=budget)
+        assert plan.peak_bytes <= budget
+        seen, handles = counting(model)
+        reuse(model)  # found once
+        del seen[:]
+        found = sweep(model, examples, cells, metrics, max_bytes=budget)
+        for handle in handles:
+            handle.remove()
+        assert sum(seen) == plan.layer_tokens
+        for name in metrics:
+            assert tiny.same(found.values[name], expected.values[name]), name
+
+
 def test_an_unedited_run_holds_the_same_with_the_beginning_run_once(model):
     examples, rows = prompts(3, 3, 3), torch.arange(3)
     whole = Baseline.of(model, examples, rows)
@@ -136,23 +186,24 @@ def test_what_is_read_within_the_beginning_is_read_of_the_edited_run(tiny_model,
 
 
 def test_edits_that_write_otherwise_in_every_prompt_are_run_for_every_prompt():
-    examples, rows = prompts(3, 3), torch.arange(2)
-    assert common(examples.tokens) == len(BEGINNING)
+    examples = prompts(3, 2, pad="left")
+    columns = beginning(examples)
+    assert columns.tolist() == [list(range(6)), list(range(1, 7))]
     site, every = Site(Kind.RESID_PRE, 1), examples.span_mask("all")
     values = torch.zeros(2, examples.tokens.shape[1], tiny.WIDTH)
 
     def alike(where, intervention, count=6):
-        return written_alike([Cell((Edit(site, where, intervention),))], examples, rows, count)
+        return written_alike([Cell((Edit(site, where, intervention),))], columns[:, :count])
 
     assert alike(every, Replace(values)) == alike(every, Zero()) == len(BEGINNING)
-    values[1, 3] = 1e-30
+    values[1, 4] = 1e-30
     assert alike(every, Replace(values)) == alike(every, Add(values)) == 3
     assert alike(every, Add(values), count=2) == 2, "what differs lies behind"
     first = every.clone()
     first[0, 1] = False
     assert alike(first, Zero()) == 1
     assert alike(every, Scale(0.5)) == 0, "of other interventions nothing is known"
-    assert torch.equal(levelled(examples, values)[1, 3], values[0, 3]), "the first one's is taken"
+    assert torch.equal(levelled(examples, values)[1, 4], values[0, 3]), "the first one's is taken"
 
 
 def test_prompts_alone_and_equal_prompts_leave_a_token_to_each():

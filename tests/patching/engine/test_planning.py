@@ -12,9 +12,10 @@ import torch
 from interp.activations import collect
 from interp.metrics import logit_difference
 from interp.sites import Kind, Site, every_layer
-from patching.engine import passes, planning, schedule, sweeping as engine
+from patching.engine import block_cost, passes, planning, schedule, splitting, sweeping as engine
+from patching.engine.block_cost import BlockCost
 from patching.engine.planning import plan, plan_sweep
-from patching.engine.schedule import MAX_BYTES, BlockCost
+from patching.engine.schedule import MAX_BYTES
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.values import Replace, Zero
 
@@ -40,8 +41,8 @@ def shown(monkeypatch) -> dict[str, int]:
 
 @pytest.mark.parametrize("price", ["whole", "grouped", "packed"])
 def test_the_plan_counts_what_is_done(tiny_model, monkeypatch, shown, price):
-    monkeypatch.setattr(schedule, "CALL_FLOPS", 1e18 if price == "whole" else 0.0)
-    monkeypatch.setattr(schedule, "PACKED_PRICE", -1e-9 if price == "packed" else 1e9)
+    monkeypatch.setattr(block_cost, "CALL_FLOPS", 1e18 if price == "whole" else 0.0)
+    monkeypatch.setattr(splitting, "PACKED_PRICE", -1e-9 if price == "packed" else 1e9)
     model, pairs = tiny_model("llama"), tiny.contrast(5, 5, 4)
     sites = every_layer(Kind.RESID_PRE, model.n_layers)
     expected = plan(model, pairs.corrupted, sites)
@@ -65,8 +66,8 @@ def test_the_plan_counts_what_is_done(tiny_model, monkeypatch, shown, price):
 @pytest.mark.parametrize("price", ["whole", "grouped", "packed"])
 def test_the_plan_foretells_the_time_of_a_machine_that_is_known(tiny_model, monkeypatch, price):
     """On a clock that only a block's call moves, by 5 s and 0.25 s a token, the plan is exact."""
-    monkeypatch.setattr(schedule, "CALL_FLOPS", 1e18 if price == "whole" else 0.0)
-    monkeypatch.setattr(schedule, "PACKED_PRICE", -1e-9 if price == "packed" else 1e9)
+    monkeypatch.setattr(block_cost, "CALL_FLOPS", 1e18 if price == "whole" else 0.0)
+    monkeypatch.setattr(splitting, "PACKED_PRICE", -1e-9 if price == "packed" else 1e9)
     model, pairs = tiny_model("llama"), tiny.contrast(5, 5, 4)
     now = [0.0]
 
@@ -111,7 +112,7 @@ def test_a_smaller_budget_makes_more_passes_of_no_more_than_it(tiny_model):
 
 def test_prompts_that_start_alike_share_a_batch(tiny_model, monkeypatch):
     monkeypatch.setattr(schedule, "RECORDED", 2)
-    monkeypatch.setattr(schedule, "CALL_FLOPS", 0.0)
+    monkeypatch.setattr(block_cost, "CALL_FLOPS", 0.0)
     model, prompts = tiny_model("gpt2"), tiny.contrast(*[8] * 4).clean
     where = torch.zeros_like(prompts.mask)
     where[[0, 2], 1] = True

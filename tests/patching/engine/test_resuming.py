@@ -16,7 +16,7 @@ from interp.metrics import logit_difference, metric
 from interp.runs import folder as runs
 from interp.runs.run import resumable
 from interp.sites import Kind, Site, boundaries, every_head
-from patching.engine import schedule
+from patching.engine import block_cost, schedule, splitting
 from patching.engine.sweeping import record, sweep
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.values import Zero
@@ -30,7 +30,7 @@ from patching.methods.tracing import causal_trace
 def small_units(monkeypatch):
     """Every pass a unit of its own, and passes small."""
     monkeypatch.setattr(schedule, "UNIT_FLOPS", 1.0)
-    monkeypatch.setattr(schedule, "CPU_PASS_BYTES", 1)
+    monkeypatch.setattr(block_cost, "CPU_PASS_BYTES", 1)
 
 
 def heads(model, pairs) -> Evidence:
@@ -115,8 +115,8 @@ def test_a_sweep_killed_after_every_unit_makes_each_once(tmp_path: Path, tiny_mo
 HEAD_SWEEP = """
 import contextlib, sys
 import interp, patching
-from patching.engine import schedule
-schedule.UNIT_FLOPS, schedule.CPU_PASS_BYTES = 1.0, 2**18
+from patching.engine import block_cost, schedule, splitting
+schedule.UNIT_FLOPS, block_cost.CPU_PASS_BYTES = 1.0, 2**18
 model, facts = interp.load_model("organism-base"), interp.load_facts("world")
 examples = interp.Examples.from_facts(model, facts).subset(range(24))
 pairs = interp.Contrast.pairs(examples, [interp.first_token(model, a) for a in facts.answers[:24]])
@@ -204,7 +204,7 @@ def test_shards_hold_their_rows_and_together_the_table_of_one_run(tmp_path: Path
 
 def test_passes_that_are_too_small_share_a_unit(tiny_model, monkeypatch):
     monkeypatch.setattr(schedule, "UNIT_FLOPS", 30.0)
-    cost = schedule.BlockCost(2, 1.0, 1, 1, 1, 1, True)
-    passes = [schedule.Pass(slice(0, 1), (0,), (0,), False, n) for n in (10, 10, 10, 10, 40, 5)]
+    cost = block_cost.BlockCost(2, 1.0, 1, 1, 1, 1, 1, True)
+    passes = [splitting.Pass(slice(0, 1), (0,), (0,), False, n) for n in (10, 10, 10, 10, 40, 5)]
     units = schedule.together(cost, passes)
     assert [[p.layer_tokens for p in unit] for unit in units] == [[10, 10, 10], [10, 40], [5]]

@@ -16,7 +16,7 @@ from interp.models.alike import alike
 from interp.models.loading import wrap
 from interp.models.model import Model
 from interp.models.pair import ModelPair
-from patching.engine import schedule
+from patching.engine import block_cost
 from patching.engine.reuse import reuse
 from patching.methods.slots import Layout
 from studies.comparison.answers import (
@@ -166,7 +166,7 @@ def test_what_prompts_begin_with_is_asked_once(
     beginning = torch.tensor([[7, 11, 5, 30, 8, 9]]).expand(4, -1)
     tokens = torch.cat([beginning, torch.tensor(tiny.token_rows(5, 5, 5, 5))], 1)
     plain = [final_states(model, tokens, 3) for model in (base, tuned)]
-    monkeypatch.setattr(schedule, "CALL_FLOPS", 0.0)
+    monkeypatch.setattr(block_cost, "CALL_FLOPS", 0.0)
     entered = []
 
     def see(block, given):
