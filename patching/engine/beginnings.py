@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.examples import Examples
+from interp.models.loading import PARITY
 from interp.sites import RESIDUAL_KINDS, Kind
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.values import Add, Mean, Replace, Zero
@@ -41,6 +42,7 @@ def levelled(
     """Give all prompts the first one's values where all begin alike, in place.
 
     Equal states come out of a matrix product with other last bits in other rows; this makes them one.
+    What differs by more than rounding is left, as where positions are encoded by the prompt's length.
 
     Args:
         examples: the prompts.
@@ -48,7 +50,10 @@ def levelled(
     """
     columns = beginning(examples)
     rows = torch.arange(len(examples), device=columns.device)[:, None]
-    values[rows, columns] = values[0, columns[0]].expand(len(rows), *[-1] * (values.ndim - 1))
+    own, first = values[rows, columns].flatten(2), values[0, columns[0]].flatten(1)
+    rounding = PARITY.get(values.dtype, 0.05) * first.abs().amax(1).clamp(min=1.0)
+    same = (own - first).abs().amax(2) <= rounding
+    values[rows, columns] = first.where(same[..., None], own).unflatten(2, values.shape[2:])
     return values
 
 

@@ -96,9 +96,10 @@ class Passes:
         ways = reuse(self.model)
         prefix = ways.prefix and not self.reads
         cost = BlockCost.of(self.model)
+        steady = int(self.examples.lengths.max()) < ways.steady
         batches = schedule(
             cost, self.examples, self.cells, self.max_bytes, prefix=prefix, packed=ways.packed,
-            first_read=self.first_read, share=self.corruption is None,
+            first_read=self.first_read, share=steady and self.corruption is None,
         )  # fmt: skip
         prompts = (self.examples.tokens, self.examples.mask)
         given = (self.model, prompts, self.cells, self.max_bytes, self.reads, self.corruption)

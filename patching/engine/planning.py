@@ -156,7 +156,10 @@ def plan_cells(
     Raises:
         ValueError: if one prompt does not fit in `max_bytes`.
     """
-    batches = schedule(cost, examples, cells, max_bytes, prefix=ways.prefix, packed=ways.packed)
+    share = int(examples.lengths.max()) < ways.steady
+    batches = schedule(
+        cost, examples, cells, max_bytes, prefix=ways.prefix, packed=ways.packed, share=share
+    )
     passes = [planned for batch in batches for planned in batch.passes]
     tokens = [len(batch.rows) * batch.width for batch in batches]
     unedited = cost.layers * sum(batch.tokens for batch in batches)

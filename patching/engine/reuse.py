@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from sys import maxsize
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -25,6 +26,9 @@ from patching.engine.unedited import Baseline
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.values import Zero
 
+#: Kinds of rotary frequencies that change with the length of a prompt that outgrows the first training.
+_BY_LENGTH = {"dynamic", "longrope"}
+
 #: Model -> the hooks that hung on it when it was tried, and what was found.
 _FOUND: WeakKeyDictionary[Any, tuple[frozenset[int], Reuse]] = WeakKeyDictionary()
 
@@ -36,10 +40,12 @@ class Reuse:
     Attributes:
         prefix: only positions from the first edited one on are computed.
         packed: every token may be a row of its own; never without `prefix`.
+        steady: prompts shorter than this are encoded alike where they begin alike, whatever follows.
     """
 
     prefix: bool
     packed: bool
+    steady: int = maxsize
 
 
 def reuse(model: Model) -> Reuse:
@@ -52,7 +58,7 @@ def reuse(model: Model) -> Reuse:
     if found is None or tried != hooks:
         prefix = _exact(model, [2, 2], packed=False)
         packed = prefix and not _hidden_mask(model) and _exact(model, [1, 3], packed=True)
-        found = Reuse(prefix, packed)
+        found = Reuse(prefix, packed, _steady(model))
         _FOUND[model.bridge] = hooks, found
     return found
 
@@ -92,6 +98,19 @@ def _exact(model: Model, starts: Sequence[int], *, packed: bool) -> bool:
         bool((copies.as_rows(i, copies.tokens) - top[:, start:]).abs().max() <= tolerance)
         for i, start in enumerate(starts, start=1)
     )
+
+
+def _steady(model: Model) -> int:
+    """From how many tokens on rotary frequencies depend on the prompt's length."""
+    least = maxsize
+    for module in model.bridge.original_model.modules():
+        kinds = getattr(module, "rope_type", None)
+        if _BY_LENGTH.intersection(kinds.values() if isinstance(kinds, dict) else [kinds]):
+            given = module.config.rope_parameters
+            given = [given, *(part for part in given.values() if isinstance(part, dict))]
+            told = [part.get("original_max_position_embeddings") for part in given]
+            least = min(least, module.config.max_position_embeddings, *filter(None, told))
+    return least
 
 
 def _hidden_mask(model: Model) -> bool:

@@ -12,8 +12,9 @@ from interp import Kind, Site
 from interp.activations import collect
 from interp.metrics import says, token_logit
 from interp.models.block_calls import named
+from interp.models.loading import wrap
 from interp.sites import boundaries
-from patching.engine import block_cost, schedule, splitting
+from patching.engine import block_cost, passes, schedule, splitting
 from patching.engine.beginnings import beginning, common, common_to_all, levelled, written_alike
 from patching.engine.block_cost import BlockCost
 from patching.engine.planning import plan_sweep
@@ -162,6 +163,28 @@ def test_a_memory_that_keeps_a_few_beginnings_runs_all_prompts_again(family, tin
             assert tiny.same(found.values[name], expected.values[name]), name
 
 
+def test_prompts_whose_positions_are_encoded_by_their_length_share_nothing(
+    shared, tokenizer, monkeypatch
+):
+    # Prompts of more than nine tokens have frequencies of their own.
+    rope = {"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 9}
+    rope |= {"short_factor": [1.0] * 4, "long_factor": [1.0, 2.0, 4.0, 8.0]}
+    made = {"max_position_embeddings": 64, "rope_parameters": rope}
+    model = wrap(tiny.hf_model("llama", **made), tokenizer, name="longrope")
+    examples = prompts(6, 2, 6)
+    assert reuse(model).steady == 9 and reuse(model).prefix
+    every, push = examples.span_mask("all"), torch.linspace(-2, 2, model.d_model)
+    cells = [Cell((Edit(Site(Kind.RESID_PRE, k), every, Add(push)),)) for k in range(model.n_layers)]
+    metrics = metrics_of(examples)
+    found = sweep(model, examples, cells, metrics).values["logit of 12"]
+    monkeypatch.setattr(passes, "reuse", lambda model: replace(reuse(model), steady=64))
+    wrong = sweep(model, examples, cells, metrics).values["logit of 12"]
+    plain(monkeypatch)
+    expected = sweep(model, examples, cells, metrics).values["logit of 12"]
+    assert tiny.same(found, expected)
+    assert not tiny.same(wrong, expected), "sharing would have been wrong"
+
+
 def test_an_unedited_run_holds_the_same_with_the_beginning_run_once(model):
     examples, rows = prompts(3, 3, 3), torch.arange(3)
     whole = Baseline.of(model, examples, rows)
@@ -203,7 +226,9 @@ def test_edits_that_write_otherwise_in_every_prompt_are_run_for_every_prompt():
     first[0, 1] = False
     assert alike(first, Zero()) == 1
     assert alike(every, Scale(0.5)) == 0, "of other interventions nothing is known"
+    values[1, 2] = 1.0
     assert torch.equal(levelled(examples, values)[1, 4], values[0, 3]), "the first one's is taken"
+    assert (values[1, 2] == 1.0).all(), "what is not the same is left"
 
 
 def test_prompts_alone_and_equal_prompts_leave_a_token_to_each():
