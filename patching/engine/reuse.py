@@ -106,10 +106,11 @@ def _steady(model: Model) -> int:
     for module in model.bridge.original_model.modules():
         kinds = getattr(module, "rope_type", None)
         if _BY_LENGTH.intersection(kinds.values() if isinstance(kinds, dict) else [kinds]):
-            given = module.config.rope_parameters
+            config: Any = module.config
+            given = config.rope_parameters
             given = [given, *(part for part in given.values() if isinstance(part, dict))]
             told = [part.get("original_max_position_embeddings") for part in given]
-            least = min(least, module.config.max_position_embeddings, *filter(None, told))
+            least = min(least, config.max_position_embeddings, *filter(None, told))
     return least
 
 
