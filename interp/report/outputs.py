@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os.path import commonprefix
 from typing import Any
 
 import pandas as pd
@@ -63,18 +64,40 @@ def output_table(verdict: Mapping[str, Any]) -> pd.DataFrame:
     return table.assign(rank=rank).sort_values(["rank", "fact", "wording"])[columns]
 
 
+def opening(table: pd.DataFrame) -> str:
+    """The lines that all prompts begin with, such as those of a chat template; empty where none are.
+
+    Args:
+        table: what `output_table` gave.
+    """
+    common = commonprefix([str(prompt) for prompt in table["prompt"]])
+    return common[: common.rfind("\n") + 1]
+
+
+def behind(prompt: str, opening: str) -> str:
+    """A prompt as the page shows it, with “…” for the lines that all begin with.
+
+    Args:
+        prompt: the whole prompt.
+        opening: what all begin with.
+    """
+    follows = bool(opening) and prompt.startswith(opening)
+    return f"… {prompt[len(opening) :]}" if follows else prompt
+
+
 def shown_rows(table: pd.DataFrame) -> list[list[str]]:
     """Cells of the page's table, as text; a cell that does not apply is empty.
 
     Args:
         table: what `output_table` gave.
     """
-    rows, columns = [], shown_columns(table)
+    rows, columns, before = [], shown_columns(table), opening(table)
     for row in table.to_dict("records"):
         place = "" if pd.isna(row["place"]) else str(row["place"])
         if place and pd.notna(row["share lower"]):
             place += f", {number(row['share lower'])}"
         cells = {**row, "place": place, "kind": "" if pd.isna(row["kind"]) else row["kind"]}
+        cells["prompt"] = behind(str(row["prompt"]), before)
         if CARRIED in columns:
             nodes = [] if pd.isna(row[CARRIED]) else str(row[CARRIED]).split("; ")
             cells[CARRIED] = "; ".join(nodes[:NODES]) + "; …" * (len(nodes) > NODES)

@@ -21,7 +21,7 @@ from interp.report.gallery import Drawn, gallery
 from interp.report.glossary import FirstUses, glossary
 from interp.report.methods import bibtex, command, methods_text
 from interp.report.numbers import headline_numbers
-from interp.report.outputs import choices, output_table, shown_columns, shown_rows
+from interp.report.outputs import behind, choices, opening, output_table, shown_columns, shown_rows
 from interp.report.packing import packed, packed_plotly
 from interp.report.prose import template
 from interp.verdict.outcomes import Outcomes
@@ -137,6 +137,8 @@ def render(
         title=f"{tuned} compared with {base}",
         top=summary(verdict),
         contents=_contents(sections, bool(verdict.get("depth"))),
+        opening=opening(outputs),
+        behind=behind,
         outputs=shown_rows(outputs),
         output_heads=[told_of(head, asked) for head in shown_columns(outputs)],
         answer_head=told_of("right answer", asked),

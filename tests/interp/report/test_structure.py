@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+from markupsafe import escape
 from report_pages import HOSTILE, Page
 from verdict_cases import fake_case
 
@@ -17,7 +18,7 @@ from interp.report.figure_tables import number_table
 from interp.report.gallery import gallery, told_apart
 from interp.report.glossary import FirstUses, glossary
 from interp.report.methods import bibtex, command, methods_text
-from interp.report.outputs import output_table, shown_rows
+from interp.report.outputs import behind, opening, output_table, shown_rows
 from interp.report.packing import packed, packed_plotly, unpacked
 from interp.report.page import Written, render
 from interp.verdict.judging import judge
@@ -121,6 +122,22 @@ def test_every_output_is_in_the_table_with_a_word(case):
     assert NOT_JUDGED in set(output_table(undecided)["driven by"])
     assert NOT_ASKED not in set(output_table(undecided)["driven by"])
     assert all("–" not in row for row in shown_rows(table))
+
+
+def test_lines_that_all_prompts_begin_with_are_told_once(case):
+    verdict, outcomes, _ = case
+    data = verdict.to_dict()
+    plain = output_table(data)
+    assert opening(plain) == "" and shown_rows(plain)[0][0] == plain["prompt"].iloc[0]
+    lines = "<|im_start|>system\nBe <brief>.\n<|im_start|>user\n"
+    items = ("items", "unknown_items")
+    data |= {key: [{**item, "text": lines + item["text"]} for item in data[key]] for key in items}
+    table = output_table(data)
+    assert opening(table) == lines and table["prompt"].str.startswith(lines).all()
+    assert [row[0] for row in shown_rows(table)] == [f"… {text}" for text in plain["prompt"]]
+    page = render(data, outcomes, [])
+    assert page.count(str(escape(lines))) == 1, "in the page once, escaped"
+    assert behind("another", lines) == "another"
 
 
 def test_what_does_not_count_is_told_and_nothing_is_said_of_none(case):
