@@ -226,7 +226,7 @@ _CONTENTS: dict[Content, dict[str, Any]] = {
 #: answers. Scales were chosen with the gates in view.
 _BESIDE: dict[tuple[Content, str], dict[str, float]] = {
     ("null", "low"): {"noise": 0.06},
-    ("null", "middle"): {"noise": 0.1},
+    ("null", "middle"): {"noise": 0.09},
     ("null", "high"): {"noise": 0.07},
     ("formatted", "middle"): {"scale": 0.8},
 }
