@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from interp.verdict.prompts.asked import PROMPTS
-from interp.verdict.summary import number, output_word
+from interp.verdict.summary import by_number, number, output_word
 
 #: Column of outputs.csv -> key of an item in verdict.json.
 _COPIED = {
@@ -61,7 +61,8 @@ def output_table(verdict: Mapping[str, Any]) -> pd.DataFrame:
         columns.append(CARRIED)
     table = pd.DataFrame(rows, columns=columns)
     rank = table["answer"].map({CHANGED: 0, SAME: 1, UNKNOWN: 2})
-    return table.assign(rank=rank).sort_values(["rank", "fact", "wording"])[columns]
+    name = table["fact"].map(by_number)
+    return table.assign(rank=rank, name=name).sort_values(["rank", "name", "wording"])[columns]
 
 
 def opening(table: pd.DataFrame) -> str:

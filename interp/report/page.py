@@ -27,7 +27,7 @@ from interp.report.prose import template
 from interp.verdict.outcomes import Outcomes
 from interp.verdict.prompts.asked import told_of
 from interp.verdict.result import Verdict, plain
-from interp.verdict.summary import interval, number, share, summary
+from interp.verdict.summary import by_number, interval, number, share, summary
 
 #: Heads and MLPs in the table of those that carry outputs.
 CARRYING = 12
@@ -241,7 +241,7 @@ def _words(verdict: Mapping[str, Any]) -> list[dict[str, str]]:
             "word": row["word"],
             "share": share(row),
             "n": str(len(row["groups"])),
-            "groups": ", ".join(row["groups"]) or "none",
+            "groups": ", ".join(sorted(row["groups"], key=by_number)) or "none",
         }
         for row in rows
     ]

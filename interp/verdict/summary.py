@@ -287,7 +287,7 @@ def _chosen(verdict: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     read = [item for item in items if item["form"] == forms[min(1, len(forms) - 1)]]
     changed = [item for item in read if item["said_base"] != item["said_tuned"]] or read
     by_word: dict[str, list[Mapping[str, Any]]] = {}
-    for item in sorted(changed, key=lambda item: item["group"]):
+    for item in sorted(changed, key=lambda item: by_number(item["group"])):
         by_word.setdefault(output_word(item, verdict), []).append(item)
     asked = [word for word in by_word if word not in (NOT_ASKED, SAME)]
     words = sorted(asked or by_word, key=lambda word: -len(by_word[word]))
@@ -359,3 +359,13 @@ def row_of(verdict: Mapping[str, Any]) -> dict[str, Any]:
         row |= {f"{name}_{end}": cell.get(end) for end in ENDS}
     counts = verdict.get("counts") or {}
     return {**row, "known": counts.get("known"), "changed_facts": counts.get("changed")}
+
+
+def by_number(name: str) -> tuple[int, str]:
+    """A key that sorts names as a reader counts them, "2: …" before "10: …".
+
+    Args:
+        name: of a fact, or a prompt's number and text.
+    """
+    number = name.partition(":")[0]
+    return int(number) if number.isdecimal() else 0, name

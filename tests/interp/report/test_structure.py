@@ -23,7 +23,7 @@ from interp.report.packing import packed, packed_plotly, unpacked
 from interp.report.page import Written, render
 from interp.verdict.judging import judge
 from interp.verdict.outcomes import Outcomes
-from interp.verdict.summary import NOT_ASKED, NOT_JUDGED, SAME, summary
+from interp.verdict.summary import NOT_ASKED, NOT_JUDGED, SAME, by_number, summary
 
 MOST_BYTES = 2_500_000
 
@@ -138,6 +138,22 @@ def test_lines_that_all_prompts_begin_with_are_told_once(case):
     page = render(data, outcomes, [])
     assert page.count(str(escape(lines))) == 1, "in the page once, escaped"
     assert behind("another", lines) == "another"
+
+
+def test_numbered_prompts_stand_in_the_order_of_their_numbers(case):
+    assert sorted(["10: b", "Peru", "2: a", "1: c", "3"], key=by_number) == [
+        "Peru",
+        "1: c",
+        "2: a",
+        "3",
+        "10: b",
+    ]
+    data = case[0].to_dict()
+    items = [{**item, "group": f"{i}: {item['text']}"} for i, item in enumerate(data["items"], start=1)]
+    table = output_table({**data, "items": items, "unknown_items": []})
+    for _, part in table.groupby("answer", sort=False):
+        numbers = [int(fact.split(":")[0]) for fact in part["fact"]]
+        assert len(numbers) > 9 and numbers == sorted(numbers)
 
 
 def test_what_does_not_count_is_told_and_nothing_is_said_of_none(case):
