@@ -108,12 +108,12 @@ def schedule(
     starts = _starts(examples, cells) if prefix else torch.zeros(len(cells), len(examples)).long()
     job = _Job(cost, examples, cells, starts, max_bytes, packed, prefix and share)
     begun = job.beginnings(first_read) if job.share else []
-    together = [part.cells for part in begun] or [[]]
+    grouped = [part.cells for part in begun] or [[]]
     # Cells that leave the beginning as it is run with the first of those that edit it.
-    together[0] += sorted(set(range(len(cells))).difference(*together))
+    grouped[0] += sorted(set(range(len(cells))).difference(*grouped))
     return [
         batch
-        for part, chosen in zip(begun or [None], together, strict=True)
+        for part, chosen in zip(begun or [None], grouped, strict=True)
         for batch in job.batches(chosen, part)
     ]
 
@@ -147,7 +147,7 @@ class _Job:
     def beginnings(self, first_read: int | None) -> list[Beginning]:
         """What runs once of the prompts' beginning, as much at a time as a quarter of the memory keeps.
 
-        None where that spares little, where nothing is edited, or where one cell's would not fit.
+        Nothing where that spares little, where nothing is edited, or where one cell's would not fit.
         """
         cost, columns = self.cost, beginning(self.examples)
         if not len(self.cells) or not cost.spares(len(self.examples), columns.shape[1]):
