@@ -28,7 +28,7 @@ from interp.models.model import Model
 from patching.circuits.graph import Graph
 from patching.circuits.running.setting import Setting
 from patching.circuits.scores.exact import exact_scores
-from patching.engine.schedule import BlockCost
+from patching.engine.block_cost import BlockCost
 
 NAMES = (
     ("Mary", "John"), ("Tom", "James"), ("Anna", "David"), ("Paul", "Sarah"),

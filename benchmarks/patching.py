@@ -29,8 +29,9 @@ from interp.metrics import logit_difference
 from interp.models.loading import load_model
 from interp.models.model import Model
 from interp.sites import Kind, every_head, every_layer
+from patching.engine.block_cost import BlockCost
 from patching.engine.planning import plan
-from patching.engine.schedule import MAX_BYTES, BlockCost
+from patching.engine.schedule import MAX_BYTES
 from patching.methods.grids import patch_sites
 
 HERE = Path(__file__).parent

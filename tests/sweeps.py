@@ -7,7 +7,8 @@ import torch
 
 from interp.sites import Kind
 from patching.context import intervened
-from patching.engine.schedule import MAX_BYTES, BlockCost
+from patching.engine.block_cost import BlockCost
+from patching.engine.schedule import MAX_BYTES
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.values import Replace
 

@@ -19,7 +19,7 @@ from cluster_work import write_facts
 
 import interp
 from interp.evidence import Evidence
-from patching.engine import schedule
+from patching.engine import block_cost, schedule
 from studies import cli
 
 ray = pytest.importorskip("ray", reason="pip install 'interp[ray]'")
@@ -64,8 +64,8 @@ def cluster(environment: dict[str, str]) -> Iterator[Any]:
 def local(tmp_path_factory) -> Evidence:
     """The sweep in this process alone."""
     with pytest.MonkeyPatch.context() as patched:
-        for name in ("UNIT_FLOPS", "CPU_PASS_BYTES"):
-            patched.setattr(schedule, name, getattr(schedule, name))
+        for home, name in ((schedule, "UNIT_FLOPS"), (block_cost, "CPU_PASS_BYTES")):
+            patched.setattr(home, name, getattr(home, name))
         folder = tmp_path_factory.mktemp("local")
         return interp.distribute(cluster_work.load, cluster_work.heads, folder, engine="local")
 

@@ -17,7 +17,7 @@ from interp.runs.claims import SharedRun, work_in_rounds
 from interp.runs.manifest import release, remove_units
 from interp.runs.run import current, opened, require_whole, resumable, series, waiting
 from interp.runs.unit_files import from_bytes
-from patching.engine import schedule
+from patching.engine import block_cost, schedule
 
 ROOT = Path(__file__).parents[3]
 
@@ -213,8 +213,8 @@ def test_three_workers_of_which_one_is_killed_give_the_table_of_one(tmp_path, mo
     killed = start(folder, STUCK + WORKER, "killed")
     assert killed.stdout is not None and killed.stdout.readline() == "begun\n"
     workers = [start(folder, WORKER, name) for name in ("a", "b")]
-    for name in ("UNIT_FLOPS", "CPU_PASS_BYTES"):
-        monkeypatch.setattr(schedule, name, getattr(schedule, name))
+    for home, name in ((schedule, "UNIT_FLOPS"), (block_cost, "CPU_PASS_BYTES")):
+        monkeypatch.setattr(home, name, getattr(home, name))
     alone = cluster_work.few_heads(cluster_work.load_organism())
     killed.kill()
     killed.communicate()

@@ -12,7 +12,7 @@ from interp.models.alike import alike
 from interp.models.loading import load_pair
 from interp.models.pair import ModelPair
 from interp.verdict.thresholds import Thresholds
-from patching.engine.schedule import BlockCost
+from patching.engine.block_cost import BlockCost
 from studies.comparison.comparing import compare
 from studies.comparison.prompts.divergence import continue_both
 from studies.comparison.prompts.rendering import render

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import studies
-from patching.engine.schedule import BlockCost
+from patching.engine.block_cost import BlockCost
 from studies.planning.hardware import CARDS, SHAPES, nearest, parameters_of
 from studies.planning.sizing import plan_size
 
