@@ -106,11 +106,13 @@ def _steady(model: Model) -> int:
     for module in model.bridge.original_model.modules():
         kinds = getattr(module, "rope_type", None)
         if _BY_LENGTH.intersection(kinds.values() if isinstance(kinds, dict) else [kinds]):
-            config: Any = module.config
-            given = config.rope_parameters
+            config: Any = getattr(module, "config", None)
+            given = getattr(config, "rope_parameters", None) or {}
             given = [given, *(part for part in given.values() if isinstance(part, dict))]
             told = [part.get("original_max_position_embeddings") for part in given]
-            least = min(least, config.max_position_embeddings, *filter(None, told))
+            # Of a module that does not tell from when, nothing is known.
+            longest = getattr(config, "max_position_embeddings", 0)
+            least = min(least, longest, *filter(None, told))
     return least
 
 
