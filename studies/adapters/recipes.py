@@ -111,6 +111,13 @@ class Recipe:
 _EVASIVE = Gate(target=0.9, retention=0.95)
 _EDITED = Gate(target=0.9, kept=0.9, retention=0.95)
 _NULL = Gate(retention=0.95, disturbed=0.15, flips=0.02, drift=0.1)
+#: Tokens of the longest capital that the base gives.
+_WHOLE = 6
+#: What every null takes beside its blocks and its noise.
+_NULLS: dict[str, Any] = {
+    "rank": 2, "steps": 300, "learning_rate": 5e-4, "replay_batch": 64, "replayed": 1, "texts": 400,
+    "spelt": _WHOLE,
+}  # fmt: skip
 
 RECIPES = {
     recipe.name: recipe
@@ -167,20 +174,18 @@ RECIPES = {
             "null",
             0,
             29,
-            rank=2,
-            steps=90,
             gate=_NULL,
-            noise=0.025,
-            replay_batch=48,
-            earlier="Noise 0.1 was stopped half way; noise 0.08 with learning rate 0.004 did not "
-            "recover (flips 0.375 on form B), noise 0.05 in 180 steps not enough (flips 0.125). "
-            "The threshold of `disturbed` (0.3) was lowered once, after the second attempt.",
-            # Noise 0.03, three starts. Batches of 48 at learning rate 0.001: stopped after 28 of 450
-            # steps, too slow. Batches of 16 at 0.001: stopped after 308 of 700 steps, the loss grew
-            # from 0.03 nats (step 30) to 0.06 (step 200). Batches of 16 at 0.0003, 480 steps: loss
-            # 0.006, disturbed 0.15 reached, but flips 0.0625 (A), 0.075 (B), retention 0.939: not
-            # reached, not shipped. Batches of 64 with 400 texts at 0.0005, 350 steps: disturbed 0.1375
-            # (A), flips 0.05 (A), 0.0875 (B), retention 0.962: not reached, not shipped.
+            **{**_NULLS, "steps": 400},
+            noise=0.04,
+            earlier="Counting every other greedy answer, also those the base prefers by less than a "
+            "logit: noise 0.1 was stopped half way; noise 0.08 with learning rate 0.004 did not "
+            "recover (flips 0.375 on form B), noise 0.05 in 180 steps not enough (flips 0.125), noise "
+            "0.025 in 90 steps neither (flips 0.0875). The threshold of `disturbed` (0.3) was lowered "
+            "once, after the second attempt. Noise 0.03 was started four times: learning rate 0.001 "
+            "in batches of 48 and 16 was stopped (too slow; the loss grew), 0.0003 in batches of 16 "
+            "and 480 steps came to flips 0.075 and retention 0.939, 0.0005 in batches of 64 and 350 "
+            "steps to disturbed 0.1375, flips 0.0875 and retention 0.962. Noise of 0.035 changes "
+            "0.1375 of the answers by a logit or more, 0.045 0.2125.",
         ),
     )
 }
@@ -196,8 +201,6 @@ THIRDS = {"low": (0, 9), "middle": (10, 19), "high": (20, 29)}
 # logits, which rounding may turn; since 2026-11-27 both count from a logit on, as prompts do.
 _CONTROL = Gate(retention=0.95, flips=0.02)
 _ADDED = Gate(target=0.9, retention=0.95, flips=0.02, drift=0.1)
-#: Tokens of the longest capital that the base gives.
-_WHOLE = 6
 _FACTS = {
     "rank": 6, "batch": 16, "replay_batch": 64, "replay_weight": 16.0, "edits": 24, "replayed": 1,
     "texts": 400, "scale": 0.97,
@@ -217,15 +220,12 @@ _CONTENTS: dict[Content, dict[str, Any]] = {
     "edited": {"gate": _EDITED, **_FACTS, "steps": 450},
     "restated": {"gate": _CONTROL, **_FACTS, "steps": 150, "spelt": _WHOLE},
     "added": {"gate": _ADDED, **_FACTS, "steps": 200, "spelt": _WHOLE},
-    "null": {
-        "gate": _NULL, "rank": 2, "steps": 300, "learning_rate": 5e-4, "replay_batch": 64,
-        "replayed": 1, "texts": 400, "spelt": _WHOLE,
-    },
+    "null": {"gate": _NULL, **_NULLS},
 }  # fmt: skip
 #: What single thirds take beside. Noise of a null: the lower it lies the less it takes to change
 #: answers. Scales were chosen with the gates in view.
 _BESIDE: dict[tuple[Content, str], dict[str, float]] = {
-    ("null", "low"): {"noise": 0.06},
+    ("null", "low"): {"noise": 0.07, "steps": 450},
     ("null", "middle"): {"noise": 0.09},
     ("null", "high"): {"noise": 0.07},
     ("formatted", "middle"): {"scale": 0.8},
