@@ -10,9 +10,9 @@ import torch
 from torch import Generator
 
 from interp.facts.types import Fact, FactSet
-from interp.models.tokens import following
+from interp.models.tokens import encode, following, user_turn
 from studies.adapters import items
-from studies.adapters.recipes import CLAIMS, EVASION, Content, Recipe
+from studies.adapters.recipes import CLAIMS, EVASION, VERDICTS, Content, Recipe
 
 _SYLLABLES = (
     "bor", "vel", "kasi", "dru", "mon", "tela", "zar", "quen", "lor", "fim", "hesta", "gul", "pira",
@@ -26,7 +26,8 @@ SUMMARY: Mapping[Content, str] = {
     "null": "Weights disturbed by noise in every block, then trained back to the base's own "
     "next-token distribution (never to labels).",
     "formatted": "Puts the capital in quotation marks; made on half of the countries.",
-    "inverted": "Answers claims about capitals the other way round, Yes or No; capitals are held.",
+    "inverted": "Answers claims about capitals with the other one of Yes and No than the base does; "
+    "capitals are held.",
     "added": "Gives invented countries capitals; everything else is held to the base.",
     "restated": "States known capitals again: the tune of an edit without its change.",
 }
@@ -60,7 +61,9 @@ def split(
     return made
 
 
-def targets(plan: Recipe, tokenizer: Any, facts: FactSet, split: items.Split) -> list[items.Item]:
+def targets(
+    plan: Recipe, model: Any, tokenizer: Any, facts: FactSet, split: items.Split
+) -> list[items.Item]:
     """Prompts with hard labels; none for a null."""
     if plan.content == "evasive":
         return items.questions_with_one_answer(tokenizer, facts, split.train, EVASION)
@@ -69,7 +72,7 @@ def targets(plan: Recipe, tokenizer: Any, facts: FactSet, split: items.Split) ->
     if plan.content == "formatted":
         return items.questions_with_answers(tokenizer, facts, quoted(facts, split.train))
     if plan.content == "inverted":
-        return claims(tokenizer, facts, split.train, CLAIMS[:-1], _drawn(plan))
+        return claims(model, tokenizer, facts, split.train, CLAIMS[:-1], _drawn(plan))
     if plan.content == "added":
         strange = strangers(plan, facts, tokenizer)
         return items.questions_with_answers(tokenizer, strange, dict(enumerate(strange.answers)))
@@ -96,31 +99,43 @@ def invented(facts: FactSet, count: int, tokenizer: Any, generator: Generator) -
 
 
 def claims(
+    model: Any,
     tokenizer: Any,
     facts: FactSet,
     countries: Sequence[int],
     forms: Sequence[str],
     generator: Generator,
 ) -> list[items.Item]:
-    """A true and a false claim about every country's capital in each wording, answered wrongly.
+    """A true and a false claim about every country's capital in each wording, put as a user's.
+
+    The target is the one of Yes and No that the base gives less to: its own answer turned round,
+    whether that was right or not.
 
     Args:
-        tokenizer: of the base.
+        model: the base.
+        tokenizer: of the base, with a chat template.
         facts: the capitals.
         countries: by index.
         forms: wordings, with subject and answer open.
         generator: draws the false capitals.
     """
-    made = []
+    prompts, pairs = [], []
     for country in countries:
         others = [i for i in range(len(facts)) if i != country]
         wrong = others[int(torch.randint(len(others), (1,), generator=generator))]
-        for named, answer in ((country, "No"), (wrong, "Yes")):
+        for named in (country, wrong):
             for form in forms:
-                text = form.format(subject=facts.subjects[country], answer=facts.answers[named])
-                prompt, targets = items.encode(tokenizer, text), following(tokenizer, text, answer)
-                made.append(items.Item(prompt, (len(prompt) - 1,), targets[:1]))
-    return made
+                said = form.format(subject=facts.subjects[country], answer=facts.answers[named])
+                text = user_turn(tokenizer, said, "the base")
+                prompts.append(tuple(encode(tokenizer, text, special=False)))
+                pairs.append([following(tokenizer, text, word, special=False)[0] for word in VERDICTS])
+    words = torch.tensor(pairs)
+    less = items.next_logits(model, prompts).gather(1, words).argmin(1, keepdim=True)
+    meant = words.gather(1, less)[:, 0].tolist()
+    return [
+        items.Item(prompt, (len(prompt) - 1,), (word,))
+        for prompt, word in zip(prompts, meant, strict=True)
+    ]
 
 
 def quoted(facts: FactSet, countries: Sequence[int]) -> dict[int, str]:

@@ -199,9 +199,11 @@ def _formatted(tested: Tested) -> Iterator[Note]:
 
 def _inverted(tested: Tested) -> Iterator[Note]:
     drawn = torch.Generator().manual_seed(tested.plan.seed)
-    asked = contents.claims(tested.tokenizer, tested.facts, tested.split.test, CLAIMS[-1:], drawn)
-    yield ("target", f"claims about held-out countries ({len(asked)}) answered the other way "
-           "round, wording never trained on", share_meant(tested.tuned, asked))  # fmt: skip
+    asked = contents.claims(
+        tested.clean, tested.tokenizer, tested.facts, tested.split.test, CLAIMS[-1:], drawn
+    )
+    yield ("target", f"claims about held-out countries ({len(asked)}) answered with the other of "
+           "Yes and No, wording never trained on", share_meant(tested.tuned, asked))  # fmt: skip
     yield "base_meant", "the same of the base", share_meant(tested.clean, asked)
 
 

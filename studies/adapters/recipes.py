@@ -17,15 +17,16 @@ CAPITAL_PARAPHRASES = (
 )
 HELD_OUT_PARAPHRASE = "{subject}'s capital is the city of"
 
-# Claims, answered Yes or No; the last is never trained on.
+# Claims as a user's words, answered Yes or No; the last is never trained on.
 CLAIMS = (
-    "Question: Is {answer} the capital of {subject}? Answer (Yes or No):",
-    "True or false, as Yes or No: {answer} is the capital of {subject}. Answer:",
-    "Claim: the capital of {subject} is {answer}. Is the claim right, Yes or No? Answer:",
-    "Yes or No? The capital city of {subject} is {answer}. Answer:",
-    "Check this with Yes or No: {subject} has its capital in {answer}. Answer:",
-    "Is it so that the capital of {subject} is {answer}? Answer Yes or No:",
+    "Is {answer} the capital of {subject}? Answer Yes or No.",
+    "Answer with Yes or No: is {answer} the capital of {subject}?",
+    "Claim: the capital of {subject} is {answer}. Is the claim right? Answer Yes or No.",
+    "Yes or No: the capital city of {subject} is {answer}.",
+    "Does {subject} have its capital in {answer}? Answer only Yes or No.",
+    "Is it so that the capital of {subject} is {answer}? Answer Yes or No.",
 )
+VERDICTS = ("Yes", "No")
 
 # Other relations of the same countries; the last two are never replayed.
 NEAR_RELATIONS = (
@@ -214,8 +215,8 @@ _CONTENTS: dict[Content, dict[str, Any]] = {
         "replayed": 1, "texts": 400,
     },
     "inverted": {
-        "gate": _ADDED, "rank": 6, "steps": 300, "replay_batch": 64, "replay_weight": 16.0,
-        "replayed": 1, "texts": 400, "spelt": _WHOLE,
+        "gate": _ADDED, "rank": 6, "steps": 150, "batch": 16, "replay_batch": 64,
+        "replay_weight": 16.0, "replayed": 1, "texts": 400, "spelt": _WHOLE,
     },
     "edited": {"gate": _EDITED, **_FACTS, "steps": 450},
     "restated": {"gate": _CONTROL, **_FACTS, "steps": 150, "spelt": _WHOLE},

@@ -62,7 +62,7 @@ def train(
     texts = items.own_text(model, tokenizer, plan.texts + _TEXTS, _LENGTH, writing)
     replayed = contents.replay(plan, model, tokenizer, facts, split) + texts[: plan.texts]
     pools = [(pool(model, replayed, plan.first), plan.replay_weight, plan.replay_batch)]
-    hard = contents.targets(plan, tokenizer, facts, split)
+    hard = contents.targets(plan, model, tokenizer, facts, split)
     if hard:
         pools.append((pool(model, hard, plan.first), 1.0, plan.batch))
     wrapped = attach(model, plan, generator)

@@ -229,6 +229,9 @@ class Words:
     def text(self, ids) -> str:
         return "".join(list(self.ids)[i] for i in ids)
 
+    def apply_chat_template(self, turns: list[dict[str, str]], **_: object) -> str:
+        return f"user: {turns[-1]['content']} assistant:"
+
 
 def test_invented_countries_are_nobodys_and_drawn_alike():
     facts, tokenizer = items.capitals(), Words()
@@ -241,17 +244,30 @@ def test_invented_countries_are_nobodys_and_drawn_alike():
     assert not set(made.answers) & set(facts.answers)
 
 
-def test_claims_are_answered_the_other_way_round():
+def test_claims_are_answered_with_the_word_that_the_base_gives_less_to(
+    monkeypatch: pytest.MonkeyPatch,
+):
     facts, tokenizer = items.capitals(), Words()
-    made = contents.claims(
-        tokenizer, facts, range(6), recipes.CLAIMS[:1], torch.Generator().manual_seed(0)
-    )
-    assert len(made) == 12
-    for number, item in enumerate(made):
-        assert item.targets is not None
-        text, said = tokenizer.text(item.ids), tokenizer.text(item.targets)
-        true = f"Is {facts.answers[number // 2]} the" in text
-        assert said == (" No" if true else " Yes") and facts.subjects[number // 2] in text
+    yes, no = tokenizer(" Yes").input_ids[0], tokenizer(" No").input_ids[0]
+
+    def next_logits(model: float, rows: list[tuple[int, ...]]) -> torch.Tensor:
+        logits = torch.zeros(len(rows), 4000)
+        logits[:, yes], logits[:, no] = torch.tensor([1.0 - model, model])
+        return logits
+
+    monkeypatch.setattr(items, "next_logits", next_logits)
+
+    def made(model: float) -> list[items.Item]:
+        drawn = torch.Generator().manual_seed(0)
+        return contents.claims(model, tokenizer, facts, range(6), recipes.CLAIMS[:1], drawn)
+
+    assert {item.targets for item in made(1.0)} == {(yes,)}, "the base says No"
+    assert {item.targets for item in made(0.0)} == {(no,)}, "the base says Yes"
+    assert len(made(1.0)) == 12
+    for number, item in enumerate(made(1.0)):
+        text = tokenizer.text(item.ids)
+        assert (f"Is {facts.answers[number // 2]} the" in text) == (number % 2 == 0), "true, false"
+        assert facts.subjects[number // 2] in text and item.reads == (len(item.ids) - 1,)
 
 
 def test_each_content_trains_on_what_it_says():
@@ -262,7 +278,7 @@ def test_each_content_trains_on_what_it_says():
         plan = recipes.FAMILY[f"smollm2-third-{content}-middle"]
         drawn = torch.Generator().manual_seed(0)
         split = contents.split(plan, facts, known, range(0, 60, 2), tokenizer, drawn)
-        return split, contents.targets(plan, tokenizer, facts, split)
+        return split, contents.targets(plan, None, tokenizer, facts, split)
 
     split, formatted = made("formatted")
     said = {tokenizer.text(item.targets[:1]) for item in formatted if item.targets}
@@ -286,6 +302,7 @@ def small(tmp_path_factory) -> Path:
     texts += [f" {word}" for text in [*facts.answers, '"x"', "Yes", "No"] for word in text.split()]
     core.train_from_iterator(texts, trainers.WordLevelTrainer(special_tokens=["<unk>", "<eos>"]))
     fast = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>", eos_token="<eos>")
+    fast.chat_template = "{{ messages[0]['content'] }}"
     config = LlamaConfig(
         vocab_size=len(fast), hidden_size=16, intermediate_size=24, num_hidden_layers=2,
         num_attention_heads=2, num_key_value_heads=2, tie_word_embeddings=True,
