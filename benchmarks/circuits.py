@@ -1,14 +1,15 @@
 """`python -m benchmarks.circuits`: exact scores of edges against one forward for each edge.
 
-On SmolLM2-135M and eight pairs of indirect-object prompts of one length, on one machine in one run.
+On SmolLM2-135M, on one machine in one run.
 The loop is what TransformerLens offers for it: heads read inputs of their own
 (`use_split_qkv_input`), their outputs are kept apart (`use_attn_result`), and a hook takes one
 source's output out of one destination's input. Ours patches a hundred edges into each of a few
 destinations that divide the graph's edges evenly, as a run of the whole graph does; the loop runs a
 random sample of those. The two sides take turns, destination by destination, with the fastest matrix
 product between them, so that all three see the same machine. Times are for an edge; the largest
-difference of any value is printed beside. Two kinds of pairs: another second subject (the runs differ
-from there on), and other names throughout (they differ from the first name on).
+difference of any value is printed beside. How much can be left out depends on where the runs begin to
+differ, so eight pairs of every task are timed, all of one length, and indirect-object pairs twice:
+another second subject (the runs differ from there on), and other names throughout (from the first on).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch
 
 from benchmarks import machine, plain_edges
 from benchmarks.patching import best_product, timed
+from interp.circuit_tasks.loading import load_task, task_names
 from interp.contrasts import Contrast
 from interp.metrics import logit_difference
 from interp.models.loading import load_model
@@ -36,9 +38,11 @@ NAMES = (
 )  # fmt: skip
 TEXT = "When {0} and {1} went to the store, {2} gave a drink to"
 
-
 #: Edges into each destination.
 EACH = 100
+
+#: Pairs of a task.
+PAIRS = 8
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class Timed:
         difference: the largest of any value.
         share: of the fastest matrix product, what ours keeps up.
         less: how many times more the loop's forwards multiply than ours must.
+        differing: positions from the first on at which the runs differ.
+        tokens: positions of a prompt.
     """
 
     ours: float
@@ -58,19 +64,24 @@ class Timed:
     difference: float
     share: float
     less: float
+    differing: int
+    tokens: int
 
 
 def main() -> None:
-    """Time both sides on both kinds of pairs; --json adds one object at the end."""
+    """Time both sides on pairs of every kind; --json adds one object at the end."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--destinations", type=int, default=6, help="into which ours patches edges")
     parser.add_argument("--loop", type=int, default=2, help="edges of each that the loop patches")
+    parser.add_argument("--only", default="", help="kinds of pairs whose name holds this")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     model = load_model("smollm2")
     print(machine.described(model.device), flush=True)
     found: dict[str, dict[str, float]] = {}
-    for name, contrast in pairs(model).items():
+    for name, contrast in (pairs(model) | of_tasks(model)).items():
+        if options.only not in name:
+            continue
         took = measure(model, contrast, options.destinations, options.loop)
         found[name] = {
             "seconds_ours": took.ours,
@@ -79,10 +90,12 @@ def main() -> None:
             "max_abs_difference": took.difference,
             "fraction_of_peak_flops": took.share,
             "multiplications_saved": took.less,
+            "differing_tokens": took.differing,
+            "tokens": took.tokens,
         }
         print(
-            f"{name}: {1e3 * took.ours:.1f} ms an edge, the loop {1e3 * took.loop:.0f} ms "
-            f"({took.loop / took.ours:.1f} times, with {took.less:.1f} times less to multiply); "
+            f"{name} ({took.differing} of {took.tokens} tokens): {1e3 * took.ours:.1f} ms an edge, "
+            f"the loop {1e3 * took.loop:.0f} ms ({took.loop / took.ours:.1f} times, with {took.less:.1f} times less to multiply); "
             f"largest difference {took.difference:.1e}; {100 * took.share:.0f}% of the best matrix "
             "product",
             flush=True,
@@ -102,6 +115,19 @@ def pairs(model: Model) -> dict[str, Contrast]:
         "second subject": Contrast.from_text(model, clean, swapped, answers, foils),
         "all names": Contrast.from_text(model, clean, foreign, answers, foils),
     }
+
+
+def of_tasks(model: Model) -> dict[str, Contrast]:
+    """Eight pairs of the commonest length of every other task that ships."""
+    found = {}
+    for name in task_names():
+        if name == "indirect_object":
+            continue
+        task = load_task(model, name, n=64)
+        lengths = task.contrast.clean.mask.sum(1)
+        same = (lengths == lengths.mode().values).nonzero()[:PAIRS, 0].tolist()
+        found[name] = load_task(model, [task.items[i] for i in same]).contrast
+    return found
 
 
 def measure(model: Model, contrast: Contrast, destinations: int, looped: int) -> Timed:
@@ -133,7 +159,8 @@ def measure(model: Model, contrast: Contrast, destinations: int, looped: int) ->
     every = torch.cat(chosen)
     ours_flops, loop_flops = work(setting, every), len(every) * whole_work(setting)
     each, sampled = ours / len(every), loop / (looped * len(chosen))
-    return Timed(each, sampled, gap, ours_flops / possible, loop_flops / ours_flops)
+    share, less = ours_flops / possible, loop_flops / ours_flops
+    return Timed(each, sampled, gap, share, less, differing(setting), tokens.shape[1])
 
 
 def spread(graph: Graph, destinations: int, generator: torch.Generator) -> list[torch.Tensor]:
@@ -151,12 +178,16 @@ def work(setting: Setting, chosen: torch.Tensor) -> float:
 
     At the positions from the first that differs on; of the vocabulary's rows the metric reads two.
     """
-    graph, batch = setting.parts.graph, next(setting.prepared()).batch
-    same = int((batch.clean != batch.corrupted).any(0).int().argmax())
-    tokens = len(batch.rows) * (batch.clean.shape[1] - same)
+    graph, tokens = setting.parts.graph, len(setting.contrast) * differing(setting)
     slots = graph.n_heads + 2 * graph.n_groups + 1
     blocks = graph.n_layers - graph.destination[chosen] // slots
     return float(blocks.sum()) * tokens * BlockCost.of(setting.model).block_flops
+
+
+def differing(setting: Setting) -> int:
+    """Positions from the first on at which any of the pairs differs."""
+    batch = next(setting.prepared()).batch
+    return int(batch.clean.shape[1] - (batch.clean != batch.corrupted).any(0).int().argmax())
 
 
 def whole_work(setting: Setting) -> float:
