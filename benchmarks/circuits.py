@@ -95,9 +95,9 @@ def main() -> None:
         }
         print(
             f"{name} ({took.differing} of {took.tokens} tokens): {1e3 * took.ours:.1f} ms an edge, "
-            f"the loop {1e3 * took.loop:.0f} ms ({took.loop / took.ours:.1f} times, with {took.less:.1f} times less to multiply); "
-            f"largest difference {took.difference:.1e}; {100 * took.share:.0f}% of the best matrix "
-            "product",
+            f"the loop {1e3 * took.loop:.0f} ms ({took.loop / took.ours:.1f} times, with "
+            f"{took.less:.1f} times less to multiply); largest difference {took.difference:.1e}; "
+            f"{100 * took.share:.0f}% of the best matrix product",
             flush=True,
         )
     if options.json:
