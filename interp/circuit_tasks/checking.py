@@ -23,8 +23,7 @@ class Asked:
 
     Attributes:
         item: the item.
-        lead: ids that are appended to both prompts: what the one answer and the one foil both begin
-            with.
+        lead: ids that are appended to both prompts: what all answers and foils begin with.
         answers: the first id of each answer behind that, each once.
         foils: the same of the foils; an id that begins an answer as well is in neither.
     """
@@ -75,12 +74,11 @@ def _letters(text: str) -> str:
 
 
 def _lead(answers: Sequence[tuple[int, ...]], foils: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """What one answer and one foil begin with; nothing where there are several of either."""
-    if len(answers) != 1 or len(foils) != 1:
-        return ()
-    lead = common_start([*answers, *foils])
-    # An answer that ends where the other goes on has no token of its own to compare.
-    return () if len(lead) in (len(answers[0]), len(foils[0])) else lead
+    """What all answers and foils begin with; nothing where one of them ends there."""
+    every = [*answers, *foils]
+    lead = common_start(every)
+    # An answer that ends where another goes on has no token of its own to compare.
+    return () if len(lead) == min(map(len, every)) else lead
 
 
 def _heads(rows: Sequence[tuple[int, ...]], start: int) -> list[int]:

@@ -89,9 +89,15 @@ def as_metric(given: object, examples: Examples) -> Metric:
         examples: the prompts it will be read on.
 
     Raises:
-        ValueError: for anything else, and when read, if the function gives another shape.
+        ValueError: for anything else, a metric of another number of prompts, and when read, if the
+            function gives another shape.
     """
     if isinstance(given, Metric):
+        if len(given.positions) != len(examples):
+            raise ValueError(
+                f"the metric is of {len(given.positions)} prompts, got {len(examples)} to read it on; "
+                "make it of these, or take metric.subset(rows) as the prompts were"
+            )
         return given
     if not callable(given):
         raise ValueError(

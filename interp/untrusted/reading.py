@@ -69,12 +69,13 @@ def read_text(path: Path, limit: int) -> str:
         ) from error
 
 
-def read_json(path: Path, limit: int = SETTINGS) -> dict[str, Any]:
+def read_json(path: Path, limit: int = SETTINGS, *, unique: bool = False) -> dict[str, Any]:
     """The object that a JSON file holds.
 
     Args:
         path: the file.
         limit: in bytes.
+        unique: whether a name that an object gives twice is refused; else its last value counts.
 
     Raises:
         ValueError: one line, if it is no ordinary file, larger, no JSON, nested too deep, or holds
@@ -82,7 +83,7 @@ def read_json(path: Path, limit: int = SETTINGS) -> dict[str, Any]:
     """
     text = read_text(path, limit)
     try:
-        content = parse_json(text)
+        content = parse_json(text, unique=unique)
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}); write it again") from error
     if not isinstance(content, dict):
@@ -92,17 +93,19 @@ def read_json(path: Path, limit: int = SETTINGS) -> dict[str, Any]:
     return content
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes, *, unique: bool = False) -> Any:
     """What JSON says, if it is nested no deeper than `DEPTH`.
 
     Args:
         text: a whole document.
+        unique: whether a name that an object gives twice is refused.
 
     Raises:
-        ValueError: one line, if it is no JSON or nested deeper.
+        ValueError: one line, if it is no JSON, nested deeper, or gives a name twice that must be
+            unique.
     """
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=_once if unique else None)
     except RecursionError as error:
         raise ValueError(f"nested deeper than {DEPTH}") from error
     except UnicodeDecodeError as error:
@@ -113,6 +116,20 @@ def parse_json(text: str | bytes) -> Any:
         if not level:
             return content
     raise ValueError(f"nested deeper than {DEPTH}")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names differ.
+
+    Raises:
+        ValueError: with the first that comes twice.
+    """
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name!r:.60} comes twice")
+        found[name] = value
+    return found
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -20,12 +20,13 @@ def read_yaml(path: Path, limit: int = SETTINGS) -> dict[str, Any]:
 
     Raises:
         ValueError: one line, if it is no ordinary file, larger, no YAML, holds anything but an object,
-            anchors (by which a few lines stand for endless ones) or tags of other kinds than plain
-            values, or is nested too deep.
+            a name twice, anchors (by which a few lines stand for endless ones) or tags of other kinds
+            than plain values, or is nested too deep.
     """
     text = read_text(path, limit)
     try:
         _check(text)
+        _check_names(yaml.compose(text, Loader=yaml.SafeLoader))
         content = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(
@@ -52,3 +53,21 @@ def _check(text: str) -> None:
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > DEPTH:
             raise ValueError(f"nested deeper than {DEPTH}")
+
+
+def _check_names(node: yaml.Node | None) -> None:
+    """Refuse a name that an object gives twice: the second would stand for both in silence.
+
+    Raises:
+        ValueError: with the name.
+    """
+    if isinstance(node, yaml.MappingNode):
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        repeated = next((name for name in names if names.count(name) > 1), None)
+        if repeated is not None:
+            raise ValueError(f"{repeated!r:.60} comes twice")
+        for _, value in node.value:
+            _check_names(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _check_names(value)

@@ -36,8 +36,10 @@ class Circuit(Shown):
         """Hold mask and scores to the graph.
 
         Raises:
-            ValueError: unless they have an entry for each edge.
+            ValueError: unless they have an entry for each edge, the mask True or False.
         """
+        if self.mask.dtype != torch.bool:
+            raise ValueError(f"mask must be of True and False; got {self.mask.dtype}; give mask.bool()")
         for name, values in (("mask", self.mask), ("scores", self.scores)):
             if values is not None and values.shape != (self.graph.n_edges,):
                 raise ValueError(

@@ -81,6 +81,19 @@ class Graph(Shown):
         parallel = bool(getattr(model.bridge.cfg, "parallel_attn_mlp", False))
         return cls(model.n_layers, int(model.n_heads), model.n_key_value_heads, parallel)
 
+    def require(self, other: Graph, what: str) -> None:
+        """Hold scores or a circuit to this graph, their model's.
+
+        Args:
+            other: the graph that they are of.
+            what: they are called in the message.
+
+        Raises:
+            ValueError: for another model's.
+        """
+        if other != self:
+            raise ValueError(f"{what} got {other!r}, the model has {self!r}; give this model's own")
+
     @cached_property
     def sources(self) -> tuple[str, ...]:
         """Names of the nodes that write, in order: 1 + L (H + 1)."""

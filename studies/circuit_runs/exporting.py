@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,10 @@ def export(
     ending = _ENDINGS.get(format)
     if ending and out.suffix.lower() != ending:
         raise ValueError(f"{format} is written to a file that ends in {ending}; got {out}; name it so")
+    if ending and out.exists():
+        raise ValueError(f"{out} must be a new file; got one that is there; name another or remove it")
+    if not out.parent.is_dir():
+        raise ValueError(f"{out} must lie in a folder that is there; got {out.parent}; make it first")
     if format == "auto-circuit":
         return write_items(_items(source), out)
     circuit, width = _circuit(source, least, model)
@@ -53,9 +58,8 @@ def export(
         return write_circuit(circuit, out)
     if format == "circuit-tracer":
         first = _items(source)[0]
-        return write_tracer(
-            circuit, out, tokens=first.clean.split(" "), answer=first.answers[0], name=str(source)
-        )
+        words = re.findall(r"\s*\S+|\s+$", first.clean)
+        return write_tracer(circuit, out, tokens=words, answer=first.answers[0], name=str(source))
     if width is None:
         raise ValueError(f"{format} tells the model's width; got none for {source}; give --model")
     if format == "mib":

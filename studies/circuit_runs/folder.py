@@ -1,6 +1,7 @@
 """The folder of a circuit: what was asked, every edge with its scores, the prompts, and what follows.
 
-settings.json   model, task, method, ablation, positions, sizes, seed, and the numbers of the search
+settings.json   model, task, prompts asked and used, method, ablation, positions, sizes, seed, and the
+                numbers of the search
 prompts.json    what was asked, as auto-circuit reads it
 edges.csv       edge, sender, receivers, score, frequency, word: every edge of the model
 exact.csv       edge, screen, exact, kind: the edges that were patched exactly
@@ -14,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -28,6 +30,11 @@ if TYPE_CHECKING:
     from patching.circuits import Discovery, EdgeScores
 
 SETTINGS, PROMPTS, EDGES, EXACT = "settings.json", "prompts.json", "edges.csv", "exact.csv"
+#: What settings.json tells at least.
+NEEDED = (
+    "model", "base", "task", "prompts", "method", "ablation", "positions", "edges", "seed", "device",
+    "dtype", "width",
+)  # fmt: skip
 FAITHFULNESS, AREAS = "faithfulness.csv", "areas.csv"
 
 
@@ -62,17 +69,17 @@ def keep_discovery(out: Path, found: Discovery, task: Task, settings: dict[str, 
             "word": found.words,
         }
     )
-    halves = [float(value) for value in found.jaccard]
+    halves = found.jaccard[np.isfinite(found.jaccard)]
     told = {
         **settings,
         "graph": asdict(graph),
-        "prompts": len(task),
+        "used": len(task),
         "dropped": dict(task.dropped),
         "unit": found.scores.unit,
         "size": found.size,
         "absolute": found.absolute,
         "split_half_jaccard": {
-            "mean": sum(halves) / len(halves),
+            "mean": float(halves.mean()) if len(halves) else None,
             "null_mean": found.null_mean,
             "null_high": found.null_high,
         },
@@ -119,6 +126,12 @@ def settings_of(folder: Path) -> dict[str, Any]:
             "that first"
         )
     settings = read_json(inside(folder, SETTINGS))
+    missing = [name for name in NEEDED if name not in settings]
+    if missing:
+        raise ValueError(
+            f"{folder / SETTINGS} must tell {', '.join(NEEDED)}; got none of {', '.join(missing)}; run "
+            "the search again"
+        )
     graph = settings.get("graph")
     sizes = ("n_layers", "n_heads", "n_groups")
     if not isinstance(graph, dict) or not all(type(graph.get(size)) is int for size in sizes):
@@ -163,6 +176,11 @@ def circuit_of(folder: Path, least: str = "core") -> Circuit:
     graph, table = graph_of(settings_of(folder)), table_of(folder, EDGES)
     if table is None or list(table.get("edge", [])) != list(graph.names):
         raise ValueError(f"{folder / EDGES} must hold every edge of {graph!r}; run the search again")
+    if not {"word", "score"} <= set(table) or not pd.api.types.is_numeric_dtype(table["score"]):
+        raise ValueError(
+            f"{folder / EDGES} must have the column word, and score with numbers alone; run the search "
+            "again"
+        )
     words = ("core",) if least == "core" else ("core", "contingent")
     mask = torch.tensor(table["word"].isin(words).to_numpy())
     return Circuit(graph, mask, torch.tensor(table["score"].to_numpy(float)).float())

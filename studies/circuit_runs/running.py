@@ -11,6 +11,7 @@ import pandas as pd
 
 import interp
 from interp._files import write_csv, write_text
+from interp.circuit_tasks.own import read_items
 from interp.progress import stage
 from patching import circuits
 from studies.circuit_runs import drawing, folder
@@ -91,13 +92,17 @@ def discover(asked: Asked, out: Path, *, resamples: int, verify: int) -> str:
         table = folder.keep_exact(out, found.scores, exact, verify)
         told.append(_told_exact(table, found.scores.method))
     shown = found.table().head(12)[["edge", "score", "frequency", "word"]]
-    told.append(shown.round(3).to_string(index=False))
+    told.append(
+        "no edge is found on most draws of the prompts: ask for more --edges or more --prompts"
+        if shown.empty
+        else shown.round(3).to_string(index=False)
+    )
     told += [f"written: {path}" for path in drawing.draw(out)]
     return "\n".join(told)
 
 
 def evaluate(source: Path, asked: Asked | None, *, complement: bool) -> str:
-    """Measure the faithfulness of a folder's circuits at every size on fresh prompts.
+    """Measure the faithfulness of a folder's circuits at every size; says if prompts are not fresh.
 
     Args:
         source: a folder of `discover`.
@@ -107,9 +112,10 @@ def evaluate(source: Path, asked: Asked | None, *, complement: bool) -> str:
     settings = folder.settings_of(source)
     known = {field: settings[field] for field in Asked.__dataclass_fields__ if field in settings}
     asked = asked or Asked(**{**known, "seed": int(settings["seed"]) + 1})
-    model = asked.load()
-    task = asked.made(model)
     circuit = folder.circuit_of(source)
+    model = asked.load()
+    circuits.Graph.of(model).require(circuit.graph, str(source))
+    task = asked.made(model)
     curves, areas = [], []
     chance = circuits.score_edges(model, task.contrast, task.metric, method="random", **asked.setting)
     for scores in (_scores(circuit, chance, str(settings["method"])), chance):
@@ -129,6 +135,13 @@ def evaluate(source: Path, asked: Asked | None, *, complement: bool) -> str:
         .round(3)
         .to_string(index=False),
     ]
+    found_on = {(item.clean, item.corrupted) for item in read_items(source / folder.PROMPTS)}
+    again = sum((item.clean, item.corrupted) in found_on for item in task.items)
+    if again:
+        told.append(
+            f"{again} of these prompts are among those that the circuit was found on, for which it may "
+            "look more faithful than it is: give a task with more of them"
+        )
     return "\n".join([*told, *(f"written: {path}" for path in drawing.draw(source))])
 
 
@@ -147,8 +160,8 @@ def diff(asked: Asked, tuned: str, out: Path) -> str:
     found = circuits.diff(
         pair, task.contrast, task.metric, n=asked.edges, method=asked.method, **asked.setting
     )
-    edges = found.edges.copy()
-    edges[["sender", "receivers"]] = edges["edge"].str.split("->", expand=True)
+    ends = [str(edge).split("->") for edge in found.edges["edge"]]
+    edges = found.edges.assign(sender=[a for a, _ in ends], receivers=[b for _, b in ends])
     out.mkdir(parents=True, exist_ok=True)
     for name, table in (
         ("edges", edges), ("nodes", found.nodes), ("exchanged", found.exchanged),
@@ -168,7 +181,10 @@ def diff(asked: Asked, tuned: str, out: Path) -> str:
         f"the base's circuit keeps {_share(found.verdict.base_in_tuned)} of the tuned model's own "
         f"faithfulness in it, the tuned model's {_share(found.verdict.tuned_in_base)} in the base; "
         f"size {_share(found.verdict.size)}",
-        found.cells.round(3).to_string(index=False),
+        "both circuits are empty: no edge of theirs lies on a path from the input to the logits; ask "
+        "for more --edges"
+        if edges.empty
+        else found.cells.round(3).to_string(index=False),
         found.nodes.head(10)[columns].round(3).to_string(index=False),
         _told_exchanged(found.exchanged),
     ]

@@ -43,7 +43,7 @@ def read_json_graph(path: Path, graph: Graph | None) -> Circuit:
     Raises:
         ValueError: one line, if it is no graph file, or of another model.
     """
-    content = read_json(path, CIRCUIT)
+    content = read_json(path, CIRCUIT, unique=True)
     missing = [key for key in ("cfg", "nodes", "edges") if not isinstance(content.get(key), dict)]
     if missing:
         raise ValueError(
@@ -64,7 +64,10 @@ def read_json_graph(path: Path, graph: Graph | None) -> Circuit:
                 "a number"
             )
         chosen[place] = within
-        scores[place] = math.nan if score is None else float(score)
+        try:
+            scores[place] = math.nan if score is None else float(score)
+        except OverflowError as error:
+            raise ValueError(f"{path} gives {name} a score beyond all numbers; mend it") from error
     return _grouped(Circuit(own, chosen, None if bool(scores.isnan().all()) else scores), graph)
 
 
@@ -116,9 +119,20 @@ def read_pt_graph(path: Path, graph: Graph | None) -> Circuit:
     own = _graph_of(path, content["cfg"], graph)
     destinations = _columns(own)
     shape = (own.n_forward, len(destinations))
+    for key, expected in (("src_nodes", own.sources), ("dst_nodes", own.destinations)):
+        if [str(name) for name in content[key] or ()] != list(expected):
+            raise ValueError(
+                f"{path} must list its {key} as {expected[0]}, {expected[1]}, …, {expected[-1]}, in "
+                "this order; write it as .json, where every edge bears its name"
+            )
     tables = [content["edges_scores"], content["edges_in_graph"]]
     if not all(isinstance(table, Tensor) and table.shape == shape for table in tables):
         raise ValueError(f"{path} must hold scores of {shape[0]} sources and {shape[1]} destinations")
+    if tables[0].is_complex() or not bool(((tables[1] == 0) | (tables[1] == 1)).all()):
+        raise ValueError(
+            f"{path} must hold numbers as scores, and true or false for what is in the graph; got "
+            f"{tables[0].dtype} and {tables[1].dtype}; write it again"
+        )
     column = torch.tensor([destinations[name] for name in own.destinations])[own.destination]
     scores, chosen = (table[own.source, column] for table in tables)
     return _grouped(Circuit(own, chosen.bool(), scores.float()), graph)

@@ -95,7 +95,10 @@ def write_mib(circuits: Mapping[str, Circuit], folder: str | Path, *, d_model: i
             f"a folder of the benchmark holds {IMPORTANCES} alone or {len(SIZES)} circuits; got {sizes}"
             f"; cut one for each share of the edges in {', '.join(map(str, SIZES))}"
         )
-    if folder.exists() and any(folder.iterdir()):
+    for name in circuits:
+        if name != Path(name).name or name.startswith("."):
+            raise ValueError(f"a circuit's name becomes a file's; got {name!r}; give a plain name")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} must be a new or empty folder; got one with files; choose another")
     folder.mkdir(parents=True, exist_ok=True)
     for name, circuit in circuits.items():

@@ -35,7 +35,7 @@ def read_csv_circuit(path: Path, graph: Graph) -> Circuit:
     """
     table = read_table(path, "circuit", COLUMNS)
     missing = {"edge", "in_circuit"} - set(table.columns)
-    if missing and table.rows:
+    if missing:
         raise ValueError(
             f"{path.name} must have the columns edge and in_circuit (optional: score); got "
             f"{list(table.columns)}: name them so"
@@ -91,6 +91,11 @@ def read_yaml_circuit(path: Path, graph: Graph | None) -> Circuit:
         ValueError: one line, for unknown nodes, an edge that closes a cycle, or another model's sizes.
     """
     content = read_yaml(path)
+    if set(content) - {"model", "edges"}:
+        raise ValueError(
+            f"{path} must hold edges and, if you like, model; got {sorted(map(str, content))}; leave "
+            "the others out"
+        )
     told, edges = content.get("model"), content.get("edges")
     if not isinstance(edges, list) or not all(isinstance(edge, str) for edge in edges):
         raise ValueError(

@@ -9,6 +9,7 @@ Source: the graph files of github.com/safety-research/circuit-tracer (metadata, 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,10 @@ def write_tracer(
     """Write a circuit for circuit-tracer's page, `<slug>.json`.
 
     Args:
-        circuit: the circuit; links weigh what its edges score, and 1 where it has no scores.
+        circuit: the circuit; links weigh what its edges score, 0 where one has none, and 1 where none
+            has.
         path: a .json file; its name without the ending is the slug.
-        tokens: of the prompt that is shown above the graph.
+        tokens: of the prompt that is shown above the graph; joined they are its text.
         answer: the token that the logits node stands for.
         name: of the model.
 
@@ -58,6 +60,8 @@ def write_tracer(
     weights: dict[tuple[str, str], float] = {}
     for number in circuit.mask.nonzero()[:, 0].tolist():
         score = 1.0 if circuit.scores is None else float(circuit.scores[number])
+        if not math.isfinite(score):  # JSON has no such numbers
+            score = 0.0
         source = graph.sources[int(graph.source[number])]
         for place in graph.nodes_of(int(graph.destination[number])):
             link = (_identity(graph, source, last), _identity(graph, graph.nodes[place], last))

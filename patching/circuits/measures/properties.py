@@ -70,6 +70,7 @@ def completeness(
     if not 0 < share < 1:
         raise ValueError(f"share got {share:g}; expected between 0 and 1, such as .3")
     setting = Setting.of(model, contrast, metric, seed, **choices)
+    setting.parts.graph.require(circuit.graph, "circuit")
     inside = circuit.mask.nonzero()[:, 0]
     taken = max(1, int(share * len(inside)))
     generator = torch.Generator().manual_seed(seed)
@@ -125,6 +126,7 @@ def minimality(
         True
     """
     setting = Setting.of(model, contrast, metric, seed, **choices)
+    setting.parts.graph.require(circuit.graph, "circuit")
     graph, n = circuit.graph, len(circuit)
     masks = [circuit.mask]
     columns: list[dict[str, Any]] = [{"condition": "circuit", "share": n / graph.n_edges}]

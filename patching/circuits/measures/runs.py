@@ -75,6 +75,7 @@ def evaluate(
         [1.0, 1.0]
     """
     setting = Setting.of(model, contrast, metric, seed, **choices)
+    setting.parts.graph.require(scores.graph, "scores")
     masks, columns = ranked_masks(scores, sizes, complement=complement)
     return run_named(setting, masks, columns, scores.method)
 
@@ -85,13 +86,18 @@ def ranked_masks(
     """The circuits of each ranking and size, with their columns.
 
     Raises:
-        ValueError: for a size that is no share.
+        ValueError: for a size that is no share, or one of more edges than have a score.
     """
     if not sizes or not all(0 < size <= 1 for size in sizes):
         raise ValueError(f"sizes got {list(sizes)}; expected shares of the edges, above 0 and up to 1")
     graph, masks, columns = scores.graph, [], []
     for ranking in RANKINGS:
         order = scores.order(absolute=ranking == "absolute")
+        if len(order) < int(max(sizes) * graph.n_edges):
+            raise ValueError(
+                f"a size of {max(sizes):g} takes {int(max(sizes) * graph.n_edges):,} edges; got scores "
+                f"of {len(order):,}; score every edge, or give smaller sizes="
+            )
         for size in sizes:
             mask = torch.zeros(graph.n_edges, dtype=torch.bool)
             mask[order[: int(size * graph.n_edges)]] = True
@@ -149,11 +155,7 @@ def run_circuits(
     named = {"circuit": circuits} if isinstance(circuits, Circuit) else dict(circuits)
     masks, columns = [], []
     for name, circuit in named.items():
-        if circuit.graph != setting.parts.graph:
-            raise ValueError(
-                f"circuit {name!r} is of {circuit.graph!r}, the model has {setting.parts.graph!r}; "
-                "give a circuit of this model"
-            )
+        setting.parts.graph.require(circuit.graph, f"circuit {name!r}")
         share = len(circuit) / circuit.graph.n_edges
         masks.append(circuit.mask)
         columns.append({"condition": "circuit", "share": share, "parameters": name})
@@ -169,17 +171,8 @@ def run_named(
     columns: Sequence[Mapping[str, Any]],
     scores: str | None = None,
 ) -> Evidence:
-    """Evidence of circuits, and of the graph with all and with no edges.
-
-    Raises:
-        ValueError: for masks of another graph.
-    """
+    """Evidence of circuits of the setting's graph, and of the graph with all and with no edges."""
     graph, contrast = setting.parts.graph, setting.contrast
-    if any(mask.shape != (graph.n_edges,) for mask in masks):
-        raise ValueError(
-            f"scores are of {len(masks[0]):,} edges, {setting.model.name} has {graph.n_edges:,}; score "
-            "this model's edges"
-        )
     # Small circuits often are pruned to the same, and the largest are the graph: each runs once.
     every, which = torch.stack([*masks, graph.mask(), graph.mask([])]).unique(
         dim=0, return_inverse=True

@@ -18,8 +18,9 @@ class Verdict:
 
     Attributes:
         word: "same circuit reused", "same circuit strengthened", "same circuit weakened", "same
-            circuit, size undetermined", "rewired", "undetermined", or "no behaviour" where a model
-            does not show what the metric measures.
+            circuit reversed" where the behaviour points the other way, "same circuit, size
+            undetermined", "rewired", "undetermined", or "no behaviour" where a model does not show
+            what the metric measures.
         base_in_tuned: f of the base's circuit in the tuned model over f of the tuned model's own.
         tuned_in_base: the reverse.
         size: the behaviour's size (all edges less none) in the tuned model over that in the base.
@@ -45,8 +46,9 @@ def circuit_verdict(runs: Evidence, cut: Cutoffs, seed: int = 0) -> Verdict:
         One circuit where either model's circuit reaches `same` of the other's own faithfulness with
         its whole interval, rewired where one stays below it with its whole interval.
     """
-    table = runs.table
-    labels = sorted(table["group"].astype(str).unique())
+    groups = runs.rows(model="base", condition="full")["group"].astype(str).value_counts()
+    labels = sorted(groups.index)
+    prompts = groups.reindex(labels).to_numpy(float)
 
     def means(model: str, condition: str, name: str | None = None) -> np.ndarray:
         chosen = runs.rows(model=model, condition=condition)
@@ -69,7 +71,8 @@ def circuit_verdict(runs: Evidence, cut: Cutoffs, seed: int = 0) -> Verdict:
     )
 
     def statistics(counts: np.ndarray) -> np.ndarray:
-        drawn = counts @ every.T / counts.sum(1, keepdims=True)
+        weights = counts * prompts
+        drawn = weights @ every.T / weights.sum(1, keepdims=True)
         b_full, b_none, bb, tb, t_full, t_none, bt, tt = drawn.T
         return np.stack(
             [
@@ -100,9 +103,11 @@ def _word(
         return "rewired"
     if not (across.low >= cut.same and back.low >= cut.same):
         return "undetermined"
+    if size.high < 0:
+        return "same circuit reversed"
     if size.low > cut.stronger:
         return "same circuit strengthened"
-    if size.high < 1 / cut.stronger:
+    if size.low > 0 and size.high < 1 / cut.stronger:
         return "same circuit weakened"
     if size.low >= 1 / cut.stronger and size.high <= cut.stronger:
         return "same circuit reused"

@@ -41,7 +41,7 @@ def ablated_outputs(
         seed: of resampling.
 
     Raises:
-        ValueError: for a word that is not offered, or a reference without prompts of some length.
+        ValueError: for a word that is not offered, or without other prompts of some length.
     """
     if ablation not in get_args(Ablation):
         raise ValueError(f"ablation got {ablation!r}; expected one of {', '.join(get_args(Ablation))}")
@@ -56,7 +56,7 @@ def ablated_outputs(
     if ablation == "mean":
         mean = _mean(parts, others)
         return lambda batch, run: mean.expand_as(run.outputs)
-    by_length = _position_means(parts, others, contrast.clean)
+    by_length = _position_means(parts, others, contrast.clean, same=reference is None)
     return lambda batch, run: by_length[run.outputs.shape[2]].expand_as(run.outputs)
 
 
@@ -96,24 +96,32 @@ def _mean(parts: Parts, others: Examples) -> Float[Tensor, "source 1 1 d"]:
 
 
 def _position_means(
-    parts: Parts, others: Examples, examples: Examples
+    parts: Parts, others: Examples, examples: Examples, *, same: bool
 ) -> dict[int, Float[Tensor, "source 1 position d"]]:
     """By length, every source's mean at each position over the reference prompts of that length.
 
+    `same` where both are one set, and the mean of a prompt alone would be its own output.
+
     Raises:
-        ValueError: for a length that the reference lacks.
+        ValueError: for a length that the reference lacks, or that one prompt alone has.
     """
     means = {}
     for length in examples.lengths.unique().tolist():
-        same = (others.lengths == length).nonzero()[:, 0]
-        if not len(same):
+        rows_of_length = (others.lengths == length).nonzero()[:, 0]
+        if same and len(rows_of_length) == 1:
+            raise ValueError(
+                f"prompt {int(rows_of_length)} is the only one of {length} tokens, whose mean per "
+                "position would be its own output; give reference= with more prompts, or "
+                "ablation='mean'"
+            )
+        if not len(rows_of_length):
             raise ValueError(
                 f"reference has no prompt of {length} tokens to take means per position of; give some, "
                 "or ablation='mean'"
             )
         total = torch.zeros(())
-        for rows in same.split(_TOGETHER):
+        for rows in rows_of_length.split(_TOGETHER):
             outputs = parts.record(_tokens(others, rows)).outputs
             total = total.to(outputs) + outputs.sum(1, keepdim=True)
-        means[length] = total / len(same)
+        means[length] = total / len(rows_of_length)
     return means

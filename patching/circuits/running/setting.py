@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.contrasts import Contrast
@@ -37,6 +37,25 @@ class Choices(TypedDict, total=False):
     max_bytes: int
 
 
+def require_numbers(values: Float[Tensor, "*copy"], rows: Int[Tensor, " row"]) -> None:
+    """Hold what a metric read to numbers: no edge is found by what is none.
+
+    Args:
+        values: of several copies of some prompts, copy by copy.
+        rows: the prompts.
+
+    Raises:
+        ValueError: with the first prompt on which it is NaN.
+    """
+    missing = values.isnan().flatten()
+    if bool(missing.any()):
+        row = int(rows[int(missing.int().argmax()) % len(rows)])
+        raise ValueError(
+            f"the metric got no number (NaN) on prompt {row}; expected a number on every run; mend it, "
+            "or leave the prompt out"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """A batch of pairs of one length: the clean run, and what ablated edges carry.
@@ -58,6 +77,13 @@ class Prepared:
         """What ablating an edge takes away: the clean output less the ablated one, where so."""
         change = self.nodes.outputs - self.ablated
         return change if self.where is None else change * self.where[..., None]
+
+    @property
+    def carried(self) -> Float[Tensor, "source row position d"]:
+        """What ablated edges carry: the ablated output where edges are ablated, elsewhere the clean."""
+        if self.where is None:
+            return self.ablated
+        return torch.where(self.where[..., None], self.ablated, self.nodes.outputs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +177,7 @@ class Setting:
         reader = self.metric.reader or self.model
         logits = reader.readout(last, self.metric.tokens)
         values = self.metric(logits, batch.rows.repeat(len(residual)))
+        require_numbers(values, batch.rows)
         return values.to(self.model.metric_dtype).unflatten(0, (len(residual), -1))
 
     def about(self) -> Mapping[str, str]:

@@ -133,7 +133,7 @@ def _values(setting: Setting, method: Method, steps: int, seed: int) -> Float[Te
 
 def _slopes(setting: Setting, prepared: Prepared, method: Method, steps: int) -> Slopes:
     """The gradients that a first-order method multiplies with."""
-    clean, ablated = prepared.nodes.outputs[0], prepared.ablated[0]
+    clean, ablated = prepared.nodes.outputs[0], prepared.carried[0]
     if method == "relp":
         with relevance_rules(setting.parts):
             return slopes(setting, prepared, clean)
@@ -160,7 +160,7 @@ def _mean(runs: Sequence[Slopes]) -> Slopes:
 
 def _mean_over_nodes(setting: Setting, prepared: Prepared, steps: int) -> Slopes:
     """Mean slopes of runs in which one node, or one layer's heads, lie between ablated and clean."""
-    graph, clean, ablated = setting.parts.graph, prepared.nodes.outputs, prepared.ablated
+    graph, clean, ablated = setting.parts.graph, prepared.nodes.outputs, prepared.carried
     firsts = [0]
     for layer in range(graph.n_layers):
         node = 1 + layer * (graph.n_heads + 1)

@@ -20,7 +20,7 @@ from interp.progress import tracked
 from interp.sites import Kind, Site
 from patching.circuits.graph import SLOTS
 from patching.circuits.running.parts import KINDS
-from patching.circuits.running.setting import Prepared, Setting
+from patching.circuits.running.setting import Prepared, Setting, require_numbers
 from patching.engine.sweeping import sweep
 from patching.interventions.cells import Cell, Edit
 from patching.interventions.values import Add, Replace
@@ -66,6 +66,7 @@ def _score_batch(
             metrics,
             max_bytes=setting.max_bytes // 2,
         )
+        require_numbers(torch.stack([*swept.baseline.values(), *swept.values["metric"]]), rows)
         numbers = torch.tensor([number for number, _ in waiting], device=rows.device)
         scores[numbers[:, None], rows] = swept.baseline["metric"] - swept.values["metric"]
         waiting.clear()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from interp.models.model import Model
 from patching.circuits.circuit import Circuit
 from patching.circuits.running.setting import Setting
 from patching.circuits.scores.exact import exact_scores
-from patching.circuits.scores.results import EdgeScores
+from patching.circuits.scores.results import EdgeScores, fields_of
 from patching.engine.schedule import MAX_BYTES
 
 
@@ -32,6 +32,9 @@ def above(scores: EdgeScores, threshold: float, *, absolute: bool = True) -> Cir
     Returns:
         The circuit, without edges on no path from the input to the logits.
 
+    Raises:
+        ValueError: for a threshold that is no number.
+
     Example:
         >>> import interp, patching
         >>> model = interp.load_model("organism-base")
@@ -42,6 +45,8 @@ def above(scores: EdgeScores, threshold: float, *, absolute: bool = True) -> Cir
         >>> len(patching.circuits.above(scores, 1e9))
         0
     """
+    if math.isnan(threshold):
+        raise ValueError(f"threshold got {threshold}; expected a number in {scores.unit}")
     mean = scores.mean.abs() if absolute else scores.mean
     return Circuit(scores.graph, (mean >= threshold).cpu(), scores.mean.cpu()).pruned()
 
@@ -117,12 +122,12 @@ def verify(
 
     Args:
         model: the model that runs.
-        contrast: the pairs.
+        contrast: the pairs; those that were screened, or others.
         scores: of a screen; its ablation and positions are used.
         metric: read on every run.
         n: how many of the largest edges are patched.
         sample: how many of the others, drawn at random; they show what the screen would have missed.
-        reference: prompts behind means and resampling.
+        reference: prompts behind means and resampling: those that the screen was given.
         seed: of the sample and of resampling.
         max_bytes: memory in bytes for activations beside the model; changes no number.
 
@@ -154,15 +159,12 @@ def verify(
         reference=reference,
         max_bytes=max_bytes,
     )
-    if scores.graph != setting.parts.graph:
-        raise ValueError(
-            f"scores are of {scores.graph!r}, the model has {setting.parts.graph!r}; score this model"
-        )
+    setting.parts.graph.require(scores.graph, "scores")
+    sample = at_least_one("sample", sample) if sample else 0
     order = scores.order(absolute=True)
     mask = torch.zeros(scores.graph.n_edges, dtype=torch.bool)
     mask[order[: at_least_one("n", n)]] = True
     others = order[n:]
     drawn = torch.randperm(len(others), generator=torch.Generator().manual_seed(seed))[:sample]
     mask[others[drawn]] = True
-    exact = replace(scores, method="exact", unit=setting.metric.unit, metric=setting.metric.name)
-    return replace(exact, values=exact_scores(setting, mask).cpu())
+    return EdgeScores(values=exact_scores(setting, mask).cpu(), method="exact", **fields_of(setting))

@@ -71,14 +71,12 @@ def prune(
     """
     setting = Setting.of(model, contrast, metric, seed, **choices)
     graph = setting.parts.graph
-    if threshold <= 0:
+    if not threshold > 0:
         raise ValueError(
             f"threshold must be above 0, got {threshold:g}; it is in {setting.metric.unit}"
         )
-    if start is not None and start.graph != graph:
-        raise ValueError(
-            f"start is of {start.graph!r}, the model has {graph!r}; give one of its circuits"
-        )
+    if start is not None:
+        setting.parts.graph.require(start.graph, "start")
     mask = graph.mask() if start is None else start.mask.clone()
     falls = torch.full((graph.n_edges,), float("nan"))
     below = Below.of(setting, mask)

@@ -26,6 +26,9 @@ from patching.circuits.running.setting import Choices
 from patching.circuits.scores.edges import Method, score_edges
 from patching.circuits.scores.results import EdgeScores
 
+#: Methods whose scores are the same on all prompts, so that drawing prompts anew says nothing.
+PROMPTLESS = ("weights", "random")
+
 #: Scores of edges held at once.
 _HELD = 2**25
 
@@ -58,10 +61,12 @@ class Discovery(Shown):
         """How many edges of which kind, and how alike halves are."""
         words = self.words
         told = ", ".join(f"{words.count(word)} {word}" for word in ("core", "contingent"))
-        return (
-            f"Discovery({told} edges of {len(words):,} by {self.scores.method}; split-half Jaccard "
-            f"{np.nanmean(self.jaccard):.2f}, of random sets {self.null_mean:.3f})"
-        )
+        told = f"{told} edges of {len(words):,} by {self.scores.method}"
+        if self.scores.method in PROMPTLESS:
+            return f"Discovery({told}, which reads no prompt: nothing is told of its stability)"
+        known = self.jaccard[np.isfinite(self.jaccard)]
+        halves = f"{known.mean():.2f}" if len(known) else "of none, all circuits being empty"
+        return f"Discovery({told}; split-half Jaccard {halves}, of random sets {self.null_mean:.3f})"
 
     def _rows_shown(self) -> tuple[Sequence[str], Iterable[Sequence[Any]], int]:
         table = self.table()
@@ -212,7 +217,7 @@ def stability(
         >>> 0.5 < float(found.frequency.max()) <= 1
         True
     """
-    means = group_means(scores)
+    means, prompts = group_means(scores)
     n, resamples = at_least_one("n", n), at_least_one("resamples", resamples)
     groups = means.shape[1]
     if groups < 2:
@@ -220,12 +225,15 @@ def stability(
             "stability needs pairs of two groups or more, to be drawn anew; got one; give groups= or "
             "more pairs"
         )
-    drawn = _best(scores.graph, means, stats.resample_counts(groups, resamples, seed), n, absolute)
+    resampled = stats.resample_counts(groups, resamples, seed)
+    drawn = _best(scores.graph, means, resampled * prompts, n, absolute)
     rng = np.random.default_rng(seed)
     half = np.zeros((resamples, groups))
     for row in half:
         row[rng.permutation(groups)[: groups // 2]] = 1
-    first, second = (_best(scores.graph, means, side, n, absolute) for side in (half, 1 - half))
+    first, second = (
+        _best(scores.graph, means, side * prompts, n, absolute) for side in (half, 1 - half)
+    )
     both, either = ((first & second).sum(1).numpy(), (first | second).sum(1).numpy())
     jaccard = np.divide(both, either, out=np.full(resamples, np.nan), where=either > 0)
     sizes = (round(float(side.sum(1).double().mean())) for side in (first, second))
@@ -234,12 +242,14 @@ def stability(
     return Discovery(scores, n, absolute, frequency, jaccard, mean, high, cutoffs or Cutoffs())
 
 
-def group_means(scores: EdgeScores) -> Float[Tensor, "edge group"]:
-    """Mean score of every edge in each group of pairs; groups in the order of their names."""
+def group_means(
+    scores: EdgeScores,
+) -> tuple[Float[Tensor, "edge group"], Float[np.ndarray, " group"]]:
+    """Mean score of every edge in each group of pairs, and how many pairs it has; groups by name."""
     names = sorted(set(scores.groups))
     member = torch.tensor([[g == name for g in scores.groups] for name in names], dtype=torch.float64)
-    member = (member / member.sum(1, keepdim=True)).to(scores.values.dtype)
-    return scores.values @ member.T
+    pairs = member.sum(1, keepdim=True)
+    return scores.values @ (member / pairs).to(scores.values.dtype).T, pairs[:, 0].numpy()
 
 
 def _best(

@@ -125,12 +125,17 @@ def test_digits_written_one_by_one_leave_the_tens_that_decide():
     made = asked(tokenizer, item, None)
     assert not isinstance(made, str)
     assert [tokenizer.decode([t]) for t in (*made.answers, *made.foils)] == ["4", "2"]
-    close = TaskItem("from 1732 to 17", "from 1701 to 17", ("33",), ("32", "31"), between="")
-    assert asked(tokenizer, close, None) == TOGETHER, "the control: tens that begin both decide nothing"
+    close = TaskItem("from 1732 to 17", "from 1701 to 17", ("3",), ("33", "31"), between="")
+    assert asked(tokenizer, close, None) == TOGETHER, "the control: an answer that ends in the tens"
 
 
-def test_what_one_answer_and_one_foil_begin_with_is_appended():
+def test_what_all_answers_and_foils_begin_with_is_appended():
     tokenizer = toys.bytewise(toys.QWEN)
+    several = TaskItem("from 1732 to 17", "from 1701 to 17", ("33", "34"), ("32", "31"), between="")
+    made = asked(tokenizer, several, None)
+    assert not isinstance(made, str)
+    told = [tokenizer.decode(list(ids)) for ids in (made.lead, made.answers, made.foils)]
+    assert told == ["3", "34", "21"]
     made = asked(tokenizer, TaskItem("from 17", "from 18", ("194",), ("198",), between=""), None)
     assert not isinstance(made, str)
     assert [tokenizer.decode([t]) for t in (*made.lead, *made.answers, *made.foils)] == [

@@ -1,5 +1,7 @@
 """Faithfulness by the benchmark's definitions, and circuits of two models."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -39,6 +41,7 @@ def runs(tiny_model):
     return evaluate(model, PAIRS, scores, METRIC, complement=True)
 
 
+@pytest.mark.filterwarnings("ignore:all edges and none differ")
 def test_the_whole_graph_is_faithful_and_its_complement_is_nothing(runs):
     table = faithfulness(runs).set_index(["condition", "share"])["estimate"]
     for ranking in ("signed", "absolute"):
@@ -47,6 +50,7 @@ def test_the_whole_graph_is_faithful_and_its_complement_is_nothing(runs):
         assert abs(table[ranking, 0.1] - 1) > 1e-3
 
 
+@pytest.mark.filterwarnings("ignore:all edges and none differ")
 def test_faithfulness_and_areas_are_those_of_the_benchmark(runs):
     table = runs.table
     mean = table.groupby(["condition", "share"], observed=True)["value"].mean()
@@ -77,10 +81,10 @@ def test_sizes_are_floors_of_the_edge_count_and_circuits_are_pruned(tiny_model):
 
 def test_a_circuit_of_another_model_is_refused(tiny_model):
     other = Graph(2, 2, 2)
-    with pytest.raises(ValueError, match="give a circuit of this model"):
+    with pytest.raises(ValueError, match="circuit 'circuit' got Graph.*give this model's own"):
         run_circuits(tiny_model("gpt2"), PAIRS, Circuit(other, other.mask()), METRIC)
     scores = score_edges(tiny_model("llama"), PAIRS, METRIC, method="random")
-    with pytest.raises(ValueError, match="score this model's edges"):
+    with pytest.raises(ValueError, match="scores got Graph.*give this model's own"):
         evaluate(tiny_model("gpt2"), PAIRS, scores, METRIC)
 
 
@@ -88,6 +92,69 @@ def test_faithfulness_needs_both_ends():
     rows = Evidence.build([1.0], condition="signed", share=0.5, method="circuit", group="a")
     with pytest.raises(ValueError, match="no rows of empty and full"):
         faithfulness(rows)
+
+
+def circuit_runs(full, empty, circuit, groups, share=0.1):
+    """Evidence of one circuit, made by hand."""
+    n = len(full)
+    return Evidence.build(
+        [*full, *empty, *circuit],
+        condition=["full"] * n + ["empty"] * n + ["circuit"] * n,
+        share=[None] * (2 * n) + [share] * n,
+        method="circuit",
+        group=list(groups) * 3,
+        provenance={"edges": 190},
+    )
+
+
+def test_what_is_divided_by_nothing_has_no_interval():
+    full, empty = [5.02, -3.27, -6.61, 4.10], [4.44, -2.76, -5.20, 2.81]
+    with pytest.warns(UserWarning, match="all edges and none differ by .* has no interval"):
+        table = faithfulness(circuit_runs(full, empty, [6.0, -1.0, -6.0, 4.0], "abcd"))
+    assert table[["low", "high"]].isna().all(axis=None) and np.isfinite(table["estimate"]).all()
+    table = faithfulness(circuit_runs([4, 5, 6, 5], [0, 1, 0, 1], [2, 3, 3, 2], "abcd"))
+    assert table[["low", "high"]].notna().all(axis=None), "the control: a behaviour"
+
+
+def test_the_mean_is_over_prompts_and_resampling_over_groups():
+    runs = circuit_runs([4, 4, 4, 8], [0, 0, 0, 0], [4, 4, 4, 0], "xxxy")
+    assert faithfulness(runs)["estimate"].tolist() == pytest.approx([12 / 20])
+    assert faithfulness(runs)["n"].tolist() == [2]
+
+
+@pytest.mark.parametrize("edges", [7, 14, 28, 56, 189, 190])
+def test_a_circuit_tells_its_own_number_of_edges(edges: int):
+    runs = circuit_runs([4, 5], [0, 1], [2, 3], "ab", share=edges / 190)
+    assert faithfulness(runs)["edges"].tolist() == [edges]
+
+
+def test_runs_without_parts_are_no_circuits_of_their_own(tiny_model):
+    model = tiny_model("gpt2")
+    circuit = score_edges(model, PAIRS, METRIC, method="eap").top(20)
+    for runs in (
+        completeness(model, PAIRS, circuit, METRIC, draws=2),
+        minimality(model, PAIRS, circuit, METRIC),
+    ):
+        with pytest.raises(ValueError, match="faithfulness is of whole circuits"):
+            faithfulness(runs)
+
+
+def test_a_behaviour_that_points_the_other_way_is_reversed(tokenizer):
+    turned = tiny.hf_model("llama", 0)
+    with torch.no_grad():
+        turned.model.norm.weight.neg_()
+    pair = ModelPair(wrap(tiny.hf_model("llama", 0), tokenizer), wrap(turned, tokenizer))
+    whole = Circuit(graph := Graph.of(pair.base), graph.mask())
+    table = run_circuits(pair.base, PAIRS, whole, METRIC).table.pivot_table(
+        index="example", columns="condition", values="value", observed=True
+    )
+    shown = torch.tensor((table["full"] > table["empty"]).to_numpy())
+    answers = torch.where(shown, PAIRS.answers, PAIRS.foils)
+    foils = torch.where(shown, PAIRS.foils, PAIRS.answers)
+    pairs = replace(PAIRS, answers=answers, foils=foils)
+    found = diff(pair, pairs, logit_difference(pairs), n=60, method="eap")
+    assert found.verdict.size.estimate == pytest.approx(-1, abs=1e-3)
+    assert found.verdict.word == "same circuit reversed"
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +167,7 @@ def tuned_head(tokenizer):
     return ModelPair(*models)
 
 
+@pytest.mark.filterwarnings("ignore:all edges and none differ")
 def test_exchanged_nodes_find_the_one_mlp_that_was_changed(tuned_head):
     found = diff(tuned_head, PAIRS, METRIC, n=60, method="eap")
     table = found.exchanged.set_index("node")
@@ -116,6 +184,7 @@ def test_exchanged_nodes_find_the_one_mlp_that_was_changed(tuned_head):
     assert set(found.cells["circuit"]) == set(found.cells["model"]) == {"base", "tuned"}
 
 
+@pytest.mark.filterwarnings("ignore:all edges and none differ")
 def test_a_model_beside_itself_has_one_circuit_and_no_difference(tokenizer):
     same = ModelPair(*(wrap(tiny.hf_model("gpt2", 0), tokenizer) for _ in range(2)))
     found = diff(same, PAIRS, METRIC, n=60, method="eap", cutoffs=Cutoffs(same=0.9))

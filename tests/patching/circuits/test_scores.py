@@ -108,7 +108,9 @@ def test_the_size_of_weights_is_that_of_their_product(tiny_model):
 @pytest.mark.parametrize("ablation", ["mean", "mean_per_position", "zero"])
 def test_means_are_of_the_prompts_given(tiny_model, ablation):
     model, pairs = tiny_model("gpt2"), tiny.contrast(5, 4, 5)
-    setting = Setting.of(model, pairs, logit_difference(pairs), ablation=ablation)
+    setting = Setting.of(
+        model, pairs, logit_difference(pairs), ablation=ablation, reference=pairs.clean
+    )
     two = next(p for p in setting.prepared() if len(p.batch.rows) == 2)
     with plain_edges.split_inputs(model):
         five = plain_edges.outputs(model, pairs.clean.tokens[[0, 2]])["m1"]
@@ -121,6 +123,13 @@ def test_means_are_of_the_prompts_given(tiny_model, ablation):
     found = two.ablated[setting.parts.graph.sources.index("m1")]
     assert tiny.same(found, expected.pop(ablation))
     assert not any(tiny.same(found, other) for other in expected.values())
+
+
+def test_the_mean_of_a_prompt_alone_is_no_mean(tiny_model):
+    pairs = tiny.contrast(5, 4, 5)
+    metric = logit_difference(pairs)
+    with pytest.raises(ValueError, match="prompt 1 is the only one of 4 tokens"):
+        Setting.of(tiny_model("gpt2"), pairs, metric, ablation="mean_per_position")
 
 
 def test_resampling_takes_another_prompt(tiny_model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -90,6 +91,67 @@ def test_a_circuit_is_exported_and_read_back(
         assert torch.equal(read_circuit(converted, graph=circuit.graph).mask, circuit.mask)
 
 
+def test_an_export_replaces_nothing_and_tells_the_prompt_whole(
+    found: Path, tmp_path: Path, monkeypatch
+):
+    monkeypatch.setattr(sys, "argv", [])
+    out = tmp_path / "keep.json"
+    asked = ("export", str(found), "--format", "circuit-tracer", "--out")
+    assert interp_circuits(*asked, str(out)) == 0
+    first = json.loads((found / "prompts.json").read_text())["prompts"][0]["clean"]
+    assert json.loads(out.read_text())["metadata"]["prompt"] == first
+    out.write_text("precious")
+    assert interp_circuits(*asked, str(out)) == 2 and out.read_text() == "precious"
+    assert interp_circuits(*asked, str(tmp_path / "nowhere" / "x.json")) == 2
+
+
+def test_prompts_that_were_searched_on_are_told(found: Path, tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [])
+    copy = tmp_path / "copy"
+    shutil.copytree(found, copy)
+    prompts = str(found / "prompts.json")
+    assert interp_circuits(
+        "evaluate", str(copy), "--model", "tracr-fraction", "--task", prompts, "--prompts", "16", "-q"
+    ) == 0  # fmt: skip
+    assert (
+        "16 of these prompts are among those that the circuit was found on" in capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "told"),
+    [
+        ("edges.csv", lambda text: text.replace(",word", ",words", 1), "must have the column word"),
+        ("edges.csv", lambda text: text.replace(",0.0,", ",abc,", 1), "score with numbers alone"),
+        ("settings.json", lambda text: text.replace('"width"', '"breadth"'), "got none of width"),
+        ("settings.json", lambda text: text.replace('"seed"', '"sed"'), "got none of seed"),
+    ],
+)
+def test_a_damaged_folder_is_one_line(
+    found: Path, tmp_path: Path, file, change, told, monkeypatch, capsys
+):
+    monkeypatch.setattr(sys, "argv", [])
+    copy = tmp_path / "copy"
+    shutil.copytree(found, copy)
+    (copy / file).write_text(change((copy / file).read_text()))
+    for command in (
+        ("evaluate", str(copy)),
+        ("export", str(copy), "--out", str(tmp_path / "x.csv"), "--format", "csv"),
+    ):
+        assert interp_circuits(*command) == 2
+        assert told in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:all edges and none differ")
+def test_two_circuits_of_no_edge_are_compared_all_the_same(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [])
+    pair = ("--base", "tracr-reverse", "--tuned", "tracr-reverse-upper", "--task", "tracr-reverse")
+    asked = ("--prompts", "12", "--edges", "1", "--method", "random", "-q")
+    assert interp_circuits("diff", *pair, *asked, "--out", str(tmp_path / "d")) == 0
+    assert "both circuits are empty" in capsys.readouterr().out
+    assert (tmp_path / "d" / "nodes.csv").is_file()
+
+
 @pytest.mark.slow
 def test_figures_are_drawn_anew_for_a_paper(found: Path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [])
@@ -100,6 +162,7 @@ def test_figures_are_drawn_anew_for_a_paper(found: Path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:all edges and none differ")
 def test_two_models_are_compared_with_what_changed(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [])
     pair = ("--base", "tracr-reverse", "--tuned", "tracr-reverse")

@@ -237,3 +237,63 @@ def test_the_page_of_attribution_graphs_gets_every_edge_once(tmp_path: Path):
     assert found == pytest.approx(expected)
     with pytest.raises(ValueError, match="0 tokens"):
         write_tracer(whole, path, tokens=[], answer="")
+
+
+def test_a_name_that_comes_twice_is_refused(tmp_path: Path):
+    file = write_circuit(circuit(), tmp_path / "c.json", d_model=8)
+    file.write_text(
+        file.read_text().replace('"edges": {', '"edges": {"input->m0": {"score": 1.0}, ', 1)
+    )
+    with pytest.raises(ValueError, match="'input->m0' comes twice"):
+        read_circuit(file)
+    hand = tmp_path / "c.yaml"
+    hand.write_text("edges: [input->m0]\nedges: [m0->logits]\n")
+    with pytest.raises(ValueError, match="'edges' comes twice"):
+        read_circuit(hand, graph=PLAIN)
+    hand.write_text("edges: [input->m0]\nscores: [1.0]\n")
+    with pytest.raises(ValueError, match="must hold edges and, if you like, model"):
+        read_circuit(hand, graph=PLAIN)
+
+
+def test_a_table_without_columns_is_no_empty_circuit(tmp_path: Path):
+    for content in ("", "sender,score\n"):
+        (tmp_path / "c.csv").write_text(content)
+        with pytest.raises(ValueError):
+            read_circuit(tmp_path / "c.csv", graph=PLAIN)
+
+
+def test_a_score_beyond_all_numbers_is_refused(tmp_path: Path):
+    file = write_circuit(circuit(), tmp_path / "c.json", d_model=8)
+    content = json.loads(file.read_text())
+    content["edges"]["input->m0"]["score"] = 10**400
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="beyond all numbers"):
+        read_circuit(file)
+
+
+def test_names_of_a_benchmark_folder_stay_in_it(tmp_path: Path):
+    names = [f"../x{i}" for i in range(len(SIZES))]
+    with pytest.raises(ValueError, match="becomes a file's"):
+        write_mib(dict.fromkeys(names, circuit()), tmp_path / "f", d_model=8)
+    assert not list(tmp_path.glob("*.json"))
+    (tmp_path / "g").write_text("precious")
+    with pytest.raises(ValueError, match="new or empty folder"):
+        write_mib({"importances": circuit()}, tmp_path / "g", d_model=8)
+
+
+def test_an_edge_without_a_score_is_written_with_none(tmp_path: Path):
+    scores = torch.full((PLAIN.n_edges,), float("nan"))
+    made = Circuit(PLAIN, PLAIN.mask(["input->m0", "m0->logits"]), scores)
+    file = write_tracer(made, tmp_path / "c.json", tokens=["The", " end"], answer=" is")
+    assert [link["weight"] for link in json.loads(file.read_text())["links"]] == [0.0, 0.0]
+
+
+def test_sources_in_another_order_are_refused(tmp_path: Path):
+    for changes, told in (
+        ({"src_nodes": list(reversed(PLAIN.sources))}, "must list its src_nodes as input, a0.h0"),
+        ({"dst_nodes": list(reversed(PLAIN.destinations))}, "must list its dst_nodes"),
+        ({"edges_scores": torch.zeros(7, 15, dtype=torch.complex64)}, "must hold numbers as scores"),
+        ({"edges_in_graph": torch.full((7, 15), 0.5)}, "true or false for what is in the graph"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            read_circuit(pt(tmp_path, **changes))
