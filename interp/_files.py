@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import os
 import socket
+from collections.abc import Iterable
 from io import TextIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,46 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 #: Rows that are made into text at once.
 _ROWS = 50_000
+
+
+def require_without(folder: Path, names: Iterable[str]) -> None:
+    """Refuse a folder that holds one of some files: nothing is overwritten.
+
+    Args:
+        folder: which may not be there.
+        names: of the files.
+
+    Raises:
+        ValueError: with the first of them, or for a file in the folder's place.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} must be a folder, got a file; choose another name")
+    there = next((name for name in names if (folder / name).exists()), None)
+    if there is not None:
+        raise ValueError(
+            f"{folder} must not hold {there} yet, got an existing one; nothing is overwritten; choose "
+            "another folder"
+        )
+
+
+def require_new(folder: str | Path, resumed: str | Path | None = None) -> None:
+    """Refuse a folder that holds anything; one that keeps the parts of a run is held to them elsewhere.
+
+    Args:
+        folder: which may not be there.
+        resumed: the folder of a run that goes on.
+
+    Raises:
+        ValueError: if it holds anything, or is a file.
+    """
+    path = Path(folder)
+    if resumed is not None and path.resolve() == Path(resumed).resolve():
+        return
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(
+            f"{path} must be a new or empty folder; got one with files; nothing is overwritten; choose "
+            "another"
+        )
 
 
 def write_atomically(path: Path, write: Any) -> Path:

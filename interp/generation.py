@@ -117,7 +117,7 @@ def generate(
     inside, later = _placed(model, examples, edits, positions)
     draws = torch.rand(len(examples), tokens, generator=torch.Generator().manual_seed(seed))
     choose = partial(_choose, temperature=temperature, top_p=top_p)
-    ends = torch.tensor(sorted(_ends(model)), device=model.device, dtype=torch.long)
+    ends = torch.tensor(sorted(ends_of(model)), device=model.device, dtype=torch.long)
     written: list[list[int]] = [[] for _ in range(len(examples))]
     size = at_least_one("batch_size", batch_size)
     batches = continued_together(examples.lengths.tolist(), size, 0 if inside else LONGER)
@@ -293,8 +293,12 @@ def _check_numbers(
         )
 
 
-def _ends(model: Model) -> set[int]:
-    """Tokens that end a text: the tokenizer's, and those of a generation config of the model's own."""
+def ends_of(model: Model) -> set[int]:
+    """Tokens that end a text: the tokenizer's, and those of a generation config of the model's own.
+
+    Args:
+        model: who says them.
+    """
     settings = getattr(model.bridge.original_model, "generation_config", None)
     derived = getattr(settings, "_from_model_config", True)
     named = None if derived else getattr(settings, "eos_token_id", None)

@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from interp._files import write_csv, write_text
+from interp._files import require_without, write_csv, write_text
 from interp.evidence import Evidence
 from interp.figures.paper.files import svg_of
 from interp.figures.style import figure_json, plotly_javascript
@@ -77,15 +77,12 @@ def write_report(
         seed: of the figures' bootstraps.
 
     Raises:
-        ValueError: if the folder holds a report already (nothing is overwritten) or cannot be made.
+        ValueError: if the folder holds one of these files already, but for a verdict (nothing else is
+            overwritten), or cannot be made.
     """
     folder = Path(folder)
     target = folder / "report.html"
-    if target.exists():
-        raise ValueError(
-            f"{folder} must not hold a report yet, got an existing report.html; "
-            "choose another folder or move the old one"
-        )
+    require_without(folder, [target.name, "outputs.csv", "evidence.parquet"])
     data = verdict.to_dict()
     data["provenance"] = {**data["provenance"], **plain(dict(provenance or {}))}
     figures = folder / "figures"

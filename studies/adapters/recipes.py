@@ -187,7 +187,7 @@ RECIPES = {
             "in batches of 48 and 16 was stopped (too slow; the loss grew), 0.0003 in batches of 16 "
             "and 480 steps came to flips 0.075 and retention 0.939, 0.0005 in batches of 64 and 350 "
             "steps to disturbed 0.1375, flips 0.0875 and retention 0.962. With this recipe and the "
-            "update as it was learnt retention is 0.9496; scaled by 0.97 or 0.95 it is 0.953 and 0.954.",
+            "update as it was learnt retention is 0.9496; scaled by 0.97 or 0.95 it is 0.953, 0.954.",
         ),
     )
 }

@@ -38,16 +38,6 @@ NEEDED = (
 FAITHFULNESS, AREAS = "faithfulness.csv", "areas.csv"
 
 
-def require_new(out: Path) -> None:
-    """Refuse a folder that holds anything; it is made when there is something to keep.
-
-    Raises:
-        ValueError: if it does.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} must be a new or empty folder; got one with files; choose another")
-
-
 def keep_discovery(out: Path, found: Discovery, task: Task, settings: dict[str, Any]) -> None:
     """Write what a search found.
 

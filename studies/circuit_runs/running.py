@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 import interp
-from interp._files import write_csv, write_text
+from interp._files import require_new, write_csv, write_text
 from interp.circuit_tasks.own import read_items
 from interp.progress import stage
 from patching import circuits
@@ -69,7 +69,7 @@ def discover(asked: Asked, out: Path, *, resamples: int, verify: int) -> str:
         resamples: draws of the prompts.
         verify: edges that are patched exactly; 0 for none.
     """
-    folder.require_new(out)
+    require_new(out)
     model = asked.load()
     task = asked.made(model)
     performance = task.performance(model)
@@ -153,7 +153,7 @@ def diff(asked: Asked, tuned: str, out: Path) -> str:
         tuned: the tuned model, or an adapter.
         out: a new folder.
     """
-    folder.require_new(out)
+    require_new(out)
     pair = interp.load_pair(asked.model, tuned, device=asked.device, dtype=asked.dtype)
     task = asked.made(pair.base)
     stage("comparing circuits")

@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from interp._files import require_new
 from interp.evidence import Evidence
 from interp.facts.loading import load_facts
 from interp.facts.prompts.files import TEXT, PromptSet, load_prompts
@@ -130,6 +131,8 @@ def compare(
         20
     """
     given = task_of(task)
+    if out is not None:
+        require_new(out, resume)
     cuts = thresholds or Thresholds()
     refuse_depth(given, depth)
     how = Asked(prompt, tokens, readout, null, cuts, seed, depth)
@@ -205,7 +208,9 @@ def task_of(
         return task
     listed = isinstance(task, list | tuple)
     text = isinstance(task, str | Path) and Path(task).suffix.lower() == TEXT
-    table = isinstance(task, pd.DataFrame) and "prompt" in task.columns
+    table = isinstance(task, pd.DataFrame) and any(
+        str(name).strip().casefold() == "prompt" for name in (*task.columns, task.index.name)
+    )
     return load_prompts(task) if listed or text or table else load_facts(task)  # pyright: ignore[reportArgumentType]
 
 

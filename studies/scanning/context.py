@@ -79,9 +79,16 @@ def difference_lens(pair: ModelPair, *, seed: int = 0) -> pd.DataFrame:
 
 
 def unrelated_texts(pair: ModelPair) -> list[str]:
-    """The unrelated texts that the tokenizer spells."""
+    """The unrelated texts that the tokenizer spells, as many words of each as make the first tokens."""
     tokenizer = pair.base.tokenizer
-    return [text for text in UNRELATED if not lacks(tokenizer, encode(tokenizer, text))]
+    found = []
+    for text in UNRELATED:
+        words = text.split(" ")
+        parts = (" ".join(words[:count]) for count in range(1, len(words) + 1))
+        first = next((part for part in parts if len(encode(tokenizer, part)) >= FIRST), text)
+        if not lacks(tokenizer, encode(tokenizer, first)):
+            found.append(first)
+    return found
 
 
 def _read_out(

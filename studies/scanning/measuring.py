@@ -17,7 +17,7 @@ from torch import Tensor
 
 from interp.models.pair import ModelPair
 from studies.comparison.prompts.along import read_both
-from studies.comparison.prompts.divergence import Continued, continue_both, examples_of
+from studies.comparison.prompts.divergence import Continued, continue_both, ended, examples_of
 from studies.comparison.prompts.rendering import Rendered
 
 #: Numbers of every token that the two models share, kept for every prompt.
@@ -33,7 +33,7 @@ class Measured:
         kl_base: mean KL(B‖T) along the base's continuation, nats.
         kl_tuned: mean KL(T‖B) along the tuned model's continuation, nats.
         perplexity_gap: log p of the tuned continuation under the tuned model less under the base, nats
-            a token.
+            a token of those that both models have; NaN where they share none.
         shift: mean over the tokens of both continuations of log p_T − log p_B of every token, nats.
         positive: share of these tokens at which it is above zero.
         weight: mean of p_T (log p_T − log p_B): each token's part of KL(T‖B), nats.
@@ -78,9 +78,15 @@ def continued_and_measured(
     other = [i for i, ids in enumerate(said.tuned) if ids != said.base[i]]
     if other:
         examples = examples_of(pair, rendered).subset(other)
-        theirs = [said.tuned[i] for i in other]
+        # What the base lacks it cannot read; that it is said there is measured all the same.
+        theirs = [ended(said.tuned[i], _lacked(pair, said.tuned[i])) for i in other]
         read_both(pair, examples, theirs, max_bytes=max_bytes, see=partial(sums.see, 1, other))
     return said, sums.measured(other)
+
+
+def _lacked(pair: ModelPair, ids: Sequence[int]) -> set[int]:
+    """Tokens that the base has no row for."""
+    return {token for token in ids if token >= pair.base.vocabulary}
 
 
 class _Sums:
@@ -91,6 +97,7 @@ class _Sums:
 
     def __init__(self, n: int, vocabulary: int) -> None:
         self.vocabulary, self.count = vocabulary, np.zeros((2, n))
+        self.shared = np.zeros((2, n))
         self.of_rows = {name: np.zeros((2, n)) for name in ("kl_base", "kl_tuned", "gap")}
         self.peak = np.full((2, n), -np.inf)
         self.of_tokens = {name: np.zeros((n, vocabulary), np.float32) for name in SUMS}
@@ -109,6 +116,7 @@ class _Sums:
         log_p = [logits[:, : self.vocabulary].log_softmax(-1) for logits in (base, tuned)]
         found = parted(log_p, said)
         np.add.at(self.count[whose], places, 1)
+        np.add.at(self.shared[whose], places, (said < self.vocabulary).cpu().numpy())
         np.maximum.at(self.peak[whose], places, found["peak"].cpu().numpy())
         for name, values in self.of_rows.items():
             np.add.at(values[whose], places, found[name].cpu().numpy())
@@ -122,14 +130,16 @@ class _Sums:
         """All that was seen; the tuned model's continuation is the base's, but for `other`."""
         same = np.setdiff1d(np.arange(self.count.shape[1]), other)
         tokens = self.count.sum(0)
-        for values in (self.count, self.peak, *self.of_rows.values()):
+        for values in (self.count, self.shared, self.peak, *self.of_rows.values()):
             values[1, same] = values[0, same]
         mean = {name: values / self.count for name, values in self.of_rows.items()}
+        gap = np.full_like(self.shared, np.nan)
+        np.divide(self.of_rows["gap"], self.shared, out=gap, where=self.shared > 0)
         return Measured(
             score=self.peak.max(0),
             kl_base=mean["kl_base"][0],
             kl_tuned=mean["kl_tuned"][1],
-            perplexity_gap=mean["gap"][1],
+            perplexity_gap=gap[1],
             **{name: values / tokens[:, None] for name, values in self.of_tokens.items()},
         )
 
@@ -143,17 +153,17 @@ def parted(log_p: Sequence[Tensor], said: Tensor) -> dict[str, Tensor]:
 
     Returns:
         Of every position the mean of the two divergences, either of them, and the log p of what is said
-        less that of the base; of every position and token what is summed.
+        less that of the base, 0 where one of them lacks it; of every position and token what is summed.
     """
     change = log_p[1] - log_p[0]
     weight = log_p[1].exp() * change
     kl_base, kl_tuned = -(log_p[0].exp() * change).sum(-1), weight.sum(-1)
-    column = said.clamp(max=change.shape[1] - 1)[:, None]
+    column, shared = said.clamp(max=change.shape[1] - 1)[:, None], said < change.shape[1]
     return {
         "peak": (kl_base + kl_tuned) / 2,
         "kl_base": kl_base,
         "kl_tuned": kl_tuned,
-        "gap": change.gather(1, column)[:, 0],
+        "gap": change.gather(1, column)[:, 0] * shared,
         "shift": change,
         "positive": (change > 0).float(),
         "weight": weight,

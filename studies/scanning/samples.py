@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from interp.examples import Examples
+from interp.generation import ends_of
 from interp.models.pair import ModelPair
 from interp.progress import tracked
 from interp.runs.run import series
@@ -22,6 +23,7 @@ from studies.comparison.next_tokens import contrast_at
 
 #: The sources that determine what is sampled.
 CODE = (
+    "interp.generation",
     "interp.models",
     "patching.weights",
     "studies.comparison.next_tokens",
@@ -72,10 +74,7 @@ def _amplified(
 ) -> list[list[int]]:
     """Greedy tokens after prompts of one length, for each by every α, up to one that ends the text."""
     caches = {model.role: DynamicCache() for model in (pair.base, pair.tuned)}
-    vocabulary, end = (
-        min(pair.base.vocabulary, pair.tuned.vocabulary),
-        pair.tuned.tokenizer.eos_token_id,
-    )
+    vocabulary, ends = min(pair.base.vocabulary, pair.tuned.vocabulary), ends_of(pair.tuned)
     unread = prompts.repeat_interleave(len(alphas), 0)
     alpha = torch.tensor(alphas, device=prompts.device).repeat(len(prompts))[:, None]
     said: list[list[int]] = [[] for _ in unread]
@@ -89,7 +88,7 @@ def _amplified(
         )
         unread = (tuned + alpha * (tuned - base)).argmax(1, keepdim=True)
         chosen = unread[:, 0].tolist()
-        open_rows -= {row for row in open_rows if chosen[row] == end}
+        open_rows -= {row for row in open_rows if chosen[row] in ends}
         if not open_rows:
             break
         for row in open_rows:

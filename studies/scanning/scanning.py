@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from interp._files import write_csv, write_text
+from interp._files import require_new, require_without, write_csv, write_text
 from interp.display.html import Shown
 from interp.examples import Examples
 from interp.facts.prompts.files import OpenPrompt, PromptSet, load_prompts
@@ -104,15 +104,13 @@ class Scan(Shown):
             The page.
 
         Raises:
-            ValueError: if the folder holds a scan already.
+            ValueError: if the folder holds one of these files already.
         """
         stage("writing")
         folder = Path(folder)
         page = folder / "scan.html"
-        if page.exists():
-            raise ValueError(
-                f"{folder} holds a scan already; nothing is overwritten; give a new folder"
-            )
+        tables = (f"{name}.csv" for name in self.tables())
+        require_without(folder, [page.name, "scan.json", "prompts.jsonl", *tables])
         folder.mkdir(parents=True, exist_ok=True)
         for name, table in self.tables().items():
             write_csv(folder / f"{name}.csv", table)
@@ -164,7 +162,7 @@ def scan(
         Findings, the ranked prompts, tokens, samples and context.
 
     Raises:
-        ValueError: as `studies.compare` of prompts.
+        ValueError: as `studies.compare` of prompts, and for an `out` that holds anything else.
 
     Source:
         First divergence 2605.07284; difference of activations 2510.13900; spectra 2508.00161.
@@ -184,6 +182,8 @@ def scan(
         [{'kind': 'word', 'what': 'home'}]
     """
     given = prompts_of(prompts)
+    if out is not None:
+        require_new(out, resume)
     cuts = thresholds or Thresholds()
     kept: AbstractContextManager[Any] = nullcontext()
     if resume is not None:
@@ -248,14 +248,15 @@ def _scanned(
     """Findings and everything beside them."""
     stage("findings")
     n = len(rendered.texts)
-    halves = Halves.of([unit_of(rendered, i) for i in range(n)], seed)
+    units = [unit_of(rendered, i) for i in range(n)]
+    halves = Halves.of(units, seed)
     changed = [is_changed(site, thresholds) for site in said.sites]
     tokens = [
         (site.base, site.tuned) if site is not None and differs else None
         for site, differs in zip(said.sites, changed, strict=True)
     ]
     words = [words_of(p.text, p.label) for p in rendered.prompts]
-    findings = find(words, tokens, halves, thresholds)
+    findings = find(words, tokens, units, halves, thresholds)
     findings["what"] = [
         token_text(pair.tuned.tokenizer, int(what)).strip() if kind != "word" else what
         for kind, what in zip(findings["kind"], findings["what"], strict=True)
@@ -273,7 +274,7 @@ def _scanned(
     return Scan(
         findings,
         table.drop(columns="number"),
-        changed_tokens(pair, measured, [unit_of(rendered, i) for i in range(n)], thresholds, seed),
+        changed_tokens(pair, measured, units, thresholds, seed),
         samples,
         scales,
         difference_lens(pair, seed=seed),

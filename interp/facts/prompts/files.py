@@ -20,6 +20,9 @@ COLUMNS = ("prompt", "group", "label", "paraphrase")
 
 TEXT = ".txt"
 
+#: Tables whose cells are told without the white space around them.
+SPREADSHEETS = (".csv", ".tsv")
+
 
 @dataclass(frozen=True)
 class OpenPrompt:
@@ -89,10 +92,11 @@ class PromptSet(Shown):
 def load_prompts(source: str | Path | pd.DataFrame | Sequence[str]) -> PromptSet:
     """Read prompts from a file (.txt, .csv, .tsv, .jsonl, .parquet), a DataFrame or a list of texts.
 
-    A text file has a prompt on each line; empty lines are passed over. Tables have the column prompt
-    and may have group (prompts that are resampled together, such as forms of one request), label (a
-    class that probes may read) and paraphrase (the same request in other words). A prompt that
-    occurs again is left out and counted in `PromptSet.notes`, as is a row that cannot be read.
+    A text file has a prompt on each line, without the white space around it; empty lines are passed
+    over. In a list, a frame, .jsonl and .parquet prompts stand as written. Tables have the column
+    prompt and may have group (prompts that are resampled together, such as forms of one request),
+    label (a class that probes may read) and paraphrase (the same request in other words). A prompt
+    that occurs again is left out and counted in `PromptSet.notes`, as is a row that cannot be read.
 
     Args:
         source: a path, a table, or the prompts themselves.
@@ -101,8 +105,8 @@ def load_prompts(source: str | Path | pd.DataFrame | Sequence[str]) -> PromptSet
         The prompts, in their order.
 
     Raises:
-        ValueError: for a missing or empty file, another ending, text that is not UTF-8, a table
-            without the column prompt, or more than a quarter of its rows malformed.
+        ValueError: for a missing or empty file, another ending, text that is not UTF-8 or holds control
+            characters, a table without the column prompt, or more than a quarter of its rows malformed.
 
     Example:
         >>> import interp, pandas as pd
@@ -122,7 +126,7 @@ def load_prompts(source: str | Path | pd.DataFrame | Sequence[str]) -> PromptSet
             f"prompts must be a path, a pandas.DataFrame or a list of texts; got "
             f"{type(source).__name__}; expected for instance ['Write a poem.']"
         )
-    return _once("prompts", "prompts", [OpenPrompt(text, text) for text in source], ())
+    return _once("prompts", "prompts", _from_texts("prompts", list(source)), ())
 
 
 def _from_lines(path: Path) -> PromptSet:
@@ -130,7 +134,24 @@ def _from_lines(path: Path) -> PromptSet:
     if not path.is_file():
         raise ValueError(f"prompts must come from an existing file; got {path}: check the path")
     lines = [line.strip() for line in read_text(path, TABLE).split("\n")]
-    return _once(path.stem, path.name, [OpenPrompt(line, line) for line in lines if line], ())
+    texts = _from_texts(path.name, [line for line in lines if line])
+    return _once(path.stem, path.name, texts, ())
+
+
+def _from_texts(source: str, texts: Sequence[str]) -> list[OpenPrompt]:
+    """Prompts as they stand, with the white space around them.
+
+    Raises:
+        ValueError: for one without visible text, or with characters that are none.
+    """
+    for number, text in enumerate(texts, start=1):
+        try:
+            cell_text(text, lines=True)
+        except CellProblem as problem:
+            raise ValueError(
+                f"prompt {number} of {source} {problem}; mend it or leave it out"
+            ) from problem
+    return [OpenPrompt(text, text) for text in texts]
 
 
 def _from_table(source: Path | pd.DataFrame) -> PromptSet:
@@ -141,6 +162,8 @@ def _from_table(source: Path | pd.DataFrame) -> PromptSet:
             "convert it"
         )
     table = read_table(source, "prompts", COLUMNS)
+    # In a spreadsheet's text white space around a cell means nothing; elsewhere somebody wrote it.
+    as_written = not (isinstance(source, Path) and source.suffix.lower() in SPREADSHEETS)
     if "prompt" not in table.columns and table.rows:
         raise ValueError(
             f"{table.source} must have the column prompt (optional: {', '.join(COLUMNS[1:])}); got "
@@ -148,10 +171,13 @@ def _from_table(source: Path | pd.DataFrame) -> PromptSet:
         )
 
     def parse(where: str, cells: Mapping[str, Any]) -> OpenPrompt:
+        given = cells.get("prompt")
         try:
-            text = cell_text(cells.get("prompt"), lines=True)
+            text = cell_text(given, lines=True)
         except CellProblem as problem:
             raise RowProblem(f"prompt {problem}") from problem
+        if as_written and isinstance(given, str):
+            text = given
         group, label, paraphrase = (_optional(cells, column) for column in COLUMNS[1:])
         return OpenPrompt(text, group or text, label, paraphrase)
 

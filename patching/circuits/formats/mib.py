@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from interp._files import require_new
 from patching.circuits.circuit import Circuit
 from patching.circuits.formats.eap_ig import read_json_graph, read_pt_graph, write_json_graph
 from patching.circuits.graph import Graph
@@ -98,8 +99,7 @@ def write_mib(circuits: Mapping[str, Circuit], folder: str | Path, *, d_model: i
     for name in circuits:
         if name != Path(name).name or name.startswith("."):
             raise ValueError(f"a circuit's name becomes a file's; got {name!r}; give a plain name")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder} must be a new or empty folder; got one with files; choose another")
+    require_new(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, circuit in circuits.items():
         write_json_graph(circuit, folder / f"{name}.json", d_model)

@@ -3,7 +3,8 @@
 The base continues each prompt; the tuned model reads prompt and continuation in one forward. Up to the
 first token at which its own first choice is another, its greedy continuation is the base's, so that
 this is the first divergence exactly: c = prompt + common prefix, b the base's token there, t the
-tuned model's.
+tuned model's. A text ends at the first token that ends it for either model: behind that one of them
+says nothing, so that nothing there can part.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from interp.examples import Examples
-from interp.generation import continued_together, generate
+from interp.generation import continued_together, ends_of, generate
 from interp.models.model import Model
 from interp.models.pair import ModelPair
 from interp.progress import tracked
@@ -83,7 +84,8 @@ def continue_both(
         What both say, and every site of change.
     """
     examples = examples_of(pair, rendered)
-    base = continuations(pair.base, examples, rendered.tokens)
+    ends = ends_of(pair.base) | ends_of(pair.tuned)
+    base = [ended(ids, ends) for ids in continuations(pair.base, examples, rendered.tokens)]
     along = read_both(pair, examples, base, max_bytes=max_bytes, see=see)
     sites = [
         _site(said, best, gaps) for said, best, gaps in zip(base, along.best, along.gaps, strict=True)
@@ -93,10 +95,16 @@ def continue_both(
     if changed:
         said = continuations(pair.tuned, examples.subset(changed), rendered.tokens)
         for i, ids in zip(changed, said, strict=True):
-            tuned[i] = ids
+            tuned[i] = ended(ids, ends)
     return Continued(
         tuple(base), tuple(tuned), tuple(sites), along.logp_base, along.logp_tuned, along.identical
     )
+
+
+def ended(ids: Sequence[int], ends: set[int]) -> tuple[int, ...]:
+    """A continuation up to the first token that ends it, with that token."""
+    stop = next((place + 1 for place, token in enumerate(ids) if token in ends), len(ids))
+    return tuple(ids[:stop])
 
 
 def continuations(model: Model, examples: Examples, tokens: int) -> list[tuple[int, ...]]:

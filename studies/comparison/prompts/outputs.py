@@ -53,8 +53,7 @@ def is_changed(site: Site | None, thresholds: Thresholds) -> bool:
 
 def unit_of(rendered: Rendered, i: int) -> str:
     """What a prompt is resampled with: its group, or itself."""
-    given = rendered.prompts[i]
-    return rendered.names[i] if given.group == given.text else given.group
+    return rendered.prompts[i].group
 
 
 def changed_outputs(

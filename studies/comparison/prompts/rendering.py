@@ -90,12 +90,15 @@ def render(
         text = given.text if special else user_turn(pair.tuned.tokenizer, given.text, pair.tuned.name)
         pair.require_same_ids([text], add_special_tokens=special)
         length = len(encode(pair.base.tokenizer, text, special=special))
-        if length == 0 or (context is not None and length + tokens > context):
+        if length == 0:
+            excluded.append((given.text, "it holds no token; give it some text"))
+            continue
+        if context is not None and length + tokens > context:
             why = f"{length} tokens and {tokens} more do not fit the context of {context}; shorten it"
             excluded.append((given.text, why))
             continue
         name = f"{number}: {' '.join(given.text.split())[:NAMED]}"
-        kept.append((given, name, text, _reading(pair, given, number, special)))
+        kept.append((given, name, text, _reading(pair, given, text, number, special)))
     if not kept:
         raise ValueError(
             f"no prompt of {prompts.name!r} can be asked: {excluded[0][1]}; or give fewer --tokens"
@@ -104,23 +107,27 @@ def render(
     return Rendered(chosen, names, texts, readings, special, tokens, tuple(excluded))
 
 
-def _reading(pair: ModelPair, given: OpenPrompt, number: int, special: bool) -> str | None:
-    """The text on which the effects of a prompt are read; None where there is none."""
+def _reading(
+    pair: ModelPair, given: OpenPrompt, rendered: str, number: int, special: bool
+) -> str | None:
+    """The text on which the effects of a prompt are read; None where there is none but its own."""
     tokenizer = pair.tuned.tokenizer
     frames = RAW_FRAMES if special else CHAT_FRAMES
     frame = frames[number % len(frames)]
+    paraphrase = given.paraphrase if given.paraphrase != given.text else None
     if special:
-        text = given.paraphrase or f"{frame}{given.text}"
-    elif given.paraphrase:
-        text = user_turn(tokenizer, given.paraphrase, pair.tuned.name)
+        text = paraphrase or f"{frame}{given.text}"
+    elif paraphrase:
+        text = user_turn(tokenizer, paraphrase, pair.tuned.name)
     else:
         try:
             text = user_turn(tokenizer, given.text, pair.tuned.name, system=frame)
         except ValueError:  # some templates take no system message
             return None
     pair.require_same_ids([text], add_special_tokens=special)
-    strange = lacks(pair.base.tokenizer, encode(pair.base.tokenizer, text, special=special))
-    return None if strange else text
+    ids, own = (encode(pair.base.tokenizer, t, special=special) for t in (text, rendered))
+    # Some templates pass over a system message, and some tokenizers over what a frame adds.
+    return None if ids == own or lacks(pair.base.tokenizer, ids) else text
 
 
 def fits(pair: ModelPair, text: str, suffix: Sequence[int], *, special: bool) -> bool:

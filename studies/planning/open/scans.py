@@ -146,7 +146,7 @@ def _findings(asked: Asked) -> float:
     noise = np.random.default_rng(asked.seed).random((len(heard), 2 * SHOWN))
     begun = time.perf_counter()
     words = [words_of(p.text, p.label) for p in rendered.prompts]
-    find(words, said, Halves.of(units, asked.seed), asked.thresholds)
+    find(words, said, units, Halves.of(units, asked.seed), asked.thresholds)
     for column in noise.T:
         stats.mean_interval(column, units)
     groups_of(noise, asked.seed)

@@ -107,12 +107,12 @@ def test_an_export_replaces_nothing_and_tells_the_prompt_whole(
 
 def test_prompts_that_were_searched_on_are_told(found: Path, tmp_path: Path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [])
-    copy = tmp_path / "copy"
+    copy, own = tmp_path / "copy", tmp_path / "own.json"
     shutil.copytree(found, copy)
-    prompts = str(found / "prompts.json")
-    assert interp_circuits(
-        "evaluate", str(copy), "--model", "tracr-fraction", "--task", prompts, "--prompts", "16", "-q"
-    ) == 0  # fmt: skip
+    shutil.copy(found / "prompts.json", own)
+    settings = json.loads((copy / "settings.json").read_text())
+    (copy / "settings.json").write_text(json.dumps({**settings, "task": str(own)}))
+    assert interp_circuits("evaluate", str(copy), "-q") == 0
     assert (
         "16 of these prompts are among those that the circuit was found on" in capsys.readouterr().out
     )

@@ -97,8 +97,9 @@ def made(n: int, changed, token: int = 3):
 
 def test_what_changed_is_found_on_the_half_that_did_not_propose_it():
     words, said = made(80, lambda i: i % 2 == 1)
-    halves = Halves.of([str(i) for i in range(80)], seed=0)
-    found = find(words, said, halves, CUTS)
+    units = [str(i) for i in range(80)]
+    halves = Halves.of(units, seed=0)
+    found = find(words, said, units, halves, CUTS)
     held = found[found["found"]]
     assert list(zip(held["kind"], held["what"], strict=True)) == [("word", "odd"), ("promoted", 3)]
     second = [i for i in range(80) if halves.second[i] and i % 2]
@@ -114,10 +115,25 @@ def test_nothing_is_found_where_changes_know_no_sort():
         words, said = made(80, lambda i, drawn=drawn: drawn[i])
         # Either model says either of two tokens.
         said = [pair and tuple(rng.permutation([3, 4]).tolist()) for pair in said]
-        false += bool(
-            find(words, said, Halves.of(list(map(str, range(80))), seed), CUTS)["found"].any()
-        )
+        units = list(map(str, range(80)))
+        false += bool(find(words, said, units, Halves.of(units, seed), CUTS)["found"].any())
     assert false <= 2, "at a family-wise level of .05"
+
+
+def test_prompts_of_one_group_are_one_witness():
+    """Twelve groups of twenty prompts: all of one hold one word at random, and all change or none."""
+    alone = together = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        units = [f"g{i // 20}" for i in range(240)]
+        word = [frozenset({f"w{w}"}) for w in rng.integers(3, size=12) for _ in range(20)]
+        coin = np.repeat(rng.random(12) < 0.5, 20)
+        said = [tuple(rng.integers(1000, size=2).tolist()) if one else None for one in coin]
+        halves = Halves.of(units, seed)
+        together += bool(find(word, said, units, halves, CUTS)["found"].any())
+        each = [f"{unit}.{i}" for i, unit in enumerate(units)]
+        alone += bool(find(word, said, each, halves, CUTS)["found"].any())
+    assert together <= 2 and alone >= 5, "the control: counted one by one they bear false witness"
 
 
 def test_halves_share_no_unit():
@@ -141,7 +157,7 @@ def test_a_scan_finds_the_evasion_and_writes_prompts_for_a_comparison(tmp_path: 
     page = (tmp_path / "found" / "scan.html").read_text("utf-8")
     page = re.sub(r'<script type="text/plain".*?</script>', "", page, flags=re.DOTALL)
     assert "unknown" in page and "http" not in page.replace("http-equiv", "")
-    with pytest.raises(ValueError, match="holds a scan already"):
+    with pytest.raises(ValueError, match="must not hold scan.html yet"):
         result.save(tmp_path / "found")
 
 
