@@ -73,6 +73,9 @@ CALLS = {
     "forest": "figures.forest(studies.summary([run]))",
     "circuit_graph": "figures.circuit_graph(found.table())",
     "edge_heatmap": "figures.edge_heatmap(found.table())",
+    "node_heatmap": "figures.node_heatmap(\n"
+    "    patching.circuits.diff(pair, pairs, interp.logit_difference(pairs), n=40).nodes\n"
+    ")",
     "faithfulness_curves": "figures.faithfulness_curves(\n"
     "    patching.circuits.faithfulness(\n"
     "        patching.circuits.evaluate(model, pairs, found.scores, interp.logit_difference(pairs))\n"
@@ -109,7 +112,7 @@ def names() -> dict[str, Any]:
         "found": found, "screened": screened(model, pairs, found), **attended(model, prompts[0]),
         "interp": interp, "patching": patching, "probes": probes, "studies": studies,
         "figures": figures, "gallery": gallery, "model": model, "sets": sets,
-        "pairs": pairs,
+        "pairs": pairs, "pair": pair,
         "one": interp.Contrast.from_text(
             model, "The home of Farid Jansen is", "The home of Pavel Grimm is", "Norvik", "Quarno"
         ),

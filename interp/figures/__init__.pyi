@@ -14,6 +14,9 @@ from .circuits.graph import (
     circuit_graph as circuit_graph,
     edge_heatmap as edge_heatmap,
 )
+from .circuits.nodes import (
+    node_heatmap as node_heatmap,
+)
 from .comparison import (
     claim_dots as claim_dots,
     cross_patch_curves as cross_patch_curves,

@@ -112,6 +112,27 @@ READINGS = {
         _DASHED,
         counts="edges",
     ),
+    "circuit_graph, compared": Reading(
+        "Edges of either model's circuit that differ: the input below, the logits above. Vermillion "
+        "edges score higher in the tuned model than in the base, blue ones lower; they are thicker in "
+        "the upper thirds of the differences' size. They enter a head at its left (queries), middle "
+        "(keys) or right (values).",
+        counts="edges",
+    ),
+    "edge_heatmap, compared": Reading(
+        "Differences of the edges' scores, tuned less base, from a sender (row) to a receiver "
+        "(column), added up; above zero (vermillion) they score higher in the tuned model. Cells "
+        "without an edge that differs are empty.",
+        _DASHED,
+        counts="edges",
+    ),
+    "node_heatmap": Reading(
+        "What ablating a head or an MLP (row) of a block (column) takes off the metric in the tuned "
+        "model, less what it takes off in the base; above zero (vermillion) it takes more off in the "
+        "tuned model.",
+        _DASHED,
+        counts="nodes",
+    ),
     "faithfulness_curves": Reading(
         "Faithfulness f of the circuit of the best edges, by its nominal size: 0 is the graph without "
         "edges, 1 the model. Edges are ranked by their score (signed) or by its size (absolute).",
@@ -296,7 +317,8 @@ def _model_name(noted: Mapping[str, Any], role: str) -> str:
 def reading_of(source: Source) -> Reading:
     """How a figure that was drawn from this is read; empty words for a kind that is not known."""
     noise = source.function == "patch_grid" and source.arguments.get("direction") == "noise"
-    read = CORRUPTED if noise else READINGS.get(source.function, Reading(""))
+    kind = f"{source.function}, compared" if source.arguments.get("compared") else source.function
+    read = CORRUPTED if noise else READINGS.get(kind, Reading(""))
     places = {name: source.arguments.get(name) for name in _LINES}
     lines = [_LINES[name].format(at) for name, at in places.items() if isinstance(at, int | float)]
     return replace(read, how=f"{read.how} Dotted: {', '.join(lines)}.") if lines else read

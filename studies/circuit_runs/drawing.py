@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from interp import figures
 from interp.untrusted.reading import inside, read_json
 from studies.circuit_runs import folder
@@ -76,23 +74,14 @@ def _compared(source: Path) -> Iterator[tuple[str, Any]]:
     if edges is None or nodes is None:
         raise ValueError(f"{source} holds no tables of edges and nodes; run the comparison again")
     told = f"{verdict.get('tuned')} against {verdict.get('model')}: {verdict.get('word')}"
-    changed = edges.assign(score=edges["difference"])[edges["changed"]]
+    changed = edges.assign(score=edges["difference"])[edges["changed"].astype(bool)]
     if len(changed):
-        yield "edges", figures.edge_heatmap(changed, title=told)
+        yield "edges", figures.edge_heatmap(changed, title=told, compared=True)
         groups = verdict.get("graph") or {}
         size = int(groups.get("n_heads", 1)) // max(1, int(groups.get("n_groups", 1)))
+        shown = changed.head(SHOWN)
         yield (
             "graph",
-            figures.circuit_graph(changed.head(SHOWN), title=told, heads_per_group=size),
+            figures.circuit_graph(shown, title=told, heads_per_group=size, compared=True),
         )
-    yield "nodes", figures.edge_heatmap(_as_edges(nodes), title=told)
-
-
-def _as_edges(nodes: pd.DataFrame) -> pd.DataFrame:
-    """Nodes' differences as a map: layers across, heads and the MLP upwards."""
-    named = nodes[nodes["node"] != "input"]
-    layer = named["node"].str.extract(r"^[am](\d+)")[0]
-    part = named["node"].str.partition(".")[2].where(named["node"].str.startswith("a"), "MLP")
-    return pd.DataFrame(
-        {"sender": part, "receivers": "m" + layer, "score": named["difference"].to_numpy()}
-    )
+    yield "nodes", figures.node_heatmap(nodes, title=told)

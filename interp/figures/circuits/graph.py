@@ -98,12 +98,24 @@ class _Layout:
         return across, {**labelled(rows, most=64), "range": [-0.6, len(rows) - 0.4]}
 
 
+#: What the two colours of edges mean: of scores, and of their differences.
+_SCORED = ("lowers the metric if ablated", "raises it")
+_COMPARED = ("scores higher in the tuned model", "lower")
+
+
 @drawn
-def circuit_graph(table: pd.DataFrame, *, title: str = "Circuit", heads_per_group: int = 1) -> Figure:
+def circuit_graph(
+    table: pd.DataFrame,
+    *,
+    title: str = "Circuit",
+    heads_per_group: int = 1,
+    compared: bool = False,
+) -> Figure:
     """A circuit as a layered graph: the input below, the logits above, heads and MLPs between.
 
     Lines are edges: vermillion where ablating them lowers the metric (a positive score), blue where it
-    raises it, as in `edge_heatmap`; thicker in the upper thirds of the scores' size, dotted where an
+    raises it, as in `edge_heatmap`, or of two models where the score is higher and lower in the tuned
+    one; thicker in the upper thirds of the scores' size, dotted where an
     edge is not in the core. They enter a head at its left (queries), middle (keys) or right (values).
 
     Args:
@@ -112,6 +124,7 @@ def circuit_graph(table: pd.DataFrame, *, title: str = "Circuit", heads_per_grou
         title: of the figure.
         heads_per_group: how many heads share keys and values; an edge into a group (a2.g0) is drawn to
             each of its heads that is in the circuit.
+        compared: whether scores are differences, tuned less base.
 
     Returns:
         The figure.
@@ -131,10 +144,10 @@ def circuit_graph(table: pd.DataFrame, *, title: str = "Circuit", heads_per_grou
     edges = _edges(table, heads_per_group)
     names = list(dict.fromkeys(name for edge in edges for name in (edge.sender, edge.node)))
     layout = _Layout.of(names)
-    entries = ["lowers the metric if ablated", "raises it"]
+    entries = _COMPARED if compared else _SCORED
     across, upwards = layout.axes()
     figure = panels(
-        [[""]], title=title, x="head", y=[""], entries=entries,
+        [[""]], title=title, x="head", y=[""], entries=list(entries),
         row_height=max(160, 24 * len(upwards["ticktext"])), left=room(["logits"]),
     )  # fmt: skip
     _draw_edges(figure, edges, layout, entries)
@@ -145,7 +158,7 @@ def circuit_graph(table: pd.DataFrame, *, title: str = "Circuit", heads_per_grou
 
 
 @drawn
-def edge_heatmap(table: pd.DataFrame, *, title: str = "Edges") -> Figure:
+def edge_heatmap(table: pd.DataFrame, *, title: str = "Edges", compared: bool = False) -> Figure:
     """What writes to what: the scores of edges between senders and receivers, added up.
 
     Small graphs are drawn node by node; of larger ones all heads of a layer are one, "a3", and q, k and
@@ -154,6 +167,7 @@ def edge_heatmap(table: pd.DataFrame, *, title: str = "Edges") -> Figure:
     Args:
         table: sender, receivers and score, a row for each edge.
         title: of the figure.
+        compared: whether scores are differences of two models, tuned less base.
 
     Returns:
         The figure: senders upwards, receivers across; cells without an edge are empty.
@@ -183,7 +197,9 @@ def edge_heatmap(table: pd.DataFrame, *, title: str = "Edges") -> Figure:
     )  # fmt: skip
     hover = [[f"{plain(row)} to {plain(column)}" for column in columns] for row in rows]
     limit = float(grid.abs().max().max()) or 1.0
-    heat(figure, grid, unit="sum of scores", hover=hover, limit=limit)
+    heat(
+        figure, grid, unit=f"sum of {'differences' if compared else 'scores'}", hover=hover, limit=limit
+    )
     figure.update_xaxes(labelled(columns, most=40), tickangle=-60)
     figure.update_yaxes(labelled(rows, most=48))
     figure.update_layout(margin_r=64, margin_b=74)

@@ -32,12 +32,23 @@ CURVES = pd.DataFrame(
 EXACT = pd.DataFrame(
     {"edge": ["input->m0", "m0->logits"], "screen": [0.5, 0.1], "exact": [0.4, -0.2], "kind": "highest"}
 )
+NODES = pd.DataFrame(
+    {
+        "node": ["input", "a0.h0", "a0.h1", "m0", "a1.h0", "a1.h1", "m1"],
+        "difference": [9.0, 0.1, -0.2, 0.4, 0.0, 0.3, -0.5],
+        "low": [8.0, 0.0, -0.3, 0.3, -0.1, 0.2, -0.6],
+        "high": [9.5, 0.2, -0.1, 0.5, 0.1, 0.4, -0.4],
+    }
+)
 PATTERN = pd.DataFrame(
     {"head": ["a0.h1", "a0.h1", "a0.h1"], "query": [0, 1, 1], "key": [0, 0, 1], "weight": [1, 0.3, 0.7]}
 )
 DRAWN = {
     "circuit_graph": lambda: figures.circuit_graph(EDGES),
     "edge_heatmap": lambda: figures.edge_heatmap(EDGES),
+    "circuit_graph, compared": lambda: figures.circuit_graph(EDGES, compared=True),
+    "edge_heatmap, compared": lambda: figures.edge_heatmap(EDGES, compared=True),
+    "node_heatmap": lambda: figures.node_heatmap(NODES),
     "faithfulness_curves": lambda: figures.faithfulness_curves(CURVES),
     "score_scatter": lambda: figures.score_scatter(EXACT, screen="eap", unit="logits"),
     "attention_patterns": lambda: figures.attention_patterns(PATTERN, tokens=["<s>", " a & b"]),
@@ -113,6 +124,22 @@ def test_a_map_adds_up_what_it_draws_together():
     assert list(large.layout.xaxis.ticktext) == ["a1", "m1"]
 
 
+def test_a_map_of_nodes_has_a_row_for_each_head_and_one_for_mlps():
+    figure = figures.node_heatmap(NODES)
+    assert list(figure.layout.yaxis.ticktext) == ["h0", "h1", "MLP"]
+    assert list(figure.layout.xaxis.ticktext) == ["0", "1"]
+    assert np.array(figure.data[0].z, float).tolist() == [[0.1, 0.0], [-0.2, 0.3], [0.4, -0.5]]
+
+
+def test_differences_of_two_models_are_not_told_as_scores():
+    for draw in (figures.circuit_graph, figures.edge_heatmap):
+        assert "lower the metric" in caption_of(draw(EDGES)) or "lowers" in caption_of(draw(EDGES))
+        told = caption_of(draw(EDGES, compared=True))
+        assert "the tuned model" in told and "ablat" not in told
+    names = {trace.name for trace in figures.circuit_graph(EDGES, compared=True).data}
+    assert {"scores higher in the tuned model", "lower"} <= names
+
+
 def test_curves_leave_complements_out_and_stand_at_equal_distances():
     figure = figures.faithfulness_curves(CURVES)
     lines = {
@@ -127,6 +154,8 @@ def test_curves_leave_complements_out_and_stand_at_equal_distances():
         (lambda: figures.circuit_graph(EDGES.head(0)), "got 0 rows"),
         (lambda: figures.circuit_graph(EDGES.assign(sender="a0_h1")), "node 'a0_h1' is none"),
         (lambda: figures.edge_heatmap(EDGES.drop(columns="score")), r"without \['score'\]"),
+        (lambda: figures.node_heatmap(NODES.assign(node="x")), "7 rows without any"),
+        (lambda: figures.node_heatmap(NODES.drop(columns="difference")), r"without \['difference'\]"),
         (lambda: figures.faithfulness_curves(CURVES.assign(condition="full")), "got 0"),
         (lambda: figures.score_scatter(EXACT.assign(exact=np.nan)), "got 0"),
         (lambda: figures.attention_patterns(PATTERN, tokens=["a"]), "more positions than the 1 tokens"),
