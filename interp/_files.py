@@ -66,7 +66,13 @@ def require_new(folder: str | Path, resumed: str | Path | None = None) -> None:
 
 
 def write_atomically(path: Path, write: Any) -> Path:
-    """Call `write(temporary_path)`, then rename to `path`; the old file survives a failure."""
+    """Call `write(temporary_path)`, then rename to `path`; the old file survives a failure.
+
+    Raises:
+        ValueError: if the folder that it is to lie in is not there.
+    """
+    if not path.parent.is_dir():
+        raise ValueError(f"{path} must lie in a folder that is there; got {path.parent}; make it first")
     # On a shared disk processes of several machines may bear one number.
     writer = f"{socket.gethostname()}.{os.getpid()}"
     temporary = path.with_name(f".{path.name}.{writer}.tmp{path.suffix}")

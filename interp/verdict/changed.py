@@ -106,9 +106,10 @@ def _judge_open(outcomes: Outcomes, thresholds: Thresholds) -> Change:
         return Change("unchanged", False, share, None, p, None)
     if p < thresholds.alpha:
         return Change("changed", False, share, None, p, None)
+    counted = "facts" if n == len(outcomes.known_groups) else "groups of prompts"
     why = (
-        f"{flips} of {n} facts differ, so f lies between {share.low:.3f} and {share.high:.3f} (margin "
-        f"{thresholds.change_share:g}); `unchanged` needs {thresholds.unchanged_facts} without a "
-        "difference; ask more"
+        f"{flips} of {n} {counted} differ, so f lies between {share.low:.3f} and {share.high:.3f} "
+        f"(margin {thresholds.change_share:g}); `unchanged` needs {thresholds.unchanged_facts} without "
+        "a difference; ask more"
     )
     return Change("undetermined", False, share, None, p, None, (why,))

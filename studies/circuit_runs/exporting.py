@@ -49,8 +49,6 @@ def export(
         raise ValueError(f"{format} is written to a file that ends in {ending}; got {out}; name it so")
     if ending and out.exists():
         raise ValueError(f"{out} must be a new file; got one that is there; name another or remove it")
-    if not out.parent.is_dir():
-        raise ValueError(f"{out} must lie in a folder that is there; got {out.parent}; make it first")
     if format == "auto-circuit":
         return write_items(_items(source), out)
     circuit, width = _circuit(source, least, model)

@@ -38,8 +38,11 @@ def interruptible(folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
+        kept = any(path.is_file() and path.name != MANIFEST for path in folder.rglob("*"))
         raise KeptError(
             f"interrupted; what was made is kept in {folder}; the same command goes on from there"
+            if kept
+            else "interrupted before any part was made; the same command begins anew"
         ) from error
 
 
