@@ -120,13 +120,16 @@ class Scorecard(Shown):
         for split in self.splits:
             part = self.of(split)
             lost = part[~part["installed"]]["organism"].tolist()
+            alone = methods(part)
             parts += [
                 f"{split}: {len(part)} organisms",
                 part[words].fillna("–").to_string(index=False),
                 f"not installed, so not scored: {', '.join(lost) or 'none'}",
                 rates(part).round(3).to_string(index=False),
                 *(str(matrix) for matrix in (confusion(part, word) for word in WORDS) if len(matrix)),
-                methods(part).round(3).to_string(index=False),
+                alone.round(3).to_string(index=False)
+                if len(alone)
+                else "single methods: none of these has a place or kind that they could tell",
             ]
         return "\n\n".join(parts)
 
