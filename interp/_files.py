@@ -65,14 +65,21 @@ def require_new(folder: str | Path, resumed: str | Path | None = None) -> None:
         )
 
 
-def write_atomically(path: Path, write: Any) -> Path:
-    """Call `write(temporary_path)`, then rename to `path`; the old file survives a failure.
+def require_folder_of(path: Path) -> None:
+    """Refuse a file in a folder that is not there.
+
+    Args:
+        path: of the file.
 
     Raises:
-        ValueError: if the folder that it is to lie in is not there.
+        ValueError: with the folder.
     """
     if not path.parent.is_dir():
         raise ValueError(f"{path} must lie in a folder that is there; got {path.parent}; make it first")
+
+
+def write_atomically(path: Path, write: Any) -> Path:
+    """Call `write(temporary_path)`, then rename to `path`; the old file survives a failure."""
     # On a shared disk processes of several machines may bear one number.
     writer = f"{socket.gethostname()}.{os.getpid()}"
     temporary = path.with_name(f".{path.name}.{writer}.tmp{path.suffix}")

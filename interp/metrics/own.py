@@ -95,8 +95,9 @@ def as_metric(given: object, examples: Examples) -> Metric:
     if isinstance(given, Metric):
         if len(given.positions) != len(examples):
             raise ValueError(
-                f"the metric is of {len(given.positions)} prompts, got {len(examples)} to read it on; "
-                "make it of these, or take metric.subset(rows) as the prompts were"
+                f"{given.name} was made for {len(given.positions)} prompts, got {len(examples)}; "
+                "expected a metric of the same prompts: make it of these, or take metric.subset(rows) "
+                "as the prompts were"
             )
         return given
     if not callable(given):
@@ -139,12 +140,6 @@ def named_metrics(
         named = {alone.name: alone}
     if not named:
         raise ValueError("metrics got none; expected at least one, such as logit_difference(contrast)")
-    for name, value in named.items():
-        if len(value.positions) != len(examples):
-            raise ValueError(
-                f"{name} was made for {len(value.positions)} prompts, got {len(examples)}; expected a "
-                "metric of the same prompts, such as logit_difference of the same contrast"
-            )
     return named
 
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from interp._files import require_folder_of
 from interp.circuit_tasks.own import read_items, write_items
 from patching.circuits import (
     Circuit,
@@ -49,6 +50,7 @@ def export(
         raise ValueError(f"{format} is written to a file that ends in {ending}; got {out}; name it so")
     if ending and out.exists():
         raise ValueError(f"{out} must be a new file; got one that is there; name another or remove it")
+    require_folder_of(out)
     if format == "auto-circuit":
         return write_items(_items(source), out)
     circuit, width = _circuit(source, least, model)

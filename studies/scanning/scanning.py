@@ -28,7 +28,7 @@ from interp.runs.run import resumable
 from interp.verdict.thresholds import Thresholds
 from patching.engine.schedule import MAX_BYTES
 from studies.comparison.prompts.divergence import Continued
-from studies.comparison.prompts.outputs import is_changed, told_site, unit_of
+from studies.comparison.prompts.outputs import is_changed, told_site
 from studies.comparison.prompts.rendering import Rendered, render
 from studies.comparison.questions import Prompt
 from studies.comparison.stages import SCANNED
@@ -247,8 +247,7 @@ def _scanned(
 ) -> Scan:
     """Findings and everything beside them."""
     stage("findings")
-    n = len(rendered.texts)
-    units = [unit_of(rendered, i) for i in range(n)]
+    units = list(rendered.units)
     halves = Halves.of(units, seed)
     changed = [is_changed(site, thresholds) for site in said.sites]
     tokens = [

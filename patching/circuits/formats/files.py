@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from interp._files import require_folder_of
 from patching.circuits.circuit import Circuit
 from patching.circuits.formats.eap_ig import read_json_graph, read_pt_graph, write_json_graph
 from patching.circuits.formats.tables import (
@@ -77,7 +78,7 @@ def write_circuit(circuit: Circuit, path: str | Path, *, d_model: int | None = N
         The path.
 
     Raises:
-        ValueError: for another ending, or a .json without `d_model`.
+        ValueError: for another ending, a folder that is not there, or a .json without `d_model`.
 
     Example:
         >>> import pathlib, patching, tempfile
@@ -89,6 +90,7 @@ def write_circuit(circuit: Circuit, path: str | Path, *, d_model: int | None = N
         True
     """
     path = Path(path)
+    require_folder_of(path)
     suffix = path.suffix.lower()
     if suffix == ".csv":
         return write_csv_circuit(circuit, path)

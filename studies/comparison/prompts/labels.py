@@ -20,7 +20,6 @@ from interp.verdict.thresholds import Thresholds
 from probes.comparisons.transfer import transfer
 from probes.cross_validation import cross_validate
 from probes.splits import SmallSample
-from studies.comparison.prompts.outputs import unit_of
 from studies.comparison.prompts.rendering import Rendered
 from studies.comparison.representational import trivial_features
 
@@ -74,7 +73,7 @@ def label_examples(
     examples = Examples.from_text(
         pair.base,
         [rendered.texts[i] for i in rows],
-        groups=[unit_of(rendered, i) for i in rows],
+        groups=[rendered.units[i] for i in rows],
         labels=[float(classes.index(str(rendered.prompts[i].label))) for i in rows],
         add_special_tokens=rendered.special,
     )
@@ -134,7 +133,7 @@ def labelled(rendered: Rendered, thresholds: Thresholds) -> tuple[list[int], lis
     units: dict[str, set[str]] = {}
     for i, prompt in enumerate(rendered.prompts):
         if prompt.label is not None:
-            units.setdefault(prompt.label, set()).add(unit_of(rendered, i))
+            units.setdefault(prompt.label, set()).add(rendered.units[i])
     if not units:
         return [], [], []
     least = thresholds.attribute_side

@@ -51,11 +51,6 @@ def is_changed(site: Site | None, thresholds: Thresholds) -> bool:
     return site is not None and abs(site.gap) >= thresholds.smallest_effect
 
 
-def unit_of(rendered: Rendered, i: int) -> str:
-    """What a prompt is resampled with: its group, or itself."""
-    return rendered.prompts[i].group
-
-
 def changed_outputs(
     pair: ModelPair,
     rendered: Rendered,
@@ -117,7 +112,7 @@ def changed_outputs(
     )
     why = "it has no paraphrase, and no neutral frame that fits and that the tokenizer spells"
     unread = tuple((rendered.texts[i], why) for i in changed if i not in set(rows))
-    units = tuple(unit_of(rendered, i) for i in rows)
+    units = tuple(rendered.units[i] for i in rows)
     return Changed(questions, spoken, other_pairs(of_base, plus, minus, seed), units, unread)
 
 
@@ -151,7 +146,7 @@ def open_outcomes(
             "tuned_token": said.base[i][0] if site is None else site.tuned,
             "logp_base": said.logp_base[i],
             "logp_tuned": said.logp_tuned[i],
-            "unit": unit_of(rendered, i),
+            "unit": rendered.units[i],
             "site": told_site(pair, site, thresholds),
         }
         for i, site in enumerate(said.sites)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -29,6 +30,7 @@ class Rendered:
     Attributes:
         prompts: those that leave room for the tokens.
         names: a name of each, unique.
+        units: what each is resampled with: its group, or itself.
         texts: as given, rendered for the models.
         readings: the paraphrase, or the prompt in a neutral frame; None where neither can be spelled.
         special: whether the tokenizer adds its special tokens (not to a chat rendering).
@@ -38,6 +40,7 @@ class Rendered:
 
     prompts: tuple[OpenPrompt, ...]
     names: tuple[str, ...]
+    units: tuple[str, ...]
     texts: tuple[str, ...]
     readings: tuple[str | None, ...]
     special: bool
@@ -48,7 +51,7 @@ class Rendered:
         """Some of the prompts, in the given order, each by its name."""
         chosen = {
             name: tuple(getattr(self, name)[i] for i in index)
-            for name in ("prompts", "names", "texts", "readings")
+            for name in ("prompts", "names", "units", "texts", "readings")
         }
         return replace(self, **chosen)
 
@@ -104,7 +107,13 @@ def render(
             f"no prompt of {prompts.name!r} can be asked: {excluded[0][1]}; or give fewer --tokens"
         )
     chosen, names, texts, readings = zip(*kept, strict=True)
-    return Rendered(chosen, names, texts, readings, special, tokens, tuple(excluded))
+    # A prompt without a group bears its own text as one, which others may have as theirs.
+    shared = Counter(given.group for given in chosen)
+    units = tuple(
+        name if given.group == given.text and shared[given.group] == 1 else given.group
+        for given, name in zip(chosen, names, strict=True)
+    )
+    return Rendered(chosen, names, units, texts, readings, special, tokens, tuple(excluded))
 
 
 def _reading(

@@ -27,7 +27,7 @@ from patching.methods.stitching import stitch
 from studies.comparison.causal import RowPlan
 from studies.comparison.prompts.causal import SIGN_DRAWS, SPANS, Readout, stitched_metrics
 from studies.comparison.prompts.labels import label_examples
-from studies.comparison.prompts.outputs import Changed, unit_of
+from studies.comparison.prompts.outputs import Changed
 from studies.comparison.questions import Prompt
 from studies.comparison.stages import CONTINUED
 from studies.planning import ending, work
@@ -140,7 +140,7 @@ class Unrun:
         talk.ends(ends, asked.rates.together)
         costs = {"asking": talk.cost(asked.rates)}
         if changed:
-            units = [unit_of(asked.rendered, i) for i in range(len(heard))]
+            units = list(asked.rendered.units[: len(heard)])
             examples, rows = interventions(
                 read, heard, units, self.metrics, thresholds.shifted_groups, pair.base.device
             )

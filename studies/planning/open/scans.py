@@ -23,7 +23,6 @@ from interp.models.pair import ModelPair
 from interp.verdict.thresholds import Thresholds
 from patching.engine.schedule import MAX_BYTES
 from patching.weights.parameters import Parameters
-from studies.comparison.prompts.outputs import unit_of
 from studies.comparison.questions import Prompt
 from studies.comparison.stages import SCANNED
 from studies.planning.open.heard import Asked, Heard
@@ -107,7 +106,7 @@ def scan_plan(asked: Asked) -> JobPlan:
 def _scan(asked: Asked, heard: Sequence[Heard]) -> dict[str, Cost]:
     """The stages of a scan in which the models run."""
     (widths, _), rates, rendered = asked.widths, asked.rates, asked.rendered
-    halves = Halves.of([unit_of(rendered, i) for i in range(len(widths))], asked.seed)
+    halves = Halves.of(rendered.units[: len(widths)], asked.seed)
     sampled = sampling(widths, heard, halves.second.tolist(), rendered.tokens, rates).cost(rates)
     swept = any(one.changed and held for one, held in zip(heard, halves.second, strict=True))
     scaled = len(SCALES) * _scaled(asked.pair) if swept else 0.0
@@ -141,7 +140,7 @@ def _beside(asked: Asked) -> dict[str, Cost]:
 def _findings(asked: Asked) -> float:
     """Seconds of tests, intervals and groups of tokens, on what is foretold."""
     rendered, heard = asked.rendered, asked.foretold
-    units = [unit_of(rendered, i) for i in range(len(heard))]
+    units = list(rendered.units[: len(heard)])
     said = [(0, 1) if one.changed else None for one in heard]
     noise = np.random.default_rng(asked.seed).random((len(heard), 2 * SHOWN))
     begun = time.perf_counter()

@@ -21,9 +21,9 @@ def nothing(logits):
 
 def test_a_metric_of_other_pairs_is_refused(tiny_model):
     model, two = tiny_model("gpt2"), PAIRS.subset([2, 3])
-    with pytest.raises(ValueError, match="metric is of 4 prompts, got 2"):
+    with pytest.raises(ValueError, match="was made for 4 prompts, got 2"):
         circuits.score_edges(model, two, METRIC)
-    with pytest.raises(ValueError, match="metric is of 2 prompts, got 4"):
+    with pytest.raises(ValueError, match="was made for 2 prompts, got 4"):
         circuits.score_edges(model, PAIRS, METRIC.subset(torch.tensor([2, 3])))
     circuits.score_edges(model, two, METRIC.subset(torch.tensor([2, 3])), method="eap")
 

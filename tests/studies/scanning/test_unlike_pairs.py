@@ -16,7 +16,6 @@ from interp.facts.prompts.files import OpenPrompt, load_prompts
 from interp.models.loading import load_model, wrap
 from interp.models.pair import ModelPair
 from studies.comparison.prompts.divergence import continue_both, examples_of
-from studies.comparison.prompts.outputs import unit_of
 from studies.comparison.prompts.rendering import render
 from studies.scanning.context import FIRST, unrelated_texts
 from studies.scanning.measuring import continued_and_measured
@@ -130,7 +129,9 @@ def test_a_group_may_bear_the_name_of_one_of_its_prompts(tokenizer):
     pair = changed_pair(tokenizer)
     table = pd.DataFrame({"prompt": TEXTS, "group": [TEXTS[0]] * 4 + [TEXTS[4]] * 4})
     rendered = render(pair, load_prompts(table), tokens=2)
-    assert [unit_of(rendered, i) for i in range(8)] == table["group"].tolist()
+    assert list(rendered.units) == table["group"].tolist()
+    alone = render(pair, load_prompts(TEXTS), tokens=2)
+    assert alone.units == alone.names, "the control"
 
 
 @pytest.mark.parametrize("call", ["scan", "compare"])
