@@ -120,7 +120,8 @@ def read_pt_graph(path: Path, graph: Graph | None) -> Circuit:
     destinations = _columns(own)
     shape = (own.n_forward, len(destinations))
     for key, expected in (("src_nodes", own.sources), ("dst_nodes", own.destinations)):
-        if [str(name) for name in content[key] or ()] != list(expected):
+        told = content[key]
+        if not isinstance(told, list | tuple | Mapping) or list(told) != list(expected):
             raise ValueError(
                 f"{path} must list its {key} as {expected[0]}, {expected[1]}, …, {expected[-1]}, in "
                 "this order; write it as .json, where every edge bears its name"

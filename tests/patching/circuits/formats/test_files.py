@@ -292,8 +292,11 @@ def test_sources_in_another_order_are_refused(tmp_path: Path):
     for changes, told in (
         ({"src_nodes": list(reversed(PLAIN.sources))}, "must list its src_nodes as input, a0.h0"),
         ({"dst_nodes": list(reversed(PLAIN.destinations))}, "must list its dst_nodes"),
+        ({"src_nodes": torch.ones(7)}, "must list its src_nodes"),
         ({"edges_scores": torch.zeros(7, 15, dtype=torch.complex64)}, "must hold numbers as scores"),
         ({"edges_in_graph": torch.full((7, 15), 0.5)}, "true or false for what is in the graph"),
     ):
         with pytest.raises(ValueError, match=told):
             read_circuit(pt(tmp_path, **changes))
+    named = pt(tmp_path, src_nodes=dict.fromkeys(PLAIN.sources, True))
+    assert read_circuit(named).graph == PLAIN, "the control: names with a truth value each"
