@@ -3,11 +3,11 @@
 On SmolLM2-135M, on one machine in one run.
 The loop is what TransformerLens offers for it: heads read inputs of their own
 (`use_split_qkv_input`), their outputs are kept apart (`use_attn_result`), and a hook takes one
-source's output out of one destination's input. Ours patches a hundred edges into each of a few
-destinations that divide the graph's edges evenly, as a run of the whole graph does; the loop runs a
-random sample of those. The two sides take turns, destination by destination, with the fastest matrix
-product between them, so that all three see the same machine. Times are for an edge; the largest
-difference of any value is printed beside. How much can be left out depends on where the runs begin to
+source's output out of one destination's input. Ours patches, as a run of the whole graph does, all
+edges that a few random sources send into each of a few blocks that divide the graph's edges evenly; the
+loop runs a random sample of those, half before and half after, with the fastest matrix product at both
+ends, so that all three see the same machine. Times are for an edge; the largest difference of any value
+is printed beside. How much can be left out depends on where the runs begin to
 differ, so eight pairs of every task are timed, all of one length, and indirect-object pairs twice:
 another second subject (the runs differ from there on), and other names throughout (from the first on).
 """
@@ -38,8 +38,8 @@ NAMES = (
 )  # fmt: skip
 TEXT = "When {0} and {1} went to the store, {2} gave a drink to"
 
-#: Edges into each destination.
-EACH = 100
+#: Sources whose edges into a block are patched.
+SOURCES = 16
 
 #: Pairs of a task.
 PAIRS = 8
@@ -71,8 +71,8 @@ class Timed:
 def main() -> None:
     """Time both sides on pairs of every kind; --json adds one object at the end."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--destinations", type=int, default=6, help="into which ours patches edges")
-    parser.add_argument("--loop", type=int, default=2, help="edges of each that the loop patches")
+    parser.add_argument("--blocks", type=int, default=12, help="into which ours patches edges")
+    parser.add_argument("--loop", type=int, default=12, help="edges that the loop patches")
     parser.add_argument("--only", default="", help="kinds of pairs whose name holds this")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -82,7 +82,7 @@ def main() -> None:
     for name, contrast in (pairs(model) | of_tasks(model)).items():
         if options.only not in name:
             continue
-        took = measure(model, contrast, options.destinations, options.loop)
+        took = measure(model, contrast, options.blocks, options.loop)
         found[name] = {
             "seconds_ours": took.ours,
             "seconds_loop": took.loop,
@@ -130,58 +130,79 @@ def of_tasks(model: Model) -> dict[str, Contrast]:
     return found
 
 
-def measure(model: Model, contrast: Contrast, destinations: int, looped: int) -> Timed:
-    """Both sides on edges of one kind of pairs, taking turns."""
+def measure(model: Model, contrast: Contrast, blocks: int, looped: int) -> Timed:
+    """Both sides on edges of one kind of pairs, the loop before and after ours."""
     setting = Setting.of(model, contrast, logit_difference(contrast))
     graph, generator = setting.parts.graph, torch.Generator().manual_seed(0)
-    chosen = spread(graph, destinations, generator)
-    exact_scores(setting, graph.mask([graph.names[int(chosen[0][0])]]))  # first calls cost more
+    chosen = spread(graph, blocks, generator)
+    sampled = chosen[torch.randperm(len(chosen), generator=generator)[:looped]]
+    exact_scores(setting, graph.mask([graph.names[int(chosen[0])]]))  # first calls cost more
     tokens = contrast.clean.tokens
     with plain_edges.split_inputs(model):
         own = plain_edges.outputs(model, tokens)
         other = plain_edges.outputs(model, contrast.corrupted.tokens)
         change = {name: own[name] - other[name] for name in own}
         whole = plain_edges.difference(plain_edges.logits(model, tokens, [], change), contrast)
-    ours = loop = possible = gap = 0.0
-    for edges in chosen:
-        mask = torch.zeros(graph.n_edges, dtype=torch.bool)
-        mask[edges] = True
-        seconds, scores = timed(lambda mask=mask: exact_scores(setting, mask))
-        ours, possible = ours + seconds, possible + seconds * best_product(model.device)
-        for edge in edges[:looped].tolist():
+
+    def loop(edges: torch.Tensor) -> tuple[float, dict[int, torch.Tensor]]:
+        total, less = 0.0, {}
+        for edge in edges.tolist():
             with plain_edges.split_inputs(model):
                 seconds, logits = timed(
                     lambda edge=edge: plain_edges.logits(model, tokens, [graph.names[edge]], change)
                 )
-            loop += seconds
-            less = whole - plain_edges.difference(logits, contrast)
-            gap = max(gap, float((scores[edge] - less).abs().max()))
-    every = torch.cat(chosen)
-    ours_flops, loop_flops = work(setting, every), len(every) * whole_work(setting)
-    each, sampled = ours / len(every), loop / (looped * len(chosen))
-    share, less = ours_flops / possible, loop_flops / ours_flops
-    return Timed(each, sampled, gap, share, less, differing(setting), tokens.shape[1])
+            total += seconds
+            less[edge] = whole - plain_edges.difference(logits, contrast)
+        return total, less
+
+    mask = torch.zeros(graph.n_edges, dtype=torch.bool)
+    mask[chosen] = True
+    before, first = loop(sampled[: looped // 2])
+    rate = best_product(model.device)
+    ours, scores = timed(lambda: exact_scores(setting, mask))
+    rate = max(rate, best_product(model.device))
+    after, second = loop(sampled[looped // 2 :])
+    gap = max(float((scores[edge] - less).abs().max()) for edge, less in (first | second).items())
+    needed = work(setting, chosen)
+    return Timed(
+        ours=ours / len(chosen),
+        loop=(before + after) / looped,
+        difference=gap,
+        share=needed / (ours * rate),
+        less=len(chosen) * whole_work(setting) / needed,
+        differing=differing(setting),
+        tokens=tokens.shape[1],
+    )
 
 
-def spread(graph: Graph, destinations: int, generator: torch.Generator) -> list[torch.Tensor]:
-    """Edges into destinations that stand at even steps through the list of all edges."""
-    steps = (torch.arange(destinations) + 0.5) / destinations
+def spread(graph: Graph, blocks: int, generator: torch.Generator) -> torch.Tensor:
+    """Edges that random sources send into blocks at even steps through the list of all edges."""
+    slots = graph.n_heads + 2 * graph.n_groups + 1
+    steps = (torch.arange(blocks) + 0.5) / blocks
+    layers = graph.destination[(steps * graph.n_edges).long()] // slots
     found = []
-    for number in graph.destination[(steps * graph.n_edges).long()].tolist():
-        start, count = graph.starts[number], graph.reads[number]
-        found.append(start + torch.randperm(count, generator=generator)[:EACH])
-    return found
+    for layer in layers.clamp(max=graph.n_layers - 1).unique().tolist():
+        into = range(layer * slots, (layer + 1) * slots)
+        heads = graph.reads[into[0]]
+        sources = torch.randperm(heads, generator=generator)[:SOURCES]
+        found += [graph.starts[destination] + sources for destination in into]
+    return torch.cat(found)
 
 
 def work(setting: Setting, chosen: torch.Tensor) -> float:
     """Operations that the edges' runs cannot do without: the blocks from their own on.
 
-    At the positions from the first that differs on; of the vocabulary's rows the metric reads two.
+    At the positions from the first that differs on; of the last block all but keys and values at the
+    last position only; of the vocabulary's rows the metric reads two.
     """
-    graph, tokens = setting.parts.graph, len(setting.contrast) * differing(setting)
+    graph, cost, pairs = setting.parts.graph, BlockCost.of(setting.model), len(setting.contrast)
     slots = graph.n_heads + 2 * graph.n_groups + 1
-    blocks = graph.n_layers - graph.destination[chosen] // slots
-    return float(blocks.sum()) * tokens * BlockCost.of(setting.model).block_flops
+    below = graph.n_layers - 1 - graph.destination[chosen] // slots
+    attention = setting.model.bridge.blocks[-1].attn
+    keyed = 2.0 * sum(p.numel() for part in (attention.k, attention.v) for p in part.parameters())
+    tokens = pairs * differing(setting)
+    last = tokens * keyed + pairs * (cost.block_flops - keyed)
+    return float(below.clamp(min=0).sum()) * tokens * cost.block_flops + float((below >= 0).sum()) * last
 
 
 def differing(setting: Setting) -> int:

@@ -21,7 +21,7 @@ class Counted:
         self.stages: list[str] = []
         self.tokens: Counter[str] = Counter()
 
-    def see(self, block, args, kwargs) -> None:
+    def see(self, block, args, kwargs, output) -> None:
         hidden = named(block, args, kwargs)[0]
         self.tokens[self.stages[-1] if self.stages else ""] += hidden.shape[0] * hidden.shape[1]
 
@@ -31,7 +31,7 @@ def counted(pair: ModelPair) -> Iterator[Counted]:
     """Count what runs inside."""
     count, enter, patch = Counted(), progress._Job.enter, pytest.MonkeyPatch()
     handles = [
-        block.register_forward_pre_hook(count.see, with_kwargs=True)
+        block.register_forward_hook(count.see, with_kwargs=True)
         for model in (pair.base, pair.tuned)
         for block in model.bridge.blocks
     ]

@@ -62,7 +62,7 @@ class Begun:
             for layer in range(lowest, model.n_layers):
                 cache = RecordingCache()
                 inside = entered(model, copies, chosen, row, layer)
-                through_block(model, copies, inside, row, layer, cache=cache)
+                through_block(model, copies, inside, row, layer, cache=lambda _, cache=cache: cache)
                 keys, values = cache.past[layer]
                 edited[layer].update(zip(run, zip(keys[1:], values[1:], strict=True), strict=False))
             entered(model, copies, chosen, row, model.n_layers)

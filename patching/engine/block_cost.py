@@ -19,8 +19,8 @@ CALL_FLOPS = 3e8
 #: On a CPU, tokens whose activations outgrow the caches gain nothing by sharing a pass.
 CPU_PASS_BYTES = 56 * 2**20
 
-#: Calls of a block that sharing a beginning costs, in whose stead it must spare tokens.
-SHARED_CALLS = 2
+#: Calls of a block that leaving tokens out costs, for which it must spare some.
+SPARING_CALLS = 2
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,11 @@ class BlockCost:
 
     def spares(self, rows: int, count: int) -> bool:
         """Whether it pays to run a beginning of `count` tokens once and not for each of the rows."""
-        return (rows - 1) * count > SHARED_CALLS * self.call_price
+        return self.pays((rows - 1) * count)
+
+    def pays(self, tokens: int) -> bool:
+        """Whether it pays to leave so many tokens out of a block, at the price of calls."""
+        return tokens > SPARING_CALLS * self.call_price
 
     @property
     def cached(self) -> int:

@@ -14,7 +14,7 @@ Copy c holds n (width - starts[c]) tokens, so that it begins at token n (c width
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -63,6 +63,12 @@ class Copies:
     def enter(self, layer: int) -> None:
         """Move to the device on which the baseline stands at this boundary."""
         self.tokens = self.tokens.to(self.baseline.inputs[layer].device)
+
+    def cut(self, start: int) -> None:
+        """Hold only positions from this one on, of every copy; not packed, and none starts behind it."""
+        rows = self.tokens.unflatten(0, (self.count * self.baseline.rows, -1))
+        self.tokens = rows[:, start - self.starts[0] :].flatten(0, 1)
+        self.starts = [start] * len(self.starts)
 
     @property
     def width(self) -> int:
@@ -123,7 +129,7 @@ class Copies:
         layer: int,
         *,
         beginning: tuple[Tensor, Tensor] | None = None,
-        cache: Any = None,
+        cache: Callable[[Any], Any] = lambda before: before,
     ) -> dict[str, Any]:
         """The other arguments of this block's call, for these copies.
 
@@ -131,18 +137,18 @@ class Copies:
             layer: the block.
             beginning: keys and values of the first positions of each copy, [copy, head, position, d],
                 where all rows of a copy share them; else the baseline's are read there.
-            cache: what takes the place of a cache, where nothing is read left of the copies' start.
+            cache: gives what takes the place of a cache, from what would: the keys and values left of
+                the copies' start, or None.
         """
         start, index = self.starts[0], self.index() if self.packed else None
         past = self.baseline.past
         arguments = {}
         for name, value in self.baseline.calls[layer].items():
             if name in CACHES and index is not None:
-                arguments[name] = PackedCache(past[layer], *index, beginning)
-            elif name in CACHES and start:
-                arguments[name] = PrefixCache(past[layer], start, beginning)
+                arguments[name] = cache(PackedCache(past[layer], *index, beginning))
             elif name in CACHES:
-                arguments[name] = cache
+                before = PrefixCache(past[layer], start, beginning) if start else None
+                arguments[name] = cache(before)
             elif index is not None:
                 arguments[name] = each(value, partial(_by_token, name, index))
             else:

@@ -1,7 +1,8 @@
 """What stands in for a cache of keys and values when copies begin inside of a prompt.
 
 A copy holds only positions from its first edited one on; to their left it reads the baseline's keys and
-values, or those of a beginning that all rows of the copy share.
+values, or those of a beginning that all rows of the copy share. The last block is run twice: for the
+keys and values of all positions, then for those that are read.
 """
 
 from __future__ import annotations
@@ -36,6 +37,34 @@ class PrefixCache:
                 for part, start in zip((keys, values), self.beginning, strict=True)
             )
         return torch.cat([keys, k], 2), torch.cat([values, v], 2)
+
+
+class Enough(Exception):
+    """Ends a block of which only keys and values were wanted."""
+
+
+class WholeCache:
+    """Stands in for a cache in a block that runs twice.
+
+    The first time it notes the keys and values of all positions and ends the block by `Enough`; the
+    second time it gives them to the positions that are left.
+    """
+
+    def __init__(self) -> None:
+        self.before: Any = None
+        self.whole: tuple[Tensor, Tensor] | None = None
+
+    def over(self, before: Any) -> WholeCache:
+        """This, in place of what would stand in for the cache and gives what is left of the copies."""
+        self.before = before
+        return self
+
+    def update(self, k: Tensor, v: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Keys and values of all positions."""
+        if self.whole is None:
+            self.whole = (k, v) if self.before is None else self.before.update(k, v, layer)
+            raise Enough
+        return self.whole
 
 
 class PackedCache:

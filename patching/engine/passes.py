@@ -66,7 +66,8 @@ class Passes:
         progress: label of a progress bar counted in layer-tokens; None for none.
         reads: sites whose activations are asked for.
         corruption: an edit of the input that every run suffers.
-        first_read: the first position of any prompt that is read; by default the last one.
+        read_from: the first position that is read of each prompt, counted from its beginning; by
+            default its last one.
     """
 
     model: Model
@@ -76,7 +77,7 @@ class Passes:
     progress: str | None = None
     reads: tuple[Site, ...] = ()
     corruption: Edit | None = None
-    first_read: int | None = None
+    read_from: Int[Tensor, " example"] | None = None
 
     def run(
         self, name: str, result: Callable[[Ran], Any], *, dealt: bool = True
@@ -99,11 +100,12 @@ class Passes:
         steady = int(self.examples.lengths.max()) < ways.steady
         batches = schedule(
             cost, self.examples, self.cells, self.max_bytes, prefix=prefix, packed=ways.packed,
-            first_read=self.first_read, share=steady and self.corruption is None,
+            last=ways.last and not self.reads, read_from=self.read_from,
+            share=steady and self.corruption is None,
         )  # fmt: skip
         prompts = (self.examples.tokens, self.examples.mask)
         given = (self.model, prompts, self.cells, self.max_bytes, self.reads, self.corruption)
-        given = (*given, self.first_read)
+        given = (*given, self.read_from)
         kept = series(name, CODE, *given, ways, result)
         total = sum(planned.layer_tokens for batch in batches for planned in batch.passes)
         number = 0
@@ -150,6 +152,7 @@ class Passes:
             packed=planned.packed,
             begun=partial(before.past, planned.cells) if before else None,
             reads=self.reads,
+            read_from=planned.read_from,
             step=step,
         )
         if before:

@@ -158,7 +158,14 @@ def plan_cells(
     """
     share = int(examples.lengths.max()) < ways.steady
     batches = schedule(
-        cost, examples, cells, max_bytes, prefix=ways.prefix, packed=ways.packed, share=share
+        cost,
+        examples,
+        cells,
+        max_bytes,
+        prefix=ways.prefix,
+        packed=ways.packed,
+        last=ways.last,
+        share=share,
     )
     passes = [planned for batch in batches for planned in batch.passes]
     tokens = [len(batch.rows) * batch.width for batch in batches]
@@ -168,6 +175,7 @@ def plan_cells(
     lowest = [min((cells[i].entry for i in p.cells), default=cost.layers) for p in passes]
     calls = cost.layers * sum(1 + (batch.shared > 0) for batch in batches)
     calls += sum(cost.layers - k for k in lowest) + sum(part.calls for part in begun)
+    calls += sum(planned.read_from > 0 for planned in passes)  # the last block's, once more
     return Plan(
         cells=len(cells),
         prompts=len(examples),

@@ -40,16 +40,19 @@ class Reuse:
     Attributes:
         prefix: only positions from the first edited one on are computed.
         packed: every token may be a row of its own; never without `prefix`.
+        last: of the last block, positions that nobody reads need their keys and values only; never
+            without `prefix`.
         steady: prompts shorter than this are encoded alike where they begin alike, whatever follows.
     """
 
     prefix: bool
     packed: bool
+    last: bool
     steady: int = maxsize
 
 
 def reuse(model: Model) -> Reuse:
-    """Try both ways on two short prompts without an edit.
+    """Try all ways on two short prompts without an edit.
 
     What was found is remembered until a hook is added to the model or taken from it.
     """
@@ -58,7 +61,8 @@ def reuse(model: Model) -> Reuse:
     if found is None or tried != hooks:
         prefix = _exact(model, [2, 2], packed=False)
         packed = prefix and not _hidden_mask(model) and _exact(model, [1, 3], packed=True)
-        found = Reuse(prefix, packed, _steady(model))
+        last = prefix and _exact(model, [2, 2], packed=False, read_from=4)
+        found = Reuse(prefix, packed, last, _steady(model))
         _FOUND[model.bridge] = hooks, found
     return found
 
@@ -74,7 +78,7 @@ def _hooks(model: Model) -> frozenset[int]:
 
 
 @torch.no_grad()
-def _exact(model: Model, starts: Sequence[int], *, packed: bool) -> bool:
+def _exact(model: Model, starts: Sequence[int], *, packed: bool, read_from: int = 0) -> bool:
     """Whether copies that start at these positions end where the unedited run does."""
     ids = probe_tokens(model.bridge.original_model)[0, :6]
     tokens = torch.stack([ids, ids.flip(0)])
@@ -89,14 +93,16 @@ def _exact(model: Model, starts: Sequence[int], *, packed: bool) -> bool:
         if not baseline.past or (packed and not baseline.packable):
             return False
         cells = [Cell((nothing,))] * len(starts)
-        copies, _ = run_copies(model, baseline, cells, rows, starts=starts, packed=packed)
+        copies, _ = run_copies(
+            model, baseline, cells, rows, starts=starts, packed=packed, read_from=read_from
+        )
     except Exception:
         return False
     top = baseline.inputs[-1]
     tolerance = PARITY.get(model.dtype, 0.05) * max(1.0, top.abs().max().item())
     return all(
         bool((copies.as_rows(i, copies.tokens) - top[:, start:]).abs().max() <= tolerance)
-        for i, start in enumerate(starts, start=1)
+        for i, start in enumerate(copies.starts[1:], start=1)
     )
 
 

@@ -11,7 +11,7 @@ products.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 from jaxtyping import Int
@@ -23,6 +23,7 @@ from interp.models.editing import Window
 from interp.models.model import Model
 from interp.sites import Kind, Site
 from patching.engine.copies import Copies
+from patching.engine.earlier_keys import Enough, WholeCache
 from patching.engine.unedited import Baseline, embedded
 from patching.interventions.cells import Cell, Edit
 
@@ -40,6 +41,7 @@ def run_copies(
     packed: bool = False,
     begun: Callable[[int, int], tuple[Tensor, Tensor]] | None = None,
     reads: Sequence[Site] = (),
+    read_from: int = 0,
     step: Callable[[int], object] = lambda tokens: None,
 ) -> tuple[Copies, dict[Site, Tensor]]:
     """Run the baseline and every cell to the top, or to the last block that `reads` needs.
@@ -55,6 +57,9 @@ def run_copies(
         begun: gives keys and values of what all rows begin with in a block and so many copies, [copy,
             head, position, d]; no cell may start left of its end. By default the baseline's are read.
         reads: sites whose activations are returned, for all copies; not with packed.
+        read_from: the first position that is read of what leaves the last block; of those before it
+            the block makes keys and values only, and they are not returned. Not packed, nor with
+            `reads`.
         step: told the layer-tokens done.
 
     Returns:
@@ -75,7 +80,10 @@ def run_copies(
         here = [site for site in reads if site.layer == layer]
         with _read(model, here) as captured:
             past = begun(layer, copies.count) if begun else None
-            through_block(model, copies, inside, rows, layer, beginning=past)
+            if layer == model.n_layers - 1 and read_from > copies.starts[0]:
+                _through_last(model, copies, inside, rows, read_from, past)
+            else:
+                through_block(model, copies, inside, rows, layer, beginning=past)
         activations.update(captured)
         step(len(copies.tokens))
     return copies, activations
@@ -127,6 +135,22 @@ def through_block(
             copies.block_input, **copies.block_arguments(layer, **given)
         )
     copies.tokens = first(output).flatten(0, 1)
+
+
+def _through_last(
+    model: Model,
+    copies: Copies,
+    inside: Sequence[tuple[int, Edit]],
+    rows: Int[Tensor, " row"],
+    read_from: int,
+    beginning: tuple[Tensor, Tensor] | None,
+) -> None:
+    """Run all copies through the last block, positions before `read_from` up to keys and values."""
+    whole, layer = WholeCache(), model.n_layers - 1
+    with suppress(Enough):
+        through_block(model, copies, inside, rows, layer, beginning=beginning, cache=whole.over)
+    copies.cut(read_from)
+    through_block(model, copies, inside, rows, layer, cache=lambda _: whole)
 
 
 def _append_cells(

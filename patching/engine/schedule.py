@@ -87,7 +87,8 @@ def schedule(
     *,
     prefix: bool = True,
     packed: bool = True,
-    first_read: int | None = None,
+    last: bool = True,
+    read_from: Int[Tensor, " example"] | None = None,
     share: bool = True,
 ) -> list[Batch]:
     """Batches of one length each, and their passes in the order they run.
@@ -99,15 +100,18 @@ def schedule(
         max_bytes: memory for activations.
         prefix: whether only positions from the first edited one on are computed.
         packed: whether every token may be a row of its own.
-        first_read: the first position of any prompt that is read; by default the last one.
+        last: whether the last block makes only keys and values where nothing is read.
+        read_from: the first position that is read of each prompt, counted from its beginning; by
+            default its last one.
         share: whether what prompts begin with alike is run once.
 
     Raises:
         ValueError: if one prompt and one cell do not fit in `max_bytes`.
     """
     starts = _starts(examples, cells) if prefix else torch.zeros(len(cells), len(examples)).long()
-    job = _Job(cost, examples, cells, starts, max_bytes, packed, prefix and share)
-    begun = job.beginnings(first_read) if job.share else []
+    read_from = examples.lengths - 1 if read_from is None else read_from
+    job = _Job(cost, examples, cells, starts, max_bytes, packed, prefix and share, read_from, last)
+    begun = job.beginnings() if job.share else []
     grouped = [part.cells for part in begun] or [[]]
     # Cells that leave the beginning as it is run with the first of those that edit it.
     grouped[0] += sorted(set(range(len(cells))).difference(*grouped))
@@ -129,6 +133,8 @@ class _Job:
     max_bytes: int
     packed: bool
     share: bool
+    read_from: Int[Tensor, " example"]
+    last: bool
 
     def __post_init__(self) -> None:
         if self.max_bytes < self.least:
@@ -144,7 +150,7 @@ class _Job:
         width = max(self.examples.lengths.tolist(), default=0)
         return 2 * self.cost.row_bytes(width, 0) + width * self.cost.kept_bytes
 
-    def beginnings(self, first_read: int | None) -> list[Beginning]:
+    def beginnings(self) -> list[Beginning]:
         """What runs once of the prompts' beginning, as much at a time as a quarter of the memory keeps.
 
         Nothing where that spares little, where nothing is edited, or where one cell's would not fit.
@@ -152,7 +158,7 @@ class _Job:
         cost, columns = self.cost, beginning(self.examples)
         if not len(self.cells) or not cost.spares(len(self.examples), columns.shape[1]):
             return []
-        columns, first = columns[:, :first_read], self.starts.amin(1).tolist()
+        columns, first = columns[:, : int(self.read_from.min())], self.starts.amin(1).tolist()
         edited = [i for i, start in enumerate(first) if start < columns.shape[1]]
         count = written_alike([self.cells[i] for i in edited], columns)
         blocks = {i: cost.layers - self.cells[i].entry for i in edited if first[i] < count}
@@ -190,10 +196,11 @@ class _Job:
                 room = max_bytes - len(rows) * width * cost.kept_bytes
                 room = max(room, 2 * cost.row_bytes(width, 0))
                 begin = dict(zip(chosen, starts[:, rows.cpu()].amin(1).tolist(), strict=True))
-                passes = tuple(passes_of(cost, entry, begin, len(rows), width, room, self.packed))
+                read = int(self.read_from[rows].min()) if self.last else 0
+                passes = passes_of(cost, entry, begin, len(rows), width, room, self.packed, read)
                 tokens = examples.tokens[rows].gather(1, examples.columns(rows))
                 shared = cost.shared(tokens) if self.share else 0
-                yield Batch(rows, width, passes, shared, begun)
+                yield Batch(rows, width, tuple(passes), shared, begun)
 
 
 def together(cost: BlockCost, passes: Sequence[Pass]) -> list[list[Pass]]:

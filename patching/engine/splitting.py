@@ -28,6 +28,8 @@ class Pass:
         starts: first position computed of each; all equal unless packed.
         packed: whether every token is a row of its own.
         layer_tokens: tokens put through one block each.
+        read_from: from which position on they leave the last block; before it only keys and values are
+            made there, and they do not count.
     """
 
     part: slice
@@ -35,6 +37,7 @@ class Pass:
     starts: tuple[int, ...]
     packed: bool
     layer_tokens: int
+    read_from: int = 0
 
 
 def passes_of(
@@ -45,6 +48,7 @@ def passes_of(
     width: int,
     room: int,
     packable: bool,
+    read_from: int = 0,
 ) -> Iterator[Pass]:
     """The passes of one batch, each no larger than the room in memory.
 
@@ -56,6 +60,7 @@ def passes_of(
         width: their length in tokens.
         room: bytes for activations.
         packable: whether every token may be a row of its own.
+        read_from: the first position that is read; 0 where the last block makes all.
     """
     if not entry:
         yield Pass(slice(0, rows), (), (), False, 0)
@@ -83,7 +88,11 @@ def passes_of(
                 tokens = (cost.layers - entry[chosen[0]]) * (width - min(starts))
                 for i, s in zip(chosen, starts, strict=True):
                     tokens += (cost.layers - entry[i]) * (width - s)
-                yield Pass(part, tuple(chosen), starts, packed, tokens * n)
+                last = sum(entry[i] < cost.layers for i in chosen)
+                spared = (last + 1) * (read_from - start) if last else 0
+                cut = not packed and cost.pays(spared * n)
+                tokens -= spared * cut
+                yield Pass(part, tuple(chosen), starts, packed, tokens * n, read_from * cut)
 
 
 def shares(group: Sequence[int], sizes: Mapping[int, int], limit: int) -> Iterator[list[int]]:

@@ -127,7 +127,7 @@ def sweep(
         name: torch.full((len(cells), n), float("nan"), dtype=dtype, device=device) for name in metrics
     }
     baseline = {name: torch.full((n,), float("nan"), dtype=dtype, device=device) for name in metrics}
-    read = [int((m.positions - examples.starts).min()) for m in metrics.values()]
+    read = [m.positions.to(device) - examples.starts for m in metrics.values()]
     every = Passes(
         model,
         examples,
@@ -135,7 +135,7 @@ def sweep(
         max_bytes,
         progress,
         corruption=corruption,
-        first_read=min(read, default=None),
+        read_from=torch.stack(read).amin(0) if read else None,
     )
     for rows, numbers, measured in every.run("sweep", partial(_measure, model, metrics)):
         chosen = torch.tensor(numbers, dtype=torch.long, device=device)[:, None]

@@ -173,7 +173,7 @@ def plan_size(
     reading = 2.0 * shape.vocabulary * shape.d_model / (chosen.flops(dtype) * SHARE)
     rates = Rates(
         cost,
-        Reuse(prefix=True, packed=True),
+        Reuse(prefix=True, packed=True, last=True),
         chosen.takes(cost, dtype),
         per_sweep=0.0,
         per_cell=0.0,

@@ -99,15 +99,15 @@ def test_a_grid_on_blocks_written_otherwise_equals_the_loop(name: str, tokenizer
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_common_families_allow_every_way(family: str, tiny_model):
-    assert reuse(tiny_model(family)) == Reuse(prefix=True, packed=True)
+    assert reuse(tiny_model(family)) == Reuse(prefix=True, packed=True, last=True)
 
 
 def test_a_window_inside_the_attention_forbids_tokens_as_rows(tokenizer):
-    assert reuse(odd_model("neo with a window", tokenizer)) == Reuse(prefix=True, packed=False)
+    assert reuse(odd_model("neo with a window", tokenizer)) == Reuse(prefix=True, packed=False, last=True)
 
 
 def test_blocks_that_keep_a_state_take_no_prefix(tokenizer):
-    assert reuse(odd_model("lfm2", tokenizer)) == Reuse(prefix=False, packed=False)
+    assert reuse(odd_model("lfm2", tokenizer)) == Reuse(prefix=False, packed=False, last=False)
 
 
 def test_blocks_that_cannot_be_called_again_are_refused_at_loading(tokenizer):
