@@ -202,7 +202,9 @@ def work(setting: Setting, chosen: torch.Tensor) -> float:
     keyed = 2.0 * sum(p.numel() for part in (attention.k, attention.v) for p in part.parameters())
     tokens = pairs * differing(setting)
     last = tokens * keyed + pairs * (cost.block_flops - keyed)
-    return float(below.clamp(min=0).sum()) * tokens * cost.block_flops + float((below >= 0).sum()) * last
+    return (
+        float(below.clamp(min=0).sum()) * tokens * cost.block_flops + float((below >= 0).sum()) * last
+    )
 
 
 def differing(setting: Setting) -> int:

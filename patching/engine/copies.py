@@ -65,7 +65,7 @@ class Copies:
         self.tokens = self.tokens.to(self.baseline.inputs[layer].device)
 
     def cut(self, start: int) -> None:
-        """Hold only positions from this one on, of every copy; not packed, and none starts behind it."""
+        """Hold only positions from this one on, of every copy; not packed, none starting behind it."""
         rows = self.tokens.unflatten(0, (self.count * self.baseline.rows, -1))
         self.tokens = rows[:, start - self.starts[0] :].flatten(0, 1)
         self.starts = [start] * len(self.starts)

@@ -103,7 +103,9 @@ def test_common_families_allow_every_way(family: str, tiny_model):
 
 
 def test_a_window_inside_the_attention_forbids_tokens_as_rows(tokenizer):
-    assert reuse(odd_model("neo with a window", tokenizer)) == Reuse(prefix=True, packed=False, last=True)
+    assert reuse(odd_model("neo with a window", tokenizer)) == Reuse(
+        prefix=True, packed=False, last=True
+    )
 
 
 def test_blocks_that_keep_a_state_take_no_prefix(tokenizer):
