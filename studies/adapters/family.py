@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
-from multiprocessing import get_context
 from pathlib import Path
 
 from interp.progress import counted
 from studies.adapters.recipes import RECIPES
+from studies.processes import processes
 
 #: Folders of the adapters that ship.
 MODELS = Path(__file__).parent / "models"
@@ -43,7 +42,7 @@ def make_adapters(names: Sequence[str], root: Path, *, jobs: int = 1) -> None:
                 _make_one(name, root)
                 step(1)
             return
-        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        with processes(jobs) as pool:
             for begun in [pool.submit(_make_one, name, root) for name in missing]:
                 begun.result()
                 step(1)

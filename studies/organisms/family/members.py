@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import nullcontext
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 from interp.progress import counted
 from studies.organisms.family.regimes import BASE, REGIMES
+from studies.processes import processes
 
 #: Names of the families.
 DEVELOPMENT, HELD_OUT, FRESH = "development", "held-out", "fresh"
@@ -124,7 +124,7 @@ def _made(
             for member in wave:
                 yield member, _make_one(member, root, device)
             continue
-        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        with processes(jobs) as pool:
             begun = {pool.submit(_make_one, member, root, device): member for member in wave}
             for ended in as_completed(begun):
                 yield begun[ended], ended.result()
