@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,9 @@ PROPOSED = 10
 
 #: Units of the first half in which a word or token must occur.
 LEAST = 3
+
+#: Words with which prompts begin alike that are dealt into both halves.
+BEGINNING = 2
 
 COLUMNS = ("kind", "what", "held_in", "share", "low", "high", "n", "others", "p", "found")
 
@@ -44,19 +48,38 @@ class Halves:
     second: np.ndarray
 
     @classmethod
-    def of(cls, units: Sequence[str], seed: int) -> Halves:
-        """Deal units into halves at random.
+    def of(cls, units: Sequence[str], texts: Sequence[str], seed: int) -> Halves:
+        """Deal units into halves in pairs, of which one goes into either, at random.
+
+        Units whose first prompts begin with the same words are paired, so that both halves hold as many
+        of them; those that are left over are paired in the order of the alphabet.
+
+        Args:
+            units: what each prompt is resampled with.
+            texts: the prompts.
+            seed: of the draw.
 
         Raises:
             ValueError: for fewer than two units.
         """
-        unique = sorted(set(units))
+        first_words = {
+            unit: text.split()[:BEGINNING]
+            for unit, text in reversed(list(zip(units, texts, strict=True)))
+        }
+        unique = sorted(first_words, key=lambda unit: (first_words[unit], unit))
         if len(unique) < 2:
             raise ValueError(
                 f"a scan needs prompts of two groups at least, got {len(unique)}; give more prompts"
             )
-        order = np.random.default_rng(seed).permutation(len(unique))
-        chosen = {unique[i] for i in order[: len(unique) // 2]}
+        alike, left = list[str](), list[str]()
+        for _, same in groupby(unique, key=first_words.__getitem__):
+            members = list(same)
+            even = len(members) // 2 * 2
+            alike += members[:even]
+            left += members[even:]
+        order = alike + left
+        drawn = np.random.default_rng(seed).integers(0, 2, len(order) // 2)
+        chosen = {order[2 * pair + one] for pair, one in enumerate(drawn)}
         first = np.array([unit in chosen for unit in units])
         return cls(first, ~first)
 

@@ -248,7 +248,7 @@ def _scanned(
     """Findings and everything beside them."""
     stage("findings")
     units = list(rendered.units)
-    halves = Halves.of(units, seed)
+    halves = Halves.of(units, [prompt.text for prompt in rendered.prompts], seed)
     changed = [is_changed(site, thresholds) for site in said.sites]
     tokens = [
         (site.base, site.tuned) if site is not None and differs else None

@@ -98,7 +98,7 @@ def made(n: int, changed, token: int = 3):
 def test_what_changed_is_found_on_the_half_that_did_not_propose_it():
     words, said = made(80, lambda i: i % 2 == 1)
     units = [str(i) for i in range(80)]
-    halves = Halves.of(units, seed=0)
+    halves = Halves.of(units, units, seed=0)
     found = find(words, said, units, halves, CUTS)
     held = found[found["found"]]
     assert list(zip(held["kind"], held["what"], strict=True)) == [("word", "odd"), ("promoted", 3)]
@@ -116,7 +116,7 @@ def test_nothing_is_found_where_changes_know_no_sort():
         # Either model says either of two tokens.
         said = [pair and tuple(rng.permutation([3, 4]).tolist()) for pair in said]
         units = list(map(str, range(80)))
-        false += bool(find(words, said, units, Halves.of(units, seed), CUTS)["found"].any())
+        false += bool(find(words, said, units, Halves.of(units, units, seed), CUTS)["found"].any())
     assert false <= 2, "at a family-wise level of .05"
 
 
@@ -129,7 +129,7 @@ def test_prompts_of_one_group_are_one_witness():
         word = [frozenset({f"w{w}"}) for w in rng.integers(3, size=12) for _ in range(20)]
         coin = np.repeat(rng.random(12) < 0.5, 20)
         said = [tuple(rng.integers(1000, size=2).tolist()) if one else None for one in coin]
-        halves = Halves.of(units, seed)
+        halves = Halves.of(units, units, seed)
         together += bool(find(word, said, units, halves, CUTS)["found"].any())
         each = [f"{unit}.{i}" for i, unit in enumerate(units)]
         alone += bool(find(word, said, each, halves, CUTS)["found"].any())
@@ -138,11 +138,11 @@ def test_prompts_of_one_group_are_one_witness():
 
 def test_halves_share_no_unit():
     units = [f"u{i // 3}" for i in range(30)]
-    halves = Halves.of(units, seed=1)
+    halves = Halves.of(units, units, seed=1)
     first = {u for u, held in zip(units, halves.first, strict=True) if held}
     assert len(first) == 5 and not first & {u for u, h in zip(units, halves.second, strict=True) if h}
     with pytest.raises(ValueError, match="two groups at least"):
-        Halves.of(["a", "a"], seed=0)
+        Halves.of(["a", "a"], ["a", "a"], seed=0)
 
 
 def test_a_scan_finds_the_evasion_and_writes_prompts_for_a_comparison(tmp_path: Path):
@@ -223,3 +223,19 @@ def test_words_are_those_of_the_prompt_and_its_label():
     assert words_of("The capital of Perú is 12!", "facts") == {
         "the", "capital", "of", "perú", "is", "[facts]",
     }  # fmt: skip
+
+
+def test_halves_hold_as_many_prompts_of_every_beginning():
+    """Whatever the seed: 24 capitals among 300 prompts are 12 and 12, where a coin gives 9 to 15."""
+    rng = np.random.default_rng(0)
+    texts = [f"The capital of C{i} is" for i in range(24)]
+    texts += [f"{word} {other} goes on" for word, other in rng.integers(90, size=(276, 2)).astype(str)]
+    texts = [texts[i] for i in rng.permutation(300)]
+    units = [f"{number}: {text[:9]}" for number, text in enumerate(texts)]
+    capital = np.array([text.startswith("The capital") for text in texts])
+    dealt = [Halves.of(units, texts, seed) for seed in range(20)]
+    assert {int((halves.second & capital).sum()) for halves in dealt} == {12}
+    assert {int(halves.second.sum()) for halves in dealt} == {150}
+    apart = [Halves.of(units, units, seed) for seed in range(20)]
+    assert len({int((halves.second & capital).sum()) for halves in apart}) > 3, "the control"
+    assert len({tuple(halves.second[capital]) for halves in dealt}) > 15, "which twelve is chance"
