@@ -122,6 +122,20 @@ Seed = Annotated[
     int,
     typer.Option(min=0, help="Of splits, placebos, noise and resampling.", rich_help_panel=STATISTICS),
 ]
+Worlds = Annotated[
+    int | None,
+    typer.Option(
+        "--seeds",
+        min=1,
+        help="How many worlds of the family: another seed is another world, base and draw of all "
+        "(default: all it has; one of fresh).",
+        rich_help_panel=MODELS,
+    ),
+]
+FirstSeed = Annotated[
+    int | None,
+    typer.Option(min=0, help="Of fresh: seed of the first world.", rich_help_panel=MODELS),
+]
 
 
 def refuse(because: str, **options: str | int | None) -> None:

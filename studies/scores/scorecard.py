@@ -181,6 +181,8 @@ def scorecard(
     models: str | Path | None = None,
     jobs: int = 1,
     only: Sequence[str] | None = None,
+    seeds: int | None = None,
+    first_seed: int | None = None,
     seed: int = 0,
 ) -> Scorecard:
     """Score verdicts on models whose place and kind of change are known by construction.
@@ -195,13 +197,15 @@ def scorecard(
         models: folder of the trained organisms; the user's cache when None.
         jobs: processes that train at a time.
         only: names of organisms; all of the families' when None.
+        seeds: how many worlds of a family that is trained; all that it has when None, one of "fresh".
+        first_seed: of the first world of "fresh", as it was built.
         seed: of every comparison.
 
     Returns:
         A row per organism, from which rates, confusions and comparisons with single methods follow.
 
     Raises:
-        ValueError: for a family or an organism that does not exist.
+        ValueError: for a family, a world or an organism that does not exist.
 
     Note:
         Undetermined counts as not right wherever the answer is known. Organisms that missed their
@@ -227,8 +231,17 @@ def scorecard(
     unknown = [name for name in families if name not in SPLITS]
     if unknown or not families:
         raise ValueError(f"families must be some of {list(SPLITS)}, got {list(families)}; choose some")
+    whole = [name for name in families if name in (SHIPPED, ADAPTERS)]
+    if whole and (seeds is not None or first_seed is not None):
+        raise ValueError(
+            f"seeds and first_seed choose worlds, got them for {whole}, which have none; leave them out"
+        )
     root = folder_of(models)
-    listed = [(family, known) for family in families for known in _family(family, root, jobs, only)]
+    listed = [
+        (family, known)
+        for family in families
+        for known in _family(family, root, jobs, only, seeds, first_seed)
+    ]
     if not listed:
         raise ValueError(
             f"only got {list(only or ())}, none of which the families {list(families)} have; leave it "
@@ -273,14 +286,21 @@ def _inputs(known: Known) -> tuple[object, ...]:
     return (*weights, truth, *more, known.facts)
 
 
-def _family(family: str, root: Path, jobs: int, only: Sequence[str] | None) -> list[Known]:
+def _family(
+    family: str,
+    root: Path,
+    jobs: int,
+    only: Sequence[str] | None,
+    seeds: int | None,
+    first: int | None,
+) -> list[Known]:
     """The organisms of a family, made where they are missing."""
     if family == SHIPPED:
         return [known for known in shipped_organisms() if only is None or known.name in only]
     if family == ADAPTERS:
         make_adapters([n for n in FAMILY if only is None or n in only], root, jobs=jobs)
         return known_adapters(root, only)
-    wanted = [m for m in members(family) if only is None or m.name in only]
+    wanted = [m for m in members(family, seeds, first) if only is None or m.name in only]
     for _ in make(wanted, root, jobs=jobs):
         pass
     return [known_organism(Home.at(root, m.shape, m.seed), m.name) for m in wanted]

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interp.untrusted.reading import printable
-from studies.commands.options import MACHINE, MODELS, Json, KeptError, Quiet, Verbose, register
+from studies.commands.options import (
+    MACHINE,
+    MODELS,
+    FirstSeed,
+    Json,
+    KeptError,
+    Quiet,
+    Verbose,
+    Worlds,
+    register,
+)
 
 if TYPE_CHECKING:
     from studies.organisms.family.cards import Entry
@@ -38,19 +48,8 @@ def build(
             rich_help_panel=MODELS,
         ),
     ] = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="How many worlds of the family: another seed is another world, base and draw of all "
-            "(default: all it has; one of fresh).",
-            rich_help_panel=MODELS,
-        ),
-    ] = None,
-    first_seed: Annotated[
-        int | None,
-        typer.Option(min=0, help="Of fresh: seed of the first world.", rich_help_panel=MODELS),
-    ] = None,
+    seeds: Worlds = None,
+    first_seed: FirstSeed = None,
     only: Annotated[
         list[str] | None,
         typer.Option(help="Only this organism; give it again for more.", rich_help_panel=MODELS),

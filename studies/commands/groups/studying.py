@@ -12,9 +12,11 @@ from studies.commands.options import (
     NAMED_MODEL,
     OUTPUT,
     STATISTICS,
+    FirstSeed,
     Quiet,
     Seed,
     Verbose,
+    Worlds,
     register,
 )
 from studies.commands.runs.folders import kept
@@ -123,6 +125,8 @@ def scorecard(
             rich_help_panel=MODELS,
         ),
     ] = None,
+    seeds: Worlds = None,
+    first_seed: FirstSeed = None,
     only: Annotated[
         list[str] | None,
         typer.Option(help="Only this organism; give it again for more.", rich_help_panel=MODELS),
@@ -160,7 +164,15 @@ def scorecard(
 
     try:
         with kept(resume, shard):
-            card = scored(family or [SHIPPED], models=models, jobs=jobs, only=only, seed=seed)
+            card = scored(
+                family or [SHIPPED],
+                models=models,
+                jobs=jobs,
+                only=only,
+                seeds=seeds,
+                first_seed=first_seed,
+                seed=seed,
+            )
     except ShareDone as done:
         typer.echo(f"{done}; when all shares are, give the same command without --shard")
         return

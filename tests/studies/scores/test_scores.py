@@ -165,6 +165,32 @@ def test_what_does_not_exist_is_one_line():
         scorecard(["all"])
     with pytest.raises(ValueError, match=r"only got \['nobody'\], none of which"):
         scorecard(["shipped"], only=["nobody"])
+    with pytest.raises(
+        ValueError, match=r"seeds and first_seed choose worlds, got them for \['shipped'\]"
+    ):
+        scorecard(["fresh", "shipped"], first_seed=107)
+    with pytest.raises(ValueError, match="only fresh takes a first seed, got 7 for held-out"):
+        scorecard(["held-out"], first_seed=7)
+
+
+def test_the_worlds_that_were_built_are_those_that_are_scored(monkeypatch: pytest.MonkeyPatch):
+    built: list[tuple[int, str]] = []
+    module = "studies.scores.scorecard"
+
+    def organism(home, name):
+        return replace(shipped_organisms()[0], name=name, world=home.folder.name)
+
+    monkeypatch.setattr(f"{module}.make", lambda wanted, root, jobs: built.extend(wanted) or ())
+    monkeypatch.setattr(f"{module}.known_organism", organism)
+    monkeypatch.setattr(
+        f"{module}.score",
+        lambda known, *, seed: row(known.name, known.where, "lower", known.what, "behaviour"),
+    )
+    card = scorecard(["fresh"], only=["null"], seeds=2, first_seed=107)
+    assert [(m.seed, m.name) for m in built] == [(107, "null"), (108, "null")] and len(card.table) == 2
+    built.clear()
+    scorecard(["fresh"], only=["null"])
+    assert [m.seed for m in built] == [100], "the control: without them the family's own"
 
 
 def test_scores_are_kept_and_shared_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
