@@ -106,7 +106,8 @@ def scan_plan(asked: Asked) -> JobPlan:
 def _scan(asked: Asked, heard: Sequence[Heard]) -> dict[str, Cost]:
     """The stages of a scan in which the models run."""
     (widths, _), rates, rendered = asked.widths, asked.rates, asked.rendered
-    halves = Halves.of(rendered.units[: len(widths)], asked.seed)
+    texts = [prompt.text for prompt in rendered.prompts[: len(widths)]]
+    halves = Halves.of(rendered.units[: len(widths)], texts, asked.seed)
     sampled = sampling(widths, heard, halves.second.tolist(), rendered.tokens, rates).cost(rates)
     swept = any(one.changed and held for one, held in zip(heard, halves.second, strict=True))
     scaled = len(SCALES) * _scaled(asked.pair) if swept else 0.0
@@ -145,7 +146,8 @@ def _findings(asked: Asked) -> float:
     noise = np.random.default_rng(asked.seed).random((len(heard), 2 * SHOWN))
     begun = time.perf_counter()
     words = [words_of(p.text, p.label) for p in rendered.prompts]
-    find(words, said, units, Halves.of(units, asked.seed), asked.thresholds)
+    halves = Halves.of(units, [p.text for p in rendered.prompts[: len(heard)]], asked.seed)
+    find(words, said, units, halves, asked.thresholds)
     for column in noise.T:
         stats.mean_interval(column, units)
     groups_of(noise, asked.seed)
