@@ -179,7 +179,7 @@ def scan(
         >>> asked = [*facts.prompts(0)[:16], *other]
         >>> scan = studies.scan(pair, asked, tokens=2)
         >>> scan.found[["kind", "what"]].to_dict("records")
-        [{'kind': 'word', 'what': 'home'}]
+        [{'kind': 'word', 'what': 'home'}, {'kind': 'promoted', 'what': 'unknown'}]
     """
     given = prompts_of(prompts)
     if out is not None:

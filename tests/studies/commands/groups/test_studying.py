@@ -96,12 +96,14 @@ def test_the_scorecard_gets_its_options_and_keeps_its_tables(run, monkeypatch, t
         return Card()
 
     monkeypatch.setattr("studies.scores.scorecard.scorecard", spy)
-    plain = {"models": None, "jobs": 1, "only": None, "seed": 0}
+    worlds = {"seeds": None, "first_seed": None}
+    plain = {"models": None, "jobs": 1, "only": None, "seed": 0, **worlds}
     assert run("study", "scorecard")[:2] == (0, "card\n")
-    asked = ("--family", "held-out", "--only", "null", "--jobs", "2", "--seed", "3")
+    asked = ("--family", "fresh", "--only", "null", "--jobs", "2", "--seed", "3", "--first-seed", "7")
     run("study", "scorecard", *asked, "--models", "m", "--out", str(tmp_path / "card"))
-    given = {"models": Path("m"), "jobs": 2, "only": ["null"], "seed": 3}
-    assert calls == [(["shipped"], plain), (["held-out"], given), tmp_path / "card"]
+    given = {"models": Path("m"), "jobs": 2, "only": ["null"], "seed": 3, "seeds": None}
+    given["first_seed"] = 7
+    assert calls == [(["shipped"], plain), (["fresh"], given), tmp_path / "card"]
 
 
 def test_what_a_scorecard_cannot_do_is_one_line(run, tmp_path: Path):
