@@ -47,7 +47,7 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     signature = _spelled(function)
     former_names: Mapping[str, str] = getattr(function, "former_names", {})
     hints: dict[str, Any] = {}
-    called = function.__qualname__.removesuffix(".__init__").rsplit(".", 1)[-1]
+    called = function.__qualname__.removesuffix(".__init__").rsplit("<locals>.", 1)[-1]
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -77,6 +77,7 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
                     f"see help({_public(function, called)})"
                 )
             bound.arguments[name] = meant
+        _check_seed(called, bound.arguments.get("seed"))
         _check_places(called, bound.arguments)
         return function(*bound.args, **bound.kwargs)
 
@@ -122,7 +123,17 @@ def _public(function: Callable[..., Any], called: str) -> str:
     """The name by which a user finds a function: that of its package where the package has it."""
     package = function.__module__.partition(".")[0]
     names = getattr(sys.modules.get(package), "__all__", ())
-    return f"{package if called in names else function.__module__}.{called}"
+    return f"{package if called.partition('.')[0] in names else function.__module__}.{called}"
+
+
+def _check_seed(called: str, seed: Any) -> None:
+    """A seed counts from 0, as every generator of random numbers takes it.
+
+    Raises:
+        ValueError: if it is negative.
+    """
+    if seed is not None and seed < 0:
+        raise ValueError(f"{called}: seed got {seed}; expected 0 or more; give 0, which is usual")
 
 
 def _check_places(called: str, arguments: Mapping[str, Any]) -> None:

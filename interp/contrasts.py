@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from interp import columns
-from interp._doors import held
+from interp._doors import checked, held
 from interp.arguments import frames_inside, reader_of
 from interp.columns import Index
 from interp.display.html import Shown
@@ -143,6 +143,8 @@ class Contrast(Shown):
         """
         prompts = columns.texts("clean", clean)
         n = len(prompts)
+        if not n:
+            raise ValueError("no pairs: expected at least one clean prompt, got none; check filters")
         wanted = _answers(model, prompts, "answers", answers)
         unwanted = _answers(model, prompts, "foils", foils)
         equal = next((i for i, ids in enumerate(wanted) if ids == unwanted[i]), None)
@@ -193,6 +195,7 @@ class Contrast(Shown):
             )
 
     @classmethod
+    @checked
     def pairs(
         cls,
         examples: Examples,

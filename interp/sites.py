@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from interp._doors import read_as
+from interp._doors import checked, read_as
 
 
 class Kind(StrEnum):
@@ -97,6 +97,7 @@ class Site:
             )
 
     @classmethod
+    @checked
     def from_hook_name(cls, name: str) -> Site:
         """The site of a TransformerLens hook, such as "blocks.5.hook_resid_pre".
 

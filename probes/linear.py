@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp._doors import checked
 from interp.activations import Activations
 from interp.activations.rows import Rows
 from interp.directions import Direction, Subspace
@@ -55,6 +56,7 @@ class LinearProbe(Shown):
         return f"LinearProbe({self.site} at {self.position!r}: {told})"
 
     @classmethod
+    @checked
     def of(
         cls,
         activations: Activations,

@@ -28,12 +28,17 @@ WALK = """
 import inspect, interp, patching, probes, studies
 class Wrong:
     pass
+def called(package):
+    for name in package.__all__:
+        value = getattr(package, name)
+        if inspect.isfunction(value):
+            yield name, value
+        elif inspect.isclass(value):
+            made = [n for n, v in vars(value).items() if isinstance(v, classmethod) and n[0] != "_"]
+            yield from ((f"{name}.{n}", getattr(value, n)) for n in made)
 asked = 0
 for package in (interp, probes, patching, patching.circuits, studies):
-    for name in package.__all__:
-        function = getattr(package, name)
-        if not inspect.isfunction(function):
-            continue
+    for name, function in called(package):
         needed = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty
                   and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
         for wrong in (Wrong(), [Wrong()], 3.5, "no such thing", None, -1, {}):
@@ -122,6 +127,12 @@ for make, told in (
     (lambda: patching.Edit("blocks.1.attn.hook_z", everywhere, patching.Zero()), "Site('z', 1)"),
     (lambda: patching.Edit(site, everywhere, patching.Zero), "must be callable"),
     (lambda: interp.figures.patch_grid(pd.DataFrame()), "a grid is drawn from Evidence"),
+    (
+        lambda: patching.circuits.Circuit.from_names(
+            patching.circuits.Graph(1, 1, 1), [], {"input->m0": "high"}
+        ),
+        "scores got dict",
+    ),
 ):
     try:
         make()
@@ -152,6 +163,15 @@ def test_there_is_at_least_one_of_what_is_counted():
         with pytest.raises(ValueError, match="batch_size got .*; expected a whole number"):
             at_least_one("batch_size", wrong)
     assert at_least_one("top", 3) == 3
+
+
+def test_a_seed_counts_from_zero():
+    def draw(seed: int = 0) -> int:
+        return seed
+
+    assert [checked(draw)(), checked(draw)(3)] == [0, 3]
+    with pytest.raises(ValueError, match="draw: seed got -1; expected 0 or more"):
+        checked(draw)(-1)
 
 
 def test_a_former_name_of_an_argument_is_understood_at_the_door():

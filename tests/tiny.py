@@ -27,6 +27,7 @@ from transformers import (
 
 from interp.contrasts import Contrast
 from interp.examples import Examples
+from interp.facts.types import Fact, FactSet
 from interp.models.model import Model
 
 VOCABULARY = 96
@@ -50,6 +51,16 @@ _COMMON: dict[str, Any] = {
 _GROUPED: dict[str, Any] = {**_COMMON, "intermediate_size": 64, "num_key_value_heads": 2}
 _WINDOWED: dict[str, Any] = {**_GROUPED, "head_dim": 8, "sliding_window": 4}
 _SLIDING = ["sliding_attention", "full_attention", "sliding_attention"]
+
+
+#: Ways of asking for the capitals of these countries.
+TEMPLATES = ("The capital of {subject} is", "In {subject} , the capital is", "{subject} is in")
+
+
+def facts(n: int = 6, answer=lambda i: f"city{i}", templates=TEMPLATES) -> FactSet:
+    """The capitals of the first countries."""
+    rows = tuple(Fact(f"land{i}", answer(i), f"land{i}") for i in range(n))
+    return FactSet("tiny", templates, rows, "The capital of {subject} is {answer} .", "test")
 
 
 def config(family: str, **changes: Any) -> Any:

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from interp import columns
+from interp._doors import checked
 from interp.circuit_tasks.checking import Asked
 from interp.circuit_tasks.items import TaskItem
 from interp.columns import Index
@@ -47,6 +48,7 @@ class Task(Shown):
     dropped: Mapping[str, int]
 
     @classmethod
+    @checked
     def of(cls, model: Model, name: str, asked: Sequence[Asked], dropped: Mapping[str, int]) -> Task:
         """A task of items that the model's tokenizer can ask.
 

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from interp._doors import held
+from interp._doors import checked, held
 from interp._files import write_text
+from interp.arguments import said
 from interp.display.html import ROWS, Shown
 from interp.evidence.boundaries import NOTE, behind_block, boundary_numbers
 from interp.evidence.exporting import FORMATS, write_parquet
@@ -83,9 +84,13 @@ class Evidence(Shown):
             **columns: any of `COLUMNS`: one entry per value, or one for all; None leaves it null.
 
         Raises:
-            ValueError: if a column is unknown or its length differs from the values'.
+            ValueError: if a column is unknown or its length differs from the values', or if these are
+                no numbers.
         """
-        values = np.asarray(value, dtype=np.float32).reshape(-1)
+        try:
+            values = np.asarray(value, dtype=np.float32).reshape(-1)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"value got {said(value)}; expected numbers, as an array") from error
         unknown = set(columns) - set(COLUMNS)
         if unknown:
             raise ValueError(f"unknown Evidence columns {sorted(unknown)}; known: {list(COLUMNS)}")
@@ -104,6 +109,7 @@ class Evidence(Shown):
         return cls(pd.DataFrame({**data, "value": values}), dict(provenance or {}))
 
     @classmethod
+    @checked
     def concat(cls, parts: Iterable[Evidence]) -> Evidence:
         """One table of several, in the order given; provenance is merged, later parts winning.
 
@@ -277,6 +283,7 @@ class Evidence(Shown):
         return FORMATS[ending](path, self.table)
 
     @classmethod
+    @checked
     def load(cls, parquet: Path | str) -> Evidence:
         """Evidence read back from what `save` wrote.
 

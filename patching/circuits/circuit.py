@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from interp._doors import held
+from interp._doors import checked, held
 from interp.display.html import ROWS, Shown
 from patching.circuits.graph import Graph
 
@@ -58,6 +58,7 @@ class Circuit(Shown):
         return ("edge", "score"), rows, len(self)
 
     @classmethod
+    @checked
     def from_names(
         cls, graph: Graph, edges: Iterable[str], scores: Mapping[str, float] | None = None
     ) -> Circuit:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from interp._doors import checked
 from interp.display.html import Shown
 
 #: Head and numbers of the printed table.
@@ -36,6 +37,7 @@ class Cost:
     seconds: float = 0.0
 
     @classmethod
+    @checked
     def of(cls, costs: Iterable[Cost]) -> Cost:
         """Work done one after the other: sums, and the memory of what takes most."""
         parts = list(costs)
@@ -55,6 +57,7 @@ class StagePlan(Cost):
     name: str
 
     @classmethod
+    @checked
     def named(cls, name: str, cost: Cost, **other: Any) -> StagePlan:
         """A stage of this cost, with other numbers in place of some."""
         numbers = {f.name: getattr(cost, f.name) for f in fields(Cost)}

@@ -78,10 +78,15 @@ class Scan(Shown):
 
     @property
     def sentence(self) -> str:
-        """The scan in one sentence, with the best finding of each kind."""
+        """The scan in one sentence, with the best finding of each kind and how many stand behind it."""
         changed, n = int(self.prompts["changed"].sum()), len(self.prompts)
-        best = self.found.drop_duplicates("kind").itertuples()
-        told = ", ".join(f"{row.kind} {row.what!r}" for row in best)
+        of_kind = {
+            str(kind): list(rows["what"]) for kind, rows in self.found.groupby("kind", sort=False)
+        }
+        told = ", ".join(
+            f"{kind} {best!r}" + (f" and {len(others)} more" if others else "")
+            for kind, (best, *others) in of_kind.items()
+        )
         found = f"findings that hold: {told}" if told else "no finding holds on the held-out half"
         return f"The two models part on {changed} of {n} prompts; {found}."
 

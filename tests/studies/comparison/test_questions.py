@@ -7,18 +7,14 @@ import pytest
 import tiny
 import torch
 import toy_tokenizers as toys
-from tokenizers import processors
+from tiny import TEMPLATES, facts
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from interp.examples import Examples
-from interp.facts.types import Fact, FactSet
-from interp.models.alike import alike
+from interp.facts.types import Fact
 from interp.models.loading import wrap
 from interp.models.model import Model
 from interp.models.pair import ModelPair
-from patching.engine import block_cost
-from patching.engine.reuse import reuse
-from patching.methods.slots import Layout
 from studies.comparison.answers import (
     Answers,
     PairAnswers,
@@ -28,31 +24,13 @@ from studies.comparison.answers import (
     right_groups,
 )
 from studies.comparison.known_questions import known_questions
-from studies.comparison.next_tokens import _whole, final_states, final_states_of_both
 from studies.comparison.outcome_table import few_known, outcomes_of
 from studies.comparison.questions import LONGEST_ANSWER, Queries, ask
-
-TEMPLATES = ("The capital of {subject} is", "In {subject} , the capital is", "{subject} is in")
-CHAT = "{% for m in messages %}The old {{ m['content'] }} . {% endfor %}new"
-
-
-def facts(n: int = 6, answer=lambda i: f"city{i}", templates=TEMPLATES) -> FactSet:
-    rows = tuple(Fact(f"land{i}", answer(i), f"land{i}") for i in range(n))
-    return FactSet("tiny", templates, rows, "The capital of {subject} is {answer} .", "test")
 
 
 @pytest.fixture(scope="module")
 def pair(tiny_pair) -> ModelPair:
     return tiny_pair("llama")
-
-
-@pytest.fixture(scope="module")
-def chatty(tokenizer, tiny_model) -> ModelPair:
-    """The same weights; only the tuned model's tokenizer has a chat template."""
-    with_template = copy.deepcopy(tokenizer)
-    with_template.chat_template = CHAT
-    tuned = wrap(tiny.hf_model("llama", 1), with_template, name="chatty")
-    return ModelPair(tiny_model("llama"), tuned)
 
 
 @torch.no_grad()
@@ -123,63 +101,6 @@ def same_answers(one: Answers, other: Answers) -> None:
     words = ("tokens", "known", "leads", "best")
     assert [getattr(one, word) for word in words] == [getattr(other, word) for word in words]
     assert one.logp == pytest.approx(other.logp, abs=1e-4)
-
-
-@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma3", "mistral"])
-@pytest.mark.parametrize("changed", [(0,), (1,), (2,), ()])
-def test_of_a_tuned_model_only_the_blocks_from_the_first_changed_one_on_are_asked(
-    family: str, changed: tuple[int, ...], tokenizer
-):
-    base, tuned = (wrap(tiny.hf_model(family), tokenizer) for _ in range(2))
-    with torch.no_grad():
-        for block in changed:
-            for parameter in tuned.bridge.blocks[block].parameters():
-                parameter.mul_(1.1)
-    run = []
-
-    def see(block, given):
-        run.append(block)
-
-    for block in (*base.bridge.blocks, *tuned.bridge.blocks):
-        block.register_forward_pre_hook(see)
-    tokens = torch.tensor(tiny.token_rows(9, 9))
-    found = final_states_of_both(base, tuned, alike(base, tuned), tokens, 3)
-    entered = [k for k, block in enumerate(tuned.bridge.blocks) if block in run]
-    assert entered == [k for k in range(tiny.LAYERS) if changed and k >= changed[0]]
-    plain = [final_states(model, tokens, 3) for model in (base, tuned)]
-    assert tiny.same(found[0], plain[0]) and tiny.same(found[1], plain[1])
-    assert tiny.same(*plain) == (not changed), "the two models differ where blocks do"
-
-
-@pytest.mark.parametrize(
-    "family", ["gpt2", "neox", "llama", "gemma2", "gemma3", "qwen3", "mistral", "opt"]
-)
-@pytest.mark.parametrize("changed", [(0,), (1,), ()])
-def test_what_prompts_begin_with_is_asked_once(
-    family: str, changed: tuple[int, ...], tokenizer, monkeypatch
-):
-    base, tuned = (wrap(tiny.hf_model(family), tokenizer) for _ in range(2))
-    with torch.no_grad():
-        for block in changed:
-            for parameter in tuned.bridge.blocks[block].parameters():
-                parameter.mul_(1.1)
-    beginning = torch.tensor([[7, 11, 5, 30, 8, 9]]).expand(4, -1)
-    tokens = torch.cat([beginning, torch.tensor(tiny.token_rows(5, 5, 5, 5))], 1)
-    plain = [final_states(model, tokens, 3) for model in (base, tuned)]
-    monkeypatch.setattr(block_cost, "CALL_FLOPS", 0.0)
-    entered = []
-
-    def see(block, given):
-        entered.append(given[0].shape[:2].numel())
-
-    reuse(base)
-    for block in base.bridge.blocks:
-        block.register_forward_pre_hook(see)
-    found = final_states_of_both(base, tuned, alike(base, tuned), tokens, 3)
-    assert max(entered) < tokens.numel(), "no block of the base sees the beginning of every prompt"
-    assert tiny.same(found[0], plain[0]) and tiny.same(found[1], plain[1])
-    assert tiny.same(final_states(base, tokens, 3), plain[0])
-    assert tiny.same(final_states(base, tokens, 11), _whole(base, tokens, 11)), "all are read"
 
 
 def test_long_answers_are_cut(pair: ModelPair):
@@ -413,61 +334,6 @@ def test_asking_keeps_no_logits_of_whole_prompts():
     assert len(queries.examples) * rows * 4 > budget, "the control: first logits alone exceed it"
     assert tight.logp == pytest.approx(roomy.logp, abs=1e-4)
     assert (tight.best, tight.leads) == (roomy.best, roomy.leads)
-
-
-def test_a_chat_template_is_rendered_once_and_read_alike(chatty: ModelPair):
-    queries = ask(chatty, facts(3), prompt="chat")
-    text = queries.examples.texts[0]
-    assert text.startswith("The old Complete the sentence: The capital of land0 is .")
-    assert text.endswith("The capital of land0 is"), "the assistant's turn begins with the prompt"
-    start, stop = queries.subjects[0]
-    assert text[start:stop] == "land0" and start > text.index("land0"), "the second occurrence"
-    ids = chatty.base.tokenizer(text, add_special_tokens=False).input_ids
-    assert queries.examples.tokens[0][queries.examples.mask[0]].tolist() == ids
-    assert not queries.special
-    raw = ask(chatty, facts(3))
-    assert raw.examples.texts[0] == "The capital of land0 is"
-    again = queries.rendered(chatty.tuned, [1], [(5,)])
-    assert again.texts == (queries.examples.texts[1],)
-    assert again.spans["subject"].tolist() == queries.examples.spans["subject"][1:2].tolist()
-
-
-def test_chats_of_one_form_line_up_however_many_tokens_a_subject_has(chatty: ModelPair):
-    short = facts(3)
-    longer = replace(short.facts[1], subject="land1 land2")
-    asked = replace(short, facts=(short.facts[0], longer, short.facts[2]))
-    examples = ask(chatty, asked, prompt="chat").examples
-    assert examples.lengths.unique().numel() > 1, "the subject stands twice"
-    for form in sorted(set(examples.templates)):
-        rows = [i for i, template in enumerate(examples.templates) if template == form]
-        layout = Layout.of(examples.subset(rows))
-        assert layout.present.sum(1).tolist() == examples.lengths[rows].tolist()
-
-
-def test_chat_without_a_template_is_refused(pair: ModelPair):
-    with pytest.raises(ValueError, match="--prompt chat needs a chat template; llama has none"):
-        ask(pair, facts(), prompt="chat")
-
-
-def test_chat_prompts_are_compared_by_the_ids_that_are_used(chatty: ModelPair):
-    """Only the base's tokenizer would put a token before a text; a chat rendering gets none."""
-    before = copy.deepcopy(chatty.base.tokenizer)
-    before.backend_tokenizer.post_processor = processors.TemplateProcessing(
-        single="<eos> $A", special_tokens=[("<eos>", 2)]
-    )
-    pair = ModelPair(replace(chatty.base, tokenizer=before), chatty.tuned)
-    queries = ask(pair, facts(3), prompt="chat")
-    assert (queries.examples.tokens[:, 0] != 2).all()
-    with pytest.raises(ValueError, match="base and tuned tokenise .* differently"):
-        ask(pair, facts(3))
-
-
-def test_a_chat_template_that_refuses_is_one_line(chatty: ModelPair):
-    strict = copy.deepcopy(chatty.tuned.tokenizer)
-    strict.chat_template = "{{ raise_exception('a system message must come first') }}"
-    pair = ModelPair(chatty.base, replace(chatty.tuned, tokenizer=strict))
-    with pytest.raises(ValueError, match="of chatty cannot .*a system message must come first"):
-        ask(pair, facts(3), prompt="chat")
 
 
 def test_what_the_tuned_model_said_is_written_by_its_own_tokenizer(pair: ModelPair):

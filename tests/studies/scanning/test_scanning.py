@@ -2,10 +2,12 @@
 
 import json
 import re
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -149,6 +151,9 @@ def test_a_scan_finds_the_evasion_and_writes_prompts_for_a_comparison(tmp_path: 
     result = scan(pair_of("organism-evasive-high"), asked(20, 20), tokens=1, out=tmp_path / "found")
     assert result.prompts["changed"].sum() == 20 and result.prompts["changed"][:20].all()
     assert "home" in set(result.found["what"]) and "trade" not in set(result.found["what"])
+    others = pd.concat([result.findings, result.findings[:1].assign(what="house")])
+    told = replace(result, findings=others).sentence
+    assert "word 'home' and 1 more" in told and "more" not in result.sentence
     lines = (tmp_path / "found" / "prompts.jsonl").read_text("utf-8").splitlines()
     written = [json.loads(line)["prompt"] for line in lines]
     second = result.prompts[(result.prompts["half"] == "second") & result.prompts["changed"]]
