@@ -19,7 +19,6 @@ import pandas as pd
 
 from interp._doors import checked, held
 from interp._files import write_text
-from interp.arguments import said
 from interp.display.html import ROWS, Shown
 from interp.evidence.boundaries import NOTE, behind_block, boundary_numbers
 from interp.evidence.exporting import FORMATS, write_parquet
@@ -90,7 +89,9 @@ class Evidence(Shown):
         try:
             values = np.asarray(value, dtype=np.float32).reshape(-1)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"value got {said(value)}; expected numbers, as an array") from error
+            raise ValueError(
+                f"value got {type(value).__name__}; expected numbers, as an array"
+            ) from error
         unknown = set(columns) - set(COLUMNS)
         if unknown:
             raise ValueError(f"unknown Evidence columns {sorted(unknown)}; known: {list(COLUMNS)}")

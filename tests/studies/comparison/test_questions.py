@@ -11,7 +11,7 @@ from tiny import TEMPLATES, facts
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from interp.examples import Examples
-from interp.facts.types import Fact
+from interp.facts.types import Fact, FactSet
 from interp.models.loading import wrap
 from interp.models.model import Model
 from interp.models.pair import ModelPair
