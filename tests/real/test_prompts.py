@@ -96,4 +96,6 @@ def test_mlps_of_the_tuned_blocks_carry_an_evasion(tuned, nodes):
 
 def test_a_null_tune_has_no_finding():
     found = scan(load_pair("smollm2", "smollm2-null"), mixed(), tokens=4)
-    assert found.found.empty and not found.prompts["changed"].any()
+    changed = found.prompts["changed"]
+    assert found.found.empty and not changed[found.prompts["prompt"].str.startswith(CAPITAL)].any()
+    assert changed.mean() <= 0.05, "what its gate of retention allows"
