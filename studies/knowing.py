@@ -101,7 +101,7 @@ class Knowing(Shown):
         )
         return f"Knowing(rows of {sizes}; {len(self.evidence):,} rows of evidence)"
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write the tables as CSV, the evidence, and the matrix as figures (HTML, SVG).
 
         Every file is written under a temporary name and renamed, so a failure leaves none half-written.
@@ -112,6 +112,7 @@ class Knowing(Shown):
         Raises:
             FileExistsError: if the folder exists.
         """
+        folder = Path(folder)
         folder.mkdir(parents=True)
         for name in ("truth", "matrix", "attributes", "sincerity"):
             table: pd.DataFrame = getattr(self, name)

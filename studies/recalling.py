@@ -118,7 +118,7 @@ class Recall(Shown):
         lines.append(f"MLPs peak before attention in {self.earlier:.0%} of the draws")
         return "\n".join(lines)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write the findings as text, the curves as CSV, and the evidence.
 
         Args:
@@ -127,6 +127,7 @@ class Recall(Shown):
         Raises:
             FileExistsError: if the folder exists.
         """
+        folder = Path(folder)
         folder.mkdir(parents=True)
         columns = ("estimate", "low", "high")
         parts = {

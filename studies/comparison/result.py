@@ -60,7 +60,7 @@ class Comparison(Shown):
         text = json.dumps(data, indent=1, ensure_ascii=False)
         return write_text(Path(folder) / "verdict.json", text)
 
-    def save(self, folder: Path, *, svg: bool = True, csv: bool = False) -> Written:
+    def save(self, folder: str | Path, *, svg: bool = True, csv: bool = False) -> Written:
         """Write report.html, verdict.json, the evidence, the figures and their checksums into a folder.
 
         Args:
@@ -79,7 +79,7 @@ class Comparison(Shown):
             self.verdict,
             self.outcomes,
             self.evidence,
-            folder,
+            Path(folder),
             provenance=self.provenance,
             base=self.base,
             tuned=self.tuned,

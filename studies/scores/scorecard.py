@@ -133,7 +133,7 @@ class Scorecard(Shown):
             ]
         return "\n\n".join(parts)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write scorecard.json, the tables as CSV, and figures (HTML, SVG): rates, confusions.
 
         Args:
@@ -142,6 +142,7 @@ class Scorecard(Shown):
         Raises:
             FileExistsError: if the folder exists.
         """
+        folder = Path(folder)
         folder.mkdir(parents=True)
         write_text(folder / "scorecard.json", json.dumps(self.to_dict(), indent=1) + "\n")
         write_csv(folder / "organisms.csv", self.table)

@@ -72,7 +72,7 @@ def test_the_matrix_and_the_attributes_are_those_of_the_evidence(found):
 def test_the_tables_are_printed_and_kept(found, tmp_path):
     text = str(found)
     assert "2 neg_element_symbols" in text and "does NOT beat letters" in text
-    found.save(tmp_path / "out")
+    found.save(str(tmp_path / "out"))
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert {"truth.csv", "matrix.csv", "attributes.csv", "sincerity.csv"} <= set(names)
     with pytest.raises(FileExistsError):

@@ -143,7 +143,7 @@ def test_a_method_that_always_says_one_thing_fails_somewhere():
 
 def test_a_scorecard_is_kept_as_it_is(tmp_path: Path):
     card = Scorecard(TABLE.assign(split=["shipped"] * (len(TABLE) - 1) + ["fresh"]))
-    card.save(tmp_path / "card")
+    card.save(str(tmp_path / "card"))
     told = json.loads((tmp_path / "card" / "scorecard.json").read_text())
     looked_at, held_out = told["development"], told["held_out"]
     assert looked_at["n"] == 7 and looked_at["opposite"]["estimate"] == pytest.approx(1 / 3)
