@@ -90,7 +90,7 @@ class Evidence(Shown):
             values = np.asarray(value, dtype=np.float32).reshape(-1)
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"value got {type(value).__name__}; expected numbers, as an array"
+                f"value got {type(value).__name__}: {error}; expected numbers, as a list or an array"
             ) from error
         unknown = set(columns) - set(COLUMNS)
         if unknown:
