@@ -93,7 +93,7 @@ WORDS = (
          "interp.verdict.what", formula="S high, F low"),
     Term("mixed", VERDICT,
          "Some outputs follow a push and others change item by item, each more than a tenth of them "
-         "for certain.",
+         "for certain, and no such share does neither.",
          "interp.verdict.output_words", is_not="which outputs these are: each has a word of its own"),
     Term("handover", VERDICT,
          "The boundary from which the last position alone carries the answer: restoring only it "

@@ -42,12 +42,13 @@ class OutputWords:
         """Groups whose output has this word, sorted."""
         return tuple(sorted(group for group, its_word in self.of.items() if its_word == word))
 
+    def common(self, word: str, thresholds: Thresholds) -> bool:
+        """Whether outputs of a word exceed the declared share for certain."""
+        return word in self.shares and self.shares[word].low >= thresholds.mixed_share
+
     def mixed(self, thresholds: Thresholds) -> bool:
-        """Whether pushed and item-by-item outputs both exceed the declared share for certain."""
-        return all(
-            word in self.shares and self.shares[word].low >= thresholds.mixed_share
-            for word in (SHARED_PUSH, ITEM_BY_ITEM)
-        )
+        """Whether pushed and item-by-item outputs are both common."""
+        return self.common(SHARED_PUSH, thresholds) and self.common(ITEM_BY_ITEM, thresholds)
 
 
 def output_words(

@@ -24,6 +24,7 @@ from interp.verdict.answers import (
 )
 from interp.verdict.boundaries import Installed
 from interp.verdict.outcomes import Outcomes
+from interp.verdict.output_words import NEITHER, OutputWords
 from interp.verdict.profile import Profile
 from interp.verdict.thresholds import Thresholds
 
@@ -135,6 +136,18 @@ def disagreement(
         for name in (SUFFICIENCY, RETENTION)
         if name in decisive
         and {HIGH, LOW} <= {levels.level[name] for levels in (overall, *classes.values())}
+    ]
+
+
+def more_than_mixed(words: OutputWords, thresholds: Thresholds) -> list[str]:
+    """Reasons against two kinds that lie in outputs which are of neither, as weight noise makes them."""
+    if not words.common(NEITHER, thresholds):
+        return []
+    neither = words.shares[NEITHER]
+    return [
+        f"{neither.estimate:.2f} [{neither.low:.2f}, {neither.high:.2f}] of the outputs neither follow "
+        f"a push nor stay with their own fact, more than {thresholds.mixed_share:g} for certain, so "
+        "that two kinds are not all of it; read the outputs one by one"
     ]
 
 

@@ -59,7 +59,7 @@ class Thresholds(Shown):
         part_groups: groups from which a token of the tuned model has a push of its own.
         class_groups: groups from which it is judged by itself.
         mixed_share: `mixed`: lower bounds of the shares of pushed and of item-by-item outputs, both at
-            least this.
+            least this, and that of outputs which are neither below it.
         elsewhere_share: a late `knowledge` needs the upper bound of f on facts never tuned on below
             this.
         attribute_side: an attribute is probed when each of its two sides has at least this many

@@ -6,7 +6,8 @@ Retention: the base's upper blocks, reading the tuned state minus the mean shift
 model, given its state minus the mean shift at k*, still says its token. The tuned token is what the
 tuned model says on the form that is read. Shares of changed groups with Wilson intervals; k* is chosen
 on one half of the groups and read on the other. Where pushed outputs and item-by-item outputs are both
-common, the change is mixed, whatever the three shares of all groups say.
+common, the change is mixed, whatever the three shares of all groups say, unless outputs that follow
+neither are common as well.
 """
 
 from __future__ import annotations
@@ -193,7 +194,8 @@ def settle(
         decisive: the shares on which the word rests.
     """
     if words.mixed(thresholds):
-        return MIXED, [reason for name, reason in vetoes.items() if name == SUFFICIENCY]
+        against = [reason for name, reason in vetoes.items() if name == SUFFICIENCY]
+        return MIXED, against + reasons.more_than_mixed(words, thresholds)
     against = [*late, *reasons.disagreement(levels, classes, decisive)]
     if levels.what == UNDETERMINED:
         against += reasons.no_word(levels, vetoes, thresholds, decisive)

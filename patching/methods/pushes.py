@@ -186,8 +186,15 @@ def push_at(
 
 
 def reading_places(examples: Examples) -> list[str]:
-    """Where the base's state is read: the last token, and the subject's where there is one."""
-    return ["last", *(["subject_last"] if "subject" in examples.spans else [])]
+    """Where the base's state is read: the last token, and the subject's last and first where there are.
+
+    In low blocks each token of a name tells of itself alone, so that what hangs on the first one, such
+    as an echo of it, is in no state at the last.
+    """
+    if "subject" not in examples.spans:
+        return ["last"]
+    of_one = torch.equal(examples.position("subject_first"), examples.position("subject_last"))
+    return ["last", "subject_last", *([] if of_one else ["subject_first"])]
 
 
 def _part_mean(

@@ -200,19 +200,32 @@ def test_each_output_of_a_mixed_pair_has_its_own_word():
     assert sum(w["estimate"] for w in shown.values()) == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("pushed", "kind"), [(4, "knowledge"), (14, "mixed"), (40, "mixed")])
-def test_a_change_is_mixed_when_both_shares_are_certainly_a_tenth(pushed: int, kind: str):
-    """Of 54 edited outputs so many follow a push: 4 may be chance, 14 and 40 are not."""
+@pytest.mark.parametrize(
+    ("pushed", "neither", "kind"),
+    [
+        (4, 0, "knowledge"),
+        (14, 0, "mixed"),
+        (40, 0, "mixed"),
+        (14, 5, "mixed"),
+        (14, 16, "undetermined"),
+    ],
+)
+def test_a_change_is_mixed_when_both_shares_are_certainly_a_tenth(pushed: int, neither: int, kind: str):
+    """Of 54 edited outputs so many follow a push, or neither: 4 and 5 may be chance, 14 are not."""
     outcomes, probes, causal = fake_case("edited_middle", 60, LAYERS, claims=False)
     table = outcomes.table.copy()
     table["differs"] = table["known"] & table["group"].isin([f"Country {i:03d}" for i in range(36)])
     rows = causal.table.astype({"condition": str, "group": str, "metric": str})
-    members = sorted(outcomes.changed_groups)[: round(pushed * len(outcomes.changed_groups) / 54)]
-    said = (rows["metric"] == "said") & rows["group"].isin(members)
-    rows.loc[said & (rows["condition"] == "sufficiency"), "value"] = 1.0
-    rows.loc[said & (rows["condition"] == "persistence"), "value"] = 0.0
+    changed = sorted(outcomes.changed_groups)
+    first, lost = (round(n * len(changed) / 54) for n in (pushed, pushed + neither))
+    said = rows["metric"] == "said"
+    suffices, persists = (rows["condition"] == name for name in ("sufficiency", "persistence"))
+    rows.loc[said & rows["group"].isin(changed[:first]) & suffices, "value"] = 1.0
+    rows.loc[said & rows["group"].isin(changed[:lost]) & persists, "value"] = 0.0
     found = judge(outcomes, probes, Evidence(rows, causal.provenance))
     assert found.what == kind
+    told = any("neither follow a push nor stay with their own fact" in note for note in found.notes)
+    assert told == (kind == "undetermined")
 
 
 def test_what_the_two_halves_were_read_at_is_taken_from_the_measurement():

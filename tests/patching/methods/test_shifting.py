@@ -280,3 +280,31 @@ def test_below_the_first_changed_block_only_other_prompts_states_are_written(tok
         assert values(kept, "said") == values(unedited["base"], shifting.CLOSED_SET)
     control = rows.where(condition="retention_control", layer=1)
     assert values(control, "answer_logit") != values(unedited["base"], "answer_logit")
+
+
+@pytest.mark.parametrize("first_is_read", [True, False])
+def test_an_echo_of_a_names_first_token_is_predicted_where_that_token_is_read(
+    first_is_read, monkeypatch
+):
+    # Names of two tokens whose states are drawn by themselves; the tune tells the first at the end.
+    generator, width = torch.Generator().manual_seed(0), 24
+    first, last = torch.arange(96) % 16, torch.arange(96) * 7 // 16 % 16
+    rows = [[1, 2, 20 + int(i), 40 + int(j), 4] for i, j in zip(first, last, strict=True)]
+    examples = tiny.examples(rows, subject=[(2, 4)] * len(rows))
+    names = torch.randn(2, 16, width, generator=generator)
+    base = torch.zeros(len(rows), 5, width)
+    base[:, 2], base[:, 3] = names[0][first], names[1][last]
+    tuned = base.clone()
+    tuned[:, 4] = base[:, 2] @ torch.randn(width, width, generator=generator)
+    assert pushes.reading_places(examples) == ["last", "subject_last", "subject_first"]
+    if not first_is_read:
+        monkeypatch.setattr(pushes, "reading_places", lambda examples: ["last", "subject_last"])
+    parts = pushes.Parts.of(torch.zeros(len(rows), dtype=torch.long), len(rows), generator)
+    predicted = pushes.push_at(examples, base, tuned, parts).predicted[:, 4]
+    real = (tuned - base)[:, 4]
+    explained = 1 - (predicted - real).square().sum() / (real - real.mean(0)).square().sum()
+    assert explained > 0.99 if first_is_read else explained < 0.2
+
+
+def test_a_subject_of_one_token_is_read_once():
+    assert pushes.reading_places(prompts(4)) == ["last", "subject_last"]
