@@ -140,7 +140,7 @@ def disagreement(
 
 
 def more_than_mixed(words: OutputWords, thresholds: Thresholds) -> list[str]:
-    """Reasons against two kinds that lie in outputs which are of neither, as weight noise makes them."""
+    """Reasons against two kinds, in outputs which are of neither, as weight noise makes them."""
     if not words.common(NEITHER, thresholds):
         return []
     neither = words.shares[NEITHER]
