@@ -4,7 +4,8 @@
 shared between entities, or predictable from the base's state; knowledge changes entity by entity.
 
 - Sufficiency S: the base, given h_B + P̂_i, says the tuned model's token. P̂ is predicted for each
-  entity from the others (ridge from h_B, five entity-disjoint folds), never from the tuned token.
+  entity from the others (ridge from h_B at the last token and the subject's last and first, five
+  entity-disjoint folds), never from the tuned token.
 - Sufficiency by part: the same with P̂ predicted from the entities of i's own part only. A token that
   many entities share is a part; all other entities are one part, dealt into folds by token, so that
   no token is ever learnt from its own kind. Over a mixture a common push comes out too weak.

@@ -27,7 +27,8 @@ def rates(table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         measure, estimate, low, high (95% Wilson intervals; the unit is the organism), count, n. Of
         where, what, grade, old and new: `right` (undetermined is not right), `decided`,
-        `right_when_decided`, and of where `opposite` (lower for upper, or the reverse).
+        `right_when_decided`, and of where `opposite` (lower for upper, or the reverse); of where and
+        what also `right_without_decoys`, as a decoy may be undetermined.
         `interval_coverage`: mean share of
         samples of people whose interval of a place holds that of all, with a t interval over
         organisms. `false_positive`: organisms that change no answer and are called changed.
@@ -59,6 +60,10 @@ def _counts(table: pd.DataFrame) -> Iterator[tuple[str, int, int]]:
         yield f"{word}_right_when_decided", right, decided
         if word == "where":
             yield "opposite", int(scored["opposite"].sum()), len(scored)
+        if word not in _OF_FEW:
+            plain = scored[~scored["decoy"]]
+            right = int((plain[f"{word}_right"] == RIGHT).sum())
+            yield f"{word}_right_without_decoys", right, len(plain)
     still = table[table["installed"] & table["true_what"].isna()]
     yield "false_positive", int((still["changed"] == "changed").sum()), len(still)
     moved = table[table["installed"] & table["true_what"].notna()]

@@ -50,6 +50,8 @@ LOOKED_AT = (SHIPPED, DEVELOPMENT, COVERAGE, ADAPTERS)
 NAMES = {
     "where_accuracy": "where_right",
     "what_accuracy": "what_right",
+    "where_accuracy_without_decoys": "where_right_without_decoys",
+    "what_accuracy_without_decoys": "what_right_without_decoys",
     "null_false_positive_rate": "false_positive",
     "inert_supported": "inert_supported",
     "decoy_wrong": "decoy_wrong",

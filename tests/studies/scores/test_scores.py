@@ -82,9 +82,11 @@ def test_rates_count_what_was_counted_by_hand():
         "where_decided": (2, 3),
         "where_right_when_decided": (1, 2),
         "opposite": (1, 3),
+        "where_right_without_decoys": (1, 2),
         "what_right": (3, 4),
         "what_decided": (4, 4),
         "what_right_when_decided": (3, 4),
+        "what_right_without_decoys": (1, 2),
         "grade_right": (0, 1),
         "grade_decided": (0, 1),
         "new_right": (1, 2),
@@ -105,8 +107,11 @@ def test_a_decoy_that_is_undetermined_is_counted_and_is_not_wrong():
     words = [("lower", "knowledge"), ("undetermined", "behaviour"), ("lower", "undetermined")]
     rows = [row("echo", "lower", w, "behaviour", k, decoy=True) for w, k in words]
     rows.append(row("edited", "lower", "upper", "knowledge", "behaviour"))
-    made = rates(pd.DataFrame(rows)).set_index("measure")["count"]
-    assert made[["decoy_wrong", "decoy_undetermined"]].tolist() == [1, 2]
+    made = rates(pd.DataFrame(rows)).set_index("measure")
+    assert made["count"][["decoy_wrong", "decoy_undetermined"]].tolist() == [1, 2]
+    # Beside them stands what is left without decoys, here one organism that is wrong.
+    assert made.loc["what_right", ["count", "n"]].tolist() == [1, 4]
+    assert made.loc["what_right_without_decoys", ["count", "n"]].tolist() == [0, 1]
 
 
 def test_coverage_is_a_mean_over_organisms_with_their_spread():
