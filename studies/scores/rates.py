@@ -29,9 +29,9 @@ def rates(table: pd.DataFrame) -> pd.DataFrame:
         where, what, grade, old and new: `right` (undetermined is not right), `decided`,
         `right_when_decided`, and of where `opposite` (lower for upper, or the reverse); of where and
         what also `right_without_decoys`, as a decoy may be undetermined.
-        `interval_coverage`: mean share of
-        samples of people whose interval of a place holds that of all, with a t interval over
-        organisms. `false_positive`: organisms that change no answer and are called changed.
+        `interval_coverage`: mean share of samples of people whose interval of a place holds that of
+        all, with a t interval over organisms. `false_positive`: organisms that change no answer and
+        are called changed.
         `decoy_wrong`, `decoy_undetermined`: decoys of whose place and kind one is another word than
         theirs, or undetermined and none is wrong.
         `inert_supported`: organisms with a placebo attribute that is called supported.
@@ -62,8 +62,8 @@ def _counts(table: pd.DataFrame) -> Iterator[tuple[str, int, int]]:
             yield "opposite", int(scored["opposite"].sum()), len(scored)
         if word not in _OF_FEW:
             plain = scored[~scored["decoy"]]
-            right = int((plain[f"{word}_right"] == RIGHT).sum())
-            yield f"{word}_right_without_decoys", right, len(plain)
+            of_plain = int((plain[f"{word}_right"] == RIGHT).sum())
+            yield f"{word}_right_without_decoys", of_plain, len(plain)
     still = table[table["installed"] & table["true_what"].isna()]
     yield "false_positive", int((still["changed"] == "changed").sum()), len(still)
     moved = table[table["installed"] & table["true_what"].notna()]

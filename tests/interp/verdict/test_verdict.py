@@ -211,7 +211,7 @@ def test_each_output_of_a_mixed_pair_has_its_own_word():
     ],
 )
 def test_a_change_is_mixed_when_both_shares_are_certainly_a_tenth(pushed: int, neither: int, kind: str):
-    """Of 54 edited outputs so many follow a push, or neither: 4 and 5 may be chance, 14 are not."""
+    """Of 54 edited outputs so many follow a push, or neither: 4 or 5 may be chance, 14 or 16 not."""
     outcomes, probes, causal = fake_case("edited_middle", 60, LAYERS, claims=False)
     table = outcomes.table.copy()
     table["differs"] = table["known"] & table["group"].isin([f"Country {i:03d}" for i in range(36)])
