@@ -15,7 +15,7 @@ WORDS = (
          formula="δ_i(k) = h_tuned,i(k) − h_base,i(k)"),
     Term("push", PUSHES,
          "The predicted shift of one entity, fitted on other entities (ridge from the base's state, "
-         "five folds) and never from the token the tuned model says.",
+         "five folds), never from the token the tuned model says, nor from a state that both share.",
          "patching.methods.pushes", formula="P̂_i(k) from h_base,i(k)"),
     Term("sufficiency", PUSHES,
          "The share of changed outputs that the base says too once the push is added to its state.",

@@ -1,8 +1,9 @@
 """What tuning adds to the state: the push of each prompt, predicted from other prompts.
 
 δ_i = h_T,i - h_B,i, position by position. Predictions are cross-fitted by ridge from the base's own
-state; means leave the prompt itself out. Where many prompts share the tuned model's token they are a
-part of their own: over a mixture of two changes a common push is too weak for either.
+state, never from prompts that have the predicted state too; means leave the prompt itself out. Where
+many prompts share the tuned model's token they are a part of their own: over a mixture of two changes
+a common push is too weak for either.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from interp.models.model import Model
 from interp.models.pair import ModelPair
 from interp.sites import Site, boundaries
 from patching.engine.beginnings import common_to_all, levelled
-from patching.methods.slots import Layout, ridge_cross_fitted
+from patching.methods.slots import Layout, predict_by_slot
 
 #: Folds of the cross-fitted predictions.
 FOLDS = 5
@@ -62,11 +63,15 @@ class Parts:
         label: the tuned token where enough prompts share it, else `REST` or `COMMON`.
         fold: fold of each prompt among all.
         fold_in_part: fold of each prompt among its part; in the rest, one token is in one fold.
+        said: the tuned token of each prompt.
+        least: how many prompts of one token are a part.
     """
 
     label: Int[Tensor, " example"]
     fold: Int[Tensor, " example"]
     fold_in_part: Int[Tensor, " example"]
+    said: Int[Tensor, " example"]
+    least: int
 
     @classmethod
     def of(cls, said: Int[Tensor, " example"], least: int, generator: torch.Generator) -> Parts:
@@ -80,23 +85,29 @@ class Parts:
             if part != REST:
                 dealt = order[members].argsort().argsort()
             inside[members] = dealt % FOLDS
-        return cls(label, order % FOLDS, inside)
+        return cls(label, order % FOLDS, inside, said, least)
 
     def predict(
-        self, features: Float[Tensor, "example f"], targets: Float[Tensor, "example t"]
-    ) -> tuple[Float[Tensor, "example t"], Float[Tensor, "example t"]]:
+        self,
+        features: Float[Tensor, "example f"],
+        layout: Layout,
+        slots: Float[Tensor, "example slot d"],
+    ) -> tuple[Float[Tensor, "example slot d"], Float[Tensor, "example slot d"]]:
         """Cross-fitted predictions from all other prompts, and from those of the same part.
 
         What is no part, or holds one token only among the rest, takes the common prediction.
         """
-        common = ridge_cross_fitted(features, targets, self.fold)
+        common = predict_by_slot(features, slots, layout, self.fold, self.said, self.least)
         by_part = common.clone()
         labels = self.label.unique()
         for part in labels if len(labels) > 1 else ():
-            members = self.label == part
-            folds = self.fold_in_part[members]
+            members = (self.label == part).nonzero()[:, 0]
+            folds, said = self.fold_in_part[members], self.said[members]
             if part != COMMON and len(folds.unique()) > 1:
-                by_part[members] = ridge_cross_fitted(features[members], targets[members], folds)
+                inside = layout.subset(members)
+                by_part[members] = predict_by_slot(
+                    features[members], slots[members], inside, folds, said, self.least
+                )
         return common, by_part
 
     def others_mean(
@@ -170,14 +181,7 @@ def push_at(
         return Push(nothing, nothing, nothing, class_state, tuned, moved=False)
     row = torch.arange(len(examples), device=base.device)
     features = torch.cat([base[row, examples.position(p)] for p in reading_places(examples)], 1)
-    # A slot that a prompt lacks takes the mean of those that have it, so as not to pull the ridge.
-    present = layout.present[..., None]
-    count = present.sum(0).clamp(min=1)
-    filled = by_slot.where(present, (by_slot.sum(0) / count).expand_as(by_slot))
-    common, of_part = (
-        predicted.unflatten(1, by_slot.shape[1:]).where(present, 0.0)
-        for predicted in parts.predict(features, filled.flatten(1))
-    )
+    common, of_part = parts.predict(features, layout, by_slot)
     predicted, by_part, mean = (
         push.where(beginning, layout.scatter(slots))
         for slots in (common, of_part, parts.others_mean(layout, by_slot))

@@ -5,7 +5,8 @@ shared between entities, or predictable from the base's state; knowledge changes
 
 - Sufficiency S: the base, given h_B + P̂_i, says the tuned model's token. P̂ is predicted for each
   entity from the others (ridge from h_B at the last token and the subject's last and first, five
-  entity-disjoint folds), never from the tuned token.
+  entity-disjoint folds), never from the tuned token, and never from the very state that is predicted:
+  entities that begin alike have one state where they do.
 - Sufficiency by part: the same with P̂ predicted from the entities of i's own part only. A token that
   many entities share is a part; all other entities are one part, dealt into folds by token, so that
   no token is ever learnt from its own kind. Over a mixture a common push comes out too weak.
@@ -351,7 +352,7 @@ def _gate(
     for site in sites:
         features = torch.cat([by_site[site].values for by_site in states], 1)
         target = changed.to(features.dtype)[:, None]
-        predicted = ridge_cross_fitted(features, target, folds)[:, 0]
+        predicted = ridge_cross_fitted(features, target, folds[:, None] != folds)[:, 0]
         scores.append(roc_auc_score(changed.cpu().numpy(), predicted.cpu().numpy()))
     return Evidence.build(
         scores,

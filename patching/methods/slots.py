@@ -4,7 +4,8 @@ Prompts of one query form share their words outside the subject. A slot is a pos
 layout: in what all prompts begin with by offset from the start, from there to the subject by offset
 from its first token, as it may stand there once before, inside it by offset from its last token, after
 it by offset from the end. Prompts without a subject are lined up at their ends. Averages over
-prompts are taken slot by slot.
+prompts are taken slot by slot, and so are predictions from other prompts, which are never made from
+the very state that is predicted.
 """
 
 from __future__ import annotations
@@ -26,11 +27,15 @@ class Layout:
     Attributes:
         position: the position of each slot, [example, slot]; 0 where absent.
         present: whether the prompt has the slot (short subjects lack the early ones).
+        prefix: number of the prompt's tokens up to and with the slot; equal where they are equal.
+        common: whether all prompts begin alike up to and with the slot.
         width: number of padded positions of the prompts.
     """
 
     position: Int[Tensor, "example slot"]
     present: Bool[Tensor, "example slot"]
+    prefix: Int[Tensor, "example slot"]
+    common: Bool[Tensor, " slot"]
     width: int
 
     @classmethod
@@ -52,7 +57,8 @@ class Layout:
                 "give one form at a time"
             )
         # Behind what all begin with, places before the subject are counted backwards from it.
-        alike = min(int(common_to_all(examples).sum(1).min()), int(before.min()))
+        shared = common_to_all(examples)
+        alike = min(int(shared.sum(1).min()), int(before.min()))
         rest, inside = int(before.max()) - alike, int((subject[:, 1] - subject[:, 0]).max())
         steps = torch.arange
         device = subject.device
@@ -67,7 +73,15 @@ class Layout:
         present[:, alike : alike + rest] = columns[1] >= whole[:, :1] + alike
         body = slice(alike + rest, alike + rest + inside)
         present[:, body] = columns[2] >= subject[:, :1]
-        return cls(position.where(present, 0), present, examples.tokens.shape[1])
+        prefix = _prefixes(examples).gather(1, (position - whole[:, :1]).clamp(min=0))
+        position = position.where(present, 0)
+        common = (shared.gather(1, position) & present).all(0)
+        return cls(position, present, prefix, common, examples.tokens.shape[1])
+
+    def subset(self, chosen: Int[Tensor, " chosen"]) -> Layout:
+        """The layout of some of the prompts, in the order given; `common` stays that of all."""
+        kept = (part[chosen] for part in (self.position, self.present, self.prefix))
+        return Layout(*kept, self.common, self.width)
 
     def gather(self, values: Float[Tensor, "example position d"]) -> Float[Tensor, "example slot d"]:
         """Values by slot, zero where the slot is absent."""
@@ -101,25 +115,92 @@ class Layout:
         return means
 
 
+def _prefixes(examples: Examples) -> Int[Tensor, "example length"]:
+    """A number for the first 1, 2, … tokens of each prompt, padding left out before them."""
+    width = examples.tokens.shape[1]
+    column = examples.starts[:, None] + torch.arange(width, device=examples.tokens.device)
+    tokens = examples.tokens.gather(1, column.clamp(max=width - 1))
+    numbers, so_far = [], torch.zeros_like(tokens[:, 0])
+    for following in tokens.T:
+        so_far = torch.stack([so_far, following], 1).unique(dim=0, return_inverse=True)[1]
+        numbers.append(so_far)
+    return torch.stack(numbers, 1)
+
+
+def predict_by_slot(
+    features: Float[Tensor, "example f"],
+    targets: Float[Tensor, "example slot d"],
+    layout: Layout,
+    folds: Int[Tensor, " example"],
+    said: Int[Tensor, " example"],
+    least: int,
+) -> Float[Tensor, "example slot d"]:
+    """Ridge predictions of every slot from other prompts, never from the state that is predicted.
+
+    Attention looks only back: prompts that begin alike up to a slot have one state there, and what a
+    tune tells of each of them stands in it. None is predicted from another there, unless they say one
+    token and all of that beginning do, or as many as make it a part: it then tells of no single one.
+
+    Args:
+        features: what is predicted from.
+        targets: what is predicted.
+        layout: the slots; a prompt that lacks one is neither learnt from nor predicted there.
+        folds: the fold of each prompt, none of which is learnt from either.
+        said: the token of each prompt.
+        least: how many prompts of one token are a part.
+
+    Returns:
+        The predictions; zero where there is nothing to learn from, and where all prompts begin alike:
+        there is nothing to predict.
+    """
+    predicted = torch.zeros_like(targets)
+    learnt_from = (folds[:, None] != folds) & _apart(layout, said, least)
+    kinds, kind_of = learnt_from.unique(dim=0, return_inverse=True)
+    for kind, others in enumerate(kinds):
+        slots = (kind_of == kind).nonzero()[:, 0]
+        fitted = ridge_cross_fitted(features, targets[:, slots].flatten(1), others)
+        predicted[:, slots] = fitted.unflatten(1, (len(slots), -1))
+    return predicted
+
+
+def _apart(
+    layout: Layout, said: Int[Tensor, " example"], least: int
+) -> Bool[Tensor, "slot example other"]:
+    """Whether both have the slot, and no state there that tells of one of them."""
+    prefix, present = layout.prefix.T, layout.present.T
+    both = present[:, :, None] & present[:, None, :]
+    one_state = (prefix[:, :, None] == prefix[:, None, :]) & both
+    one_token = one_state & (said[:, None] == said)
+    begin_alike, say_alike = one_state.sum(2, keepdim=True), one_token.sum(2, keepdim=True)
+    shared = one_token & ((say_alike == begin_alike) | (say_alike >= least))
+    return both & (~one_state | shared) & ~layout.common[:, None, None]
+
+
 def ridge_cross_fitted(
     features: Float[Tensor, "example f"],
     targets: Float[Tensor, "example t"],
-    folds: Int[Tensor, " example"],
+    learnt_from: Bool[Tensor, "example other"],
 ) -> Float[Tensor, "example t"]:
-    """Ridge predictions of each example from the other folds only.
+    """Ridge predictions of each example from others only.
 
     Dual ridge, Ŷ = K(K + λI)⁻¹Y with centred linear K; λ is chosen inside each training part by its
     closed-form leave-one-out error, from 10⁻⁴…10⁴ times the mean eigenvalue of K. Features and
     targets are centred with the training part's means.
 
-    Raises:
-        ValueError: with fewer than two folds.
+    Args:
+        features: what is predicted from.
+        targets: what is predicted.
+        learnt_from: from which others each example is predicted, such as those of other folds.
+
+    Returns:
+        The predictions; zero for an example that has nothing to be predicted from.
     """
-    if len(folds.unique()) < 2:
-        raise ValueError("cross-fitting needs at least two folds; got one; give more groups")
     predictions = torch.zeros_like(targets)
-    for fold in folds.unique():
-        test, train = folds == fold, folds != fold
+    parts, part_of = learnt_from.unique(dim=0, return_inverse=True)
+    for part, train in enumerate(parts):
+        if not train.any():
+            continue
+        test = part_of == part
         mean, level = features[train].mean(0), targets[train].mean(0)
         x, y = features[train] - mean, targets[train] - level
         kernel = x @ x.T

@@ -60,7 +60,7 @@ def pushing_seconds(
         width = pair.base.d_model * len(reading_places(everyone))
         features = torch.randn(len(everyone), width, generator=generator).to(**like)
         folds = (torch.arange(len(everyone)) % FOLDS).to(features.device)
-        ridge_cross_fitted(features, features[:, :1], folds)
+        ridge_cross_fitted(features, features[:, :1], folds[:, None] != folds)
     same = alike(pair.base, pair.tuned)
     moved = [site for site in boundaries(pair.base.n_layers) if not same.same_at(site)]
     return (time.perf_counter() - begun) * len(moved)
