@@ -10,7 +10,7 @@ the very state that is predicted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -80,8 +80,8 @@ class Layout:
 
     def subset(self, chosen: Int[Tensor, " chosen"]) -> Layout:
         """The layout of some of the prompts, in the order given; `common` stays that of all."""
-        kept = (part[chosen] for part in (self.position, self.present, self.prefix))
-        return Layout(*kept, self.common, self.width)
+        position, present, prefix = self.position[chosen], self.present[chosen], self.prefix[chosen]
+        return replace(self, position=position, present=present, prefix=prefix)
 
     def gather(self, values: Float[Tensor, "example position d"]) -> Float[Tensor, "example slot d"]:
         """Values by slot, zero where the slot is absent."""
