@@ -36,12 +36,18 @@ def _of(world: str) -> tuple[str, ...]:
 
 #: Family -> (shape, seed, regimes). A seed is another world, another base and another draw of all.
 FAMILIES: dict[str, tuple[tuple[str, int, tuple[str, ...]], ...]] = {
-    DEVELOPMENT: (("llama", 0, _of("rich")), ("tasks", 0, _of("tasks"))),
+    DEVELOPMENT: (
+        ("llama", 0, _of("rich")),
+        ("tasks", 0, _of("tasks")),
+        ("gpt2", 11, (*_CORE, "vague-high")),
+    ),
     HELD_OUT: (
         ("llama", 1, (*_CORE, *_MORE)),
         ("llama", 2, (*_CORE, *_MORE)),
         ("gpt2", 3, (*_CORE, "vague-high")),
         ("tasks", 4, _of("tasks")),
+        ("gpt2", 5, (*_CORE, "vague-high")),
+        ("gpt2", 13, (*_CORE, "vague-high")),
     ),
     # Twenty draws over one base: their changes lie on both sides of the cut.
     COVERAGE: (("llama", 0, ("edited-ends", *(n for n, r in REGIMES.items() if r.draw))),),
