@@ -82,7 +82,7 @@ def test_a_card_tells_truth_gates_and_what_moved(run, models: Path):
         (("build", "--only", "nobody"), "--only must name organisms of development"),
         (("build", "--first-seed", "7"), "only fresh takes a first seed"),
         (("build", "--family", "fresh", "--first-seed", "1"), "must be of no other family, got 1"),
-        (("build", "--seeds", "9"), "development has 1 to 2 worlds, got 9"),
+        (("build", "--seeds", "9"), "development has 1 to 3 worlds, got 9"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(run, models: Path, arguments, says):
