@@ -154,26 +154,30 @@ def predict_by_slot(
         there is nothing to predict.
     """
     predicted = torch.zeros_like(targets)
-    learnt_from = (folds[:, None] != folds) & _apart(layout, said, least)
+    told = (~layout.common).nonzero()[:, 0]
+    teachers = _teachers(layout.prefix[:, told].T, layout.present[:, told].T, said, least)
+    learnt_from = teachers & (folds[:, None] != folds)
     kinds, kind_of = learnt_from.unique(dim=0, return_inverse=True)
     for kind, others in enumerate(kinds):
-        slots = (kind_of == kind).nonzero()[:, 0]
+        slots = told[kind_of == kind]
         fitted = ridge_cross_fitted(features, targets[:, slots].flatten(1), others)
         predicted[:, slots] = fitted.unflatten(1, (len(slots), -1))
     return predicted
 
 
-def _apart(
-    layout: Layout, said: Int[Tensor, " example"], least: int
+def _teachers(
+    prefix: Int[Tensor, "slot example"],
+    present: Bool[Tensor, "slot example"],
+    said: Int[Tensor, " example"],
+    least: int,
 ) -> Bool[Tensor, "slot example other"]:
-    """Whether both have the slot, and no state there that tells of one of them."""
-    prefix, present = layout.prefix.T, layout.present.T
+    """From whom each prompt may be predicted: who has the slot, and no state there that tells of it."""
     both = present[:, :, None] & present[:, None, :]
     one_state = (prefix[:, :, None] == prefix[:, None, :]) & both
     one_token = one_state & (said[:, None] == said)
     begin_alike, say_alike = one_state.sum(2, keepdim=True), one_token.sum(2, keepdim=True)
     shared = one_token & ((say_alike == begin_alike) | (say_alike >= least))
-    return both & (~one_state | shared) & ~layout.common[:, None, None]
+    return both & (~one_state | shared)
 
 
 def ridge_cross_fitted(

@@ -306,5 +306,32 @@ def test_an_echo_of_a_names_first_token_is_predicted_where_that_token_is_read(
     assert explained > 0.99 if first_is_read else explained < 0.2
 
 
+def test_what_a_tune_wrote_for_two_of_one_first_name_is_not_copied_from_one_to_the_other():
+    # The tune writes at the first name alone, something of its own for each of 12 first names.
+    generator, width = torch.Generator().manual_seed(0), 24
+    first, last = torch.arange(48) % 12, torch.arange(48) // 12
+    rows = [[1, 2, 20 + int(i), 40 + int(j), 4] for i, j in zip(first, last, strict=True)]
+    examples = tiny.examples(rows, subject=[(2, 4)] * len(rows))
+    base, tuned = torch.zeros(2, len(rows), 5, width)
+    base[:, 2] = torch.randn(12, width, generator=generator)[first]
+    tuned[:] = base
+    tuned[:, 2] += torch.randn(12, width, generator=generator)[first]
+    real = (tuned - base)[:, 2]
+
+    def copied(said, rows=slice(None)):
+        parts = pushes.Parts.of(said, 8, torch.Generator().manual_seed(0))
+        push = pushes.push_at(examples, base, tuned, parts)
+        return [
+            float(1 - (part[rows, 2] - real[rows]).square().sum() / real[rows].square().sum())
+            for part in (push.predicted, push.by_part)
+        ]
+
+    assert min(copied(100 + first)) > 0.9, "one token for each first name tells of no single one"
+    assert max(copied(torch.arange(48))) < 0.2
+    # Half of the first names say one token, and are a part; of the others each says another.
+    said = torch.arange(48).where(first >= 6, 7)
+    assert min(copied(said, first < 6)) > 0.9 and max(copied(said, first >= 6)) < 0.2
+
+
 def test_a_subject_of_one_token_is_read_once():
     assert pushes.reading_places(prompts(4)) == ["last", "subject_last"]
